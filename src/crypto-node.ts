@@ -1,0 +1,48 @@
+/** `Crypto` over `node:crypto`. */
+import { createHash, createPublicKey, hash, verify } from 'node:crypto';
+import type { Crypto, Hasher } from './bytes/crypto.ts';
+
+/** DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410 §4). */
+const spkiPrefix = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]);
+
+/** Below this, copying the parts together and hashing once is faster than a hash object (measured: 20–30 % up to 256 bytes). */
+const oneShotBytes = 4096;
+const scratch = new Uint8Array(oneShotBytes);
+
+export const nodeCrypto: Crypto = {
+  sha256(...parts) {
+    let sizeBytes = 0;
+    for (const part of parts) sizeBytes += part.length;
+    if (sizeBytes <= oneShotBytes) {
+      let at = 0;
+      for (const part of parts) {
+        scratch.set(part, at);
+        at += part.length;
+      }
+      return hash('sha256', scratch.subarray(0, sizeBytes), 'buffer');
+    }
+    const h = createHash('sha256');
+    for (const part of parts) h.update(part);
+    return h.digest();
+  },
+  hasher() {
+    const h = createHash('sha256');
+    const self: Hasher = {
+      update(bytes) {
+        h.update(bytes);
+        return self;
+      },
+      digest: () => h.digest(),
+    };
+    return self;
+  },
+  verifyEd25519(publicKey, message, signature) {
+    if (publicKey.length !== 32 || signature.length !== 64) return false;
+    try {
+      const key = createPublicKey({ key: Buffer.concat([spkiPrefix, publicKey]), format: 'der', type: 'spki' });
+      return verify(null, message, key, signature);
+    } catch {
+      return false;
+    }
+  },
+};

@@ -1,0 +1,64 @@
+/**
+ * Every error of sworn: code, exit status, what to do next. The code is also the anchor in the documentation and, later, the metric's label.
+ * A message says what happened and where; the hint says what to do next. Both start in lower case and have no full stop at the end.
+ */
+
+export interface ErrorKind {
+  /** Process exit status when the error ends a command. */
+  readonly exit: number;
+  /** What to do next; `{…}` is filled from the error's details. */
+  readonly hint: string;
+}
+
+export const errorKinds = {
+  usage: { exit: 2, hint: 'see `sworn {command} --help`' },
+  'not-found': { exit: 3, hint: 'check the index or path; `sworn log` lists what is recorded' },
+  'no-ledger': { exit: 3, hint: 'record something first: sworn run -- <server command>; or name a ledger with --ledger DIR' },
+  'no-recorder': { exit: 3, hint: 'one starts with the next `sworn run`, or now with: sworn recorder start' },
+  'spawn-failed': { exit: 127, hint: 'check the command after `--`; in a graphical client give its absolute path' },
+  'spawn-denied': { exit: 126, hint: 'make the file executable, or name its interpreter: sworn run -- node server.js' },
+  'recorder-unreachable': { exit: 1, hint: 'see `sworn recorder status`; frames are held, then `--on-unrecordable` decides' },
+  'recorder-refused': { exit: 1, hint: 'stop the running recorder (sworn recorder stop) or use another --ledger' },
+  'wire-version': { exit: 1, hint: 'the tap and the recorder are of different sworn versions: sworn recorder stop, then try again' },
+  'wire-corrupt': { exit: 1, hint: 'one side does not speak the protocol of spec/wire.md; update both to the same version' },
+  'socket-path': { exit: 2, hint: 'a Unix socket path has at most 107 bytes: choose a shorter --socket' },
+  'socket-unsafe': { exit: 77, hint: 'the folder must belong to you with mode 0700: remove it, or choose --socket' },
+  'lock-held': { exit: 75, hint: 'another recorder writes this ledger: sworn recorder status' },
+  'ledger-corrupt': { exit: 65, hint: 'run `sworn verify` for the extent; keep a copy, and begin a new ledger with --ledger DIR' },
+  'ledger-rollback': { exit: 65, hint: 'the ledger is older than its last signed head: put the newer copy back, or begin a new ledger; never continue a restored one' },
+  'ledger-key-missing': { exit: 66, hint: 'restore {path} from its backup, or begin a new ledger with --ledger DIR' },
+  'ledger-foreign': { exit: 65, hint: 'this folder holds something else: choose another --ledger DIR' },
+  'ledger-create': { exit: 73, hint: 'choose a folder that can be written: --ledger DIR (and HOME for the key)' },
+  'sync-failed': { exit: 70, hint: 'the disk did not confirm a write; check its health, the next start recovers' },
+  unrecordable: { exit: 74, hint: 'free space on the ledger\'s disk; recording goes on by itself' },
+  'too-large': { exit: 65, hint: 'the value is over a bound of limits.ts' },
+  permission: { exit: 77, hint: 'only the recorder\'s own account or root may do this' },
+  unsupported: { exit: 1, hint: 'use Linux or macOS; this platform was not tried' },
+  internal: { exit: 70, hint: 'this is a defect of sworn: please report it with the text above' },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorKinds;
+
+/** An error of the table above. `message` says what happened and where. */
+export class SwornError extends Error {
+  override readonly name = 'SwornError';
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, string>>;
+
+  constructor(code: ErrorCode, message: string, details: Record<string, string> = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.details = details;
+  }
+
+  get exit(): number {
+    return errorKinds[this.code].exit;
+  }
+
+  get hint(): string {
+    return errorKinds[this.code].hint.replace(/\{(\w+)\}/g, (_, key: string) => this.details[key] ?? key).replace('`sworn command --help`', '`sworn --help`');
+  }
+}
+
+/** JSON-RPC error codes of ours, outside the range that JSON-RPC 2.0 reserves (§5.1). */
+export const refusalCodes = { denied: 4030, limited: 4290, approvalTimedOut: 4080, unrecordable: 5030 } as const;

@@ -1,0 +1,68 @@
+/**
+ * Every bound of sworn in one place. Units are the last word of a name. A bound that is part of a public
+ * format is also stated in `spec/`.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** C2SP tlog-tiles: an entry bundle stores the length of an entry in 16 bits. */
+export const entryBytes = 65_535;
+/** Entries in a full tile or bundle (C2SP tlog-tiles). */
+export const tileWidth = 256;
+
+export const idBytes = 64;
+export const methodBytes = 128;
+export const targetBytes = 256;
+export const shortTextBytes = 32;
+export const serverNameBytes = 128;
+export const labelsCount = 16;
+export const labelBytes = 128;
+/** One attribute, before it is cut; what is longer is still in the frame. */
+export const attributeBytes = 256 * KiB;
+
+/** A frame is cut into units of this size on the wire, and into segments of this size in the ledger. */
+export const unitBytes = 1 * MiB;
+/** A frame up to this size is held whole until `pass` when no rule can block. */
+export const holdBytes = 1 * MiB;
+/** Wire message: a unit and its header, or a JSON body. */
+export const wireBytes = 1 * MiB + 64 * KiB;
+/** What the tap keeps of frames that are not yet durable; beyond it stops reading. */
+export const tapWindowBytes = 16 * MiB;
+/** Nesting depth of JSON that we follow; deeper is recorded as opaque. */
+export const jsonDepth = 512;
+/** Items of a JSON-RPC batch; more is recorded as opaque. */
+export const batchItems = 1_000;
+/** Requests of one connection that wait for a reply; beyond it the oldest are forgotten (shown as unanswered). */
+export const pendingRequests = 10_000;
+/** An id longer than this is not paired. */
+export const pairedIdBytes = 16 * KiB;
+/** Tool definitions remembered for each connection. */
+export const toolsCount = 10_000;
+/** A `tools/list` or `initialize` message longer than this is not read for definitions and names. */
+export const peekBytes = 8 * MiB;
+
+/** Payload segments are closed at this size, always between records. */
+export const segmentBytes = 64 * MiB;
+/** One record of a payload segment: an entry with all the small segments of its frame. */
+export const recordBytes = 64 * MiB;
+/** What the recorder holds of entries that are not yet durable before it stops reading from its taps. */
+export const acceptedBytes = 64 * MiB;
+/** Space kept free for `gap`, `close` and `stop` when the disk is full. */
+export const reserveBytes = 4 * MiB;
+
+export const signEveryMs = 1_000;
+export const publishEveryMs = 10_000;
+export const probeEveryMs = 1_000;
+/** A lone record is written and synced on the spot while the device's median sync is below this. */
+export const fastSyncMs = 1;
+
+/** How long a tap tries to reach or start a recorder before `onUnrecordable` decides. */
+export const recorderWaitMs = 10_000;
+/** How long a recorder waits for a lost tap before it closes its connection. */
+export const tapReturnMs = 15_000;
+/** A recorder that a tap started ends after this long without a connection. */
+export const idleExitMs = 300_000;
+/** Longest Unix socket path (Linux: 108 bytes with the terminating zero). */
+export const socketPathBytes = 107;
+export const connections = 1_024;
