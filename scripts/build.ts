@@ -1,1 +1,115 @@
-console.log('build: nothing yet');
+/**
+ * Builds `dist/` from `src/`: one bundle for each program, so that what runs in front of an MCP server never shares a file with what does not.
+ *
+ * Must stay true: a program that runs from `dist/` while this writes keeps working. Chunks have their content's hash in their name and come first,
+ * entry files are renamed over the old ones last, and a chunk that nothing refers to any more stays for a while. Every built file carries the same
+ * fixed modification time, so that a build is reproducible and a file with another time is one that has become stale.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { rolldown, type OutputChunk } from 'rolldown';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const dist = join(root, 'dist');
+const builtAt = new Date('2000-01-01T00:00:00Z');
+const keepStaleMs = 10 * 60_000;
+
+/** Programs: each is bundled by itself. The name is its path below `dist/` without `.mjs`. */
+export const programs: readonly Readonly<Record<string, string>>[] = [
+  { run: 'src/tap/run.ts' },
+  { recorder: 'src/recorder/main.ts' },
+  { cli: 'src/cli/main.ts' },
+  { index: 'src/index.ts' },
+  { 'demo/hr-server': 'src/demo/hr-server.ts' },
+];
+
+async function bundle(program: Readonly<Record<string, string>>): Promise<OutputChunk[]> {
+  const [name, source] = Object.entries(program)[0]!;
+  // A checkout in the middle of a change must still build: what is not there is said, not fatal.
+  if (!existsSync(join(root, source))) {
+    console.error(`build: no ${source}, dist/${name}.mjs is left out`);
+    return [];
+  }
+  const build = await rolldown({
+    cwd: root,
+    input: { [name]: source },
+    platform: 'node',
+    external: [/^node:/, 'koffi'],
+    // Packages are bundled for Node ≥ 22.19; what a bundler warns of in them is not ours to mend.
+    onLog(level, log, report) {
+      if (level === 'warn' && /node_modules/.test(`${log.id ?? ''} ${log.message}`)) return;
+      report(level, log);
+    },
+  });
+  const { output } = await build.generate({
+    format: 'esm',
+    entryFileNames: '[name].mjs',
+    chunkFileNames: `chunks/${name.replaceAll('/', '-')}-[name]-[hash].mjs`,
+    comments: { legal: false, annotation: true, jsdoc: false },
+    sourcemap: false,
+  });
+  await build.close();
+  return output.filter((item) => item.type === 'chunk');
+}
+
+/** The licence texts of the packages whose code is in `chunks` (their licences ask for it). */
+function notices(chunks: OutputChunk[]): string {
+  const folders = new Set<string>();
+  for (const chunk of chunks) {
+    for (const id of chunk.moduleIds) {
+      const found = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(id);
+      if (found) folders.add(found[0]);
+    }
+  }
+  const parts = ['Sworn contains code of these packages.'];
+  for (const folder of [...folders].toSorted()) {
+    const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name: string; version: string; license?: string };
+    const texts = readdirSync(folder).filter((file) => /^(licen[cs]e|notice)/i.test(file)).toSorted();
+    parts.push(`${'-'.repeat(80)}\n${manifest.name} ${manifest.version}, ${manifest.license ?? 'see below'}`);
+    for (const file of texts) parts.push(readFileSync(join(folder, file), 'utf8').trim());
+  }
+  return `${parts.join('\n\n')}\n`;
+}
+
+function files(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((item) => item.isFile())
+    .map((item) => relative(folder, join(item.parentPath, item.name)));
+}
+
+const started = performance.now();
+const chunks = (await Promise.all(programs.map(bundle))).flat();
+const outputs = new Map(chunks.map((chunk) => [chunk.fileName, chunk.code]));
+outputs.set('NOTICES.txt', notices(chunks));
+
+const temporary = join(dist, `.build-${process.pid}`);
+const entries = new Set(chunks.filter((chunk) => chunk.isEntry).map((chunk) => chunk.fileName));
+for (const file of [...outputs.keys()].toSorted((a, b) => Number(entries.has(a)) - Number(entries.has(b)))) {
+  const aside = join(temporary, file);
+  const final = join(dist, file);
+  mkdirSync(dirname(aside), { recursive: true });
+  mkdirSync(dirname(final), { recursive: true });
+  writeFileSync(aside, outputs.get(file)!);
+  utimesSync(aside, builtAt, builtAt);
+  renameSync(aside, final);
+}
+rmSync(temporary, { recursive: true, force: true });
+
+// A tarball holds this build only.
+const packing = process.env['npm_command'] === 'pack' || process.env['npm_command'] === 'publish';
+for (const file of files(dist)) {
+  if (outputs.has(file)) continue;
+  const path = join(dist, file);
+  try {
+    const { mtimeMs } = statSync(path);
+    if (packing || (mtimeMs !== builtAt.getTime() && Date.now() - mtimeMs > keepStaleMs)) rmSync(path);
+    else if (mtimeMs === builtAt.getTime()) utimesSync(path, new Date(), new Date());
+  } catch {
+    // another build was quicker
+  }
+}
+
+const kilobytes = [...outputs.values()].reduce((sum, text) => sum + text.length, 0) / 1024;
+console.error(`build: ${outputs.size} files, ${kilobytes.toFixed(0)} KiB, ${(performance.now() - started).toFixed(0)} ms`);
