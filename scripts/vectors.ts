@@ -1,0 +1,188 @@
+/**
+ * Writes sworn's own vectors for the log's formats to `spec/vectors/`, to accept and to reject. Deterministic: run it again and nothing changes.
+ * Usage: node scripts/vectors.ts
+ */
+import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { base64, concat, hex, utf8 } from '../src/bytes/bytes.ts';
+import { nodeCrypto } from '../src/crypto-node.ts';
+import { formatCheckpoint } from '../src/tlog/checkpoint.ts';
+import { formatSkey, formatVkey, keyId, signNote } from '../src/tlog/note.ts';
+import { consistencyProof, inclusionProof, type HashReader } from '../src/tlog/proof.ts';
+import { encodeBundle, tilePath } from '../src/tlog/tile.ts';
+import { hashLeaf, rootOfHashes } from '../src/tlog/tree.ts';
+
+const folder = new URL('../spec/vectors/', import.meta.url);
+mkdirSync(folder, { recursive: true });
+const write = (name: string, value: unknown) => writeFileSync(new URL(name, folder), `${JSON.stringify(value, null, 1)}\n`);
+
+// Tree and proofs
+
+const entries = Array.from({ length: 70 }, (_, i) => utf8(`{"v":1,"kind":"vector","n":${i}}`));
+const leaves = entries.map((entry) => hashLeaf(nodeCrypto, entry));
+const read: HashReader = (level, index) => rootOfHashes(nodeCrypto, leaves.slice(index * 2 ** level, (index + 1) * 2 ** level));
+const rootAt = (size: number) => base64(rootOfHashes(nodeCrypto, leaves.slice(0, size)));
+const sizes = [0, 1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65, 70];
+
+const inclusion = [];
+for (const size of sizes.slice(1)) {
+  for (const index of new Set([0, Math.floor(size / 2), size - 1])) {
+    const proof = inclusionProof(nodeCrypto, { index, size }, read).map(base64);
+    const good = { index, size, leafHash: base64(leaves[index]!), proof, root: rootAt(size) };
+    inclusion.push({ ...good, accept: true });
+    inclusion.push({ ...good, index: size, accept: false, why: 'index is the size' });
+    inclusion.push({ ...good, proof: [...proof, base64(leaves[0]!)], accept: false, why: 'one hash too many' });
+    inclusion.push({ ...good, leafHash: '', root: '', proof: [], accept: false, why: 'hashes without bytes' });
+    if (proof.length > 0) inclusion.push({ ...good, proof: proof.slice(1), accept: false, why: 'one hash too few' });
+    if (proof.length > 0)
+      inclusion.push({ ...good, proof: [base64(concat(leaves[1]!, leaves[2]!)), ...proof.slice(1)], accept: false, why: 'a hash of 64 bytes' });
+  }
+}
+const consistency = [];
+for (const size2 of sizes.slice(1)) {
+  for (const size1 of sizes.slice(1).filter((size) => size <= size2)) {
+    const proof = consistencyProof(nodeCrypto, { size1, size2 }, read).map(base64);
+    const good = { size1, size2, root1: rootAt(size1), root2: rootAt(size2), proof };
+    consistency.push({ ...good, accept: true });
+    consistency.push({ ...good, proof: [...proof, base64(leaves[0]!)], accept: false, why: 'one hash too many' });
+    if (size1 < size2) consistency.push({ ...good, size1: size2, size2: size1, accept: false, why: 'sizes swapped' });
+    if (size1 < size2) consistency.push({ ...good, root1: good.root2, accept: false, why: 'the old root is another' });
+  }
+  consistency.push({ size1: 0, size2, root1: rootAt(0), root2: rootAt(size2), proof: [], accept: false, why: 'from the empty tree' });
+}
+write('tree.json', {
+  entries: entries.map((entry) => new TextDecoder().decode(entry)),
+  roots: sizes.map((size) => ({ size, root: rootAt(size) })),
+  inclusion,
+  consistency,
+});
+
+// Tile paths and bundles
+
+const paths = [
+  [0, 0, 256],
+  [0, 0, 1],
+  [0, 999, 255],
+  [0, 1000, 256],
+  [1, 1234067, 256],
+  [63, 1, 17],
+  ['entries', 0, 256],
+  ['entries', 1234067, 112],
+] as const;
+write('tiles.json', {
+  accept: paths.map(([level, n, width]) => ({ level, n, width, path: tilePath(level, n, width) })),
+  reject: [
+    'tile/64/000',
+    'tile/00/000',
+    'tile/0/0',
+    'tile/0/00',
+    'tile/0/x000/000',
+    'tile/0/001/000',
+    'tile/0/x001/x000',
+    'tile/0/000.p/0',
+    'tile/0/000.p/256',
+    'tile/0/000.p/01',
+    'tile/0/000.p/',
+    'tile/-1/000',
+    'tile/entries/000/',
+    '/tile/0/000',
+    'tile/0/../000',
+    'tile/0/000\n',
+    'tile/0/x999/x999/x999/x999/x999/999',
+  ],
+  bundles: {
+    accept: [[], [''], ['a'], ['a', '', 'bc'], ['x'.repeat(300)]].map((list) => ({
+      entries: list,
+      hex: hex(encodeBundle(list.map((text) => utf8(text)))),
+    })),
+    reject: ['00', '0001', '000161ff', '0002 61'.replace(' ', ''), 'ffff00', `${'0000'.repeat(257)}`],
+  },
+});
+
+// Notes and checkpoints
+
+const seed = nodeCrypto.sha256(utf8('a seed for vectors, never for a ledger'));
+const privateKey = createPrivateKey({
+  key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]),
+  format: 'der',
+  type: 'pkcs8',
+});
+const publicKey = new Uint8Array(createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(12));
+const name = 'sworn.invalid/00112233445566778899aabbccddeeff';
+const signer = { name, keyId: keyId(nodeCrypto, name, publicKey), sign: (message: Uint8Array) => sign(null, message, privateKey) };
+const vkey = formatVkey(nodeCrypto, name, publicKey);
+const checkpointText = formatCheckpoint({ origin: name, size: 70, root: rootOfHashes(nodeCrypto, leaves) });
+const note = new TextDecoder().decode(signNote(checkpointText, signer));
+const signature = note.slice(note.indexOf('\u2014'));
+const foreign = '\u2014 someone.example/else AAAAAAAA\n';
+write('notes.json', {
+  skey: formatSkey({ name, keyId: signer.keyId, seed }),
+  vkey,
+  accept: [
+    { note, text: checkpointText, unknown: 0 },
+    { note: note + foreign, text: checkpointText, unknown: 1 },
+    { note: new TextDecoder().decode(signNote('one\n\ntwo\n', signer)), text: 'one\n\ntwo\n', unknown: 0 },
+  ],
+  reject: [
+    { note: note.replace('\n70\n', '\n71\n'), problem: 'bad-signature' },
+    { note: note + signature.replace(/(.)=\n/, (_, last: string) => `${last === 'A' ? 'B' : 'A'}=\n`), problem: 'either' },
+    { note: '', problem: 'malformed' },
+    { note: checkpointText, problem: 'malformed' },
+    { note: `${checkpointText}\n`, problem: 'malformed' },
+    { note: note.slice(0, -1), problem: 'malformed' },
+    { note: `${note}\n`, problem: 'malformed' },
+    { note: note.replace('\u2014 ', '- '), problem: 'malformed' },
+    { note: note.replace('\u2014 ', '\u2014  '), problem: 'malformed' },
+    { note: note.replaceAll('\n', '\r\n'), problem: 'malformed' },
+    { note: note.replace('70', '7\t0'), problem: 'malformed' },
+    { note: note.replace(signature, '\u2014 a+b AAAAAAAA\n'), problem: 'malformed' },
+    { note: note.replace(signature, '\u2014 a\u00a0b AAAAAAAA\n'), problem: 'malformed' },
+    { note: note.replace(signature, '\u2014 someone AAAA\n'), problem: 'malformed' },
+    { note: note.replace(signature, '\u2014 someone AAAAAB==\n'), problem: 'malformed' },
+    { note: note.replace(signature, `\u2014 someone AAAAAAAA \n`), problem: 'malformed' },
+    { note: checkpointText + '\n' + foreign.repeat(101), problem: 'malformed' },
+  ],
+  vkeysRejected: [
+    '',
+    vkey.slice(0, -1),
+    `${vkey} `,
+    vkey.replace(/\+[0-9a-f]{8}\+/, '+00000000+'),
+    vkey
+      .replace(/\+([0-9a-f]{8})\+/, (_, id: string) => `+${id.toUpperCase()}+`)
+      .replace(/\+([0-9A-F]*)\+/, (whole, id: string) => (/[A-F]/.test(id) ? whole : '+ABCDEF01+')),
+    vkey.replace(name, 'other.example/log'),
+    `${name}+${hex(keyId(nodeCrypto, name, publicKey, 4))}+${base64(concat(Uint8Array.of(4), publicKey))}`,
+  ],
+});
+const root = rootAt(70);
+write('checkpoints.json', {
+  accept: [
+    { text: checkpointText, origin: name, size: 70, root, extensions: 0 },
+    { text: `a\n0\n${rootAt(0)}\n`, origin: 'a', size: 0, root: rootAt(0), extensions: 0 },
+    { text: `a b\n9007199254740991\n${root}\n`, origin: 'a b', size: Number.MAX_SAFE_INTEGER, root, extensions: 0 },
+    { text: `a\n1\n${root}\nmore\n`, origin: 'a', size: 1, root, extensions: 1 },
+  ],
+  reject: [
+    '',
+    'a\n',
+    'a\n1\n',
+    `a\n1\n${root}`,
+    `\n1\n${root}\n`,
+    `a\n01\n${root}\n`,
+    `a\n00\n${root}\n`,
+    `a\n+1\n${root}\n`,
+    `a\n-1\n${root}\n`,
+    `a\n1.0\n${root}\n`,
+    `a\n1e3\n${root}\n`,
+    `a\n 1\n${root}\n`,
+    `a\n0x1\n${root}\n`,
+    `a\n9007199254740992\n${root}\n`,
+    `a\n99999999999999999999\n${root}\n`,
+    `a\n1\n${root.slice(0, -4)}\n`,
+    `a\n1\n${root.slice(0, -1)}\n`,
+    `a\n1\n${base64(leaves[0]!.slice(1))}\n`,
+    `a\n1\n${base64(concat(leaves[0]!, Uint8Array.of(0)))}\n`,
+    `a\n1\n${root}\n\n`,
+    `a\r\n1\r\n${root}\r\n`,
+  ],
+});
