@@ -1,0 +1,145 @@
+/**
+ * The file operations that the ledger's safety rests on, as an interface: tests put a layer in between that fails each of them in turn, stored
+ * and not stored. Every durable change goes through here.
+ *
+ * Expected system calls: a batch is one `pwritev` and one `fdatasync`; a replaced file is `open`, `write`, `fsync`, `rename`, `fsync` of its folder.
+ */
+import * as fs from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+
+export interface Files {
+  open(path: string, flags: string, mode: number): number;
+  close(fd: number): void;
+  writev(fd: number, buffers: Buffer[], position: number): Promise<number>;
+  writevSync(fd: number, buffers: Buffer[], position: number): number;
+  datasync(fd: number): Promise<void>;
+  datasyncSync(fd: number): void;
+  syncSync(fd: number): void;
+  sync(fd: number): Promise<void>;
+  truncate(fd: number, sizeBytes: number): void;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  mkdir(path: string, mode: number): void;
+}
+
+export const nodeFiles: Files = {
+  open: (path, flags, mode) => fs.openSync(path, flags, mode),
+  close: (fd) => fs.closeSync(fd),
+  writev: (fd, buffers, position) =>
+    new Promise((done, fail) => fs.writev(fd, buffers, position, (error, writtenBytes) => (error ? fail(error) : done(writtenBytes)))),
+  writevSync: (fd, buffers, position) => fs.writevSync(fd, buffers, position),
+  datasync: (fd) => new Promise((done, fail) => fs.fdatasync(fd, (error) => (error ? fail(error) : done()))),
+  datasyncSync: (fd) => fs.fdatasyncSync(fd),
+  syncSync: (fd) => fs.fsyncSync(fd),
+  sync: (fd) => new Promise((done, fail) => fs.fsync(fd, (error) => (error ? fail(error) : done()))),
+  truncate: (fd, sizeBytes) => fs.ftruncateSync(fd, sizeBytes),
+  rename: (from, to) => fs.renameSync(from, to),
+  unlink: (path) => fs.unlinkSync(path),
+  mkdir: (path, mode) => void fs.mkdirSync(path, { recursive: true, mode }),
+};
+
+/** A failed sync: what the page cache then says cannot be believed, so nobody may go on (`sync-failed`, exit 70). */
+export class SyncError extends Error {
+  override readonly name = 'SyncError';
+}
+
+/** Writes all of `buffers`; a short write is continued, since a full disk shows itself only at the next call. */
+export function writeAllSync(files: Files, fd: number, buffers: Buffer[], position: number): void {
+  let sizeBytes = 0;
+  for (const buffer of buffers) sizeBytes += buffer.length;
+  let writtenBytes = files.writevSync(fd, buffers, position);
+  while (writtenBytes < sizeBytes) {
+    const step = files.writevSync(fd, rest(buffers, writtenBytes), position + writtenBytes);
+    if (step === 0) throw Object.assign(new Error('ENOSPC: write of no bytes'), { code: 'ENOSPC' });
+    writtenBytes += step;
+  }
+}
+
+export async function writeAll(files: Files, fd: number, buffers: Buffer[], position: number): Promise<void> {
+  let sizeBytes = 0;
+  for (const buffer of buffers) sizeBytes += buffer.length;
+  let writtenBytes = await files.writev(fd, buffers, position);
+  while (writtenBytes < sizeBytes) {
+    const step = await files.writev(fd, rest(buffers, writtenBytes), position + writtenBytes);
+    if (step === 0) throw Object.assign(new Error('ENOSPC: write of no bytes'), { code: 'ENOSPC' });
+    writtenBytes += step;
+  }
+}
+
+function rest(buffers: Buffer[], skipBytes: number): Buffer[] {
+  const left: Buffer[] = [];
+  for (const buffer of buffers) {
+    if (skipBytes >= buffer.length) skipBytes -= buffer.length;
+    else {
+      left.push(skipBytes === 0 ? buffer : buffer.subarray(skipBytes));
+      skipBytes = 0;
+    }
+  }
+  return left;
+}
+
+/** Replaces a file's content without syncing it: for what can be derived again. Readers see the old file or the new one, whole. */
+export function replace(files: Files, path: string, content: Uint8Array, mode: number): void {
+  const temporary = writeTemporary(files, path, content, mode, false);
+  files.rename(temporary, path);
+}
+
+/**
+ * Replaces a file's content durably: afterwards it survives a power cut.
+ * @throws SyncError when a sync fails
+ */
+export function replaceDurably(files: Files, path: string, content: Uint8Array, mode: number): void {
+  const temporary = writeTemporary(files, path, content, mode, true);
+  files.rename(temporary, path);
+  syncFolder(files, dirname(path));
+}
+
+/** As `replaceDurably`, with the syncs off the main thread. */
+export async function replaceDurablyInBackground(files: Files, path: string, content: Uint8Array, mode: number): Promise<void> {
+  const temporary = writeTemporary(files, path, content, mode, false);
+  await syncFile(files, temporary);
+  files.rename(temporary, path);
+  await syncFile(files, dirname(path));
+}
+
+function writeTemporary(files: Files, path: string, content: Uint8Array, mode: number, durable: boolean): string {
+  const temporary = join(dirname(path), `.${basename(path)}.tmp`);
+  const fd = files.open(temporary, 'w', mode);
+  try {
+    if (content.length > 0) writeAllSync(files, fd, [Buffer.from(content.buffer, content.byteOffset, content.length)], 0);
+    if (durable) guardSync(() => files.syncSync(fd), path);
+  } finally {
+    files.close(fd);
+  }
+  return temporary;
+}
+
+/** @throws SyncError */
+export function syncFolder(files: Files, folder: string): void {
+  const fd = files.open(folder, 'r', 0);
+  try {
+    guardSync(() => files.syncSync(fd), folder);
+  } finally {
+    files.close(fd);
+  }
+}
+
+/** @throws SyncError */
+export async function syncFile(files: Files, path: string): Promise<void> {
+  const fd = files.open(path, 'r', 0);
+  try {
+    await files.sync(fd);
+  } catch (error) {
+    throw new SyncError(`sync of ${path}: ${(error as Error).message}`, { cause: error });
+  } finally {
+    files.close(fd);
+  }
+}
+
+export function guardSync(sync: () => void, path: string): void {
+  try {
+    sync();
+  } catch (error) {
+    throw new SyncError(`sync of ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}

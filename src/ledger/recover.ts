@@ -1,0 +1,242 @@
+/**
+ * Opens what is on disk: creates a new ledger, or brings an existing one back to its last whole record (`spec/ledger.md`, "Start and recovery").
+ *
+ * What must stay true: only an incomplete last record is ever cut; a ledger that is shorter than its signed head, or differs from it, is refused.
+ * Recovery applies records through the same code as normal running (`TreeFiles`).
+ * If we die here: nothing was changed but a cut of bytes that were never acknowledged, and derived files that are written again.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { equal, hex } from '../bytes/bytes.ts';
+import { nodeCrypto } from '../crypto-node.ts';
+import { SwornError } from '../errors.ts';
+import { formatCheckpoint, parseCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
+import { openNote, parseVkey, signNote } from '../tlog/note.ts';
+import { TileStack, tilePath } from '../tlog/tile.ts';
+import { emptyRoot, hashLeaf } from '../tlog/tree.ts';
+import { guardSync, replaceDurably, syncFolder, type Files } from './files.ts';
+import { createKey, keysFolder, loadKey, type LedgerKey } from './keys.ts';
+import {
+  encodeSegmentHeader,
+  readSegmentHeader,
+  scanSegment,
+  segmentHeaderBytes,
+  segmentName,
+  type EntryRecord,
+  type PartRecord,
+} from './segment.ts';
+import { TreeFiles } from './tree-files.ts';
+
+export interface Recovered {
+  id: string;
+  origin: string;
+  key: LedgerKey;
+  keysFolder: string;
+  tree: TreeFiles;
+  /** The open segment: its first index and where its last whole record ends. */
+  segment: { firstIndex: number; sizeBytes: number };
+  /** Bytes of an incomplete last record that were cut. */
+  cutBytes: number;
+  /** Parts behind the last entry: of frames that were being written. */
+  parts: { file: number; offset: number; part: PartRecord }[];
+  created: boolean;
+}
+
+export interface Replay {
+  /** First index that the caller wants to see again (the size of its own snapshot). */
+  from: number;
+  entry(record: EntryRecord, leafHash: Uint8Array): void;
+}
+
+export function recover(files: Files, folder: string, keysHome: string, replay: Replay): Recovered {
+  const payload = join(folder, 'payload');
+  const log = join(folder, 'log');
+  try {
+    files.mkdir(folder, 0o700);
+    files.mkdir(payload, 0o700);
+    files.mkdir(log, 0o755);
+  } catch (error) {
+    throw new SwornError('ledger-create', `the ledger ${folder} cannot be created: ${(error as Error).message}`, {}, { cause: error });
+  }
+  const segments = segmentFiles(payload);
+  // A crash between the creation of a segment and its header leaves an empty or headless last file, which holds nothing.
+  while (segments.length > 0) {
+    const last = segments.at(-1)!;
+    const path = join(payload, segmentName(last));
+    if (readHeader(path) !== undefined) break;
+    if (statSync(path).size > segmentHeaderBytes) throw new SwornError('ledger-foreign', `${path} is not a segment of a sworn ledger`);
+    rmSync(path);
+    segments.pop();
+  }
+  if (segments.length === 0) {
+    // an interrupted creation leaves no checkpoint, or (if the segment was lost) one of size 0
+    if (existsSync(join(log, 'tile')) || !/^$|^[^\n]+\n0\n/.test(existsSync(join(log, 'checkpoint')) ? readFileSync(join(log, 'checkpoint'), 'utf8') : '')) {
+      throw new SwornError('ledger-rollback', `the ledger ${folder} has a tree but no payload segment`);
+    }
+    return create(files, folder, keysHome);
+  }
+
+  const id = readHeader(join(payload, segmentName(segments[0]!)))?.ledgerId;
+  if (id === undefined) throw new SwornError('ledger-corrupt', `the header of ${join(payload, segmentName(segments[0]!))} is damaged`);
+  const keys = keysFolder(keysHome, id);
+  const key = loadKey(keys);
+  const origin = key.signer.name;
+  const head = openHead(join(keys, 'head'), key, origin);
+  const published = existsSync(join(log, 'checkpoint')) ? openCheckpoint(join(log, 'checkpoint'), key, origin) : undefined;
+
+  // The signed states that the tree must pass through.
+  const signed = [head, ...(published ? [published] : [])];
+  const tree = restoreTree(files, log, published);
+  const from = Math.min(tree.bundleFrom, replay.from);
+  let parts: Recovered['parts'] = [];
+  let cutBytes = 0;
+  let next = -1;
+  let end = { firstIndex: segments.at(-1)!, sizeBytes: segmentHeaderBytes };
+
+  for (let i = 0; i < segments.length; i++) {
+    const firstIndex = segments[i]!;
+    const isLast = i === segments.length - 1;
+    if (!isLast && segments[i + 1]! <= from) continue;
+    const path = join(payload, segmentName(firstIndex));
+    const header = readHeader(path);
+    if (header?.ledgerId !== id || header.firstIndex !== firstIndex) {
+      throw new SwornError('ledger-corrupt', `the header of ${path} is damaged or of another ledger`);
+    }
+    if (next === -1) next = firstIndex;
+    if (next !== firstIndex) throw new SwornError('ledger-corrupt', `${path} should begin with index ${next}`);
+    end = { firstIndex, sizeBytes: segmentHeaderBytes };
+    for (const scanned of scanSegment(path)) {
+      if (scanned.kind !== 'record') {
+        if (scanned.kind === 'corrupt' || !isLast) {
+          throw new SwornError('ledger-corrupt', `${path} is damaged at offset ${scanned.offset}, with whole records behind it`);
+        }
+        cutBytes = statSync(path).size - scanned.offset;
+        cutTo(files, path, scanned.offset);
+        break;
+      }
+      const { record, offset } = scanned;
+      end.sizeBytes = scanned.end;
+      if (record.type === 'part') {
+        parts.push({ file: firstIndex, offset, part: record });
+        continue;
+      }
+      if (record.index !== next) throw new SwornError('ledger-corrupt', `${path} holds index ${record.index} where ${next} belongs, at offset ${offset}`);
+      next++;
+      // parts of frames that other connections had not finished stay; those that this entry refers to are done
+      if (parts.length > 0) parts = parts.filter(({ file, offset: at }) => !record.frame.some((item) => item.state === 'part' && item.file === file && item.offset === at));
+      const leafHash = hashLeaf(nodeCrypto, record.leaf);
+      if (record.index >= tree.size) tree.append(record.leaf, leafHash);
+      else if (record.index >= tree.bundleFrom) tree.refill(record.leaf);
+      for (const state of signed) {
+        if (record.index === state.size - 1 && tree.size === state.size && !equal(tree.root(), state.root)) {
+          throw new SwornError('ledger-rollback', `the ledger ${folder} has another root at size ${state.size} than was signed`);
+        }
+      }
+      if (record.index >= replay.from) replay.entry(record, leafHash);
+    }
+  }
+  const signedSize = Math.max(...signed.map((state) => state.size));
+  if (next < signedSize) throw new SwornError('ledger-rollback', `the ledger ${folder} has ${next} entries, but ${signedSize} were signed`);
+  if (next < tree.size) throw new SwornError('ledger-corrupt', `the segments of ${folder} end at ${next}, before the published size ${tree.size}`);
+  return { id, origin, key, keysFolder: keys, tree, segment: end, cutBytes, parts, created: false };
+}
+
+function readHeader(path: string): ReturnType<typeof readSegmentHeader> {
+  const fd = openSync(path, 'r');
+  try {
+    const header = Buffer.alloc(segmentHeaderBytes);
+    return readSync(fd, header, 0, segmentHeaderBytes, 0) === segmentHeaderBytes ? readSegmentHeader(header) : undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Cuts an incomplete last record off, durably: without the sync a power cut could bring its remains back behind newer records. */
+function cutTo(files: Files, path: string, sizeBytes: number): void {
+  const fd = files.open(path, 'r+', 0o600);
+  try {
+    files.truncate(fd, sizeBytes);
+    guardSync(() => files.syncSync(fd), path);
+  } finally {
+    files.close(fd);
+  }
+}
+
+function openHead(path: string, key: LedgerKey, origin: string): Checkpoint {
+  if (!existsSync(path)) throw new SwornError('ledger-key-missing', `the ledger has entries but its last signed head ${path} is missing`, { path });
+  const head = openCheckpoint(path, key, origin);
+  if (head === undefined) throw new SwornError('ledger-key-missing', `the head ${path} is not signed by the ledger's key`, { path });
+  return head;
+}
+
+/** A checkpoint that our key signed, or `undefined`. */
+function openCheckpoint(path: string, key: LedgerKey, origin: string): Checkpoint | undefined {
+  const opened = openNote(nodeCrypto, readFileSync(path), [parseVkey(nodeCrypto, key.vkey)!]);
+  if ('problem' in opened || opened.verified.length === 0) return undefined;
+  const checkpoint = parseCheckpoint(opened.text);
+  return checkpoint?.origin === origin ? checkpoint : undefined;
+}
+
+/**
+ * The tree as of the published checkpoint, from its partial tiles; the empty tree when anything there is missing or does not hold, since all of it
+ * can be derived again from the segments.
+ */
+function restoreTree(files: Files, log: string, published: Checkpoint | undefined): TreeFiles {
+  if (published !== undefined) {
+    try {
+      const stack = TileStack.restore(nodeCrypto, published.size, (level, n, width) => {
+        const partial = join(log, tilePath(level, n, width));
+        return existsSync(partial) ? readFileSync(partial) : readFileSync(join(log, tilePath(level, n))).subarray(0, width * 32);
+      });
+      if (equal(stack.root(), published.root)) return new TreeFiles(files, log, stack);
+    } catch {
+      // not readable: derived again below
+    }
+  }
+  return new TreeFiles(files, log, TileStack.empty(nodeCrypto));
+}
+
+/** The first indexes of the segment files, ascending. */
+export function segmentFiles(payload: string): number[] {
+  return readdirSync(payload)
+    .filter((name) => /^\d{16}$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+/**
+ * A new ledger. Order: key and head first, then the first segment with its header, then the checkpoint of the empty tree. A crash in between leaves a
+ * key of no ledger, or a headless segment, which the next start takes away.
+ */
+function create(files: Files, folder: string, keysHome: string): Recovered {
+  const id = hex(randomBytes(16));
+  const origin = `sworn.invalid/${id}`;
+  const keys = keysFolder(keysHome, id);
+  try {
+    const key = createKey(files, keys, origin);
+    const note = signNote(formatCheckpoint({ origin, size: 0, root: emptyRoot(nodeCrypto) }), key.signer);
+    replaceDurably(files, join(keys, 'head'), note, 0o600);
+    syncFolder(files, keysHome);
+    files.close(createSegment(files, join(folder, 'payload'), id, 0));
+    replaceDurably(files, join(folder, 'log', 'checkpoint'), note, 0o644);
+    syncFolder(files, folder);
+    const segment = { firstIndex: 0, sizeBytes: segmentHeaderBytes };
+    const tree = new TreeFiles(files, join(folder, 'log'), TileStack.empty(nodeCrypto));
+    return { id, origin, key, keysFolder: keys, tree, segment, cutBytes: 0, parts: [], created: true };
+  } catch (error) {
+    if (error instanceof SwornError) throw error;
+    throw new SwornError('ledger-create', `the ledger ${folder} or its key in ${keys} cannot be created: ${(error as Error).message}`, {}, { cause: error });
+  }
+}
+
+/** Creates a segment file with its header, durably, and returns its descriptor. */
+export function createSegment(files: Files, payload: string, ledgerId: string, firstIndex: number): number {
+  const path = join(payload, segmentName(firstIndex));
+  const fd = files.open(path, 'w+', 0o600);
+  const header = encodeSegmentHeader(ledgerId, firstIndex);
+  files.writevSync(fd, [header], 0);
+  guardSync(() => files.syncSync(fd), path);
+  syncFolder(files, payload);
+  return fd;
+}

@@ -1,0 +1,278 @@
+/**
+ * Payload segments: the write-ahead log and the content store in one file (`spec/ledger.md`, "Payload segments").
+ * Encoding and decoding of records, and a scanner over a file. What must stay true: a record never moves, so a reference to one stays good.
+ */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
+import { saltBytes } from '../entry/commitment.ts';
+import { recordBytes } from '../limits.ts';
+
+export const segmentHeaderBytes = 40;
+export const recordHeaderBytes = 8;
+const magic = Buffer.from('SWORNPL1', 'latin1');
+
+/** One segment of content, in the sense of a commitment. */
+export type ContentItem =
+  | { state: 'kept'; salt: Uint8Array; bytes: Uint8Array }
+  | { state: 'dropped'; hash: Uint8Array; sizeBytes: number }
+  | { state: 'part'; hash: Uint8Array; sizeBytes: number; file: number; offset: number };
+
+export interface EntryRecord {
+  type: 'entry';
+  index: number;
+  leaf: Buffer;
+  attributes: ContentItem[];
+  frame: ContentItem[];
+}
+
+export interface PartRecord {
+  type: 'part';
+  /** 32 hex digits. */
+  connection: string;
+  direction: 0 | 1;
+  unit: number;
+  salt: Buffer;
+  bytes: Buffer;
+}
+
+/** The name of a segment file: the index of its first entry, 16 digits. */
+export function segmentName(firstIndex: number): string {
+  return String(firstIndex).padStart(16, '0');
+}
+
+export function encodeSegmentHeader(ledgerId: string, firstIndex: number): Buffer {
+  const header = Buffer.alloc(segmentHeaderBytes);
+  magic.copy(header);
+  header.write(ledgerId, 8, 'hex');
+  header.writeBigUInt64BE(BigInt(firstIndex), 24);
+  header.writeUInt32BE(crc32(header.subarray(0, 36)), 36);
+  return header;
+}
+
+export function readSegmentHeader(header: Buffer): { ledgerId: string; firstIndex: number } | undefined {
+  if (header.length < segmentHeaderBytes || !header.subarray(0, 8).equals(magic)) return undefined;
+  if (header.readUInt32BE(36) !== crc32(header.subarray(0, 36))) return undefined;
+  return { ledgerId: header.toString('hex', 8, 24), firstIndex: Number(header.readBigUInt64BE(24)) };
+}
+
+/** Above this, a segment's bytes are written from where they are instead of being copied into the record's buffer. */
+const copyBytes = 16 * 1024;
+
+/**
+ * The buffers of an entry record, in order, ready to be written.
+ * `leaf` and the items are not checked here: their bounds are the caller's.
+ */
+export function encodeEntryRecord(index: number, leaf: Uint8Array, attributes: readonly ContentItem[], frame: readonly ContentItem[]): Buffer[] {
+  let headBytes = recordHeaderBytes + 1 + 8 + 4 + leaf.length + 2 + 4;
+  let largeBytes = 0;
+  for (const list of [attributes, frame]) {
+    for (const item of list) {
+      if (item.state === 'kept') {
+        headBytes += 1 + saltBytes + 4;
+        if (item.bytes.length <= copyBytes) headBytes += item.bytes.length;
+        else largeBytes += item.bytes.length;
+      } else headBytes += item.state === 'dropped' ? 37 : 53;
+    }
+  }
+  const head = Buffer.allocUnsafe(headBytes);
+  head.writeUInt32BE(headBytes - recordHeaderBytes + largeBytes, 0);
+  head[8] = 1;
+  head.writeUInt32BE(Math.floor(index / 0x1_0000_0000), 9);
+  head.writeUInt32BE(index >>> 0, 13);
+  head.writeUInt32BE(leaf.length, 17);
+  head.set(leaf, 21);
+  let at = 21 + leaf.length;
+  at = head.writeUInt16BE(attributes.length, at);
+  at = head.writeUInt32BE(frame.length, at);
+  const buffers: Buffer[] = [];
+  let from = 0;
+  for (const list of [attributes, frame]) {
+    for (const item of list) {
+      if (item.state === 'kept') {
+        head[at] = 0;
+        head.set(item.salt, at + 1);
+        at = head.writeUInt32BE(item.bytes.length, at + 1 + saltBytes);
+        if (item.bytes.length <= copyBytes) {
+          head.set(item.bytes, at);
+          at += item.bytes.length;
+        } else {
+          buffers.push(head.subarray(from, at), asBuffer(item.bytes));
+          from = at;
+        }
+      } else {
+        head[at] = item.state === 'dropped' ? 1 : 2;
+        head.set(item.hash, at + 1);
+        at = head.writeUInt32BE(item.sizeBytes, at + 33);
+        if (item.state === 'part') {
+          at = head.writeBigUInt64BE(BigInt(item.file), at);
+          at = head.writeBigUInt64BE(BigInt(item.offset), at);
+        }
+      }
+    }
+  }
+  if (from < at) buffers.push(head.subarray(from, at));
+  return sealCrc(buffers);
+}
+
+export function encodePartRecord(part: Omit<PartRecord, 'type'>): Buffer[] {
+  const head = Buffer.allocUnsafe(recordHeaderBytes + 1 + 16 + 1 + 8 + saltBytes);
+  head.writeUInt32BE(head.length - recordHeaderBytes + part.bytes.length, 0);
+  head[8] = 2;
+  head.write(part.connection, 9, 'hex');
+  head[25] = part.direction;
+  head.writeBigUInt64BE(BigInt(part.unit), 26);
+  head.set(part.salt, 34);
+  return sealCrc(part.bytes.length === 0 ? [head] : [head, part.bytes]);
+}
+
+/** Puts the checksum of the body, which starts behind the record's header, into that header. */
+function sealCrc(buffers: Buffer[]): Buffer[] {
+  let crc = crc32(buffers[0]!.subarray(recordHeaderBytes));
+  for (let i = 1; i < buffers.length; i++) crc = crc32(buffers[i]!, crc);
+  buffers[0]!.writeUInt32BE(crc, 4);
+  return buffers;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** Reads a record's body, whose checksum was found right; `undefined` when its inside does not fit. */
+export function decodeRecord(body: Buffer): EntryRecord | PartRecord | undefined {
+  try {
+    if (body[0] === 2) {
+      if (body.length < 42 || body[17]! > 1) return undefined;
+      return {
+        type: 'part',
+        connection: body.toString('hex', 1, 17),
+        direction: body[17] as 0 | 1,
+        unit: Number(body.readBigUInt64BE(18)),
+        salt: body.subarray(26, 42),
+        bytes: body.subarray(42),
+      };
+    }
+    if (body[0] !== 1) return undefined;
+    const leafBytes = body.readUInt32BE(9);
+    let at = 13 + leafBytes;
+    const attributeCount = body.readUInt16BE(at);
+    const frameCount = body.readUInt32BE(at + 2);
+    at += 6;
+    // each item takes at least 21 bytes: a count that cannot fit is refused before anything is allocated for it
+    if ((attributeCount + frameCount) * 21 > body.length - at) return undefined;
+    const items: ContentItem[] = [];
+    for (let i = 0; i < attributeCount + frameCount; i++) {
+      const state = body.readUInt8(at);
+      if (state === 0) {
+        const sizeBytes = body.readUInt32BE(at + 1 + saltBytes);
+        const from = at + 5 + saltBytes;
+        if (from + sizeBytes > body.length) return undefined;
+        items.push({ state: 'kept', salt: body.subarray(at + 1, at + 1 + saltBytes), bytes: body.subarray(from, from + sizeBytes) });
+        at = from + sizeBytes;
+      } else if (state === 1 || state === 2) {
+        const hash = body.subarray(at + 1, at + 33);
+        const sizeBytes = body.readUInt32BE(at + 33);
+        if (state === 1) items.push({ state: 'dropped', hash, sizeBytes });
+        else items.push({ state: 'part', hash, sizeBytes, file: Number(body.readBigUInt64BE(at + 37)), offset: Number(body.readBigUInt64BE(at + 45)) });
+        at += state === 1 ? 37 : 53;
+      } else return undefined;
+    }
+    if (at !== body.length) return undefined;
+    return {
+      type: 'entry',
+      index: Number(body.readBigUInt64BE(1)),
+      leaf: body.subarray(13, 13 + leafBytes),
+      attributes: items.slice(0, attributeCount),
+      frame: items.slice(attributeCount),
+    };
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+export type Scanned =
+  | { kind: 'record'; offset: number; end: number; record: EntryRecord | PartRecord }
+  /** The file ends inside a record, or its last record's checksum is wrong with nothing readable behind it: a write that a crash cut off. */
+  | { kind: 'torn'; offset: number }
+  /** A record that does not hold, with whole records behind it: not what a crash leaves. */
+  | { kind: 'corrupt'; offset: number };
+
+/** The records of a segment file from `from` (an offset at which a record begins) to its end. Synchronous: recovery and random access use it. */
+export function* scanSegment(path: string, from = segmentHeaderBytes): Generator<Scanned> {
+  const fd = openSync(path, 'r');
+  try {
+    const endBytes = fstatSync(fd).size;
+    let window = Buffer.alloc(0);
+    let windowAt = from;
+    const at = (offset: number, sizeBytes: number): Buffer => {
+      if (offset < windowAt || offset + sizeBytes > windowAt + window.length) {
+        const wanted = Math.max(sizeBytes, Math.min(1024 * 1024, endBytes - offset));
+        // a fresh buffer each time: records that were handed out point into the old one
+        window = Buffer.allocUnsafe(wanted);
+        windowAt = offset;
+        let filled = 0;
+        while (filled < wanted) {
+          const step = readSync(fd, window, filled, wanted - filled, offset + filled);
+          if (step === 0) break;
+          filled += step;
+        }
+        if (filled < wanted) window = window.subarray(0, filled);
+      }
+      return window.subarray(offset - windowAt, offset - windowAt + sizeBytes);
+    };
+    let offset = from;
+    while (offset < endBytes) {
+      if (offset + recordHeaderBytes > endBytes) {
+        yield { kind: 'torn', offset };
+        return;
+      }
+      const header = at(offset, recordHeaderBytes);
+      const lengthBytes = header.readUInt32BE(0);
+      const crc = header.readUInt32BE(4);
+      if (lengthBytes === 0 || lengthBytes > recordBytes || offset + recordHeaderBytes + lengthBytes > endBytes) {
+        yield { kind: recordsAfter(path, offset + 1) ? 'corrupt' : 'torn', offset };
+        return;
+      }
+      const body = at(offset + recordHeaderBytes, lengthBytes);
+      const record = crc32(body) === crc ? decodeRecord(body) : undefined;
+      if (record === undefined) {
+        yield { kind: recordsAfter(path, offset + 1) ? 'corrupt' : 'torn', offset };
+        return;
+      }
+      const end = offset + recordHeaderBytes + lengthBytes;
+      yield { kind: 'record', offset, end, record };
+      offset = end;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Is there a whole record anywhere behind `from`? Tells a cut-off write from damage. Looks at every offset whose length field fits, and trusts a record
+ * only by its checksum.
+ */
+function recordsAfter(path: string, from: number): boolean {
+  const fd = openSync(path, 'r');
+  try {
+    const sizeBytes = fstatSync(fd).size;
+    const rest = Buffer.alloc(Math.max(0, sizeBytes - from));
+    let filled = 0;
+    while (filled < rest.length) {
+      const step = readSync(fd, rest, filled, rest.length - filled, from + filled);
+      if (step === 0) break;
+      filled += step;
+    }
+    for (let at = 0; at + recordHeaderBytes < filled; at++) {
+      const type = rest[at + recordHeaderBytes];
+      if (type !== 1 && type !== 2) continue;
+      const lengthBytes = rest.readUInt32BE(at);
+      if (lengthBytes < 19 || lengthBytes > recordBytes || at + recordHeaderBytes + lengthBytes > filled) continue;
+      const body = rest.subarray(at + recordHeaderBytes, at + recordHeaderBytes + lengthBytes);
+      if (crc32(body) === rest.readUInt32BE(at + 4) && decodeRecord(body) !== undefined) return true;
+    }
+    return false;
+  } finally {
+    closeSync(fd);
+  }
+}

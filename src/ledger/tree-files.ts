@@ -1,0 +1,113 @@
+/**
+ * The tree and its public files: appends leaf hashes, writes tiles and entry bundles as they fill, and publishes checkpoints
+ * (C2SP tlog-tiles). Recovery and normal running both go through `append`.
+ *
+ * What must stay true: everything here can be derived from the segments, so nothing is synced before it is published; `log/checkpoint` is replaced
+ * only after every tile and bundle under it is durable; a full tile never changes.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { tileWidth } from '../limits.ts';
+import { encodeBundle, tilePath, type TileStack } from '../tlog/tile.ts';
+import { replace, replaceDurablyInBackground, syncFile, type Files } from './files.ts';
+
+/** What a checkpoint at this size needs beside the full tiles. */
+export interface TreeSnapshot {
+  size: number;
+  root: Uint8Array;
+  partials: { path: string; bytes: Uint8Array }[];
+}
+
+export class TreeFiles {
+  readonly #files: Files;
+  readonly #log: string;
+  readonly #stack: TileStack;
+  #bundle: Uint8Array[] = [];
+  /** Full files that are not yet durable, by path below `log/`. */
+  #unsynced: string[] = [];
+  /** Full files that could not be written (a full disk); kept until they can. */
+  #due: { path: string; bytes: Uint8Array }[] = [];
+
+  constructor(files: Files, log: string, stack: TileStack) {
+    this.#files = files;
+    this.#log = log;
+    this.#stack = stack;
+  }
+
+  get size(): number {
+    return this.#stack.size;
+  }
+
+  root(): Uint8Array {
+    return this.#stack.root();
+  }
+
+  /** First index of the bundle that is being filled. */
+  get bundleFrom(): number {
+    return Math.floor(this.size / tileWidth) * tileWidth;
+  }
+
+  /** A leaf that the tree already has, for the bundle that is being filled. In order, before any `append`. */
+  refill(leaf: Uint8Array): void {
+    this.#bundle.push(leaf);
+  }
+
+  append(leaf: Uint8Array, leafHash: Uint8Array): void {
+    this.#bundle.push(leaf);
+    for (const tile of this.#stack.append(leafHash)) this.#write(tilePath(tile.level, tile.n), tile.bytes);
+    if (this.#bundle.length === tileWidth) {
+      this.#write(tilePath('entries', this.size / tileWidth - 1), encodeBundle(this.#bundle));
+      this.#bundle = [];
+    }
+  }
+
+  /** Everything that belongs to a checkpoint of the tree as it is now. */
+  snapshot(): TreeSnapshot {
+    const partials = this.#stack.partials().map((tile) => ({ path: tilePath(tile.level, tile.n, tile.width), bytes: tile.bytes }));
+    if (this.#bundle.length > 0) {
+      partials.push({ path: tilePath('entries', this.bundleFrom / tileWidth, this.#bundle.length), bytes: encodeBundle(this.#bundle) });
+    }
+    return { size: this.size, root: this.root(), partials };
+  }
+
+  /**
+   * Makes all tiles under `snapshot` durable, then the checkpoint. If we die in between, the older checkpoint stands, with all its tiles.
+   * @throws SyncError when a sync fails; any write error otherwise (the older checkpoint stands)
+   */
+  async publish(snapshot: TreeSnapshot, note: Uint8Array): Promise<void> {
+    const due = this.#due;
+    this.#due = [];
+    for (const { path, bytes } of due) this.#write(path, bytes);
+    if (this.#due.length > 0) throw new Error('tiles cannot be written');
+    const full = [...this.#unsynced];
+    for (const path of full) await syncFile(this.#files, join(this.#log, path));
+    await this.#syncFolders(full);
+    this.#unsynced = this.#unsynced.slice(full.length);
+    for (const { path, bytes } of snapshot.partials) {
+      mkdirSync(dirname(join(this.#log, path)), { recursive: true, mode: 0o755 });
+      await replaceDurablyInBackground(this.#files, join(this.#log, path), bytes, 0o644);
+    }
+    await this.#syncFolders(snapshot.partials.map(({ path }) => path));
+    await replaceDurablyInBackground(this.#files, join(this.#log, 'checkpoint'), note, 0o644);
+    // The full tile is durable and published: its partial versions have served (C2SP tlog-tiles, "Partial Tiles").
+    for (const path of full) rmSync(join(this.#log, `${path}.p`), { recursive: true, force: true });
+  }
+
+  /** Syncs the folders of these files and the folders above them, up to `log/`: a new file's name is durable only with its folder. */
+  async #syncFolders(paths: string[]): Promise<void> {
+    const folders = new Set<string>();
+    for (const path of paths) for (let at = dirname(path); at !== '.'; at = dirname(at)) folders.add(at);
+    for (const folder of folders) await syncFile(this.#files, join(this.#log, folder));
+    if (folders.size > 0) await syncFile(this.#files, this.#log);
+  }
+
+  #write(path: string, bytes: Uint8Array): void {
+    try {
+      mkdirSync(dirname(join(this.#log, path)), { recursive: true, mode: 0o755 });
+      replace(this.#files, join(this.#log, path), bytes, 0o644);
+      this.#unsynced.push(path);
+    } catch {
+      this.#due.push({ path, bytes });
+    }
+  }
+}

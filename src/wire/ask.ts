@@ -1,0 +1,37 @@
+/** Asks a recorder one question over its socket: what `sworn recorder status` and `stop` do. */
+import { connect } from 'node:net';
+import { SwornError } from '../errors.ts';
+import { encodeJson, readJson, WireReader, wireType } from './wire.ts';
+
+/**
+ * The recorder's answer.
+ * @throws SwornError `no-recorder` when nobody listens, `permission` or whatever the recorder answers, `wire-corrupt`
+ */
+export function ask(socketPath: string, what: 'status' | 'stop', timeoutMs = 10_000): Promise<Record<string, unknown>> {
+  return new Promise((resolvePromise, reject) => {
+    const socket = connect(socketPath);
+    const reader = new WireReader();
+    const fail = (error: SwornError): void => {
+      socket.destroy();
+      reject(error);
+    };
+    socket.setTimeout(timeoutMs, () => fail(new SwornError('recorder-unreachable', `the recorder at ${socketPath} did not answer within ${timeoutMs / 1000} s`)));
+    socket.on('connect', () => socket.write(encodeJson(wireType.ask, { what })));
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EACCES') fail(new SwornError('permission', `the recorder's socket ${socketPath} is closed to this account`));
+      else fail(new SwornError('no-recorder', `no recorder listens at ${socketPath}`));
+    });
+    socket.on('close', () => reject(new SwornError('no-recorder', `the recorder at ${socketPath} went away`)));
+    socket.on('data', (chunk) => {
+      const whole = reader.push(chunk, (type, body) => {
+        const value = readJson(body);
+        if (value === undefined) fail(new SwornError('wire-corrupt', `the answer of ${socketPath} cannot be read`));
+        else if (type === wireType.reply) {
+          socket.destroy();
+          resolvePromise(value);
+        } else if (type === wireType.error) fail(new SwornError(value['code'] === 'permission' ? 'permission' : 'recorder-refused', String(value['message'])));
+      });
+      if (!whole) fail(new SwornError('wire-corrupt', `the answer of ${socketPath} cannot be read`));
+    });
+  });
+}

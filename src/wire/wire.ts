@@ -1,0 +1,287 @@
+/**
+ * The protocol between tap and recorder: `spec/wire.md`, version 1. Framing and the binary messages; no I/O.
+ * The tap loads this file at every start of a server, so it imports nothing but bounds.
+ */
+import { wireBytes } from '../limits.ts';
+
+export const wireVersion = 1;
+
+export const wireType = {
+  hello: 1,
+  frame: 2,
+  close: 3,
+  lost: 4,
+  ask: 5,
+  welcome: 65,
+  pass: 66,
+  refuse: 67,
+  durable: 68,
+  wait: 69,
+  error: 70,
+  reply: 71,
+  closed: 72,
+} as const;
+
+export type Wait = 'receipt' | 'verdict' | 'none';
+
+/** 0 is client to server, 1 is server to client: the index of every per-direction pair. */
+export type DirectionIndex = 0 | 1;
+
+export interface Hello {
+  wire: [number, number];
+  connection: string;
+  transport: 'stdio';
+  server: string;
+  client?: string;
+  labels: Record<string, string>;
+  argv: string[];
+  cwd: string;
+  serverPid?: number;
+  mode: 'commit' | 'observe';
+  onUnrecordable: 'block' | 'pass';
+  overrides: { sensitive: string[]; write: string[]; read: string[] };
+  ledger?: string;
+  openedAt: number;
+  resume?: { token: string; receipt?: { index: number; hash: string } };
+}
+
+export interface Welcome {
+  wire: number;
+  wait: Wait;
+  holdBytes: number;
+  durable: { c2s: number; s2c: number };
+  token: string;
+  ledger: string;
+  ledgerId: string;
+  custody: string;
+  mode: 'commit' | 'observe';
+  onUnrecordable: 'block' | 'pass';
+}
+
+export interface Close {
+  reason: 'client closed' | 'server exited' | 'signal' | 'spawn failed';
+  exitCode?: number;
+  signal?: string;
+  error?: string;
+  frames: { c2s: number; s2c: number };
+  delivered: [number, number];
+}
+
+export interface Lost {
+  reason: string;
+  lost: { c2s: number; s2c: number };
+  from: number;
+  until: number;
+}
+
+export interface WireError {
+  code: string;
+  message: string;
+  hint: string;
+}
+
+/** Flags of a `frame`. */
+export const moreUnits = 1;
+export const unterminated = 2;
+
+/** Bytes before a unit's own bytes: length, type, direction, flags, stream, unit, delivered ×2, seen. */
+export const frameHeaderBytes = 4 + 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8;
+const answerBytes = 4 + 1 + 1 + 8 + 8 + 32;
+const none = 0xffff_ffff;
+
+/** Unsigned 64-bit as a Number: our counters stay below 2^53. */
+function writeU64(buffer: Buffer, value: number, at: number): void {
+  buffer.writeUInt32BE(Math.floor(value / 0x1_0000_0000), at);
+  buffer.writeUInt32BE(value >>> 0, at + 4);
+}
+
+function readU64(buffer: Buffer, at: number): number {
+  return buffer.readUInt32BE(at) * 0x1_0000_0000 + buffer.readUInt32BE(at + 4);
+}
+
+export interface FrameUnit {
+  direction: DirectionIndex;
+  flags: number;
+  stream: number;
+  unit: number;
+  delivered: [number, number];
+  /** The tap's monotonic clock, µs. */
+  seenUs: number;
+  bytes: Buffer;
+}
+
+/** Writes the header of a `frame` message into `buffer` at `at`; the unit's bytes follow it. */
+export function writeFrameHeader(
+  buffer: Buffer,
+  at: number,
+  direction: DirectionIndex,
+  flags: number,
+  unit: number,
+  delivered: readonly [number, number],
+  seenUs: number,
+  sizeBytes: number,
+): void {
+  buffer.writeUInt32BE(frameHeaderBytes - 4 + sizeBytes, at);
+  buffer[at + 4] = wireType.frame;
+  buffer[at + 5] = direction;
+  buffer[at + 6] = flags;
+  buffer.writeUInt32BE(0, at + 7);
+  writeU64(buffer, unit, at + 11);
+  writeU64(buffer, delivered[0], at + 19);
+  writeU64(buffer, delivered[1], at + 27);
+  writeU64(buffer, seenUs, at + 35);
+}
+
+/** Reads the body of a `frame` message, or `undefined` when it is too short or names no direction. */
+export function readFrame(body: Buffer): FrameUnit | undefined {
+  if (body.length < frameHeaderBytes - 5 || body[0]! > 1) return undefined;
+  return {
+    direction: body[0] as DirectionIndex,
+    flags: body[1]!,
+    stream: body.readUInt32BE(2),
+    unit: readU64(body, 6),
+    delivered: [readU64(body, 14), readU64(body, 22)],
+    seenUs: readU64(body, 30),
+    bytes: body.subarray(38),
+  };
+}
+
+export interface Receipt {
+  index: number;
+  hash: Uint8Array;
+}
+
+export interface Answer {
+  direction: DirectionIndex;
+  through: number;
+  receipt?: Receipt;
+}
+
+/** A `pass` or `durable` message. */
+export function encodeAnswer(type: typeof wireType.pass | typeof wireType.durable, answer: Answer): Buffer {
+  const buffer = Buffer.alloc(answerBytes);
+  buffer.writeUInt32BE(answerBytes - 4, 0);
+  buffer[4] = type;
+  buffer[5] = answer.direction;
+  writeU64(buffer, answer.through, 6);
+  if (answer.receipt === undefined) {
+    buffer.writeUInt32BE(none, 14);
+    buffer.writeUInt32BE(none, 18);
+  } else {
+    writeU64(buffer, answer.receipt.index, 14);
+    buffer.set(answer.receipt.hash, 22);
+  }
+  return buffer;
+}
+
+export function readAnswer(body: Buffer): Answer | undefined {
+  if (body.length !== answerBytes - 5 || body[0]! > 1) return undefined;
+  const answer: Answer = { direction: body[0] as DirectionIndex, through: readU64(body, 1) };
+  if (body.readUInt32BE(9) !== none) answer.receipt = { index: readU64(body, 9), hash: body.subarray(17, 49) };
+  return answer;
+}
+
+export interface Refusal {
+  direction: DirectionIndex;
+  unit: number;
+  /** One line with its line end for the sender of the refused frame, or nothing. */
+  toSender: Buffer;
+  /** One line with its line end for the receiver, in place of the frame, or nothing. */
+  toReceiver: Buffer;
+}
+
+export function encodeRefusal(refusal: Refusal): Buffer {
+  const { toSender, toReceiver } = refusal;
+  const head = Buffer.alloc(18);
+  head.writeUInt32BE(1 + 1 + 8 + 4 + toSender.length + 4 + toReceiver.length, 0);
+  head[4] = wireType.refuse;
+  head[5] = refusal.direction;
+  writeU64(head, refusal.unit, 6);
+  head.writeUInt32BE(toSender.length, 14);
+  const middle = Buffer.alloc(4);
+  middle.writeUInt32BE(toReceiver.length, 0);
+  return Buffer.concat([head, toSender, middle, toReceiver]);
+}
+
+export function readRefusal(body: Buffer): Refusal | undefined {
+  if (body.length < 17 || body[0]! > 1) return undefined;
+  const senderBytes = body.readUInt32BE(9);
+  if (13 + senderBytes + 4 > body.length) return undefined;
+  const receiverBytes = body.readUInt32BE(13 + senderBytes);
+  if (17 + senderBytes + receiverBytes !== body.length) return undefined;
+  return {
+    direction: body[0] as DirectionIndex,
+    unit: readU64(body, 1),
+    toSender: body.subarray(13, 13 + senderBytes),
+    toReceiver: body.subarray(17 + senderBytes),
+  };
+}
+
+/** A message with a JSON body; without a value its body is empty. */
+export function encodeJson(type: number, value?: unknown): Buffer {
+  const body = value === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(value));
+  const buffer = Buffer.allocUnsafe(5 + body.length);
+  buffer.writeUInt32BE(1 + body.length, 0);
+  buffer[4] = type;
+  body.copy(buffer, 5);
+  return buffer;
+}
+
+/** The object of a JSON body, or `undefined`. */
+export function readJson(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'));
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Cuts a byte stream into wire messages. A message inside one chunk is handed out without copying.
+ * `push` returns false, once and for ever, when the stream is not ours (a length of 0 or over the bound).
+ */
+export class WireReader {
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #neededBytes = 4;
+  #broken = false;
+
+  push(chunk: Buffer, onMessage: (type: number, body: Buffer) => void): boolean {
+    if (this.#broken) return false;
+    if (this.#heldBytes > 0) {
+      this.#held.push(chunk);
+      this.#heldBytes += chunk.length;
+      if (this.#heldBytes < this.#neededBytes) return true;
+      chunk = Buffer.concat(this.#held, this.#heldBytes);
+      this.#held = [];
+      this.#heldBytes = 0;
+    }
+    let at = 0;
+    for (;;) {
+      const leftBytes = chunk.length - at;
+      if (leftBytes < 5) {
+        this.#hold(chunk, at, 5);
+        return true;
+      }
+      const lengthBytes = chunk.readUInt32BE(at);
+      if (lengthBytes < 1 || lengthBytes > wireBytes) {
+        this.#broken = true;
+        return false;
+      }
+      if (leftBytes < 4 + lengthBytes) {
+        this.#hold(chunk, at, 4 + lengthBytes);
+        return true;
+      }
+      onMessage(chunk[at + 4]!, chunk.subarray(at + 5, at + 4 + lengthBytes));
+      at += 4 + lengthBytes;
+    }
+  }
+
+  #hold(chunk: Buffer, at: number, neededBytes: number): void {
+    this.#neededBytes = neededBytes;
+    if (at === chunk.length) return;
+    this.#held = [chunk.subarray(at)];
+    this.#heldBytes = chunk.length - at;
+  }
+}
