@@ -21,8 +21,9 @@ if (Number(version[0]) > 22 || (Number(version[0]) === 22 && Number(version[1]) 
 
 function start() {
   var name = 'cli';
-  if (argv[0] === 'run') name = 'run';
-  else if (argv[0] === 'recorder' && argv[1] === 'start' && (argv.includes('--daemon') || argv.includes('--foreground')) && !asksForHelp(argv)) name = 'recorder';
+  if (argv[0] === 'run' && !asksForHelp()) name = 'run';
+  else if (argv[0] === 'recorder' && argv[1] === 'start' && (argv.includes('--daemon') || argv.includes('--foreground')) && !asksForHelp())
+    name = 'recorder';
   var program = join(here, '..', 'dist', name + '.mjs');
   if (!existsSync(program)) {
     console.error('sworn: error: ' + program + ' is missing');
@@ -47,8 +48,11 @@ function start() {
     });
 }
 
-function asksForHelp(words) {
-  return words.includes('--help') || words.includes('-h');
+// What stands behind `--` belongs to the server's command.
+function asksForHelp() {
+  var end = argv.indexOf('--');
+  var own = end < 0 ? argv : argv.slice(0, end);
+  return own.includes('--help') || own.includes('-h');
 }
 
 // Compiled code that another account could write would run as this one: only a folder of our own with mode 0700 will do. Without it we start a little slower.

@@ -65,7 +65,9 @@ function notices(chunks: OutputChunk[]): string {
   const parts = ['Sworn contains code of these packages.'];
   for (const folder of [...folders].toSorted()) {
     const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name: string; version: string; license?: string };
-    const texts = readdirSync(folder).filter((file) => /^(licen[cs]e|notice)/i.test(file)).toSorted();
+    const texts = readdirSync(folder)
+      .filter((file) => /^(licen[cs]e|notice)/i.test(file))
+      .toSorted();
     parts.push(`${'-'.repeat(80)}\n${manifest.name} ${manifest.version}, ${manifest.license ?? 'see below'}`);
     for (const file of texts) parts.push(readFileSync(join(folder, file), 'utf8').trim());
   }

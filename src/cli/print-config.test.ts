@@ -13,7 +13,8 @@ writeFileSync(join(folder, 'plain'), '#!/bin/sh\n', { mode: 0o755 });
 
 const machine: Machine = { node: '/opt/node', bin: '/opt/sworn.mjs', cwd: folder, path: `relative:${folder}`, platform: 'linux', home: '/home/ann' };
 const block = (client: string, argv: string[]) => clientBlocks(argv, machine).find((one) => one.client === client)!;
-const desktop = (argv: string[]) => JSON.parse(block('Claude Desktop', argv).text) as { mcpServers: Record<string, { command: string; args: string[]; env?: object }> };
+const desktop = (argv: string[]) =>
+  JSON.parse(block('Claude Desktop', argv).text) as { mcpServers: Record<string, { command: string; args: string[]; env?: object }> };
 
 test('five clients, each with its own shape', () => {
   const blocks = clientBlocks(['--print-config', '--name', 'fs', '--', 'plain', 'x y'], machine);
@@ -27,14 +28,30 @@ test('five clients, each with its own shape', () => {
 
 test("a shell gives Claude Code's line back unchanged", () => {
   const line = block('Claude Code', ['--name', "it's", '--', 'plain', `a'b"c $HOME`]).text;
-  const words = execFileSync('/bin/sh', ['-c', `${line.replace(/^claude/, 'printf "%s\\n"')}`], { encoding: 'utf8' }).split('\n');
+  const words = execFileSync('/bin/sh', ['-c', line.replace(/^claude/, 'printf "%s\\n"')], { encoding: 'utf8' }).split('\n');
   expect(words.slice(0, 3)).toEqual(['mcp', 'add-json', "it's"]);
   expect((JSON.parse(words[3]!) as { args: string[] }).args.at(-1)).toBe(`a'b"c $HOME`);
 });
 
 test('files become absolute, words stay', () => {
-  const { args } = desktop(['--ledger', 'audit', '--socket=s.sock', '--', 'node', 'server.js', 'plain', '--x=./server.js', './none']).mcpServers['server']!;
-  expect(args).toEqual(['/opt/sworn.mjs', 'run', '--ledger', join(folder, 'audit'), `--socket=${join(folder, 's.sock')}`, '--name', 'server', '--', 'node', join(folder, 'server.js'), 'plain', '--x=./server.js', './none']);
+  const { args } = desktop(['--ledger', 'audit', '--socket=s.sock', '--', 'node', 'server.js', 'plain', '--x=./server.js', './none']).mcpServers[
+    'server'
+  ]!;
+  expect(args).toEqual([
+    '/opt/sworn.mjs',
+    'run',
+    '--ledger',
+    join(folder, 'audit'),
+    `--socket=${join(folder, 's.sock')}`,
+    '--name',
+    'server',
+    '--',
+    'node',
+    join(folder, 'server.js'),
+    'plain',
+    '--x=./server.js',
+    './none',
+  ]);
 });
 
 test('a script that looks for its interpreter in PATH gets one', () => {

@@ -5,8 +5,8 @@
 import { accessSync, constants, existsSync, openSync, readSync, closeSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { SwornError } from '../errors.ts';
+import { swornPath } from './installation.ts';
 
 /** What the blocks depend on beside the words: an argument, so that tests need no particular machine. */
 export interface Machine {
@@ -44,7 +44,9 @@ export function clientBlocks(argv: readonly string[], machine: Machine): ClientB
   const entry = {
     command: machine.node,
     args: [machine.bin, 'run', ...options, '--', ...started],
-    ...(needsPath(started[0]!) ? { env: { PATH: [...new Set([dirname(machine.node), dirname(started[0]!), '/usr/local/bin', '/usr/bin', '/bin'])].join(delimiter) } } : {}),
+    ...(needsPath(started[0]!)
+      ? { env: { PATH: [...new Set([dirname(machine.node), dirname(started[0]!), '/usr/local/bin', '/usr/bin', '/bin'])].join(delimiter) } }
+      : {}),
   };
   const typed = { type: 'stdio', ...entry };
   const desktop =
@@ -74,22 +76,14 @@ export function printConfig(argv: readonly string[]): number {
   return 0;
 }
 
-/** `bin/sworn.mjs` of this installation, seen from the sources or from a bundle. */
-function swornPath(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    const path = join(folder, 'bin', 'sworn.mjs');
-    if (existsSync(path)) return path;
-    if (folder === dirname(folder)) throw new SwornError('internal', 'bin/sworn.mjs of this installation is missing');
-  }
-}
-
 function absoluteOptions(options: readonly string[], machine: Machine): string[] {
   const result: string[] = [];
   for (let i = 0; i < options.length; i++) {
     const word = options[i]!;
     if (word === '--print-config') continue;
     const equals = word.indexOf('=');
-    if (equals > 0 && pathOptions.has(word.slice(0, equals))) result.push(`${word.slice(0, equals + 1)}${resolve(machine.cwd, word.slice(equals + 1))}`);
+    if (equals > 0 && pathOptions.has(word.slice(0, equals)))
+      result.push(`${word.slice(0, equals + 1)}${resolve(machine.cwd, word.slice(equals + 1))}`);
     else if (pathOptions.has(word) && i + 1 < options.length) result.push(word, resolve(machine.cwd, options[++i]!));
     else result.push(word);
   }
@@ -107,13 +101,19 @@ function nameOf(command: readonly string[]): string {
   const plain = command.filter((word) => !word.startsWith('-'));
   const telling = plain.find((word) => !runners.has(basename(word))) ?? plain[0] ?? command[0]!;
   // `@scope/name@version` → `name`
-  return basename(telling).replace(/(?<=.)@.*$/, '').replace(/\.[a-z0-9]{1,3}$/i, '') || 'server';
+  return (
+    basename(telling)
+      .replace(/(?<=.)@.*$/, '')
+      .replace(/\.[a-z0-9]{1,3}$/i, '') || 'server'
+  );
 }
 
 function absoluteCommand(command: readonly string[], machine: Machine): string[] {
   const [first, ...rest] = command as [string, ...string[]];
   // An argument that names something here would name nothing from the client's own directory. A bare word may be a sub-command: left alone.
-  const words = rest.map((word) => (!word.startsWith('-') && /[./]/.test(word) && !isAbsolute(word) && existsSync(resolve(machine.cwd, word)) ? resolve(machine.cwd, word) : word));
+  const words = rest.map((word) =>
+    !word.startsWith('-') && /[./]/.test(word) && !isAbsolute(word) && existsSync(resolve(machine.cwd, word)) ? resolve(machine.cwd, word) : word,
+  );
   return [programOf(first, machine), ...words];
 }
 
@@ -156,7 +156,13 @@ function shellWord(word: string): string {
 
 /** One item of Continue's list. JSON strings are YAML strings. */
 function yaml(server: { name: string; type: string; command: string; args: string[]; env?: Record<string, string> }): string {
-  const lines = ['mcpServers:', `  - name: ${JSON.stringify(server.name)}`, `    type: ${server.type}`, `    command: ${JSON.stringify(server.command)}`, '    args:'];
+  const lines = [
+    'mcpServers:',
+    `  - name: ${JSON.stringify(server.name)}`,
+    `    type: ${server.type}`,
+    `    command: ${JSON.stringify(server.command)}`,
+    '    args:',
+  ];
   for (const word of server.args) lines.push(`      - ${JSON.stringify(word)}`);
   if (server.env) {
     lines.push('    env:');

@@ -51,7 +51,9 @@ function hrServer(): McpServer {
     const found = employees.find((one) => one.id === id);
     return found ? text({ id, name: found.name, salaryEur: found.salaryEur }) : unknownEmployee(id);
   });
-  server.registerTool('read_rulebook', { description: 'The compliance rulebook', inputSchema: z.object({}), annotations: reads }, () => text(rulebook));
+  server.registerTool('read_rulebook', { description: 'The compliance rulebook', inputSchema: z.object({}), annotations: reads }, () =>
+    text(rulebook),
+  );
 
   let requests = 0;
   server.registerTool(

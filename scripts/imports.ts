@@ -1,0 +1,120 @@
+/**
+ * The directions of dependency as data, and the check of them. ARCHITECTURE.md says why; the four absences follow from this table.
+ */
+import { dirname, join, normalize } from 'node:path';
+import { parseAst } from 'rolldown/parseAst';
+
+interface Folder {
+  /** Folders of `src/` that it may import from, beside itself and what everyone may import. */
+  readonly may: readonly string[];
+  /** Runs in a browser too: never imports `node:`. */
+  readonly browserSafe?: true;
+  /** Packages that it may import. */
+  readonly packages?: readonly string[];
+  /** `node:` modules that it must never load. */
+  readonly never?: readonly string[];
+  /** May be imported only lazily: `import()`, folder by folder. */
+  readonly lazily?: readonly string[];
+}
+
+/** `crypto-node` is `src/crypto-node.ts`; files directly below `src/` are folders of their own. */
+export const folders: Readonly<Record<string, Folder>> = {
+  errors: { may: [], browserSafe: true },
+  limits: { may: [], browserSafe: true },
+  version: { may: [] },
+  bytes: { may: [], browserSafe: true },
+  'crypto-node': { may: [] },
+  frames: { may: [], browserSafe: true },
+  tlog: { may: [], browserSafe: true },
+  mcp: { may: ['frames'], browserSafe: true },
+  entry: { may: ['tlog', 'mcp'], browserSafe: true },
+  verify: { may: ['tlog', 'mcp', 'entry'], browserSafe: true },
+  wire: { may: ['frames'] },
+  ledger: { may: ['tlog', 'entry', 'crypto-node'], packages: ['koffi'] },
+  recorder: { may: ['mcp', 'entry', 'wire', 'ledger', 'tlog', 'crypto-node', 'version'], packages: ['koffi'] },
+  tap: {
+    may: ['frames', 'wire'],
+    never: ['node:http', 'node:https', 'node:http2', 'node:crypto', 'node:sqlite', 'node:worker_threads'],
+    lazily: ['cli'],
+  },
+  readers: { may: ['entry', 'ledger', 'crypto-node'] },
+  cli: {
+    may: ['tlog', 'mcp', 'entry', 'verify', 'wire', 'ledger', 'readers', 'crypto-node', 'version', 'demo'],
+    packages: ['commander'],
+  },
+  demo: { may: ['cli'], packages: ['@modelcontextprotocol/client', '@modelcontextprotocol/server', 'zod'] },
+  index: { may: ['tlog', 'mcp', 'entry', 'verify', 'readers', 'crypto-node', 'version'] },
+};
+
+const everyone = new Set(['errors', 'limits', 'bytes']);
+
+export interface Import {
+  readonly specifier: string;
+  readonly dynamic: boolean;
+}
+
+/** Every import of a source text, types included: a type that one side needs of the other is a dependency too. */
+export function importsOf(source: string): Import[] {
+  const found: Import[] = [];
+  const visit = (node: unknown): void => {
+    if (Array.isArray(node)) return node.forEach(visit);
+    if (typeof node !== 'object' || node === null) return;
+    const { type, source: from, argument } = node as { type?: string; source?: { value?: unknown }; argument?: { literal?: { value?: unknown } } };
+    const add = (value: unknown, dynamic: boolean): number => found.push({ specifier: typeof value === 'string' ? value : '(computed)', dynamic });
+    if (from && (type === 'ImportDeclaration' || type === 'ExportNamedDeclaration' || type === 'ExportAllDeclaration')) add(from.value, false);
+    else if (type === 'ImportExpression') add(from?.value, true);
+    else if (type === 'TSImportType') add(from?.value ?? argument?.literal?.value, false);
+    Object.values(node).forEach(visit);
+  };
+  visit(parseAst(source, { lang: 'ts' }));
+  return found;
+}
+
+function folderOf(path: string): string {
+  return path
+    .replace(/^src\//, '')
+    .split('/')[0]!
+    .replace(/\.ts$/, '');
+}
+
+/** What breaks the table in `files` (path from the root → text); tests are exempt. */
+export function importFindings(files: ReadonlyMap<string, string>): string[] {
+  const findings: string[] = [];
+  for (const [path, text] of files) {
+    if (!path.startsWith('src/') || !path.endsWith('.ts') || path.endsWith('.test.ts')) continue;
+    const name = folderOf(path);
+    const folder = folders[name];
+    if (!folder) {
+      findings.push(`${path}: the folder ${name} is not in scripts/imports.ts`);
+      continue;
+    }
+    if (path.split('/').length > 4) findings.push(`${path}: deeper than two folders below src/`);
+    for (const { specifier, dynamic } of importsOf(text)) {
+      const problem = problemOf(path, name, folder, specifier, dynamic);
+      if (problem) findings.push(`${path}: ${problem}`);
+    }
+  }
+  return findings;
+}
+
+function problemOf(path: string, name: string, folder: Folder, specifier: string, dynamic: boolean): string | undefined {
+  if (specifier === '(computed)') return folder.browserSafe || name === 'tap' ? 'imports something computed' : undefined;
+  if (specifier.startsWith('node:')) {
+    if (folder.browserSafe) return `is browser-safe and imports ${specifier}`;
+    return folder.never?.some((one) => specifier === one || specifier.startsWith(`${one}/`)) ? `must never load ${specifier}` : undefined;
+  }
+  if (!specifier.startsWith('.')) {
+    const known = folder.packages?.some((one) => specifier === one || specifier.startsWith(`${one}/`));
+    return known ? undefined : `${name} may not import the package ${specifier}`;
+  }
+  if (specifier.endsWith('.json')) return undefined;
+  if (!specifier.endsWith('.ts')) return `${specifier} does not end in .ts`;
+  const target = folderOf(normalize(join(dirname(path), specifier)));
+  // one dynamic import a command: `sworn log` never loads what `sworn verify` needs
+  if (path === 'src/cli/main.ts' && target !== 'errors' && target !== 'version' && !dynamic && !specifier.endsWith('/output.ts')) {
+    return `the command line imports ${specifier} only lazily`;
+  }
+  if (target === name || everyone.has(target) || folder.may.includes(target)) return undefined;
+  if (folder.lazily?.includes(target)) return dynamic ? undefined : `${name} may import ${target} only lazily`;
+  return `${name} may not import ${target} (${specifier})`;
+}

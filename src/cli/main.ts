@@ -1,0 +1,161 @@
+/**
+ * The command line: finds the command, loads it alone, declares its options, and turns what is thrown into one error and one hint on stderr.
+ * `run` and `recorder start --foreground` never come here (`bin/sworn.mjs` starts their programs); this knows them for their help.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { SwornError } from '../errors.ts';
+import { version } from '../version.ts';
+
+export interface OptionHelp {
+  readonly flags: string;
+  readonly description: string;
+  readonly default?: unknown;
+  /** May be given several times; the command gets a list. */
+  readonly repeat?: boolean;
+}
+
+export interface CommandHelp {
+  readonly options: readonly OptionHelp[];
+  /** A command line that works as it stands. */
+  readonly example: string;
+}
+
+/** What commands write to. */
+export interface Output {
+  write(text: string): void;
+}
+
+type Values = Record<string, unknown>;
+
+interface Loaded {
+  readonly help: CommandHelp;
+  readonly start: (values: Values, output: Output) => Promise<number>;
+}
+
+interface CommandEntry {
+  readonly name: string;
+  /** Where commander's own line would mislead. */
+  readonly usage?: string;
+  /** Positional words as commander writes them; their values join the options under these names. */
+  readonly words?: readonly { readonly name: string; readonly flags: string; readonly description: string; readonly choices?: readonly string[] }[];
+  readonly summary: string;
+  readonly load: () => Promise<Loaded>;
+}
+
+export const commands: readonly CommandEntry[] = [
+  {
+    name: 'run',
+    usage: '[options] -- <server command>',
+    words: [{ name: 'command', flags: '[command...]', description: 'the server command and its arguments, behind `--`' }],
+    summary: 'start an MCP server with its traffic recorded',
+    load: async () => {
+      const { runHelp, runUsage } = await import('./run.ts');
+      return { help: runHelp, start: runUsage };
+    },
+  },
+  {
+    name: 'recorder',
+    words: [{ name: 'action', flags: '[action]', description: 'what to do', choices: ['start', 'status', 'stop'] }],
+    summary: 'start, look at or stop the recorder of a ledger',
+    load: async () => {
+      const { recorderCommand, recorderHelp } = await import('./recorder.ts');
+      return { help: recorderHelp, start: recorderCommand };
+    },
+  },
+  {
+    name: 'demo',
+    summary: 'watch an agent being recorded, and a changed byte being found',
+    load: async () => {
+      const { demoCommand, demoHelp } = await import('../demo/demo.ts');
+      return { help: demoHelp, start: demoCommand };
+    },
+  },
+];
+
+/** `argv` is what follows `sworn`. */
+export async function main(argv: string[]): Promise<number> {
+  // `sworn log | head` closes our output early; that is no error
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  const output: Output = { write: (text) => process.stdout.write(text) };
+  const asked = argv[0] === 'help' ? argv[1] : argv[0];
+  try {
+    let status = 0;
+    const program = await programFor(asked, output, (value) => (status = value));
+    if (argv.length === 0) program.outputHelp();
+    else await program.parseAsync(argv, { from: 'user' });
+    return status;
+  } catch (error) {
+    return report(error, asked);
+  }
+}
+
+async function programFor(asked: string | undefined, output: Output, finish: (status: number) => void): Promise<Command> {
+  const program = new Command('sworn')
+    .description('The audit trail that an MCP agent cannot rewrite.')
+    .usage('<command> [options]')
+    .configureHelp({ subcommandTerm: (command) => command.name() })
+    .version(version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help of a command')
+    .addHelpText('after', '\nExample:\n  sworn run --name fs -- npx -y @modelcontextprotocol/server-filesystem .\n');
+  quiet(program);
+  for (const entry of commands) {
+    const command = program.command(entry.name).description(entry.summary).helpOption('-h, --help', 'print help');
+    quiet(command);
+    if (entry.usage) command.usage(entry.usage);
+    for (const word of entry.words ?? []) {
+      const argument = command.createArgument(word.flags, word.description);
+      command.addArgument(word.choices ? argument.choices([...word.choices]) : argument);
+    }
+    if (entry.name !== asked) continue;
+    const { help, start } = await entry.load();
+    for (const spec of help.options) command.addOption(optionOf(spec));
+    command.addHelpText('after', `\nExample:\n  ${help.example}\n`);
+    command.action(async (...values: unknown[]) => {
+      const words: Values = {};
+      for (const [i, word] of (entry.words ?? []).entries()) if (values[i] !== undefined) words[word.name] = values[i];
+      finish(await start({ ...command.opts(), ...words }, output));
+    });
+  }
+  return program;
+}
+
+/** Errors are thrown, not printed: `report` prints them all alike. */
+function quiet(command: Command): void {
+  command.exitOverride().configureOutput({ outputError: () => {} });
+}
+
+function optionOf(spec: OptionHelp): Option {
+  const option = new Option(spec.flags, spec.description);
+  if (spec.default !== undefined) option.default(spec.default);
+  if (spec.repeat) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+  return option;
+}
+
+/** Says what went wrong and what to do next; the exit status. */
+function report(error: unknown, asked: string | undefined): number {
+  const known = commands.some((command) => command.name === asked);
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0; // help and version
+    const [message, suggestion] = error.message.replace(/^error: /, '').split('\n') as [string, string?];
+    const guess = suggestion?.replace(/^\((.*)\)$/, '$1').replace(/^Did you mean (one of )?(.*)\?$/, 'did you mean $1$2?');
+    say(message, guess ?? (known ? `see \`sworn ${asked} --help\`` : 'see `sworn --help`'));
+    return 2;
+  }
+  if (error instanceof SwornError) {
+    const hint = error.code === 'usage' && known && error.details['command'] === undefined ? `see \`sworn ${asked} --help\`` : error.hint;
+    say(error.message, hint);
+    return error.exit;
+  }
+  const { stack } = error as Error;
+  const defect = new SwornError('internal', stack ?? String(error));
+  say(defect.message, defect.hint);
+  return defect.exit;
+}
+
+function say(message: string, hint: string): void {
+  process.stderr.write(`sworn: error: ${message}\nsworn: hint: ${hint}\n`);
+}

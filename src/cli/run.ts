@@ -1,0 +1,25 @@
+/** The help of `sworn run`. The tap (`src/tap/`) reads these options by itself: it starts with every MCP server and loads no argument parser. */
+import { SwornError } from '../errors.ts';
+import type { CommandHelp } from './main.ts';
+
+export const runHelp: CommandHelp = {
+  options: [
+    { flags: '--name <name>', description: "the server's name in the record (default: base name of the command)" },
+    { flags: '--client <name>', description: "the client's name in the record" },
+    { flags: '--label <key=value>', description: 'a label of the connection; may be given several times' },
+    { flags: '--ledger <dir>', description: 'where to record (default: ~/.local/state/sworn)' },
+    { flags: '--socket <path>', description: 'where the recorder listens, when it runs under its own account' },
+    { flags: '--mode <mode>', description: 'commit: nothing is delivered before it is on disk; observe: nothing waits (default: commit)' },
+    { flags: '--on-unrecordable <what>', description: 'block or pass what cannot be recorded (default: block)' },
+    { flags: '--sensitive <tools>', description: "tools whose calls are marked sensitive: 'get_pay*,get_ssn'" },
+    { flags: '--write <tools>', description: 'tools that write, whatever the server says' },
+    { flags: '--read <tools>', description: 'tools that only read, whatever the server says' },
+    { flags: '--print-config', description: 'print what to paste into MCP clients instead of starting the server' },
+  ],
+  example: 'sworn run --name fs -- npx -y @modelcontextprotocol/server-filesystem .',
+};
+
+/** Reached only by `sworn help run` with more words: the tap handles every other `run`. */
+export function runUsage(): Promise<number> {
+  throw new SwornError('usage', 'no server command after `--`', { command: 'run' });
+}
