@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest';
+import { utf8 } from '../bytes/bytes.ts';
+import { toolsCount } from '../limits.ts';
+import { effectOf, readToolDefinitions, splitOverrides, Tools } from './effect.ts';
+
+const tools = new Tools();
+tools.add(
+  readToolDefinitions(
+    utf8(
+      JSON.stringify({
+        result: {
+          tools: [
+            { name: 'look', annotations: { readOnlyHint: true } },
+            { name: 'change', annotations: { readOnlyHint: false, destructiveHint: false } },
+            { name: 'drop', annotations: { destructiveHint: true } },
+            { name: 'bare' },
+            { name: 'liar', annotations: { readOnlyHint: 'true' } },
+            5,
+            null,
+            { name: 7 },
+          ],
+        },
+      }),
+    ),
+  ),
+);
+const none = splitOverrides({});
+const call = (value: string) => ({ method: 'tools/call', target: { kind: 'tool' as const, value } });
+
+test('annotations', () => {
+  expect(tools.size).toBe(5);
+  expect(effectOf(call('look'), tools, none)).toEqual({ effect: 'read', effectSource: 'annotation' });
+  expect(effectOf(call('change'), tools, none)).toEqual({ effect: 'write', effectSource: 'annotation' });
+  for (const name of ['drop', 'bare', 'liar']) {
+    expect(effectOf(call(name), tools, none)).toEqual({ effect: 'write', effectSource: 'annotation', destructive: true });
+  }
+  expect(effectOf(call('unlisted'), tools, none)).toEqual({ effect: 'unknown', effectSource: 'default' });
+  expect(effectOf({ method: 'tools/call' }, tools, none)).toEqual({ effect: 'unknown', effectSource: 'default' });
+});
+
+test('overrides', () => {
+  const overrides = splitOverrides({ sensitive: ['l*,file:*'], write: ['look'], read: ['*'] });
+  expect(effectOf(call('look'), tools, overrides)).toEqual({ effect: 'write', effectSource: 'override', sensitive: true });
+  expect(effectOf(call('drop'), tools, overrides)).toEqual({ effect: 'read', effectSource: 'override' });
+  expect(effectOf({ method: 'resources/read', target: { kind: 'resource', value: 'file:///x' } }, tools, overrides)).toEqual({
+    effect: 'read',
+    effectSource: 'default',
+    sensitive: true,
+  });
+});
+
+test('methods', () => {
+  expect(effectOf({ method: 'tasks/cancel' }, tools, none).effect).toBe('write');
+  expect(effectOf({ method: 'initialize' }, tools, none).effect).toBe('read');
+  expect(effectOf({ method: 'sampling/createMessage' }, tools, none).effect).toBe('unknown');
+  expect(effectOf({ method: 'constructor' }, tools, none).effect).toBe('unknown');
+});
+
+test('garbage has no definitions, and lists are bounded', () => {
+  for (const text of ['', 'null', '[]', '{"result":null}', '{"result":{"tools":{}}}', '{"result":{"tools":[[]]}}']) {
+    expect(readToolDefinitions(utf8(text))).toEqual([]);
+  }
+  const many = new Tools();
+  many.add(Array.from({ length: toolsCount + 5 }, (_, i) => ({ name: `t${i}` })));
+  expect(many.size).toBe(toolsCount);
+  expect(Tools.from(JSON.parse(JSON.stringify(tools))).toJSON()).toEqual(tools.toJSON());
+  expect(Tools.from('x').size).toBe(0);
+});
