@@ -21,8 +21,14 @@ if (Number(version[0]) > 22 || (Number(version[0]) === 22 && Number(version[1]) 
 
 function start() {
   var name = 'cli';
-  if (argv[0] === 'run' && !asksForHelp()) name = 'run';
-  else if (argv[0] === 'recorder' && argv[1] === 'start' && (argv.includes('--daemon') || argv.includes('--foreground')) && !asksForHelp())
+  if (argv[0] === 'run' && argv[1] !== '--help' && argv[1] !== '-h') name = 'run';
+  else if (
+    argv[0] === 'recorder' &&
+    argv[1] === 'start' &&
+    (argv.includes('--daemon') || argv.includes('--foreground')) &&
+    !argv.includes('--help') &&
+    !argv.includes('-h')
+  )
     name = 'recorder';
   var program = join(here, '..', 'dist', name + '.mjs');
   if (!existsSync(program)) {
@@ -41,18 +47,11 @@ function start() {
       if (typeof status === 'number') process.exitCode = status;
     })
     .catch(function (error) {
-      // Programs report their own errors; what arrives here is a defect.
-      console.error('sworn: error: ' + (error && error.stack ? error.stack : error));
-      console.error('sworn: hint: this is a defect of sworn: please report it with the text above');
-      process.exitCode = 70;
+      var known = error && error.name === 'SwornError';
+      console.error('sworn: error: ' + (known ? error.message : error && error.stack ? error.stack : error));
+      console.error('sworn: hint: ' + (known ? error.hint : 'this is a defect of sworn: please report it with the text above'));
+      process.exitCode = known ? error.exit : 70;
     });
-}
-
-// What stands behind `--` belongs to the server's command.
-function asksForHelp() {
-  var end = argv.indexOf('--');
-  var own = end < 0 ? argv : argv.slice(0, end);
-  return own.includes('--help') || own.includes('-h');
 }
 
 // Compiled code that another account could write would run as this one: only a folder of our own with mode 0700 will do. Without it we start a little slower.

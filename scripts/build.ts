@@ -82,7 +82,10 @@ function files(folder: string): string[] {
 }
 
 const started = performance.now();
-const chunks = (await Promise.all(programs.map(bundle))).flat();
+// One program that cannot be built keeps its old files, and does not keep the others from being built.
+const results = await Promise.allSettled(programs.map(bundle));
+const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason as Error);
+const chunks = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
 const outputs = new Map(chunks.map((chunk) => [chunk.fileName, chunk.code]));
 outputs.set('NOTICES.txt', notices(chunks));
 
@@ -101,7 +104,7 @@ rmSync(temporary, { recursive: true, force: true });
 
 // A tarball holds this build only.
 const packing = process.env['npm_command'] === 'pack' || process.env['npm_command'] === 'publish';
-for (const file of files(dist)) {
+for (const file of failures.length > 0 ? [] : files(dist)) {
   if (outputs.has(file)) continue;
   const path = join(dist, file);
   try {
@@ -115,3 +118,5 @@ for (const file of files(dist)) {
 
 const kilobytes = [...outputs.values()].reduce((sum, text) => sum + text.length, 0) / 1024;
 console.error(`build: ${outputs.size} files, ${kilobytes.toFixed(0)} KiB, ${(performance.now() - started).toFixed(0)} ms`);
+for (const failure of failures) console.error(failure.message);
+process.exitCode = failures.length > 0 ? 1 : 0;

@@ -39,7 +39,7 @@ export const folders: Readonly<Record<string, Folder>> = {
   },
   readers: { may: ['entry', 'ledger', 'crypto-node'] },
   cli: {
-    may: ['tlog', 'mcp', 'entry', 'verify', 'wire', 'ledger', 'readers', 'crypto-node', 'version', 'demo'],
+    may: ['tlog', 'mcp', 'entry', 'verify', 'wire', 'ledger', 'readers', 'recorder', 'tap', 'crypto-node', 'version', 'demo'],
     packages: ['commander'],
   },
   demo: { may: ['cli'], packages: ['@modelcontextprotocol/client', '@modelcontextprotocol/server', 'zod'] },

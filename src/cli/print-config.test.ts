@@ -60,6 +60,19 @@ test('a script that looks for its interpreter in PATH gets one', () => {
   expect(desktop(['--', 'plain']).mcpServers['plain']!.env).toBeUndefined();
 });
 
+test('the command needs no `--` before it', () => {
+  expect(desktop(['--print-config', '--name', 'fs', 'plain', '--', 'x']).mcpServers['fs']!.args).toEqual([
+    '/opt/sworn.mjs',
+    'run',
+    '--name',
+    'fs',
+    '--',
+    join(folder, 'plain'),
+    '--',
+    'x',
+  ]);
+});
+
 test('no command is a usage error', () => {
   expect(() => clientBlocks(['--name', 'x'], machine)).toThrow(expect.objectContaining({ code: 'usage' }));
   expect(() => clientBlocks(['--'], machine)).toThrow(expect.objectContaining({ code: 'usage' }));

@@ -5,7 +5,7 @@
 import { accessSync, constants, existsSync, openSync, readSync, closeSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
-import { SwornError } from '../errors.ts';
+import { readRunOptions } from '../tap/options.ts';
 import { swornPath } from './installation.ts';
 
 /** What the blocks depend on beside the words: an argument, so that tests need no particular machine. */
@@ -31,10 +31,8 @@ const runners = new Set(['npx', 'node', 'bunx', 'bun', 'deno', 'uvx', 'uv', 'pyt
 
 /** `argv` is what follows `sworn run`. */
 export function clientBlocks(argv: readonly string[], machine: Machine): ClientBlock[] {
-  const split = argv.indexOf('--');
-  const command = split < 0 ? [] : argv.slice(split + 1);
-  if (command.length === 0) throw new SwornError('usage', 'no server command after `--`', { command: 'run' });
-  const options = absoluteOptions(split < 0 ? argv : argv.slice(0, split), machine);
+  const { command } = readRunOptions(argv); // refuses what the tap would refuse
+  const options = absoluteOptions(argv.slice(0, argv.length - command.length), machine);
   let name = valueOf(options, '--name');
   if (name === undefined) {
     name = nameOf(command);
@@ -80,7 +78,7 @@ function absoluteOptions(options: readonly string[], machine: Machine): string[]
   const result: string[] = [];
   for (let i = 0; i < options.length; i++) {
     const word = options[i]!;
-    if (word === '--print-config') continue;
+    if (word === '--print-config' || word === '--') continue;
     const equals = word.indexOf('=');
     if (equals > 0 && pathOptions.has(word.slice(0, equals)))
       result.push(`${word.slice(0, equals + 1)}${resolve(machine.cwd, word.slice(equals + 1))}`);
