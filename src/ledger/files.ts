@@ -5,7 +5,7 @@
  * Expected system calls: a batch is one `pwritev` and one `fdatasync`; a replaced file is `open`, `write`, `fsync`, `rename`, `fsync` of its folder.
  */
 import * as fs from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 
 export interface Files {
   open(path: string, flags: string, mode: number): number;
@@ -121,6 +121,25 @@ export function syncFolder(files: Files, folder: string): void {
     guardSync(() => files.syncSync(fd), folder);
   } finally {
     files.close(fd);
+  }
+}
+
+/**
+ * Syncs the folders above `path`, up to the root of its file system: however many of them are new, their names then survive a power cut.
+ * One that we may not open is not ours, so nothing in it is new.
+ * @throws SyncError
+ */
+export function syncAncestors(files: Files, path: string): void {
+  const device = fs.statSync(path).dev;
+  for (let at = resolve(path); at !== dirname(at);) {
+    at = dirname(at);
+    if (fs.statSync(at).dev !== device) return;
+    try {
+      syncFolder(files, at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') return;
+      throw error;
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import { createPrivateKey, generateKeyPairSync, sign as signBytes, type KeyObjec
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { equal } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
 import { formatSkey, formatVkey, keyId, parseSkey, type Signer } from '../tlog/note.ts';
 import { nodeCrypto } from '../crypto-node.ts';
@@ -38,7 +39,12 @@ export function createKey(files: Files, folder: string, origin: string): LedgerK
   const seed = privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-32);
   const publicKey = publicKeyOf(privateKey);
   files.mkdir(folder, 0o700);
-  replaceDurably(files, join(folder, 'key'), Buffer.from(formatSkey({ name: origin, keyId: keyId(nodeCrypto, origin, publicKey), seed }) + '\n'), 0o600);
+  replaceDurably(
+    files,
+    join(folder, 'key'),
+    Buffer.from(formatSkey({ name: origin, keyId: keyId(nodeCrypto, origin, publicKey), seed }) + '\n'),
+    0o600,
+  );
   const key = keyOf(origin, privateKey, seed);
   replaceDurably(files, join(folder, 'vkey'), Buffer.from(key.vkey + '\n'), 0o644);
   return key;
@@ -48,10 +54,13 @@ export function createKey(files: Files, folder: string, origin: string): LedgerK
 export function loadKey(folder: string): LedgerKey {
   const path = join(folder, 'key');
   if (!existsSync(path)) throw new SwornError('ledger-key-missing', `the ledger has entries but its key ${path} is missing`, { path });
-  if ((statSync(path).mode & 0o077) !== 0) throw new SwornError('ledger-key-missing', `the key ${path} is readable by others; chmod 600 it`, { path });
+  if ((statSync(path).mode & 0o077) !== 0)
+    throw new SwornError('ledger-key-missing', `the key ${path} is readable by others; chmod 600 it`, { path });
   const parsed = parseSkey(readFileSync(path, 'utf8').trim());
   if (parsed === undefined) throw new SwornError('ledger-key-missing', `the key ${path} cannot be read`, { path });
-  return keyOf(parsed.name, createPrivateKey({ key: Buffer.concat([pkcs8Prefix, parsed.seed]), format: 'der', type: 'pkcs8' }), parsed.seed);
+  const key = keyOf(parsed.name, createPrivateKey({ key: Buffer.concat([pkcs8Prefix, parsed.seed]), format: 'der', type: 'pkcs8' }), parsed.seed);
+  if (!equal(key.signer.keyId, parsed.keyId)) throw new SwornError('ledger-key-missing', `the key ${path} is damaged`, { path });
+  return key;
 }
 
 function keyOf(name: string, privateKey: KeyObject, seed: Uint8Array): LedgerKey {

@@ -8,17 +8,37 @@
  *   3. A failed write leaves the segment as it was before the batch; a failed sync ends the process, since nobody can say what is on disk.
  *   4. The index of an accepted entry is its final one, or the entry fails together with everything accepted after it.
  */
-import { rmSync, statSync } from 'node:fs';
+import { existsSync, fstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeCrypto } from '../crypto-node.ts';
-import { acceptedBytes, fastSyncMs, probeEveryMs, publishEveryMs, reserveBytes, segmentBytes, signEveryMs } from '../limits.ts';
+import { SwornError } from '../errors.ts';
+import {
+  acceptedBytes,
+  entryBytes,
+  fastSyncMs,
+  probeEveryMs,
+  publishEveryMs,
+  recordBytes,
+  reserveBytes,
+  segmentBytes,
+  signEveryMs,
+  unitBytes,
+} from '../limits.ts';
 import { formatCheckpoint } from '../tlog/checkpoint.ts';
 import { signNote } from '../tlog/note.ts';
 import { hashLeaf } from '../tlog/tree.ts';
-import { nodeFiles, replaceDurablyInBackground, SyncError, writeAll, writeAllSync, type Files } from './files.ts';
+import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
 import type { LedgerKey } from './keys.ts';
 import { createSegment, recover, type Recovered, type Replay } from './recover.ts';
-import { encodeEntryRecord, encodePartRecord, segmentHeaderBytes, segmentName, type ContentItem, type PartRecord } from './segment.ts';
+import {
+  encodeEntryRecord,
+  encodePartRecord,
+  recordHeaderBytes,
+  segmentHeaderBytes,
+  segmentName,
+  type ContentItem,
+  type PartRecord,
+} from './segment.ts';
 import type { TreeFiles } from './tree-files.ts';
 
 export interface Receipt {
@@ -26,7 +46,10 @@ export interface Receipt {
   hash: Uint8Array;
 }
 
-/** What the ledger calls back. `undo` runs for all failed records first, last accepted first; then `failed`, in order. */
+/**
+ * What the ledger calls back, never from within `append`. `undo` runs for all failed records first, last accepted first; then `failed`, in order.
+ * After `fatal` nothing is called any more: whether the records are on disk is not known.
+ */
 export interface Waiter {
   durable(receipt: Receipt | undefined): void;
   failed?(error: Error): void;
@@ -71,6 +94,21 @@ interface Pending {
   roll: boolean;
 }
 
+/** The bounds of `limits.ts` that a test may change; production never does. */
+export interface LedgerBounds {
+  segmentBytes: number;
+  reserveBytes: number;
+  fastSyncMs: number;
+  probeEveryMs: number;
+  signEveryMs: number;
+  publishEveryMs: number;
+}
+
+const defaultBounds: LedgerBounds = { segmentBytes, reserveBytes, fastSyncMs, probeEveryMs, signEveryMs, publishEveryMs };
+/** A full disk is not called writable again before there is this much room beside the reserve, which the failure itself has just set free. */
+const probeRoomBytes = unitBytes;
+/** The first reserve is made this long after the start, when nobody waits for a first answer. */
+const reserveAfterMs = 500;
 const lazyFlushMs = 4;
 const lazyFlushBytes = 512 * 1024;
 /** A batch of this many records or fewer may be written and synced on the spot. */
@@ -92,6 +130,7 @@ export class Ledger {
   readonly #files: Files;
   readonly #events: LedgerEvents;
   readonly #tree: TreeFiles;
+  readonly #bounds: LedgerBounds;
   #fd: number;
   /** The open segment as it is on disk: durable records only. */
   #segment: { firstIndex: number; sizeBytes: number };
@@ -99,6 +138,8 @@ export class Ledger {
   #accepted: { firstIndex: number; sizeBytes: number; nextIndex: number };
   #pending: Pending[] = [];
   #pendingBytes = 0;
+  /** Records that were not accepted, until their waiters hear of it. */
+  #refused: Waiter[] = [];
   #flushing = false;
   #immediate: NodeJS.Immediate | undefined;
   #lazy: NodeJS.Timeout | undefined;
@@ -108,21 +149,41 @@ export class Ledger {
   #probe: NodeJS.Timeout | undefined;
   #signTimer: NodeJS.Timeout | undefined;
   #publishTimer: NodeJS.Timeout | undefined;
+  #reserveTimer: NodeJS.Timeout | undefined;
   #signedSize: number;
   #publishedSize: number;
   /** Signing and publishing, one after the other. */
   #background: Promise<void> = Promise.resolve();
   #closed = false;
+  #closing: Promise<void> | undefined;
+  /** `fatal` was called: nothing is written or acknowledged any more. */
+  #dead = false;
 
   /**
    * Opens or creates the ledger in `folder`. The caller holds the ledger's lock.
-   * @throws SwornError `ledger-create`, `ledger-corrupt`, `ledger-rollback`, `ledger-key-missing`, `ledger-foreign`
+   * @throws SwornError `ledger-create`, `ledger-corrupt`, `ledger-rollback`, `ledger-key-missing`, `ledger-foreign`, `sync-failed`
    */
-  static open(folder: string, keysHome: string, replay: Replay, events: LedgerEvents, files: Files = nodeFiles): Ledger {
-    return new Ledger(folder, recover(files, folder, keysHome, replay), events, files);
+  static open(
+    folder: string,
+    keysHome: string,
+    replay: Replay,
+    events: LedgerEvents,
+    files: Files = nodeFiles,
+    bounds: Partial<LedgerBounds> = {},
+  ): Ledger {
+    try {
+      return new Ledger(folder, recover(files, folder, keysHome, replay), events, files, { ...defaultBounds, ...bounds });
+    } catch (error) {
+      if (error instanceof SyncError) throw new SwornError('sync-failed', error.message, {}, { cause: error });
+      // a read-only or unreadable folder; anything else is a caller's or our own mistake and stays as it is
+      if (!(error instanceof SwornError) && (error as NodeJS.ErrnoException).syscall !== undefined) {
+        throw new SwornError('ledger-create', `the ledger ${folder} cannot be opened: ${(error as Error).message}`, {}, { cause: error });
+      }
+      throw error;
+    }
   }
 
-  private constructor(folder: string, recovered: Recovered, events: LedgerEvents, files: Files) {
+  private constructor(folder: string, recovered: Recovered, events: LedgerEvents, files: Files, bounds: LedgerBounds) {
     this.folder = folder;
     this.id = recovered.id;
     this.origin = recovered.origin;
@@ -134,13 +195,15 @@ export class Ledger {
     this.#tree = recovered.tree;
     this.#files = files;
     this.#events = events;
+    this.#bounds = bounds;
     this.#segment = recovered.segment;
     this.#accepted = { ...recovered.segment, nextIndex: recovered.tree.size };
     this.#signedSize = -1;
     this.#publishedSize = -1;
     this.#fd = files.open(join(folder, 'payload', segmentName(recovered.segment.firstIndex)), 'r+', 0o600);
-    // not at once: somebody waits for the first answer
-    if (statSync(join(folder, 'run', 'reserve'), { throwIfNoEntry: false })?.size !== reserveBytes) setTimeout(() => this.#makeReserve(), 500).unref();
+    if (statSync(join(folder, 'run', 'reserve'), { throwIfNoEntry: false })?.size !== bounds.reserveBytes) {
+      this.#reserveTimer = setTimeout(() => this.#makeReserve(0), reserveAfterMs).unref();
+    }
     if (recovered.tree.size > 0) this.#scheduleSigning();
   }
 
@@ -155,7 +218,7 @@ export class Ledger {
   }
 
   get recordable(): boolean {
-    return this.#recordable;
+    return this.#recordable && !this.#dead;
   }
 
   /** Bytes accepted but not durable; above `limits.acceptedBytes` the caller should stop reading. */
@@ -183,35 +246,45 @@ export class Ledger {
   /**
    * Accepts an entry: its index is `nextIndex` as it was before the call. The waiter hears of it once, later.
    * The bytes belong to the ledger from now on.
+   * @throws RangeError for a leaf over `limits.entryBytes` or a record over `limits.recordBytes`: once stored, it could never be read again
    */
   append(content: Content, waiter: Waiter, options: AppendOptions = {}): void {
     const index = this.#accepted.nextIndex;
+    if (content.leaf.length > entryBytes) throw new RangeError(`an entry has at most ${entryBytes} bytes, not ${content.leaf.length}`);
     const buffers = encodeEntryRecord(index, content.leaf, content.attributes, content.frame);
-    const pending = { buffers, sizeBytes: sizeOf(buffers), leaf: content.leaf, leafHash: hashLeaf(nodeCrypto, content.leaf), index, waiter, roll: false };
+    const pending = {
+      buffers,
+      sizeBytes: recordSizeOf(buffers),
+      leaf: content.leaf,
+      leafHash: hashLeaf(nodeCrypto, content.leaf),
+      index,
+      waiter,
+      roll: false,
+    };
     if (this.#accept(pending, options)) this.#accepted.nextIndex = index + 1;
   }
 
-  /** Accepts a part and says where it will be. A part is no entry: its waiter gets no receipt, only that it is durable. */
+  /**
+   * Accepts a part and says where it will be. A part is no entry: its waiter gets no receipt, only that it is durable.
+   * @throws RangeError for a record over `limits.recordBytes`
+   */
   appendPart(part: Omit<PartRecord, 'type'>, waiter: Waiter, options: AppendOptions = {}): PartPlace {
     const buffers = encodePartRecord(part);
-    const pending = { buffers, sizeBytes: sizeOf(buffers), index: this.#accepted.nextIndex, waiter, roll: false };
+    const pending = { buffers, sizeBytes: recordSizeOf(buffers), index: this.#accepted.nextIndex, waiter, roll: false };
     this.#accept(pending, options);
     return { file: this.#accepted.firstIndex, offset: this.#accepted.sizeBytes - pending.sizeBytes };
   }
 
   #accept(pending: Pending, { urgent = false, essential = false }: AppendOptions): boolean {
-    if (this.#closed || (!this.#recordable && !essential)) {
-      // still in order: earlier records may be on their way to their waiters
-      queueMicrotask(() => {
-        pending.waiter.undo?.();
-        pending.waiter.failed?.(new Error(this.#closed ? 'the ledger is closed' : 'the ledger cannot be written'));
-        this.#events.flushed();
-      });
+    if (this.#closed || this.#dead || (!this.#recordable && !essential)) {
+      this.#refused.push(pending.waiter);
+      if (this.#refused.length === 1)
+        queueMicrotask(() => this.#giveBack([], new Error(this.#closed ? 'the ledger is closed' : 'the ledger cannot be written')));
       return false;
     }
     const accepted = this.#accepted;
     // A file that has no entry yet is not closed: the next one would have the same name.
-    if (accepted.sizeBytes + pending.sizeBytes > segmentBytes && accepted.nextIndex > accepted.firstIndex) {
+    if (accepted.sizeBytes + pending.sizeBytes > this.#bounds.segmentBytes && accepted.nextIndex > accepted.firstIndex) {
       pending.roll = true;
       accepted.firstIndex = accepted.nextIndex;
       accepted.sizeBytes = segmentHeaderBytes;
@@ -220,19 +293,23 @@ export class Ledger {
     this.#pending.push(pending);
     this.#pendingBytes += pending.sizeBytes;
     if (this.#flushing || this.#immediate !== undefined) return true;
-    if (urgent || this.#pendingBytes > lazyFlushBytes) {
-      clearTimeout(this.#lazy);
-      this.#lazy = undefined;
-      this.#immediate = setImmediate(() => void this.#flush());
-    } else this.#lazy ??= setTimeout(() => void this.#flush(), lazyFlushMs);
+    if (urgent || this.#pendingBytes > lazyFlushBytes) this.#flushSoon();
+    else this.#lazy ??= setTimeout(() => void this.#flush(), lazyFlushMs);
     return true;
   }
 
+  #flushSoon(): void {
+    clearTimeout(this.#lazy);
+    this.#lazy = undefined;
+    this.#immediate ??= setImmediate(() => void this.#flush());
+  }
+
   async #flush(): Promise<void> {
+    clearImmediate(this.#immediate);
     this.#immediate = undefined;
     clearTimeout(this.#lazy);
     this.#lazy = undefined;
-    if (this.#flushing) return;
+    if (this.#flushing || this.#dead) return;
     this.#flushing = true;
     while (this.#pending.length > 0) {
       if (this.#pending[0]!.roll && !this.#rollSegment()) break;
@@ -240,7 +317,8 @@ export class Ledger {
       const buffers = batch.length === 1 ? batch[0]!.buffers : batch.flatMap((pending) => pending.buffers);
       const sizeBytes = batch.reduce((sum, pending) => sum + pending.sizeBytes, 0);
       const startedAt = performance.now();
-      const lone = batch.length <= loneRecords && sizeBytes <= loneBytes && this.#syncsMs.length > 0 && this.#medianSyncMs() < fastSyncMs;
+      const lone =
+        batch.length <= loneRecords && sizeBytes <= loneBytes && this.#syncsMs.length > 0 && this.#medianSyncMs() < this.#bounds.fastSyncMs;
       try {
         if (lone) writeAllSync(this.#files, this.#fd, buffers, this.#segment.sizeBytes);
         else await writeAll(this.#files, this.#fd, buffers, this.#segment.sizeBytes);
@@ -254,9 +332,10 @@ export class Ledger {
         if (lone) this.#files.datasyncSync(this.#fd);
         else await this.#files.datasync(this.#fd);
       } catch (error) {
-        this.#events.fatal(new SyncError(`sync of ${this.folder}/payload: ${(error as Error).message}`, { cause: error }));
-        return;
+        this.#die(new SyncError(`sync of ${this.folder}/payload: ${(error as Error).message}`, { cause: error }));
       }
+      // also when `head` could not be synced meanwhile
+      if (this.#dead) break;
       const now = performance.now();
       this.#lastSyncMs = now - syncFrom;
       this.#syncsMs.push(now - startedAt);
@@ -270,6 +349,8 @@ export class Ledger {
       this.#scheduleSigning();
     }
     this.#flushing = false;
+    // what the waiters of a failed batch appended, a `gap` for instance
+    if (this.#pending.length > 0 && !this.#dead) this.#flushSoon();
   }
 
   /** The pending records up to the next change of segment. */
@@ -282,18 +363,28 @@ export class Ledger {
 
   #rollSegment(): boolean {
     const first = this.#pending[0]!;
+    const payload = join(this.folder, 'payload');
     try {
-      const fd = createSegment(this.#files, join(this.folder, 'payload'), this.id, first.index);
+      const fd = createSegment(this.#files, payload, this.id, first.index);
       this.#files.close(this.#fd);
       this.#fd = fd;
       this.#segment = { firstIndex: first.index, sizeBytes: segmentHeaderBytes };
       first.roll = false;
       return true;
     } catch (error) {
-      if (error instanceof SyncError) this.#events.fatal(error);
+      if (error instanceof SyncError) this.#die(error);
       else {
-        rmSync(join(this.folder, 'payload', segmentName(first.index)), { force: true });
-        this.#writeFailed([], error as Error);
+        try {
+          // It must be gone for good before the older segment goes on: recovery would find two homes for one index.
+          const path = join(payload, segmentName(first.index));
+          if (existsSync(path)) {
+            this.#files.unlink(path);
+            syncFolder(this.#files, payload);
+          }
+          this.#writeFailed([], error as Error);
+        } catch (cause) {
+          this.#die(new Error(`a new segment can be neither made nor taken away: ${(cause as Error).message}`, { cause }));
+        }
       }
       return false;
     }
@@ -305,49 +396,88 @@ export class Ledger {
    */
   #writeFailed(batch: Pending[], error: Error): void {
     try {
-      this.#files.truncate(this.#fd, this.#segment.sizeBytes);
+      // A read-only disk stores nothing and cannot be cut. The sync keeps a power cut from bringing refused records back behind newer ones.
+      if (fstatSync(this.#fd).size > this.#segment.sizeBytes) {
+        this.#files.truncate(this.#fd, this.#segment.sizeBytes);
+        guardSync(() => this.#files.syncSync(this.#fd), `${this.folder}/payload`);
+      }
     } catch (cause) {
-      this.#events.fatal(new Error(`the segment cannot be cut back after a failed write: ${(cause as Error).message}`, { cause }));
+      this.#die(new Error(`the segment cannot be cut back after a failed write: ${(cause as Error).message}`, { cause }));
       return;
     }
-    const failed = [...batch, ...this.#pending];
+    const failed = [...batch, ...this.#pending].map((pending) => pending.waiter);
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#accepted = { ...this.#segment, nextIndex: this.#tree.size };
     if (this.#recordable) {
       this.#recordable = false;
-      rmSync(join(this.folder, 'run', 'reserve'), { force: true });
-      this.#probe = setInterval(() => this.#probeDisk(), probeEveryMs);
+      clearTimeout(this.#reserveTimer);
+      this.#releaseReserve();
+      this.#probe = setInterval(() => this.#probeDisk(), this.#bounds.probeEveryMs);
       this.#events.recordable(false, error);
     }
-    for (let i = failed.length - 1; i >= 0; i--) failed[i]!.waiter.undo?.();
-    for (const pending of failed) pending.waiter.failed?.(error);
+    this.#giveBack(failed, error);
+  }
+
+  /** Tells the waiters of failed records, and of those that were refused after them, as `Waiter` says. */
+  #giveBack(failed: Waiter[], error: Error): void {
+    const waiters = [...failed, ...this.#refused];
+    if (waiters.length === 0) return;
+    this.#refused = [];
+    for (let i = waiters.length - 1; i >= 0; i--) waiters[i]!.undo?.();
+    for (const waiter of waiters) waiter.failed?.(error);
     this.#events.flushed();
   }
 
-  /** There is room again when the reserve can be made anew. */
+  /** Nobody can say what is on disk: stop everything and have the process ended. */
+  #die(error: Error): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.#stopTimers();
+    this.#events.fatal(error);
+  }
+
+  #stopTimers(): void {
+    clearImmediate(this.#immediate);
+    clearTimeout(this.#lazy);
+    clearTimeout(this.#signTimer);
+    clearTimeout(this.#publishTimer);
+    clearTimeout(this.#reserveTimer);
+    clearInterval(this.#probe);
+  }
+
+  /** Recordable again once the reserve can be made anew and room is left beside it. */
   #probeDisk(): void {
-    if (!this.#makeReserve()) return;
+    if (!this.#makeReserve(probeRoomBytes)) return;
     clearInterval(this.#probe);
     this.#recordable = true;
     this.#events.recordable(true);
     this.#scheduleSigning();
   }
 
-  #makeReserve(): boolean {
-    const path = join(this.folder, 'run', 'reserve');
+  /** Makes the reserve if there is room for it and for `roomBytes` more; otherwise leaves none. */
+  #makeReserve(roomBytes: number): boolean {
     try {
       this.#files.mkdir(join(this.folder, 'run'), 0o700);
-      const fd = this.#files.open(path, 'w', 0o600);
+      const fd = this.#files.open(join(this.folder, 'run', 'reserve'), 'w', 0o600);
       try {
-        writeAllSync(this.#files, fd, [Buffer.alloc(reserveBytes)], 0);
+        writeAllSync(this.#files, fd, [Buffer.alloc(this.#bounds.reserveBytes + roomBytes)], 0);
+        if (roomBytes > 0) this.#files.truncate(fd, this.#bounds.reserveBytes);
       } finally {
         this.#files.close(fd);
       }
       return true;
     } catch {
-      rmSync(path, { force: true });
+      this.#releaseReserve();
       return false;
+    }
+  }
+
+  #releaseReserve(): void {
+    try {
+      this.#files.unlink(join(this.folder, 'run', 'reserve'));
+    } catch {
+      // there is none, or the disk is read-only and nothing could be written into its room
     }
   }
 
@@ -357,15 +487,15 @@ export class Ledger {
   }
 
   #scheduleSigning(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#dead) return;
     this.#signTimer ??= setTimeout(() => {
       this.#signTimer = undefined;
       void this.sign();
-    }, signEveryMs);
+    }, this.#bounds.signEveryMs);
     this.#publishTimer ??= setTimeout(() => {
       this.#publishTimer = undefined;
       void this.publish();
-    }, publishEveryMs);
+    }, this.#bounds.publishEveryMs);
   }
 
   /** Signs the tree as it is now into `head`, unless it was. Never rejects. */
@@ -395,26 +525,40 @@ export class Ledger {
   }
 
   #inBackground(work: () => Promise<void>): Promise<void> {
-    this.#background = this.#background.then(work).catch((error: unknown) => {
-      if (error instanceof SyncError) this.#events.fatal(error);
-      else if (!this.#closed) this.#scheduleSigning(); // a full disk: try again later; the older head and checkpoint stand
-    });
+    this.#background = this.#background
+      .then(() => (this.#dead ? undefined : work()))
+      .catch((error: unknown) => {
+        if (error instanceof SyncError) this.#die(error);
+        else this.#scheduleSigning(); // a full disk: try again later; the older head and checkpoint stand
+      });
     return this.#background;
   }
 
-  /** Flushes, signs and publishes, and closes the segment. */
-  async close(): Promise<void> {
-    while (this.#flushing || this.#pending.length > 0) {
+  /** Flushes, signs and publishes, and closes the segment. What is appended meanwhile is still flushed; what comes later is refused. Never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    while (!this.#dead && (this.#flushing || this.#pending.length > 0)) {
       await this.#flush();
       if (this.#flushing) await new Promise((done) => setTimeout(done, 1));
     }
-    await this.publish();
+    // before anything else is awaited: a record accepted from here on would be written to a closed descriptor
     this.#closed = true;
-    clearTimeout(this.#signTimer);
-    clearTimeout(this.#publishTimer);
-    clearInterval(this.#probe);
-    this.#files.close(this.#fd);
+    await this.publish();
+    this.#stopTimers();
+    // after `fatal` a write may still be under way; the descriptor ends with the process
+    if (!this.#dead) this.#files.close(this.#fd);
   }
+}
+
+/** @throws RangeError for more than a reader would accept */
+function recordSizeOf(buffers: Buffer[]): number {
+  const sizeBytes = sizeOf(buffers);
+  if (sizeBytes - recordHeaderBytes > recordBytes) throw new RangeError(`a record has at most ${recordBytes} bytes, not ${sizeBytes}`);
+  return sizeBytes;
 }
 
 function sizeOf(buffers: Buffer[]): number {

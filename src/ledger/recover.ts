@@ -1,21 +1,23 @@
 /**
  * Opens what is on disk: creates a new ledger, or brings an existing one back to its last whole record (`spec/ledger.md`, "Start and recovery").
  *
- * What must stay true: only an incomplete last record is ever cut; a ledger that is shorter than its signed head, or differs from it, is refused.
+ * What must stay true: only an incomplete last record is ever cut, and only from a ledger that is not refused; a ledger that is shorter than its
+ * signed head, or differs from it, is refused; what recovery counts as recorded is durable before anybody hears of it.
  * Recovery applies records through the same code as normal running (`TreeFiles`).
  * If we die here: nothing was changed but a cut of bytes that were never acknowledged, and derived files that are written again.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { equal, hex } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
+import { entryBytes } from '../limits.ts';
 import { formatCheckpoint, parseCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
-import { openNote, parseVkey, signNote } from '../tlog/note.ts';
+import { openNote, parseNote, parseVkey, signNote } from '../tlog/note.ts';
 import { TileStack, tilePath } from '../tlog/tile.ts';
 import { emptyRoot, hashLeaf } from '../tlog/tree.ts';
-import { guardSync, replaceDurably, syncFolder, type Files } from './files.ts';
+import { guardSync, replaceDurably, syncAncestors, syncFolder, writeAllSync, type Files } from './files.ts';
 import { createKey, keysFolder, loadKey, type LedgerKey } from './keys.ts';
 import {
   encodeSegmentHeader,
@@ -66,14 +68,20 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
     const path = join(payload, segmentName(last));
     if (readHeader(path) !== undefined) break;
     if (statSync(path).size > segmentHeaderBytes) throw new SwornError('ledger-foreign', `${path} is not a segment of a sworn ledger`);
-    rmSync(path);
+    files.unlink(path);
     segments.pop();
   }
   if (segments.length === 0) {
     // an interrupted creation leaves no checkpoint, or (if the segment was lost) one of size 0
-    if (existsSync(join(log, 'tile')) || !/^$|^[^\n]+\n0\n/.test(existsSync(join(log, 'checkpoint')) ? readFileSync(join(log, 'checkpoint'), 'utf8') : '')) {
+    if (
+      existsSync(join(log, 'tile')) ||
+      !/^$|^[^\n]+\n0\n/.test(existsSync(join(log, 'checkpoint')) ? readFileSync(join(log, 'checkpoint'), 'utf8') : '')
+    ) {
       throw new SwornError('ledger-rollback', `the ledger ${folder} has a tree but no payload segment`);
     }
+    // entries are signed long before they are published: the checkpoint of size 0 still names the ledger whose head tells of them
+    const lost = signedSizeOf(join(log, 'checkpoint'), keysHome);
+    if (lost > 0) throw new SwornError('ledger-rollback', `the ledger ${folder} has no payload segment, but ${lost} entries were signed`);
     return create(files, folder, keysHome);
   }
 
@@ -88,11 +96,21 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   // The signed states that the tree must pass through.
   const signed = [head, ...(published ? [published] : [])];
   const tree = restoreTree(files, log, published);
-  const from = Math.min(tree.bundleFrom, replay.from);
+  const publishedSize = tree.size;
+  const bundleFrom = tree.bundleFrom;
+  const refuseOtherRoot = (): void => {
+    for (const state of signed) {
+      if (tree.size === state.size && !equal(tree.root(), state.root)) {
+        throw new SwornError('ledger-rollback', `the ledger ${folder} has another root at size ${state.size} than was signed`);
+      }
+    }
+  };
+  refuseOtherRoot();
+  const from = Math.min(bundleFrom, replay.from);
   let parts: Recovered['parts'] = [];
-  let cutBytes = 0;
   let next = -1;
   let end = { firstIndex: segments.at(-1)!, sizeBytes: segmentHeaderBytes };
+  const lastPath = join(payload, segmentName(end.firstIndex));
 
   for (let i = 0; i < segments.length; i++) {
     const firstIndex = segments[i]!;
@@ -103,7 +121,11 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
     if (header?.ledgerId !== id || header.firstIndex !== firstIndex) {
       throw new SwornError('ledger-corrupt', `the header of ${path} is damaged or of another ledger`);
     }
-    if (next === -1) next = firstIndex;
+    if (next === -1) {
+      if (firstIndex > bundleFrom)
+        throw new SwornError('ledger-corrupt', `the entries from ${bundleFrom} to ${firstIndex - 1} are missing in ${payload}`);
+      next = firstIndex;
+    }
     if (next !== firstIndex) throw new SwornError('ledger-corrupt', `${path} should begin with index ${next}`);
     end = { firstIndex, sizeBytes: segmentHeaderBytes };
     for (const scanned of scanSegment(path)) {
@@ -111,8 +133,6 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
         if (scanned.kind === 'corrupt' || !isLast) {
           throw new SwornError('ledger-corrupt', `${path} is damaged at offset ${scanned.offset}, with whole records behind it`);
         }
-        cutBytes = statSync(path).size - scanned.offset;
-        cutTo(files, path, scanned.offset);
         break;
       }
       const { record, offset } = scanned;
@@ -121,25 +141,57 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
         parts.push({ file: firstIndex, offset, part: record });
         continue;
       }
-      if (record.index !== next) throw new SwornError('ledger-corrupt', `${path} holds index ${record.index} where ${next} belongs, at offset ${offset}`);
+      if (record.index !== next)
+        throw new SwornError('ledger-corrupt', `${path} holds index ${record.index} where ${next} belongs, at offset ${offset}`);
+      if (record.leaf.length > entryBytes) throw new SwornError('ledger-corrupt', `${path} holds an entry that is too long, at offset ${offset}`);
       next++;
       // parts of frames that other connections had not finished stay; those that this entry refers to are done
-      if (parts.length > 0) parts = parts.filter(({ file, offset: at }) => !record.frame.some((item) => item.state === 'part' && item.file === file && item.offset === at));
+      if (parts.length > 0)
+        parts = parts.filter(
+          ({ file, offset: at }) => !record.frame.some((item) => item.state === 'part' && item.file === file && item.offset === at),
+        );
       const leafHash = hashLeaf(nodeCrypto, record.leaf);
-      if (record.index >= tree.size) tree.append(record.leaf, leafHash);
-      else if (record.index >= tree.bundleFrom) tree.refill(record.leaf);
-      for (const state of signed) {
-        if (record.index === state.size - 1 && tree.size === state.size && !equal(tree.root(), state.root)) {
-          throw new SwornError('ledger-rollback', `the ledger ${folder} has another root at size ${state.size} than was signed`);
-        }
+      if (record.index >= publishedSize) {
+        tree.append(record.leaf, leafHash);
+        refuseOtherRoot();
+      } else if (record.index >= bundleFrom && !tree.refill(record.leaf, leafHash)) {
+        throw new SwornError('ledger-rollback', `the ledger ${folder} has another entry at index ${record.index} than was signed`);
       }
       if (record.index >= replay.from) replay.entry(record, leafHash);
     }
   }
   const signedSize = Math.max(...signed.map((state) => state.size));
   if (next < signedSize) throw new SwornError('ledger-rollback', `the ledger ${folder} has ${next} entries, but ${signedSize} were signed`);
-  if (next < tree.size) throw new SwornError('ledger-corrupt', `the segments of ${folder} end at ${next}, before the published size ${tree.size}`);
+  const cutBytes = settle(files, lastPath, end.sizeBytes);
   return { id, origin, key, keysFolder: keys, tree, segment: end, cutBytes, parts, created: false };
+}
+
+/**
+ * Cuts what is behind the last whole record, and makes the rest durable; returns how much was cut. The process that wrote it may have died before its
+ * sync, and of a new segment before the sync of the folder; without the sync of the cut, a power cut could bring its remains back behind newer records.
+ */
+function settle(files: Files, path: string, sizeBytes: number): number {
+  const fd = files.open(path, 'r+', 0o600);
+  let cutBytes: number;
+  try {
+    cutBytes = fstatSync(fd).size - sizeBytes;
+    if (cutBytes > 0) files.truncate(fd, sizeBytes);
+    guardSync(() => files.syncSync(fd), path);
+  } finally {
+    files.close(fd);
+  }
+  syncFolder(files, dirname(path));
+  return cutBytes;
+}
+
+/** The size of the head of the ledger that a checkpoint names; 0 if there is none. Signatures are not looked at: in doubt, nothing new is begun. */
+function signedSizeOf(checkpointPath: string, keysHome: string): number {
+  const checkpointIn = (path: string): Checkpoint | undefined => {
+    const note = existsSync(path) ? parseNote(readFileSync(path)) : undefined;
+    return note && parseCheckpoint(note.text);
+  };
+  const ledgerId = /^sworn\.invalid\/([0-9a-f]{32})$/.exec(checkpointIn(checkpointPath)?.origin ?? '')?.[1];
+  return ledgerId === undefined ? 0 : (checkpointIn(join(keysFolder(keysHome, ledgerId), 'head'))?.size ?? 0);
 }
 
 function readHeader(path: string): ReturnType<typeof readSegmentHeader> {
@@ -149,17 +201,6 @@ function readHeader(path: string): ReturnType<typeof readSegmentHeader> {
     return readSync(fd, header, 0, segmentHeaderBytes, 0) === segmentHeaderBytes ? readSegmentHeader(header) : undefined;
   } finally {
     closeSync(fd);
-  }
-}
-
-/** Cuts an incomplete last record off, durably: without the sync a power cut could bring its remains back behind newer records. */
-function cutTo(files: Files, path: string, sizeBytes: number): void {
-  const fd = files.open(path, 'r+', 0o600);
-  try {
-    files.truncate(fd, sizeBytes);
-    guardSync(() => files.syncSync(fd), path);
-  } finally {
-    files.close(fd);
   }
 }
 
@@ -202,6 +243,7 @@ export function segmentFiles(payload: string): number[] {
   return readdirSync(payload)
     .filter((name) => /^\d{16}$/.test(name))
     .map(Number)
+    .filter(Number.isSafeInteger)
     .sort((a, b) => a - b);
 }
 
@@ -217,7 +259,8 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
     const key = createKey(files, keys, origin);
     const note = signNote(formatCheckpoint({ origin, size: 0, root: emptyRoot(nodeCrypto) }), key.signer);
     replaceDurably(files, join(keys, 'head'), note, 0o600);
-    syncFolder(files, keysHome);
+    syncAncestors(files, keys);
+    syncAncestors(files, folder);
     files.close(createSegment(files, join(folder, 'payload'), id, 0));
     replaceDurably(files, join(folder, 'log', 'checkpoint'), note, 0o644);
     syncFolder(files, folder);
@@ -226,7 +269,12 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
     return { id, origin, key, keysFolder: keys, tree, segment, cutBytes: 0, parts: [], created: true };
   } catch (error) {
     if (error instanceof SwornError) throw error;
-    throw new SwornError('ledger-create', `the ledger ${folder} or its key in ${keys} cannot be created: ${(error as Error).message}`, {}, { cause: error });
+    throw new SwornError(
+      'ledger-create',
+      `the ledger ${folder} or its key in ${keys} cannot be created: ${(error as Error).message}`,
+      {},
+      { cause: error },
+    );
   }
 }
 
@@ -234,9 +282,13 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
 export function createSegment(files: Files, payload: string, ledgerId: string, firstIndex: number): number {
   const path = join(payload, segmentName(firstIndex));
   const fd = files.open(path, 'w+', 0o600);
-  const header = encodeSegmentHeader(ledgerId, firstIndex);
-  files.writevSync(fd, [header], 0);
-  guardSync(() => files.syncSync(fd), path);
-  syncFolder(files, payload);
-  return fd;
+  try {
+    writeAllSync(files, fd, [encodeSegmentHeader(ledgerId, firstIndex)], 0);
+    guardSync(() => files.syncSync(fd), path);
+    syncFolder(files, payload);
+    return fd;
+  } catch (error) {
+    files.close(fd);
+    throw error;
+  }
 }

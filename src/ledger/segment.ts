@@ -142,16 +142,20 @@ export function decodeRecord(body: Buffer): EntryRecord | PartRecord | undefined
   try {
     if (body[0] === 2) {
       if (body.length < 42 || body[17]! > 1) return undefined;
+      const unit = Number(body.readBigUInt64BE(18));
+      if (!Number.isSafeInteger(unit)) return undefined;
       return {
         type: 'part',
         connection: body.toString('hex', 1, 17),
         direction: body[17] as 0 | 1,
-        unit: Number(body.readBigUInt64BE(18)),
+        unit,
         salt: body.subarray(26, 42),
         bytes: body.subarray(42),
       };
     }
     if (body[0] !== 1) return undefined;
+    const index = Number(body.readBigUInt64BE(1));
+    if (!Number.isSafeInteger(index)) return undefined;
     const leafBytes = body.readUInt32BE(9);
     let at = 13 + leafBytes;
     const attributeCount = body.readUInt16BE(at);
@@ -172,14 +176,19 @@ export function decodeRecord(body: Buffer): EntryRecord | PartRecord | undefined
         const hash = body.subarray(at + 1, at + 33);
         const sizeBytes = body.readUInt32BE(at + 33);
         if (state === 1) items.push({ state: 'dropped', hash, sizeBytes });
-        else items.push({ state: 'part', hash, sizeBytes, file: Number(body.readBigUInt64BE(at + 37)), offset: Number(body.readBigUInt64BE(at + 45)) });
+        else {
+          const file = Number(body.readBigUInt64BE(at + 37));
+          const offset = Number(body.readBigUInt64BE(at + 45));
+          if (!Number.isSafeInteger(file) || !Number.isSafeInteger(offset)) return undefined;
+          items.push({ state: 'part', hash, sizeBytes, file, offset });
+        }
         at += state === 1 ? 37 : 53;
       } else return undefined;
     }
     if (at !== body.length) return undefined;
     return {
       type: 'entry',
-      index: Number(body.readBigUInt64BE(1)),
+      index,
       leaf: body.subarray(13, 13 + leafBytes),
       attributes: items.slice(0, attributeCount),
       frame: items.slice(attributeCount),
@@ -201,46 +210,37 @@ export type Scanned =
 export function* scanSegment(path: string, from = segmentHeaderBytes): Generator<Scanned> {
   const fd = openSync(path, 'r');
   try {
+    // a live segment grows while it is read: only what was there at first is looked at
     const endBytes = fstatSync(fd).size;
-    let window = Buffer.alloc(0);
+    let window: Buffer = Buffer.alloc(0);
     let windowAt = from;
     const at = (offset: number, sizeBytes: number): Buffer => {
       if (offset < windowAt || offset + sizeBytes > windowAt + window.length) {
-        const wanted = Math.max(sizeBytes, Math.min(1024 * 1024, endBytes - offset));
         // a fresh buffer each time: records that were handed out point into the old one
-        window = Buffer.allocUnsafe(wanted);
+        window = readAt(fd, offset, Math.max(sizeBytes, Math.min(1024 * 1024, endBytes - offset)));
         windowAt = offset;
-        let filled = 0;
-        while (filled < wanted) {
-          const step = readSync(fd, window, filled, wanted - filled, offset + filled);
-          if (step === 0) break;
-          filled += step;
-        }
-        if (filled < wanted) window = window.subarray(0, filled);
       }
       return window.subarray(offset - windowAt, offset - windowAt + sizeBytes);
     };
     let offset = from;
+    let nextIndex = from === segmentHeaderBytes ? readSegmentHeader(readAt(fd, 0, segmentHeaderBytes))?.firstIndex : undefined;
     while (offset < endBytes) {
-      if (offset + recordHeaderBytes > endBytes) {
-        yield { kind: 'torn', offset };
-        return;
-      }
-      const header = at(offset, recordHeaderBytes);
-      const lengthBytes = header.readUInt32BE(0);
-      const crc = header.readUInt32BE(4);
-      if (lengthBytes === 0 || lengthBytes > recordBytes || offset + recordHeaderBytes + lengthBytes > endBytes) {
-        yield { kind: recordsAfter(path, offset + 1) ? 'corrupt' : 'torn', offset };
-        return;
-      }
-      const body = at(offset + recordHeaderBytes, lengthBytes);
-      const record = crc32(body) === crc ? decodeRecord(body) : undefined;
-      if (record === undefined) {
-        yield { kind: recordsAfter(path, offset + 1) ? 'corrupt' : 'torn', offset };
-        return;
-      }
+      // a file that was cut meanwhile gives less than was asked for
+      const header = offset + recordHeaderBytes <= endBytes ? at(offset, recordHeaderBytes) : undefined;
+      const lengthBytes = header?.length === recordHeaderBytes ? header.readUInt32BE(0) : 0;
       const end = offset + recordHeaderBytes + lengthBytes;
+      let record: EntryRecord | PartRecord | undefined;
+      if (lengthBytes > 0 && lengthBytes <= recordBytes && end <= endBytes) {
+        const crc = header!.readUInt32BE(4);
+        const body = at(offset + recordHeaderBytes, lengthBytes);
+        if (body.length === lengthBytes && crc32(body) === crc) record = decodeRecord(body);
+      }
+      if (record === undefined) {
+        yield { kind: isTorn(readAt(fd, offset, endBytes - offset), nextIndex) ? 'torn' : 'corrupt', offset };
+        return;
+      }
       yield { kind: 'record', offset, end, record };
+      if (record.type === 'entry') nextIndex = record.index + 1;
       offset = end;
     }
   } finally {
@@ -248,31 +248,78 @@ export function* scanSegment(path: string, from = segmentHeaderBytes): Generator
   }
 }
 
-/**
- * Is there a whole record anywhere behind `from`? Tells a cut-off write from damage. Looks at every offset whose length field fits, and trusts a record
- * only by its checksum.
- */
-function recordsAfter(path: string, from: number): boolean {
-  const fd = openSync(path, 'r');
-  try {
-    const sizeBytes = fstatSync(fd).size;
-    const rest = Buffer.alloc(Math.max(0, sizeBytes - from));
-    let filled = 0;
-    while (filled < rest.length) {
-      const step = readSync(fd, rest, filled, rest.length - filled, from + filled);
-      if (step === 0) break;
-      filled += step;
-    }
-    for (let at = 0; at + recordHeaderBytes < filled; at++) {
-      const type = rest[at + recordHeaderBytes];
-      if (type !== 1 && type !== 2) continue;
-      const lengthBytes = rest.readUInt32BE(at);
-      if (lengthBytes < 19 || lengthBytes > recordBytes || at + recordHeaderBytes + lengthBytes > filled) continue;
-      const body = rest.subarray(at + recordHeaderBytes, at + recordHeaderBytes + lengthBytes);
-      if (crc32(body) === rest.readUInt32BE(at + 4) && decodeRecord(body) !== undefined) return true;
-    }
-    return false;
-  } finally {
-    closeSync(fd);
+/** Up to `sizeBytes` bytes; fewer where the file ends. */
+function readAt(fd: number, offset: number, sizeBytes: number): Buffer {
+  const buffer = Buffer.allocUnsafe(sizeBytes);
+  let filled = 0;
+  while (filled < sizeBytes) {
+    const step = readSync(fd, buffer, filled, sizeBytes - filled, offset + filled);
+    if (step === 0) break;
+    filled += step;
   }
+  return buffer.subarray(0, filled);
 }
+
+/**
+ * Is `rest`, a record that does not hold and everything behind it, what a crash leaves of an unfinished write?
+ *
+ * A record that claims to reach the end of the file or beyond, and otherwise begins as the next one must, is believed: its content is not searched
+ * for records, since whoever sent it may know this format and have put some there, to make the ledger refuse to start. What else such a header can
+ * be is a damaged length: then the checksum holds at the true one, and the next record begins there.
+ */
+function isTorn(rest: Buffer, nextIndex: number | undefined): boolean {
+  const body = rest.subarray(recordHeaderBytes);
+  if (body.length === 0) return true;
+  const lengthBytes = rest.readUInt32BE(0);
+  if (lengthBytes < body.length || !couldBegin(rest, nextIndex)) return !recordsAfter(rest, 1, nextIndex);
+  const crc = rest.readUInt32BE(4);
+  let state = 0xffff_ffff;
+  for (let i = 0; i < body.length - 1; i++) {
+    state = crcTable[(state ^ body[i]!) & 0xff]! ^ (state >>> 8);
+    if ((state ^ 0xffff_ffff) >>> 0 !== crc) continue;
+    const shorter = decodeRecord(body.subarray(0, i + 1));
+    if (shorter === undefined) continue;
+    if (couldBegin(body.subarray(i + 1), shorter.type === 'entry' ? shorter.index + 1 : nextIndex)) return false;
+  }
+  return true;
+}
+
+/** Whether a record may begin so, as far as it is there. */
+function couldBegin(rest: Buffer, nextIndex: number | undefined): boolean {
+  if (rest.length <= recordHeaderBytes) return true;
+  const lengthBytes = rest.readUInt32BE(0);
+  const body = rest.subarray(recordHeaderBytes);
+  if (lengthBytes < leastBytes || lengthBytes > recordBytes) return false;
+  if (body[0] === 2) return lengthBytes >= 42 && (body.length < 18 || body[17]! <= 1);
+  return body[0] === 1 && (nextIndex === undefined || body.length < 9 || body.readBigUInt64BE(1) === BigInt(nextIndex));
+}
+
+/** The body of an entry record without leaf and items. */
+const leastBytes = 1 + 8 + 4 + 2 + 4;
+
+/**
+ * Is there a whole record anywhere from `from` on? Tells a cut-off write from damage. Looks at every offset whose length field fits, and trusts a
+ * record only by its checksum and, where the index of the next one is known, by an index that can follow.
+ */
+function recordsAfter(rest: Buffer, from: number, nextIndex: number | undefined): boolean {
+  for (let at = from; at + recordHeaderBytes < rest.length; at++) {
+    const type = rest[at + recordHeaderBytes];
+    if (type !== 1 && type !== 2) continue;
+    const lengthBytes = rest.readUInt32BE(at);
+    if (lengthBytes < leastBytes || lengthBytes > recordBytes || at + recordHeaderBytes + lengthBytes > rest.length) continue;
+    const body = rest.subarray(at + recordHeaderBytes, at + recordHeaderBytes + lengthBytes);
+    // the inside first: it is quicker to refuse than the checksum
+    const record = decodeRecord(body);
+    if (record === undefined) continue;
+    if (record.type === 'entry' && nextIndex !== undefined && (record.index < nextIndex || record.index > nextIndex + rest.length / leastBytes))
+      continue;
+    if (crc32(body) === rest.readUInt32BE(at + 4)) return true;
+  }
+  return false;
+}
+
+/** For the checksum at every length; `crc32` of zlib is quicker, but only for one. */
+const crcTable = Uint32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? (n >>> 1) ^ 0xedb8_8320 : n >>> 1;
+  return n;
+});

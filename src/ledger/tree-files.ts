@@ -5,10 +5,12 @@
  * What must stay true: everything here can be derived from the segments, so nothing is synced before it is published; `log/checkpoint` is replaced
  * only after every tile and bundle under it is durable; a full tile never changes.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { equal } from '../bytes/bytes.ts';
 import { tileWidth } from '../limits.ts';
 import { encodeBundle, tilePath, type TileStack } from '../tlog/tile.ts';
+import { hashBytes } from '../tlog/tree.ts';
 import { replace, replaceDurablyInBackground, syncFile, type Files } from './files.ts';
 
 /** What a checkpoint at this size needs beside the full tiles. */
@@ -47,9 +49,13 @@ export class TreeFiles {
     return Math.floor(this.size / tileWidth) * tileWidth;
   }
 
-  /** A leaf that the tree already has, for the bundle that is being filled. In order, before any `append`. */
-  refill(leaf: Uint8Array): void {
+  /** A leaf that the tree already has, for the bundle that is being filled. In order, before any `append`. False if the tree has another one there. */
+  refill(leaf: Uint8Array, leafHash: Uint8Array): boolean {
+    const at = this.#bundle.length * hashBytes;
+    const tile = this.#stack.partials()[0];
+    if (tile?.level !== 0 || !equal(tile.bytes.subarray(at, at + hashBytes), leafHash)) return false;
     this.#bundle.push(leaf);
+    return true;
   }
 
   append(leaf: Uint8Array, leafHash: Uint8Array): void {
@@ -84,13 +90,17 @@ export class TreeFiles {
     await this.#syncFolders(full);
     this.#unsynced = this.#unsynced.slice(full.length);
     for (const { path, bytes } of snapshot.partials) {
-      mkdirSync(dirname(join(this.#log, path)), { recursive: true, mode: 0o755 });
+      this.#files.mkdir(dirname(join(this.#log, path)), 0o755);
       await replaceDurablyInBackground(this.#files, join(this.#log, path), bytes, 0o644);
     }
     await this.#syncFolders(snapshot.partials.map(({ path }) => path));
     await replaceDurablyInBackground(this.#files, join(this.#log, 'checkpoint'), note, 0o644);
     // The full tile is durable and published: its partial versions have served (C2SP tlog-tiles, "Partial Tiles").
-    for (const path of full) rmSync(join(this.#log, `${path}.p`), { recursive: true, force: true });
+    try {
+      for (const path of full) rmSync(join(this.#log, `${path}.p`), { recursive: true, force: true });
+    } catch {
+      // they only take room
+    }
   }
 
   /** Syncs the folders of these files and the folders above them, up to `log/`: a new file's name is durable only with its folder. */
@@ -103,7 +113,7 @@ export class TreeFiles {
 
   #write(path: string, bytes: Uint8Array): void {
     try {
-      mkdirSync(dirname(join(this.#log, path)), { recursive: true, mode: 0o755 });
+      this.#files.mkdir(dirname(join(this.#log, path)), 0o755);
       replace(this.#files, join(this.#log, path), bytes, 0o644);
       this.#unsynced.push(path);
     } catch {
