@@ -186,3 +186,112 @@ write('checkpoints.json', {
     `a\r\n1\r\n${root}\r\n`,
   ],
 });
+
+// Entries
+
+const common = { v: 1, time: '2026-11-20T23:45:01.123456Z', monotonicUs: 81234567890 };
+const connection = '5f'.repeat(16);
+const commitment = base64(leaves[0]!);
+const frame = {
+  connection,
+  stream: 0,
+  seq: 1,
+  tapSeq: 1,
+  direction: 'c2s',
+  transport: 'stdio',
+  server: 'fs',
+  verdict: 'pass',
+  origin: 'client',
+  sizeBytes: 2,
+};
+const message = { ...common, kind: 'message', ...frame, type: 'request', id: '17', method: 'tools/call', segments: 1, commitment };
+const item = { ...common, kind: 'message', ...frame, type: 'notification', batch: 4, item: 0, range: [1, 2] };
+const open = {
+  ...common,
+  kind: 'open',
+  connection,
+  transport: 'stdio',
+  server: 'fs',
+  mode: 'commit',
+  onUnrecordable: 'block',
+  custody: 'same-user',
+  tap: { source: 'kernel' },
+};
+const close = { ...common, kind: 'close', connection, reason: 'signal', signal: 'SIGTERM', frames: { c2s: 1, s2c: 0 }, delivered: [1, 0] };
+const lines = (value: object) => JSON.stringify(value);
+const changed = (value: object, change: object) => lines({ ...value, ...change });
+const text = lines(message);
+write('entries.json', {
+  accept: [
+    text,
+    lines(item),
+    lines(open),
+    lines(close),
+    lines({ ...common, kind: 'start', ledger: connection, origin: 'a', vkey: 'b', recorder: { version: '0.1.0', uid: 1000, pid: 1 } }),
+    lines({ ...common, kind: 'stop', reason: 'asked', by: { uid: 0, pid: 1 }, selfAdministered: true }),
+    lines({ ...common, kind: 'principal', connection, source: 'observed', uid: 1, pid: 2, attributes: 1, attributesCommitment: commitment }),
+    lines({ ...common, kind: 'batch', ...frame, items: 0, segments: 1, commitment }),
+    lines({ ...common, kind: 'recovery', reason: 'torn-record', cutBytes: 3 }),
+    lines({ ...common, kind: 'gap', connection, reason: 'x', lost: { c2s: 1, s2c: 0 } }),
+    lines({ ...common, kind: 'seal', whatever: [{ deep: { a: 1 } }, { deep: { a: 1 } }] }),
+    changed(message, { unknownField: { problem: true, 'a:b': '"c":"d"', e: '\\' } }),
+    text.replace('"v":1', '"v":1, "a" : { } '),
+    text.replace('{"v"', '{"__proto__":1,"v"'),
+  ],
+  reject: [
+    { text: '', problem: 'not-object' },
+    { text: '[]', problem: 'not-object' },
+    { text: '{}', problem: 'unsupported' },
+    { text: `${text}\n`, problem: 'not-object' },
+    { text: ` ${text}`, problem: 'not-object' },
+    { text: `\ufeff${text}`, problem: 'not-object' },
+    { text: `${text}${text}`, problem: 'not-json' },
+    { text: text.replace(',', ',\n'), problem: 'not-json' },
+    { text: text.replace('"v":1', "'v':1"), problem: 'not-json' },
+    { text: text.replace('{"v":1', '{"v":1,"v":1'), problem: 'duplicate-key' },
+    { text: text.replace('{"v":1', '{"v":1,"\\u0076":1'), problem: 'duplicate-key' },
+    { text: text.replace('{"v":1', '{"x":{"y":[{"z":1,"z":1}]},"v":1'), problem: 'duplicate-key' },
+    { text: text.replace('{"v":1', '{"__proto__":1,"__proto__":1,"v":1'), problem: 'duplicate-key' },
+    { text: text.replace('{"v":1', `{"x":${'['.repeat(600)}${']'.repeat(600)},"v":1`), problem: 'too-deep' },
+    { text: changed(message, { x: 'x'.repeat(65_536) }), problem: 'too-large' },
+    { text: changed(message, { v: 2 }), problem: 'unsupported' },
+    { text: changed(message, { v: '1' }), problem: 'unsupported' },
+    { text: changed(message, { kind: 'novelty' }), problem: 'unsupported' },
+    { text: changed(message, { kind: 'toString' }), problem: 'unsupported' },
+    ...[
+      { time: undefined },
+      { time: '2026-11-20T23:45:01Z' },
+      { time: '2026-13-20T23:45:01.123456Z' },
+      { time: '2026-11-20T23:45:01.123456+00:00' },
+      { monotonicUs: -1 },
+      { monotonicUs: 1.5 },
+      { monotonicUs: 2 ** 53 },
+      { connection: connection.slice(1) },
+      { connection: connection.toUpperCase() },
+      { seq: 0 },
+      { seq: '1' },
+      { tapSeq: null },
+      { direction: 'up' },
+      { type: 'reply' },
+      { commitment: undefined },
+      { commitment: commitment.slice(1) },
+      { commitment: commitment.replace(/.=$/, 'B=') },
+      { segments: 0 },
+      { parts: 2 },
+      { delivered: [1] },
+      { delivered: [1, -1] },
+      { sensitive: false },
+      { attributes: 1 },
+      { attributesCommitment: commitment },
+      { batch: 1 },
+      { item: 1 },
+      { range: [2, 1] },
+    ].map((change) => ({ text: changed(message, change), problem: 'field' })),
+    { text: changed(item, { commitment, segments: 1 }), problem: 'field' },
+    { text: changed(open, { custody: 'mine' }), problem: 'field' },
+    { text: changed(open, { tap: {} }), problem: 'field' },
+    { text: changed(open, { tap: [] }), problem: 'field' },
+    { text: changed(open, { labels: { a: 1 } }), problem: 'field' },
+    { text: changed(close, { frames: { c2s: 1 } }), problem: 'field' },
+  ],
+});

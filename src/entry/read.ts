@@ -1,0 +1,298 @@
+/**
+ * The strict reader of a stored leaf (`spec/entry.md`). It parses what is there and never serialises it again.
+ * Fields that this version does not know are allowed and ignored; fields that it knows must have the right type wherever they stand.
+ */
+import { utf8Text } from '../bytes/bytes.ts';
+import { entryBytes, jsonDepth } from '../limits.ts';
+import { kinds, type Entry, type Kind } from './entry.ts';
+
+/** Why a leaf is not an entry. `unsupported` means another version or kind: a newer sworn may read it; everything else is simply wrong. */
+export type EntryProblemCode = 'too-large' | 'not-utf8' | 'not-json' | 'not-object' | 'duplicate-key' | 'too-deep' | 'unsupported' | 'field';
+
+/** A class, so that `instanceof` tells it from an entry, which may have any unknown field. */
+export class EntryProblem {
+  readonly problem: EntryProblemCode;
+  readonly message: string;
+
+  constructor(problem: EntryProblemCode, message: string) {
+    this.problem = problem;
+    this.message = message;
+  }
+}
+
+type Check = (value: unknown) => boolean;
+type Fields = readonly (readonly [name: string, required: boolean, check: Check])[];
+
+const text: Check = (value) => typeof value === 'string';
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const positive: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 1;
+const integer: Check = Number.isSafeInteger;
+const yes: Check = (value) => value === true;
+const oneOf = (...allowed: string[]): Check => {
+  const set = new Set<unknown>(allowed);
+  return (value) => set.has(value);
+};
+const matches = (pattern: RegExp): Check => {
+  return (value) => typeof value === 'string' && pattern.test(value);
+};
+const time = matches(/^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)\.[0-9]{6}Z$/);
+/** 32 bytes in standard base64; the bits that padding drops are zero. */
+const digest64 = matches(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/);
+const hex32 = matches(/^[0-9a-f]{32}$/);
+const hex64 = matches(/^[0-9a-f]{64}$/);
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const object =
+  (fields: Fields): Check =>
+  (value) =>
+    isObject(value) && fields.every(([name, required, check]) => (value[name] === undefined ? !required : check(value[name])));
+const labels: Check = (value) => isObject(value) && Object.values(value).every(text);
+const texts: Check = (value) => Array.isArray(value) && value.every(text);
+const pair: Check = (value) => Array.isArray(value) && value.length === 2 && value.every(count);
+const range: Check = (value) => pair(value) && (value as number[])[0]! <= (value as number[])[1]!;
+
+const direction = oneOf('c2s', 's2c');
+const perDirection = object([
+  ['c2s', true, count],
+  ['s2c', true, count],
+]);
+
+const common: Fields = [
+  ['time', true, time],
+  ['monotonicUs', true, count],
+  ['attributes', false, positive],
+  ['attributesCommitment', false, digest64],
+  ['truncated', false, texts],
+];
+
+const frame: Fields = [
+  ...common,
+  ['connection', true, hex32],
+  ['stream', true, count],
+  ['seq', true, positive],
+  ['tapSeq', true, count],
+  ['direction', true, direction],
+  ['transport', true, text],
+  ['who', false, count],
+  ['server', true, text],
+  ['verdict', true, oneOf('pass', 'block', 'flag', 'ask')],
+  ['rule', false, text],
+  ['origin', true, oneOf('client', 'server', 'sworn')],
+  ['anomalies', false, texts],
+  ['sizeBytes', true, count],
+  ['segments', false, positive],
+  ['commitment', false, digest64],
+  ['parts', false, positive],
+  ['delivered', false, pair],
+];
+
+const reserved: Fields = common;
+
+const fieldsOf: Record<Kind, Fields> = {
+  start: [
+    ...common,
+    ['ledger', true, hex32],
+    ['origin', true, text],
+    ['vkey', true, text],
+    [
+      'recorder',
+      true,
+      object([
+        ['version', true, text],
+        ['uid', true, integer],
+        ['pid', true, count],
+      ]),
+    ],
+    ['bootId', false, text],
+  ],
+  stop: [
+    ...common,
+    ['reason', true, text],
+    [
+      'by',
+      false,
+      object([
+        ['uid', true, integer],
+        ['pid', true, count],
+      ]),
+    ],
+    ['selfAdministered', false, yes],
+  ],
+  open: [
+    ...common,
+    ['connection', true, hex32],
+    ['transport', true, text],
+    ['server', true, text],
+    ['client', false, text],
+    ['mode', true, oneOf('commit', 'observe')],
+    ['onUnrecordable', true, oneOf('block', 'pass')],
+    ['custody', true, oneOf('same-user', 'separate-user', 'remote', 'in-process')],
+    [
+      'tap',
+      true,
+      object([
+        ['uid', false, integer],
+        ['pid', false, count],
+        ['startTime', false, text],
+        ['source', true, text],
+      ]),
+    ],
+    [
+      'process',
+      false,
+      object([
+        ['pid', true, count],
+        ['startTime', false, text],
+      ]),
+    ],
+    ['executableDigest', false, hex64],
+    ['labels', false, labels],
+  ],
+  principal: [
+    ...common,
+    ['connection', true, hex32],
+    ['source', true, oneOf('observed', 'verified', 'declared')],
+    ['uid', false, integer],
+    ['pid', false, count],
+  ],
+  message: [
+    ...frame,
+    ['type', true, oneOf('request', 'notification', 'result', 'error', 'opaque')],
+    ['id', false, text],
+    ['method', false, text],
+    ['target', false, text],
+    ['era', false, oneOf('legacy', 'modern')],
+    ['protocolVersion', false, text],
+    ['exchange', false, count],
+    ['call', false, count],
+    ['effect', false, oneOf('read', 'write', 'unknown')],
+    ['effectSource', false, oneOf('override', 'annotation', 'default')],
+    ['sensitive', false, yes],
+    ['destructive', false, yes],
+    ['outcome', false, oneOf('ok', 'error', 'toolError')],
+    ['code', false, (value) => typeof value === 'number'],
+    ['durationUs', false, count],
+    ['resultType', false, text],
+    ['batch', false, count],
+    ['item', false, count],
+    ['range', false, range],
+  ],
+  batch: [...frame, ['items', true, count]],
+  close: [
+    ...common,
+    ['connection', true, hex32],
+    ['reason', true, text],
+    ['exitCode', false, integer],
+    ['signal', false, text],
+    ['frames', false, perDirection],
+    ['delivered', false, pair],
+    ['executableDigest', false, hex64],
+  ],
+  recovery: [
+    ...common,
+    ['reason', true, text],
+    ['cutBytes', false, count],
+    ['backUs', false, count],
+    ['connection', false, hex32],
+    [
+      'receipt',
+      false,
+      object([
+        ['index', true, count],
+        ['hash', true, text],
+      ]),
+    ],
+  ],
+  gap: [...common, ['connection', true, hex32], ['reason', true, text], ['lost', true, perDirection], ['from', false, time], ['until', false, time]],
+  policy: reserved,
+  key: reserved,
+  anchor: reserved,
+  erasure: reserved,
+  approval: reserved,
+  access: reserved,
+  seal: reserved,
+};
+
+const knownKinds = new Set<unknown>(kinds);
+
+/**
+ * The entry in a leaf's bytes, or why it is none (`spec/entry.md`): at most 65,535 bytes of valid UTF-8, one JSON object on one line without
+ * a line end, no key twice at any depth, `v` 1, a known kind, the fields of that kind with their types. Never throws.
+ */
+export function readEntry(bytes: Uint8Array): Entry | EntryProblem {
+  if (bytes.length > entryBytes) return new EntryProblem('too-large', `${bytes.length} bytes; an entry has at most ${entryBytes}`);
+  if (bytes[0] !== 0x7b || bytes[bytes.length - 1] !== 0x7d) return new EntryProblem('not-object', 'not a JSON object without anything around it');
+  const whole = utf8Text(bytes);
+  if (whole === undefined) return new EntryProblem('not-utf8', 'not valid UTF-8');
+  let value: unknown;
+  try {
+    value = JSON.parse(whole);
+  } catch {
+    return new EntryProblem('not-json', 'not JSON');
+  }
+  if (!isObject(value)) return new EntryProblem('not-object', 'not a JSON object');
+  const written = countKeys(bytes);
+  if (written < 0) return new EntryProblem('not-json', 'more than one line');
+  const kept = keysKept(value, 0);
+  if (kept < 0) return new EntryProblem('too-deep', `nested deeper than ${jsonDepth}`);
+  // The parser keeps one of several equal keys, so it kept fewer than were written exactly when a key stands twice.
+  if (kept !== written) return new EntryProblem('duplicate-key', 'a key stands twice in one object');
+  if (value.v !== 1) return new EntryProblem('unsupported', 'not of version 1');
+  if (!knownKinds.has(value.kind)) return new EntryProblem('unsupported', 'of no kind that this version knows');
+  for (const [name, required, check] of fieldsOf[value.kind as Kind]) {
+    const field = value[name];
+    if (field === undefined ? required : !check(field)) {
+      return new EntryProblem('field', field === undefined ? `${value.kind} without ${name}` : `${value.kind} with a wrong ${name}`);
+    }
+  }
+  const wrong = together(value);
+  return wrong === undefined ? (value as unknown as Entry) : new EntryProblem('field', `${value.kind} with ${wrong}`);
+}
+
+/** Fields that must stand together or not at all. */
+function together(value: Record<string, unknown>): string | undefined {
+  if ((value.attributes === undefined) !== (value.attributesCommitment === undefined)) return 'attributes and attributesCommitment not together';
+  if (value.kind !== 'message' && value.kind !== 'batch') return undefined;
+  const isItem = value.kind === 'message' && value.batch !== undefined;
+  if (isItem) {
+    if (value.item === undefined || value.range === undefined) return 'batch, but without item or range';
+    if (value.commitment !== undefined || value.segments !== undefined) return 'a commitment of its own in a batch';
+    return undefined;
+  }
+  if (value.item !== undefined || value.range !== undefined) return 'item or range, but without batch';
+  if (value.segments === undefined || value.commitment === undefined) return 'no commitment';
+  if (value.parts !== undefined && (value.parts as number) > (value.tapSeq as number)) return 'more parts than units';
+  return undefined;
+}
+
+/** Keys written in `bytes`, which are valid JSON: each has one colon outside strings. -1 when there is a line end. */
+function countKeys(bytes: Uint8Array): number {
+  let keys = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (byte === 0x22) {
+      for (i++; bytes[i] !== 0x22; i++) if (bytes[i] === 0x5c) i++;
+    } else if (byte === 0x3a) {
+      keys++;
+    } else if (byte === 0x0a || byte === 0x0d) {
+      return -1;
+    }
+  }
+  return keys;
+}
+
+/** Keys in a parsed value, at any depth; -1 when it is nested too deep. */
+function keysKept(value: object, depth: number): number {
+  if (depth > jsonDepth) return -1;
+  let keys = 0;
+  const isArray = Array.isArray(value);
+  for (const name in value) {
+    if (!isArray) keys++;
+    const inner = (value as Record<string, unknown>)[name];
+    if (typeof inner === 'object' && inner !== null) {
+      const below = keysKept(inner, depth + 1);
+      if (below < 0) return -1;
+      keys += below;
+    }
+  }
+  return keys;
+}

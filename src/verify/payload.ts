@@ -1,0 +1,308 @@
+/**
+ * The verifier's own parser of payload segments, written from `spec/ledger.md` and sharing nothing with the writer. It reads a stream of pieces,
+ * holds one record at a time, and goes on after a damaged one when it finds a whole record behind it.
+ */
+import { hex } from '../bytes/bytes.ts';
+import { recordBytes, segmentBytes } from '../limits.ts';
+import type { SegmentName, Source } from './source.ts';
+
+export const headerBytes = 40;
+const magic = [0x53, 0x57, 0x4f, 0x52, 0x4e, 0x50, 0x4c, 0x31];
+/** `length ‖ crc` before the body. */
+const frameBytes = 8;
+/** Part: type, connection, direction, unit, salt. */
+const partHeadBytes = 1 + 16 + 1 + 8 + 16;
+const entryHeadBytes = 1 + 8 + 4;
+const longestRecord = recordBytes + 1024;
+/** A candidate record behind a damaged one is believed only if its index is plausible. */
+const farthestIndex = segmentBytes;
+
+export type Item =
+  | { kind: 'kept'; salt: Uint8Array; bytes: Uint8Array; sizeBytes: number }
+  | { kind: 'dropped'; hash: Uint8Array; sizeBytes: number }
+  | { kind: 'part'; hash: Uint8Array; sizeBytes: number; file: number; offset: number };
+
+export interface EntryRecord {
+  kind: 'entry';
+  index: number;
+  leaf: Uint8Array;
+  attributes: Item[];
+  segments: Item[];
+  segment: SegmentName;
+  offset: number;
+}
+
+export interface PartRecord {
+  kind: 'part';
+  connection: string;
+  direction: 'c2s' | 's2c';
+  unit: number;
+  salt: Uint8Array;
+  bytes: Uint8Array;
+  segment: SegmentName;
+  offset: number;
+}
+
+export interface Trouble {
+  kind: 'trouble';
+  /** `incomplete`: the file ends inside; `crc`: whole, but its checksum is wrong; `body`: checksum right, content not of the format; `header`: of the file. */
+  what: 'incomplete' | 'crc' | 'body' | 'header';
+  segment: SegmentName;
+  offset: number;
+  /** Offset of the next whole record, when there is one in the file. */
+  resumed: number | undefined;
+  lastSegment: boolean;
+}
+
+export interface Header {
+  kind: 'header';
+  ledger: string;
+  first: number;
+  segment: SegmentName;
+}
+
+export type PayloadEvent = EntryRecord | PartRecord | Trouble | Header;
+
+/** Slicing-by-8 tables of CRC-32 (IEEE 802.3, reflected, as in zlib). */
+const tables: Int32Array[] = Array.from({ length: 8 }, () => new Int32Array(256));
+for (let i = 0; i < 256; i++) {
+  let crc = i;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  tables[0]![i] = crc;
+}
+for (let i = 0; i < 256; i++) for (let t = 1; t < 8; t++) tables[t]![i] = (tables[t - 1]![i]! >>> 8) ^ tables[0]![tables[t - 1]![i]! & 255]!;
+const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
+
+/** CRC-32 (IEEE 802.3, as in zlib) of `bytes[start, end)`: an unsigned 32-bit number. */
+export function crc32(bytes: Uint8Array, start = 0, end = bytes.length): number {
+  let crc = -1;
+  let i = start;
+  for (; i + 8 <= end; i += 8) {
+    const low = crc ^ (bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24));
+    crc =
+      t7[low & 255]! ^
+      t6[(low >>> 8) & 255]! ^
+      t5[(low >>> 16) & 255]! ^
+      t4[low >>> 24]! ^
+      t3[bytes[i + 4]!]! ^
+      t2[bytes[i + 5]!]! ^
+      t1[bytes[i + 6]!]! ^
+      t0[bytes[i + 7]!]!;
+  }
+  for (; i < end; i++) crc = (crc >>> 8) ^ t0[(crc ^ bytes[i]!) & 255]!;
+  return ~crc >>> 0;
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return bytes[at]! * 0x1000000 + ((bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!);
+}
+
+/** A number up to 2^53 - 1, or NaN for a larger one. */
+function u64(bytes: Uint8Array, at: number): number {
+  const high = u32(bytes, at);
+  return high > 0x1fffff ? Number.NaN : high * 0x100000000 + u32(bytes, at + 4);
+}
+
+/** Reads the segments of a source one event at a time. */
+export class PayloadReader {
+  readonly #source: Source;
+  readonly #segments: SegmentName[];
+  #next = 0;
+  #segment: SegmentName | undefined;
+  #pieces: AsyncIterator<Uint8Array> | undefined;
+  #buffer: Uint8Array = new Uint8Array(0);
+  #at = 0;
+  /** Offset in the file of `#buffer[0]`. */
+  #base = 0;
+  #ended = true;
+  #headerDone = false;
+  /** Index that the next entry record should have; only to judge candidates behind damage. */
+  #expected = 0;
+
+  constructor(source: Source, segments: SegmentName[]) {
+    this.#source = source;
+    this.#segments = segments;
+  }
+
+  /**
+   * The next event that is already in memory; `undefined` when `fill` must run first. Views in it stay valid: buffers are never written to again.
+   */
+  take(): PayloadEvent | undefined {
+    if (this.#segment === undefined || !this.#headerDone) return undefined;
+    const available = this.#buffer.length - this.#at;
+    if (available < frameBytes) return undefined;
+    const sizeBytes = u32(this.#buffer, this.#at);
+    if (sizeBytes === 0 || sizeBytes > longestRecord || available < frameBytes + sizeBytes) return undefined;
+    const start = this.#at + frameBytes;
+    const end = start + sizeBytes;
+    if (crc32(this.#buffer, start, end) !== u32(this.#buffer, this.#at + 4)) return undefined;
+    const record = this.#parse(start, end, this.#base + this.#at);
+    if (record === undefined) return undefined;
+    this.#at = end;
+    if (record.kind === 'entry') this.#expected = record.index + 1;
+    return record;
+  }
+
+  /** Reads on. Returns an event that only reading could bring (a file's header, damage), `true` when `take` should be tried again, `false` at the end. */
+  async fill(): Promise<Header | Trouble | boolean> {
+    if (this.#segment === undefined) return this.#open();
+    const available = this.#buffer.length - this.#at;
+    if (!this.#headerDone) {
+      if (available < headerBytes && !this.#ended) return this.#more();
+      return this.#header(available);
+    }
+    if (available === 0 && this.#ended) {
+      this.#segment = undefined;
+      return this.#open();
+    }
+    const sizeBytes = available < frameBytes ? 0 : u32(this.#buffer, this.#at);
+    const plausible = sizeBytes > 0 && sizeBytes <= longestRecord;
+    const whole = plausible && available >= frameBytes + sizeBytes;
+    if (!this.#ended && !whole && (available < frameBytes || plausible)) return this.#more();
+    return this.#damage(whole ? sizeBytes : undefined);
+  }
+
+  async #open(): Promise<boolean> {
+    const segment = this.#segments[this.#next++];
+    if (segment === undefined) return false;
+    this.#segment = segment;
+    this.#pieces = this.#source.segment!(segment)[Symbol.asyncIterator]();
+    this.#buffer = new Uint8Array(0);
+    this.#at = 0;
+    this.#base = 0;
+    this.#ended = false;
+    this.#headerDone = false;
+    return true;
+  }
+
+  async #more(): Promise<true> {
+    const piece = await this.#pieces!.next();
+    if (piece.done) {
+      this.#ended = true;
+      return true;
+    }
+    const rest = this.#buffer.length - this.#at;
+    this.#base += this.#at;
+    if (rest === 0) {
+      this.#buffer = piece.value;
+    } else {
+      const joined = new Uint8Array(rest + piece.value.length);
+      joined.set(this.#buffer.subarray(this.#at));
+      joined.set(piece.value, rest);
+      this.#buffer = joined;
+    }
+    this.#at = 0;
+    return true;
+  }
+
+  async #header(available: number): Promise<Header | Trouble> {
+    const segment = this.#segment!;
+    const bytes = this.#buffer.subarray(this.#at, this.#at + headerBytes);
+    this.#headerDone = true;
+    if (available < headerBytes) {
+      const trouble = await this.#trouble('incomplete', this.#at);
+      return trouble;
+    }
+    this.#at += headerBytes;
+    const isOurs = magic.every((byte, i) => bytes[i] === byte) && u32(bytes, 32) === 0 && crc32(bytes, 0, 36) === u32(bytes, 36);
+    const first = u64(bytes, 24);
+    if (!isOurs || Number.isNaN(first)) {
+      return { kind: 'trouble', what: 'header', segment, offset: 0, resumed: headerBytes, lastSegment: this.#isLast() };
+    }
+    this.#expected = first;
+    return { kind: 'header', ledger: hex(bytes.subarray(8, 24)), first, segment };
+  }
+
+  #isLast(): boolean {
+    return this.#next >= this.#segments.length;
+  }
+
+  async #damage(sizeBytes: number | undefined): Promise<Trouble> {
+    const start = this.#at;
+    if (sizeBytes === undefined) return this.#trouble('incomplete', start);
+    const end = start + frameBytes + sizeBytes;
+    const what = crc32(this.#buffer, start + frameBytes, end) === u32(this.#buffer, start + 4) ? 'body' : 'crc';
+    return this.#trouble(what, start);
+  }
+
+  /** Looks for a whole record behind a damaged one: first where its length says, then byte by byte. Needs the rest of the segment in memory. */
+  async #trouble(what: Trouble['what'], at: number): Promise<Trouble> {
+    const segment = this.#segment!;
+    const offset = this.#base + at;
+    while (!this.#ended) await this.#more();
+    const start = offset - this.#base;
+    const sizeBytes = this.#buffer.length - start >= frameBytes ? u32(this.#buffer, start) : 0;
+    const behind = start + frameBytes + sizeBytes;
+    let found: number | undefined;
+    if (what !== 'incomplete' && this.#isRecord(behind)) found = behind;
+    for (let i = start + 1; found === undefined && i + frameBytes < this.#buffer.length; i++) if (this.#isRecord(i)) found = i;
+    this.#at = found ?? this.#buffer.length;
+    return { kind: 'trouble', what, segment, offset, resumed: found === undefined ? undefined : this.#base + found, lastSegment: this.#isLast() };
+  }
+
+  #isRecord(at: number): boolean {
+    const bytes = this.#buffer;
+    if (at + frameBytes + entryHeadBytes > bytes.length) return false;
+    const sizeBytes = u32(bytes, at);
+    const start = at + frameBytes;
+    if (sizeBytes < entryHeadBytes || start + sizeBytes > bytes.length) return false;
+    const type = bytes[start];
+    if (type === 1) {
+      const index = u64(bytes, start + 1);
+      if (!(index >= this.#expected && index - this.#expected <= farthestIndex)) return false;
+    } else if (type !== 2 || sizeBytes < partHeadBytes || bytes[start + 17]! > 1) {
+      return false;
+    }
+    return crc32(bytes, start, start + sizeBytes) === u32(bytes, at + 4);
+  }
+
+  #parse(start: number, end: number, offset: number): EntryRecord | PartRecord | undefined {
+    const bytes = this.#buffer;
+    const segment = this.#segment!;
+    if (bytes[start] === 2) {
+      if (end - start < partHeadBytes) return undefined;
+      const side = bytes[start + 17]!;
+      const unit = u64(bytes, start + 18);
+      if (side > 1 || Number.isNaN(unit)) return undefined;
+      const connection = hex(bytes.subarray(start + 1, start + 17));
+      const salt = bytes.subarray(start + 26, start + 42);
+      return { kind: 'part', connection, direction: side === 0 ? 'c2s' : 's2c', unit, salt, bytes: bytes.subarray(start + 42, end), segment, offset };
+    }
+    if (bytes[start] !== 1 || end - start < entryHeadBytes) return undefined;
+    const index = u64(bytes, start + 1);
+    let at = start + entryHeadBytes;
+    const leafEnd = at + u32(bytes, start + 9);
+    if (Number.isNaN(index) || leafEnd + 6 > end) return undefined;
+    const leaf = bytes.subarray(at, leafEnd);
+    at = leafEnd;
+    const attributesCount = bytes[at]! * 256 + bytes[at + 1]!;
+    const segmentsCount = u32(bytes, at + 2);
+    at += 6;
+    // Each item takes at least 21 bytes: a count that the body cannot hold is refused before anything is allocated for it.
+    if ((attributesCount + segmentsCount) * 21 > end - at) return undefined;
+    const attributes: Item[] = [];
+    const segments: Item[] = [];
+    for (let i = 0; i < attributesCount + segmentsCount; i++) {
+      const kind = bytes[at++];
+      const headBytes = kind === 0 ? 16 : 32;
+      if (kind === undefined || kind > 2 || at + headBytes + 4 > end) return undefined;
+      const head = bytes.subarray(at, at + headBytes);
+      const sizeBytes = u32(bytes, at + headBytes);
+      at += headBytes + 4;
+      let item: Item;
+      if (kind === 0) {
+        if (at + sizeBytes > end) return undefined;
+        item = { kind: 'kept', salt: head, bytes: bytes.subarray(at, at + sizeBytes), sizeBytes };
+        at += sizeBytes;
+      } else if (kind === 1) {
+        item = { kind: 'dropped', hash: head, sizeBytes };
+      } else {
+        if (at + 16 > end) return undefined;
+        item = { kind: 'part', hash: head, sizeBytes, file: u64(bytes, at), offset: u64(bytes, at + 8) };
+        at += 16;
+      }
+      (i < attributesCount ? attributes : segments).push(item);
+    }
+    return at === end ? { kind: 'entry', index, leaf, attributes, segments, segment, offset } : undefined;
+  }
+}

@@ -1,0 +1,744 @@
+/**
+ * Checks a ledger against its checkpoint, from the stored bytes alone (`spec/ledger.md`, `spec/entry.md`, C2SP tlog-tiles, tlog-checkpoint).
+ *
+ * One pass in the order of the leaves: each entry is read from its bundle, hashed into a tree of our own, compared with every tile that covers it, parsed
+ * strictly, held against its payload record and the commitments in it, and against the rules between entries. Memory does not grow with content.
+ */
+import { base64, equal, hex } from '../bytes/bytes.ts';
+import type { Crypto } from '../bytes/crypto.ts';
+import type { Custody, Entry } from '../entry/entry.ts';
+import { commitmentOf, segmentHash } from '../entry/commitment.ts';
+import { EntryProblem, readEntry } from '../entry/read.ts';
+import { tileWidth } from '../limits.ts';
+import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
+import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
+import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile } from '../tlog/tile.ts';
+import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
+import { Findings, type Exit, type Finding, type FindingCode } from './finding.ts';
+import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
+import { Sequences } from './sequence.ts';
+import type { Source } from './source.ts';
+
+export interface VerifyOptions {
+  crypto: Crypto;
+  source: Source;
+  /** Keys that the caller knows for this ledger. Empty: the key that the ledger names itself is used, and reported as not pinned. */
+  vkeys?: readonly Vkey[];
+  /** A size and root that were seen before: the ledger must continue from there. */
+  known?: { size: number; root: Uint8Array };
+  /** The origin that the caller expects. */
+  origin?: string;
+  /** Called about every 256 entries. */
+  progress?: (done: number, total: number) => void;
+}
+
+export interface Verification {
+  /** DESIGN of the command: 0 holds, 1 tampered, 3 cannot conclude, 4 policy, 5 fork or rollback. */
+  exit: Exit;
+  origin: string | undefined;
+  /** Under the checkpoint. */
+  size: number;
+  /** Of the checkpoint, 32 bytes. */
+  root: Uint8Array | undefined;
+  /** The key whose signature holds. */
+  vkey: string | undefined;
+  /** Whether that key came from the caller. */
+  pinned: boolean;
+  /** Whether the tree that was rebuilt has the signed root. */
+  rootHolds: boolean;
+  /** Entries beyond the checkpoint that are whole in the payload. */
+  laterRecords: number;
+  connections: number;
+  openConnections: number;
+  messages: number;
+  lostFrames: number;
+  missingUnits: number;
+  repliesToNothing: number;
+  /** Segments whose bytes are not kept; their hashes still count. */
+  droppedSegments: number;
+  /** Bytes of content that were held against a commitment. */
+  contentBytes: number;
+  /** The weakest custody of all connections. */
+  custody: Custody | undefined;
+  /** The lowest leaf that something is wrong with. */
+  firstBad: number | undefined;
+  /** So many leading entries are proven: signed, whole, and as recorded. */
+  holdsThrough: number;
+  findings: Finding[];
+  /** Findings beyond those listed. */
+  findingsOmitted: number;
+  checked: string[];
+  notChecked: string[];
+}
+
+interface StoredFile {
+  width: number;
+  bytes: Uint8Array;
+}
+
+interface Block {
+  n: number;
+  tiles: StoredFile[];
+  bundles: StoredFile[];
+  /** Entries of the bundle that the checkpoint needs; `undefined` when there is none that can be read. */
+  entries: Uint8Array[] | undefined;
+  /** Hashes of the tile that the checkpoint needs. */
+  hashes: Uint8Array | undefined;
+  /** Leaves as used, to compare with all bundle files; `undefined` where no leaf was found. */
+  leaves: Uint8Array[];
+  complete: boolean;
+}
+
+interface StoredPart {
+  hash: Uint8Array;
+  sizeBytes: number;
+  connection: string;
+  direction: 'c2s' | 's2c';
+  unit: number;
+}
+
+/** Verifies a whole ledger. Never throws for anything that is in it; an error of the source becomes a finding. */
+export async function verifyLedger(options: VerifyOptions): Promise<Verification> {
+  return new Verifier(options).run();
+}
+
+class Verifier {
+  readonly #crypto: Crypto;
+  readonly #source: Source;
+  readonly #options: VerifyOptions;
+  readonly #findings = new Findings();
+  readonly #sequences = new Sequences(this.#findings);
+  #checkpoint: ParsedCheckpoint | undefined;
+  #vkey: Vkey | undefined;
+  #pinned = false;
+  #signatureHolds = false;
+  #unknownSignatures = 0;
+  #ledgerId: string | undefined;
+  #stack: TileStack | undefined;
+  /** Tiles that the last leaf completed. */
+  #completed: Tile[] = [];
+  #rootHolds = false;
+  #knownHolds = false;
+  #size = 0;
+  #sequenceWhole = true;
+
+  #payload: PayloadReader | undefined;
+  #payloadAsked = false;
+  #record: EntryRecord | undefined;
+  #payloadEnded = true;
+  /** Index that the next record should have. */
+  #nextRecord = 0;
+  #headerSince = false;
+  #troubleSince = false;
+  #firstOfSegment: Header | undefined;
+  /** Index of the last entry without a record, so that a run of them is reported once. */
+  #lastRunMissing = Number.NaN;
+  #tornTail = false;
+  readonly #parts = new Map<string, StoredPart>();
+  #later = 0;
+  #dropped = 0;
+  #firstDropped: number | undefined;
+  #contentBytes = 0;
+
+  constructor(options: VerifyOptions) {
+    this.#options = options;
+    this.#crypto = options.crypto;
+    this.#source = options.source;
+  }
+
+  async run(): Promise<Verification> {
+    await this.#openCheckpoint();
+    await this.#openPayload();
+    this.#stack = TileStack.empty(this.#crypto);
+    this.#compareKnown(0);
+    const { progress } = this.#options;
+
+    let block: Block | undefined;
+    let index = 0;
+    for (; ; index++) {
+      const n = Math.floor(index / tileWidth);
+      const isSigned = index < this.#size;
+      const record = await this.#recordAt(index);
+      if (!isSigned && record === undefined) break;
+      if (block?.n !== n) {
+        block = await this.#loadBlock(n);
+        progress?.(index, this.#size);
+        if (isSigned && !record && this.#payloadEnded && !this.#record && !block.entries && !block.hashes) {
+          // Nothing is left to read. A checkpoint may claim any size: do not count up to it.
+          this.#stack = undefined;
+          this.#sequenceWhole = false;
+          break;
+        }
+      }
+      this.#leaf(index, isSigned, block, record);
+      if (block.leaves.length === tileWidth) this.#compareBundles(block);
+      await this.#compareCompleted(block);
+      if (!isSigned) this.#later++;
+      if (index + 1 === this.#size) this.#compareRoot();
+      this.#compareKnown(index + 1);
+    }
+    progress?.(index, this.#size);
+    await this.#finish(block);
+    return this.#result();
+  }
+
+  #say(severity: Finding['severity'], code: FindingCode, message: string, at?: { index?: number; path?: string }): void {
+    this.#findings.add(severity, code, message, at);
+  }
+
+  // Checkpoint and key
+
+  async #openCheckpoint(): Promise<void> {
+    const path = 'log/checkpoint';
+    const bytes = await this.#reading(path, () => this.#source.checkpoint());
+    if (bytes === undefined) {
+      this.#say('missing', 'checkpoint-missing', 'there is no checkpoint: nothing is signed', { path });
+      return;
+    }
+    const note = parseNote(bytes);
+    const checkpoint = note && parseCheckpoint(note.text);
+    if (!note || !checkpoint) {
+      this.#say('missing', 'checkpoint-unreadable', 'the checkpoint is not a signed note over origin, size and root', { path });
+      return;
+    }
+    this.#checkpoint = checkpoint;
+    this.#size = checkpoint.size;
+    if (this.#options.origin !== undefined && checkpoint.origin !== this.#options.origin) {
+      this.#say('tampered', 'origin', `the checkpoint is of ${checkpoint.origin}, not of ${this.#options.origin}`, { path });
+    }
+    const id = /^sworn\.invalid\/([0-9a-f]{32})$/.exec(checkpoint.origin)?.[1];
+    this.#ledgerId = id;
+    if (checkpoint.size === 0) this.#say('missing', 'checkpoint-missing', 'the checkpoint covers no entry', { path });
+
+    let vkeys = this.#options.vkeys ?? [];
+    this.#pinned = vkeys.length > 0;
+    if (!this.#pinned) {
+      const named = await this.#namedKey(checkpoint);
+      if (named === undefined) {
+        this.#say('missing', 'key-unknown', 'no key is known for this ledger, and its first entries name none', { path });
+        return;
+      }
+      vkeys = [named];
+    }
+    const opened = openNote(this.#crypto, bytes, vkeys);
+    if ('problem' in opened) {
+      this.#say('tampered', 'signature', opened.message, { path });
+      return;
+    }
+    this.#unknownSignatures = opened.unknown.length;
+    this.#vkey = opened.verified.find((vkey) => vkey.name === checkpoint.origin);
+    if (this.#vkey) {
+      this.#signatureHolds = true;
+      return;
+    }
+    const other = opened.unknown.find((signature) => signature.name === checkpoint.origin);
+    if (other && this.#pinned) {
+      this.#say('tampered', 'key-changed', `the checkpoint is signed by another key (${hex(other.keyId)}) than the one that is known`, { path });
+    } else {
+      this.#say('tampered', 'signature', 'the checkpoint has no signature by the key of its origin', { path });
+    }
+  }
+
+  /** The key that the ledger's first `start` entry names: believed only when nothing better is known, and said to be so. */
+  async #namedKey(checkpoint: ParsedCheckpoint): Promise<Vkey | undefined> {
+    const width = tileWidthAt(checkpoint.size, 0, 0);
+    const files = width === 0 ? [] : await this.#files('entries', 0, width);
+    for (const file of files) {
+      for (const leaf of decodeBundle(file.bytes) ?? []) {
+        const entry = readEntry(leaf);
+        if (entry instanceof EntryProblem || entry.kind !== 'start') continue;
+        const vkey = parseVkey(this.#crypto, entry.vkey);
+        if (vkey) return vkey;
+      }
+    }
+    return undefined;
+  }
+
+  // Reading, with errors as findings
+
+  async #reading<T>(path: string, read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      this.#say('missing', 'unreadable', `${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { path });
+      return undefined;
+    }
+  }
+
+  /** All files of a tile or bundle that exist, narrowest first; without a listing, the one that the checkpoint needs, or the full one. */
+  async #files(level: number | 'entries', n: number, needed: number): Promise<StoredFile[]> {
+    const read = (width: number) => (level === 'entries' ? this.#source.bundle(n, width) : this.#source.tile(level, n, width));
+    const { widths } = this.#source;
+    const listed = widths && (await this.#reading(`log/${tilePath(level, n)}`, () => widths.call(this.#source, level, n)));
+    const wanted = listed ? listed.toSorted((a, b) => a - b) : [...new Set([needed, tileWidth])].filter((width) => width > 0);
+    const files: StoredFile[] = [];
+    for (const width of wanted) {
+      const bytes = await this.#reading(`log/${tilePath(level, n, width)}`, () => read(width));
+      if (bytes !== undefined) files.push({ width, bytes });
+      if (!listed && bytes !== undefined) break;
+    }
+    return files;
+  }
+
+  async #loadBlock(n: number): Promise<Block> {
+    const needed = tileWidthAt(this.#size, 0, n);
+    const tiles = await this.#files(0, n, needed);
+    const bundles = await this.#files('entries', n, needed);
+    const block: Block = { n, tiles, bundles, entries: undefined, hashes: undefined, leaves: [], complete: true };
+    if (needed === 0) return block;
+    const first = n * tileWidth;
+    block.hashes = tiles.find((file) => file.width >= needed && file.bytes.length >= needed * hashBytes)?.bytes;
+    const sufficient = bundles.filter((file) => file.width >= needed);
+    for (const file of sufficient) {
+      const entries = decodeBundle(file.bytes);
+      if (entries?.length === file.width) {
+        block.entries = entries;
+        break;
+      }
+      const path = `log/${tilePath('entries', n, file.width)}`;
+      this.#say('tampered', 'bundle', `${path} does not hold ${file.width} whole entries`, { index: first, path });
+    }
+    if (sufficient.length === 0) {
+      const path = `log/${tilePath('entries', n, needed)}`;
+      this.#say('missing', 'bundle-missing', `${path} is missing`, { index: first, path });
+    }
+    return block;
+  }
+
+  // One leaf
+
+  #leaf(index: number, isSigned: boolean, block: Block, record: EntryRecord | undefined): void {
+    const k = index % tileWidth;
+    const crypto = this.#crypto;
+    const bundleLeaf = isSigned ? block.entries?.[k] : undefined;
+    let leaf = bundleLeaf ?? record?.leaf;
+    let hash = leaf && hashLeaf(crypto, leaf);
+    const tileHash = isSigned ? block.hashes?.subarray(k * hashBytes, (k + 1) * hashBytes) : undefined;
+    let recordAgrees = record !== undefined && bundleLeaf === undefined;
+    if (record && bundleLeaf) recordAgrees = equal(record.leaf, bundleLeaf);
+
+    if (hash && tileHash && !equal(hash, tileHash)) {
+      // Bundle and tile differ. The payload's copy of the leaf is the third voice; without it the tile is believed, and the signed root judges.
+      const recordHash = record && bundleLeaf && !recordAgrees ? hashLeaf(crypto, record.leaf) : undefined;
+      if (recordHash && equal(recordHash, tileHash)) {
+        this.#say('tampered', 'bundle', `entry ${index} in its bundle is not the one that was recorded`, {
+          index,
+          path: `log/${tilePath('entries', block.n)}`,
+        });
+        leaf = record!.leaf;
+        hash = recordHash;
+        recordAgrees = true;
+      } else if (!recordAgrees) {
+        this.#say('tampered', 'bundle', `entry ${index} in its bundle does not match its tile`, {
+          index,
+          path: `log/${tilePath('entries', block.n)}`,
+        });
+        hash = tileHash;
+      }
+    } else if (record && bundleLeaf && !recordAgrees) {
+      this.#say('tampered', 'leaf', `entry ${index} in the payload is not the one in the log`, { index, path: record.segment.path });
+    }
+    hash ??= tileHash;
+
+    if (hash === undefined) this.#stack = undefined;
+    this.#completed = this.#stack && hash ? this.#stack.append(hash) : [];
+    if (leaf === undefined) {
+      block.complete = false;
+      this.#sequenceWhole = false;
+      block.leaves.push(new Uint8Array(0));
+      return;
+    }
+    // Beyond the checkpoint the leaf is a view into a payload buffer, which must not be kept for the sake of a few hundred bytes.
+    block.leaves.push(isSigned && bundleLeaf ? leaf : leaf.slice());
+
+    const entry = readEntry(leaf);
+    if (entry instanceof EntryProblem) {
+      const severity = entry.problem === 'unsupported' ? 'missing' : 'tampered';
+      this.#say(
+        severity,
+        severity === 'missing' ? 'entry-unsupported' : 'entry',
+        `entry ${index} is ${entry.problem === 'field' ? 'a ' : ''}${entry.message}`,
+        { index },
+      );
+      this.#sequenceWhole = false;
+      return;
+    }
+    if (entry.kind === 'start') this.#start(index, entry);
+    // After an entry that could not be read every count would be off, and each a false alarm.
+    if (this.#sequenceWhole) this.#sequences.add(index, entry);
+    if (record && recordAgrees) this.#content(index, entry, record);
+  }
+
+  #start(index: number, entry: Extract<Entry, { kind: 'start' }>): void {
+    this.#ledgerId ??= entry.ledger;
+    if (entry.ledger !== this.#ledgerId) this.#say('tampered', 'start', `entry ${index} starts another ledger (${entry.ledger})`, { index });
+    if (this.#checkpoint && entry.origin !== this.#checkpoint.origin)
+      this.#say('tampered', 'start', `entry ${index} names another origin than the checkpoint`, { index });
+    if (this.#vkey && entry.vkey !== formatVkey(this.#crypto, this.#vkey.name, this.#vkey.publicKey)) {
+      this.#say('tampered', 'start', `entry ${index} names another key than the one that signed`, { index });
+    }
+  }
+
+  // Content
+
+  #content(index: number, entry: Entry, record: EntryRecord): void {
+    const at = { index, path: record.segment.path };
+    if (record.attributes.length !== (entry.attributes ?? 0)) {
+      this.#say('tampered', 'content', `entry ${index} has ${entry.attributes ?? 0} attributes, its record ${record.attributes.length}`, at);
+    } else if (record.attributes.length > 0) {
+      const commitment = this.#commitment(index, record.attributes, record, undefined);
+      if (commitment !== undefined && commitment !== entry.attributesCommitment) {
+        this.#say('tampered', 'content', `the attributes of entry ${index} do not match their commitment`, at);
+      }
+    }
+    const frame = entry.kind === 'message' || entry.kind === 'batch' ? entry : undefined;
+    const count = frame?.segments ?? 0;
+    if (record.segments.length !== count) {
+      this.#say('tampered', 'content', `entry ${index} has ${count} segments, its record ${record.segments.length}`, at);
+      return;
+    }
+    if (!frame || count === 0) return;
+    let sizeBytes = 0;
+    for (const item of record.segments) sizeBytes += item.sizeBytes;
+    if (sizeBytes !== frame.sizeBytes)
+      this.#say('tampered', 'content', `the frame of entry ${index} has ${frame.sizeBytes} bytes, its segments ${sizeBytes}`, at);
+    const commitment = this.#commitment(index, record.segments, record, entry);
+    if (commitment !== undefined && commitment !== frame.commitment) {
+      this.#say('tampered', 'content', `the frame of entry ${index} does not match its commitment`, at);
+    }
+  }
+
+  /** The commitment over a record's items in base64; `undefined` when a part is not what its reference says, which is then a finding already. */
+  #commitment(index: number, items: Item[], record: EntryRecord, frame: Entry | undefined): string | undefined {
+    const hashes: Uint8Array[] = [];
+    for (const [k, item] of items.entries()) {
+      if (item.kind === 'kept') {
+        hashes.push(segmentHash(this.#crypto, item.salt, item.bytes));
+        this.#contentBytes += item.sizeBytes;
+        continue;
+      }
+      hashes.push(item.hash);
+      if (item.kind === 'dropped') {
+        this.#dropped++;
+        this.#firstDropped ??= index;
+        continue;
+      }
+      const key = `${item.file}:${item.offset}`;
+      const part = this.#parts.get(key);
+      this.#parts.delete(key);
+      const wrong = part === undefined ? 'is not there' : this.#partProblem(part, item, k, items.length, frame);
+      if (wrong !== undefined) {
+        this.#say('tampered', 'part', `part ${k} of the frame of entry ${index} ${wrong}`, { index, path: record.segment.path });
+        return undefined;
+      }
+      this.#contentBytes += item.sizeBytes;
+    }
+    return base64(commitmentOf(this.#crypto, hashes));
+  }
+
+  #partProblem(part: StoredPart, item: Item & { kind: 'part' }, k: number, count: number, entry: Entry | undefined): string | undefined {
+    if (!equal(part.hash, item.hash)) return 'does not match its hash';
+    if (part.sizeBytes !== item.sizeBytes) return 'has another length';
+    if (entry?.kind !== 'message' && entry?.kind !== 'batch') return undefined;
+    if (part.connection !== entry.connection || part.direction !== entry.direction) return 'belongs to another connection or direction';
+    const parts = entry.parts ?? 1;
+    if (count === parts && part.unit !== entry.tapSeq - parts + 1 + k) return 'is another unit';
+    return undefined;
+  }
+
+  // Payload
+
+  async #openPayload(): Promise<void> {
+    const { segments, segment } = this.#source;
+    if (!segments || !segment) return;
+    this.#payloadAsked = true;
+    const names = await this.#reading('payload', () => segments.call(this.#source));
+    if (names === undefined) return;
+    this.#payload = new PayloadReader(this.#source, names);
+    this.#payloadEnded = false;
+  }
+
+  /** The record of this index, or `undefined`. Reports what lies between, and leaves a later record for later. */
+  async #recordAt(index: number): Promise<EntryRecord | undefined> {
+    if (!this.#payloadAsked) return undefined;
+    for (;;) {
+      this.#record ??= await this.#readRecord();
+      const record = this.#record;
+      if (record === undefined || record.index > index) {
+        this.#recordMissing(index, record);
+        return undefined;
+      }
+      this.#record = undefined;
+      if (record.index === index) {
+        this.#headerSince = false;
+        this.#troubleSince = false;
+        return record;
+      }
+      this.#say('tampered', 'record', `the payload has the record of entry ${record.index} where that of ${index} belongs`, {
+        index,
+        path: record.segment.path,
+      });
+      this.#troubleSince = true;
+    }
+  }
+
+  #recordMissing(index: number, next: EntryRecord | undefined): void {
+    const isSigned = index < this.#size;
+    if (!isSigned && next === undefined) return;
+    const isSameRun = this.#lastRunMissing === index - 1;
+    this.#lastRunMissing = index;
+    if (isSameRun) return;
+    const path = next?.segment.path ?? 'payload';
+    if (next === undefined) {
+      this.#say('missing', 'record-missing', `the payload ends before entry ${index}: the content from there on was cut off, lost or removed`, {
+        index,
+        path,
+      });
+    } else if (this.#headerSince) {
+      this.#say(
+        'missing',
+        'segment-missing',
+        `the content of entries ${index} to ${next.index - 1} is missing: a payload segment is not there, or was cut`,
+        { index, path },
+      );
+    } else if (!this.#troubleSince) {
+      this.#say('tampered', 'record-missing', `the records of entries ${index} to ${next.index - 1} were taken out of the payload`, { index, path });
+    }
+  }
+
+  async #readRecord(): Promise<EntryRecord | undefined> {
+    while (!this.#payloadEnded) {
+      const event = this.#payload!.take() ?? (await this.#fill());
+      if (event === undefined) continue;
+      if (event.kind === 'part') {
+        this.#part(event);
+      } else if (event.kind === 'header') {
+        this.#header(event);
+      } else if (event.kind === 'trouble') {
+        this.#trouble(event);
+      } else {
+        const header = this.#firstOfSegment;
+        this.#firstOfSegment = undefined;
+        if (header && event.index !== header.first && !this.#troubleSince) {
+          this.#say('tampered', 'segment', `${event.segment.path} begins with entry ${event.index}, not with ${header.first}`, {
+            index: event.index,
+            path: event.segment.path,
+          });
+        }
+        this.#nextRecord = event.index + 1;
+        return event;
+      }
+    }
+    return undefined;
+  }
+
+  async #fill(): Promise<Header | Trouble | undefined> {
+    const filled = await this.#reading('payload', () => this.#payload!.fill());
+    if (filled === undefined || filled === false) this.#payloadEnded = true;
+    return typeof filled === 'object' ? filled : undefined;
+  }
+
+  #part(part: PartRecord): void {
+    this.#parts.set(`${part.segment.first}:${part.offset}`, {
+      hash: segmentHash(this.#crypto, part.salt, part.bytes),
+      sizeBytes: part.bytes.length,
+      connection: part.connection,
+      direction: part.direction,
+      unit: part.unit,
+    });
+  }
+
+  #header(header: Header): void {
+    const { path } = header.segment;
+    this.#headerSince = true;
+    this.#firstOfSegment = header;
+    if (header.first !== header.segment.first)
+      this.#say('tampered', 'segment', `${path} says of itself that it begins with entry ${header.first}`, { path });
+    this.#ledgerId ??= header.ledger;
+    if (header.ledger !== this.#ledgerId) {
+      this.#say('tampered', 'segment', `${path} belongs to another ledger (${header.ledger})`, { index: this.#nextRecord, path });
+    }
+  }
+
+  #trouble({ what, segment, offset, resumed, lastSegment }: Trouble): void {
+    const { path } = segment;
+    const index = this.#nextRecord;
+    if (resumed === undefined && lastSegment) {
+      const isWhole = what !== 'incomplete';
+      if (index >= this.#size) {
+        // As a crash leaves it, unless the record is whole and its checksum right: then it was written so.
+        if (what === 'body') this.#say('tampered', 'record', `${path} ends with a record that is not of the format`, { index, path });
+        else {
+          this.#tornTail = true;
+          this.#say('note', 'torn-tail', `${path} ends inside a record at byte ${offset}: it was being written, or a crash cut it off`, {
+            index,
+            path,
+          });
+        }
+      } else if (isWhole) {
+        this.#say('tampered', 'record', `the record of entry ${index} at byte ${offset} of ${path} is damaged, though it is signed`, { index, path });
+      } else {
+        this.#say('missing', 'record', `${path} ends inside the record of entry ${index} at byte ${offset}, though it is signed`, { index, path });
+      }
+    } else {
+      const where = offset === 0 && what !== 'crc' ? 'its header' : `the record at byte ${offset}, before the end of entry ${index},`;
+      this.#say('tampered', 'record', `${path} was altered: ${where} is damaged${resumed === undefined ? '' : ', and whole records follow it'}`, {
+        index,
+        path,
+      });
+    }
+    this.#troubleSince = true;
+    if (what === 'header') this.#headerSince = true;
+  }
+
+  // Tiles and bundles
+
+  async #compareCompleted(block: Block): Promise<void> {
+    for (const tile of this.#completed)
+      await this.#compareTile(tile.level, tile.n, tile.bytes, tile.width, tile.level === 0 ? block.tiles : undefined);
+  }
+
+  /** Holds every file of a tile against the hashes that follow from the leaves. */
+  async #compareTile(level: number, n: number, hashes: Uint8Array, width: number, loaded?: StoredFile[]): Promise<void> {
+    const needed = tileWidthAt(this.#size, level, n);
+    const files = loaded ?? (await this.#files(level, n, needed));
+    const leavesOf = (k: number) => (n * tileWidth + k) * tileWidth ** level;
+    if (needed > 0 && !files.some((file) => file.width >= needed)) {
+      const path = `log/${tilePath(level, n, needed)}`;
+      this.#say('missing', 'tile-missing', `${path} is missing`, { index: leavesOf(0), path });
+    }
+    for (const file of files) {
+      const path = `log/${tilePath(level, n, file.width)}`;
+      if (file.bytes.length !== file.width * hashBytes) {
+        this.#say('tampered', 'tile', `${path} has ${file.bytes.length} bytes, not ${file.width * hashBytes}`, { index: leavesOf(0), path });
+        continue;
+      }
+      const common = Math.min(file.width, width);
+      if (equal(file.bytes.subarray(0, common * hashBytes), hashes.subarray(0, common * hashBytes))) {
+        if (file.width > width) this.#say('note', 'ahead', `${path} covers entries beyond the records that could be read`, { path });
+        continue;
+      }
+      let k = 0;
+      while (equal(file.bytes.subarray(k * hashBytes, (k + 1) * hashBytes), hashes.subarray(k * hashBytes, (k + 1) * hashBytes))) k++;
+      this.#say('tampered', 'tile', `${path} does not follow from the entries, from hash ${k} on`, { index: leavesOf(k), path });
+    }
+  }
+
+  /** Holds every bundle file but the one that was read whole against the leaves. */
+  #compareBundles(block: Block): void {
+    if (!block.complete) return;
+    const needed = tileWidthAt(this.#size, 0, block.n);
+    if (block.bundles.length === 1 && block.bundles[0]!.width === needed) return;
+    for (const file of block.bundles) {
+      const path = `log/${tilePath('entries', block.n, file.width)}`;
+      const common = Math.min(file.width, block.leaves.length);
+      const expected = encodeBundle(block.leaves.slice(0, common));
+      const index = block.n * tileWidth;
+      const isWider = file.width > common;
+      if (!equal(file.bytes.subarray(0, expected.length), expected) || (!isWider && file.bytes.length !== expected.length)) {
+        this.#say('tampered', 'bundle', `${path} does not hold the entries that were recorded`, { index, path });
+      } else if (isWider) {
+        this.#say('note', 'ahead', `${path} covers entries beyond the records that could be read`, { path });
+      }
+    }
+  }
+
+  #compareRoot(): void {
+    if (!this.#stack || !this.#checkpoint) return;
+    this.#rootHolds = equal(this.#stack.root(), this.#checkpoint.root);
+    if (!this.#rootHolds) this.#say('tampered', 'root', 'the entries do not have the root that was signed', { path: 'log/checkpoint' });
+  }
+
+  #compareKnown(size: number): void {
+    const { known } = this.#options;
+    if (!known || known.size !== size || !this.#stack) return;
+    this.#knownHolds = equal(this.#stack.root(), known.root);
+    if (!this.#knownHolds) {
+      this.#say(
+        'rollback',
+        'fork',
+        `the first ${known.size} entries are not those that were known: history was rewritten, or this is another branch`,
+      );
+    }
+  }
+
+  async #finish(block: Block | undefined): Promise<void> {
+    const { known } = this.#options;
+    if (this.#checkpoint?.size === 0) {
+      this.#rootHolds = equal(emptyRoot(this.#crypto), this.#checkpoint.root);
+      if (!this.#rootHolds) this.#say('tampered', 'root', 'a checkpoint over no entries has another root', { path: 'log/checkpoint' });
+    }
+    if (this.#checkpoint && known && known.size > this.#size) {
+      this.#say(
+        'rollback',
+        'rollback',
+        `the checkpoint covers ${this.#size} entries; ${known.size} were known: this is an older copy, or it was cut back`,
+      );
+    }
+    if (block && block.leaves.length < tileWidth) this.#compareBundles(block);
+    for (const tile of this.#stack?.partials() ?? []) {
+      await this.#compareTile(tile.level, tile.n, tile.bytes, tile.width, tile.level === 0 && block?.n === tile.n ? block.tiles : undefined);
+    }
+    if (this.#payloadAsked && this.#size === 0 && this.#later === 0 && !this.#findings.has('checkpoint-missing')) {
+      this.#say('missing', 'checkpoint-missing', 'there are no entries');
+    }
+    if (this.#dropped > 0) {
+      const at = this.#firstDropped === undefined ? {} : { index: this.#firstDropped };
+      this.#say('warning', 'dropped', `the bytes of ${this.#dropped} segment(s) are not kept: erased, or never kept; their hashes still hold`, at);
+    }
+    if (this.#sequenceWhole) this.#sequences.finish();
+  }
+
+  #result(): Verification {
+    const findings = this.#findings;
+    const sequences = this.#sequences;
+    const { known } = this.#options;
+    const checkpoint = this.#checkpoint;
+    const checked: string[] = [];
+    const notChecked: string[] = [];
+    const proven = this.#signatureHolds && this.#rootHolds ? this.#size : this.#knownHolds ? Math.min(known!.size, this.#size) : 0;
+    if (this.#signatureHolds) checked.push(`the checkpoint's signature by ${this.#vkey!.name}+${hex(this.#vkey!.keyId)}`);
+    if (this.#size > 0) checked.push(`every entry, bundle and tile under the checkpoint (${this.#size} entries)`);
+    if (this.#payload) checked.push(`every payload record against its entry and its commitments (${this.#contentBytes} bytes of content)`);
+    if (this.#sequenceWhole) checked.push('counts, references, and the beginning and end of every connection');
+    if (known && known.size > 0) checked.push(`that the ledger continues the ${known.size} entries known before`);
+
+    if (!this.#pinned) notChecked.push('the key was taken from the ledger itself: whoever rewrote all of it could have put another key in');
+    if (!known) notChecked.push('no earlier checkpoint is known: a ledger that was cut back, or replaced, cannot be told from a whole one');
+    notChecked.push('no witness: a rewrite by whoever holds the key cannot be excluded');
+    if (this.#unknownSignatures > 0) notChecked.push(`${this.#unknownSignatures} signature(s) on the checkpoint by keys that are not known`);
+    if (!this.#payloadAsked) notChecked.push('the content: this source has no payload');
+    if (this.#later > 0)
+      notChecked.push(`${this.#later} later record(s) are not yet signed: whoever can write to the ledger could have changed them`);
+    if (this.#tornTail) notChecked.push('the incomplete last record');
+    if (this.#dropped > 0) notChecked.push(`the bytes of ${this.#dropped} segment(s) that are not kept`);
+    if (this.#parts.size > 0) notChecked.push(`${this.#parts.size} part(s) of frames that were never finished`);
+    if (!this.#sequenceWhole) notChecked.push('counts and references: not every entry could be read');
+    notChecked.push('times: they are those of the recorder’s own clock');
+    return {
+      exit: findings.exit,
+      origin: checkpoint?.origin,
+      size: this.#size,
+      root: checkpoint?.root,
+      vkey: this.#vkey && formatVkey(this.#crypto, this.#vkey.name, this.#vkey.publicKey),
+      pinned: this.#pinned && this.#signatureHolds,
+      rootHolds: this.#rootHolds,
+      laterRecords: this.#later,
+      connections: sequences.connections,
+      openConnections: sequences.openConnections,
+      messages: sequences.messages,
+      lostFrames: sequences.lostFrames,
+      missingUnits: sequences.missingUnits,
+      repliesToNothing: sequences.repliesToNothing,
+      droppedSegments: this.#dropped,
+      contentBytes: this.#contentBytes,
+      custody: sequences.custody,
+      firstBad: findings.firstBad,
+      holdsThrough: Math.min(proven, findings.firstBad ?? proven),
+      findings: findings.list,
+      findingsOmitted: findings.omitted,
+      checked,
+      notChecked,
+    };
+  }
+}

@@ -1,0 +1,406 @@
+import { crc32 as zlibCrc32 } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Fixture, fixtureConnection, fixtureKey, fixtureLedgerId, fixtureOrigin, memorySource, sampleLedger } from '../../test/ledger-fixture.ts';
+import { cryptos } from '../../test/noble-crypto.ts';
+import { fromBase64 } from '../bytes/bytes.ts';
+import { nodeCrypto } from '../crypto-node.ts';
+import { parseVkey, type Vkey } from '../tlog/note.ts';
+import { crc32 } from './payload.ts';
+import { verifyLedger, type Verification, type VerifyOptions } from './verifier.ts';
+
+type Files = Map<string, Uint8Array>;
+
+const vkeyOf = (fixture: Fixture): Vkey => parseVkey(nodeCrypto, fixture.key.vkey)!;
+const verify = (files: Files, options: Partial<VerifyOptions> = {}) => verifyLedger({ crypto: nodeCrypto, source: memorySource(files), ...options });
+const pinned = (files: Files, fixture: Fixture, options: Partial<VerifyOptions> = {}) => verify(files, { vkeys: [vkeyOf(fixture)], ...options });
+const codes = (result: Verification) => result.findings.map(({ code }) => code);
+const known = (fixture: Fixture, size: number) => ({ size, root: fromBase64(fixture.checkpoint(size).split('\n')[2]!)! });
+
+const tiny = sampleLedger({ pairs: 1 });
+const small = sampleLedger({ pairs: 4 });
+const large = sampleLedger({ pairs: 300, segmentBytes: 60_000 });
+
+function altered(files: Files, path: string, change: (bytes: Uint8Array) => Uint8Array | void): Files {
+  const copy = new Map(files);
+  const bytes = Uint8Array.from(copy.get(path)!);
+  copy.set(path, change(bytes) ?? bytes);
+  return copy;
+}
+
+function without(files: Files, path: string): Files {
+  const copy = new Map(files);
+  expect(copy.delete(path)).toBe(true);
+  return copy;
+}
+
+/** The records of a segment, as views. */
+function recordsOf(segment: Uint8Array): Uint8Array[] {
+  const view = Buffer.from(segment.buffer, segment.byteOffset, segment.length);
+  const records: Uint8Array[] = [];
+  for (let at = 40; at < view.length; at += 8 + view.readUInt32BE(at)) records.push(segment.subarray(at, at + 8 + view.readUInt32BE(at)));
+  return records;
+}
+
+function rebuilt(segment: Uint8Array, change: (records: Uint8Array[]) => Uint8Array[]): Uint8Array {
+  return Buffer.concat([segment.subarray(0, 40), ...change(recordsOf(segment).map((record) => Uint8Array.from(record)))]);
+}
+
+function withCrc(record: Uint8Array): Uint8Array {
+  Buffer.from(record.buffer, record.byteOffset).writeUInt32BE(zlibCrc32(record.subarray(8)), 4);
+  return record;
+}
+
+const payload0 = `payload/${'0'.repeat(16)}`;
+
+describe('crc32', () => {
+  it('is that of zlib', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => crc32(bytes) === zlibCrc32(bytes)));
+  });
+});
+
+describe.each(cryptos)('a whole ledger under %s', (_name, crypto) => {
+  it('holds', async () => {
+    const files = large.files();
+    const result = await verify(files, { crypto, vkeys: [vkeyOf(large)], known: known(large, 300), origin: fixtureOrigin });
+    expect(result.findings).toEqual([]);
+    expect(result).toMatchObject({
+      exit: 0,
+      size: large.leaves.length,
+      pinned: true,
+      rootHolds: true,
+      laterRecords: 0,
+      connections: 1,
+      custody: 'same-user',
+    });
+    expect(result.holdsThrough).toBe(result.size);
+    expect(result.vkey).toBe(large.key.vkey);
+    expect([...files.keys()].filter((path) => path.startsWith('payload/')).length).toBeGreaterThan(3);
+  });
+});
+
+describe('a whole ledger', () => {
+  it('holds in pieces of any size, without a listing, and without a pinned key', async () => {
+    for (const pieceBytes of [1, 7, 100_000]) {
+      const result = await verify(small.files(), { source: memorySource(small.files(), { list: false, pieceBytes }) });
+      expect(result).toMatchObject({ exit: 0, findings: [], pinned: false });
+      expect(result.notChecked.join()).toContain('the key was taken from the ledger itself');
+    }
+  });
+  it('says what was not checked', async () => {
+    const { notChecked } = await verify(small.files());
+    for (const part of ['no witness', 'no earlier checkpoint', 'key was taken']) expect(notChecked.join()).toContain(part);
+  });
+  it('holds without payload where the source has none', async () => {
+    const { segments: _, segment: __, ...source } = memorySource(small.files());
+    const result = await verify(small.files(), { source });
+    expect(result.exit).toBe(0);
+    expect(result.notChecked.join()).toContain('no payload');
+  });
+  it('holds with stale partial tiles, and with a dropped segment, which it tells', async () => {
+    const fixture = sampleLedger({ pairs: 140, dropped: true });
+    const files: Files = fixture.files();
+    for (const size of [17, 100, 250]) for (const [path, bytes] of fixture.files(size)) if (path.startsWith('log/tile')) files.set(path, bytes);
+    const result = await pinned(files, fixture);
+    expect(result).toMatchObject({ exit: 0, droppedSegments: 1 });
+    expect(codes(result)).toEqual(['dropped']);
+    // Every stale file is read too.
+    for (const path of files.keys()) {
+      if (!path.includes('.p/')) continue;
+      expect(
+        (
+          await pinned(
+            altered(files, path, (bytes) => void (bytes[5]! ^= 1)),
+            fixture,
+          )
+        ).exit,
+        path,
+      ).toBe(1);
+    }
+  });
+  it('counts later records, and compares full tiles that are ahead of the checkpoint', async () => {
+    const files: Files = large.files(200);
+    const result = await pinned(files, large);
+    expect(result).toMatchObject({ exit: 0, size: 200, laterRecords: large.leaves.length - 200 });
+    expect(result.notChecked.join()).toContain('not yet signed');
+    for (const [path, bytes] of large.files()) if (path.endsWith('/000') || path.endsWith('/001')) files.set(path, bytes);
+    expect(await pinned(files, large)).toMatchObject({ exit: 0, findings: [] });
+    for (const path of ['log/tile/0/001', 'log/tile/entries/001', 'log/tile/0/000']) {
+      expect(
+        (
+          await pinned(
+            altered(files, path, (bytes) => void (bytes[7000]! ^= 1)),
+            large,
+          )
+        ).exit,
+        path,
+      ).toBe(1);
+    }
+  });
+});
+
+describe('nothing verifies green', () => {
+  it.each<[string, Files]>([
+    ['an empty folder', new Map()],
+    ['a foreign checkpoint', new Map([['log/checkpoint', Buffer.from('hello\n')]])],
+    ['only a checkpoint', new Map([['log/checkpoint', Buffer.from(small.checkpoint())]])],
+    ['a checkpoint over nothing', new Fixture().files(0)],
+    ['no checkpoint yet', without(small.files(), 'log/checkpoint')],
+    ['no payload at all', without(small.files(), payload0)],
+  ])('%s', async (_name, files) => {
+    expect((await verify(files)).exit).toBe(3);
+  });
+  it('a checkpoint that claims an absurd size does not make it count that far', async () => {
+    const key = fixtureKey(fixtureOrigin);
+    const note = key.sign(`${fixtureOrigin}\n9007199254740991\n${Buffer.alloc(32).toString('base64')}\n`);
+    expect((await verify(new Map([['log/checkpoint', Buffer.from(note)]]), { vkeys: [vkeyOf(small)] })).exit).toBe(3);
+  });
+  it('a source that fails', async () => {
+    const failing = { ...memorySource(small.files()), checkpoint: () => Promise.reject(new Error('EACCES')) };
+    const result = await verify(small.files(), { source: failing });
+    expect(result.exit).toBe(3);
+    expect(codes(result)).toContain('unreadable');
+  });
+});
+
+describe('alteration', () => {
+  it('of any byte of any file is found', async () => {
+    const files: Files = tiny.files();
+    for (const [path, bytes] of files) {
+      for (let at = 0; at < bytes.length; at++) {
+        const result = await pinned(
+          altered(files, path, (copy) => void (copy[at]! ^= 1 << (at % 8))),
+          tiny,
+        );
+        if (result.exit === 0) throw new Error(`${path}: byte ${at} was altered and nobody noticed`);
+        expect(result.findings.length).toBeGreaterThan(0);
+      }
+    }
+  }, 60_000);
+  it('of a random byte of a large ledger is found, and named', async () => {
+    const files: Files = large.files();
+    const paths = [...files.keys()];
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...paths), fc.nat(), fc.integer({ min: 1, max: 255 }), async (path, position, mask) => {
+        const result = await pinned(
+          altered(files, path, (copy) => void (copy[position % copy.length]! ^= mask)),
+          large,
+        );
+        expect(result.exit).not.toBe(0);
+        expect(result.holdsThrough).toBeLessThanOrEqual(large.leaves.length);
+      }),
+      { numRuns: 150 },
+    );
+  }, 60_000);
+  it('of an entry in its bundle names the entry, and proves those before it', async () => {
+    const leafAt = 2 * 31 + large.leaves.slice(0, 30).reduce((sum, leaf) => sum + leaf.length, 0) + 40;
+    const result = await pinned(
+      altered(large.files(), 'log/tile/entries/000', (bytes) => void (bytes[leafAt]! ^= 1)),
+      large,
+    );
+    expect(result).toMatchObject({ exit: 1, firstBad: 30, holdsThrough: 30, rootHolds: true });
+  });
+  it('of content, with a new checksum, is found by its commitment', async () => {
+    for (let k = 0; k < recordsOf(small.files().get(payload0)!).length; k++) {
+      const files = altered(small.files(), payload0, (bytes) =>
+        rebuilt(bytes, (records) => {
+          const record = records[k]!;
+          record[record.length - 1]! ^= 1;
+          withCrc(record);
+          return records;
+        }),
+      );
+      const result = await pinned(files, small);
+      const record = recordsOf(small.files().get(payload0)!)[k]!;
+      // A record without content ends in its counts.
+      expect(result.exit, `record ${k} of type ${record[8]}`).toBe(1);
+    }
+  });
+  it('of everything, signed again with the same key, is a fork from what was known', async () => {
+    const rewritten = sampleLedger({ pairs: 5 });
+    const result = await pinned(rewritten.files(), small, { known: known(small, small.leaves.length) });
+    expect(result.exit).toBe(5);
+    expect(codes(result)).toContain('fork');
+  });
+  it('of everything, signed with another key, is a changed key', async () => {
+    const rewritten = sampleLedger({ pairs: 4, key: fixtureKey(fixtureOrigin, 'another') });
+    const result = await pinned(rewritten.files(), small);
+    expect(result.exit).toBe(1);
+    expect(codes(result)).toContain('key-changed');
+    expect(await verify(rewritten.files())).toMatchObject({ exit: 0, pinned: false });
+  });
+  it('by swapping two records, or two entries of a bundle, is found', async () => {
+    const swapped = altered(small.files(), payload0, (bytes) =>
+      rebuilt(bytes, (records) => [...records.slice(0, 4), records[5]!, records[4]!, ...records.slice(6)]),
+    );
+    expect((await pinned(swapped, small)).exit).toBe(1);
+    const leaves = [...small.leaves];
+    [leaves[4], leaves[5]] = [leaves[5]!, leaves[4]!];
+    const path = [...small.files().keys()].find((name) => name.includes('entries'))!;
+    const bundle = Buffer.concat(leaves.flatMap((leaf) => [Buffer.from([leaf.length >> 8, leaf.length & 255]), leaf]));
+    const result = await pinned(new Map([...small.files(), [path, bundle]]), small);
+    expect(result).toMatchObject({ exit: 1, firstBad: 4 });
+  });
+  it('by taking a record out, or putting one in twice, is found', async () => {
+    const removed = altered(small.files(), payload0, (bytes) => rebuilt(bytes, (records) => records.toSpliced(6, 1)));
+    expect(await pinned(removed, small)).toMatchObject({ exit: 1, firstBad: 6 });
+    const doubled = altered(small.files(), payload0, (bytes) => rebuilt(bytes, (records) => records.toSpliced(6, 0, records[6]!)));
+    expect((await pinned(doubled, small)).exit).toBe(1);
+  });
+});
+
+describe('absence and truncation', () => {
+  it('of any tile, bundle or segment cannot be concluded from', async () => {
+    const files: Files = large.files();
+    for (const path of files.keys()) {
+      const result = await pinned(without(files, path), large);
+      expect(result.exit, path).toBe(3);
+    }
+  });
+  it('of bundles is named, and the payload stands in for the tree', async () => {
+    const result = await pinned(without(large.files(), 'log/tile/entries/001'), large);
+    expect(result).toMatchObject({ exit: 3, firstBad: 256, rootHolds: true });
+    expect(codes(result)).toEqual(['bundle-missing']);
+  });
+  it('of the payload at any byte never verifies green while the entries are signed', async () => {
+    const bytes = small.files().get(payload0)!;
+    for (let length = 0; length < bytes.length; length += 13) {
+      const result = await pinned(
+        altered(small.files(), payload0, (copy) => copy.slice(0, length)),
+        small,
+      );
+      expect(result.exit, `at ${length}`).toBe(3);
+    }
+  });
+  it('of an unsigned tail is a crash, and told as one', async () => {
+    const files: Files = small.files(8);
+    const bytes = files.get(payload0)!;
+    const starts = recordsOf(bytes).reduce((list, record) => [...list, list.at(-1)! + record.length], [40]);
+    const signedEnd = starts[8]!;
+    for (let length = signedEnd; length <= bytes.length; length++) {
+      const result = await pinned(
+        altered(files, payload0, (copy) => copy.slice(0, length)),
+        small,
+      );
+      expect(result.exit, `at ${length}`).toBe(0);
+      expect(codes(result).includes('torn-tail'), `at ${length}`).toBe(!starts.includes(length));
+    }
+    const flipped = altered(files, payload0, (copy) => void (copy[starts[9]! + 30]! ^= 1));
+    expect(await pinned(flipped, small), 'a damaged record with whole ones behind it').toMatchObject({ exit: 1 });
+  });
+  it('back to an older copy is a rollback against what was known', async () => {
+    const result = await pinned(small.files(10), small, { known: known(small, small.leaves.length) });
+    expect(result.exit).toBe(5);
+    expect(codes(result)).toContain('rollback');
+  });
+});
+
+describe('rules between entries', () => {
+  const connection = 'd1'.repeat(16);
+  const open = {
+    kind: 'open',
+    connection,
+    transport: 'stdio',
+    server: 's',
+    mode: 'commit',
+    onUnrecordable: 'block',
+    custody: 'separate-user',
+    tap: { source: 'kernel' },
+  };
+  const message = {
+    connection,
+    stream: 0,
+    transport: 'stdio',
+    server: 's',
+    verdict: 'pass',
+    origin: 'client',
+    kind: 'message',
+    type: 'notification',
+    direction: 'c2s',
+  };
+  const run = async (later: (fixture: Fixture) => void) => {
+    const fixture = sampleLedger({ pairs: 1, later });
+    return pinned(fixture.files(), fixture);
+  };
+  const cases: [string, number, string | undefined, (fixture: Fixture) => void][] = [
+    ['a message without open', 1, 'no-open', (f) => f.add({ ...message, seq: 1, tapSeq: 1 }, {}, ['x'])],
+    ['a message after close', 1, 'after-close', (f) => f.add({ ...message, connection: fixtureConnection, seq: 99, tapSeq: 99 }, {}, ['x'])],
+    ['a connection still open', 0, 'no-close', (f) => f.add(open)],
+    ['opened twice', 1, 'sequence', (f) => (f.add(open), f.add(open))],
+    [
+      'seq with a hole',
+      1,
+      'sequence',
+      (f) => (f.add(open), f.add({ ...message, seq: 1, tapSeq: 1 }, {}, ['x']), f.add({ ...message, seq: 3, tapSeq: 2 }, {}, ['x'])),
+    ],
+    ['units with a hole', 3, 'units-missing', (f) => (f.add(open), f.add({ ...message, seq: 1, tapSeq: 2 }, {}, ['x']))],
+    [
+      'units with a hole, in observe',
+      0,
+      'units-missing',
+      (f) => (f.add({ ...open, mode: 'observe' }), f.add({ ...message, seq: 1, tapSeq: 2 }, {}, ['x'])),
+    ],
+    [
+      'units with a hole, and a gap',
+      0,
+      'gap',
+      (f) => (
+        f.add(open),
+        f.add({ kind: 'gap', connection, reason: 'disk full', lost: { c2s: 1, s2c: 0 } }),
+        f.add({ ...message, seq: 1, tapSeq: 2 }, {}, ['x'])
+      ),
+    ],
+    [
+      'a unit twice',
+      1,
+      'units-repeated',
+      (f) => (f.add(open), f.add({ ...message, seq: 1, tapSeq: 1 }, {}, ['x']), f.add({ ...message, seq: 2, tapSeq: 1 }, {}, ['x'])),
+    ],
+    [
+      'units lost before close',
+      3,
+      'units-missing',
+      (f) => (f.add(open), f.add({ kind: 'close', connection, reason: 'tap lost', frames: { c2s: 1, s2c: 0 } })),
+    ],
+    ['a reply to nothing', 0, 'reply-to-nothing', (f) => (f.add(open), f.add({ ...message, type: 'result', seq: 1, tapSeq: 1 }, {}, ['x']))],
+    [
+      'a reply to a non-request',
+      1,
+      'reference',
+      (f) => (f.add(open), f.add({ ...message, type: 'result', exchange: 0, seq: 1, tapSeq: 1 }, {}, ['x'])),
+    ],
+    [
+      'a reply to another connection',
+      1,
+      'reference',
+      (f) => (f.add(open), f.add({ ...message, direction: 's2c', type: 'result', exchange: 3, seq: 1, tapSeq: 1 }, {}, ['x'])),
+    ],
+    ['who is nobody', 1, 'reference', (f) => (f.add(open), f.add({ ...message, who: 0, seq: 1, tapSeq: 1 }, {}, ['x']))],
+    [
+      'seq from the open on',
+      0,
+      undefined,
+      (f) => (f.add(open), f.add({ ...message, seq: 2, tapSeq: 1 }, {}, ['x']), f.add({ kind: 'close', connection, reason: 'server exited' })),
+    ],
+    ['a recovery', 0, 'recovery', (f) => f.add({ kind: 'recovery', reason: 'torn-record', cutBytes: 12 })],
+    [
+      'another ledger',
+      1,
+      'start',
+      (f) => f.add({ kind: 'start', ledger: 'ff'.repeat(16), origin: fixtureOrigin, vkey: f.key.vkey, recorder: { version: '1', uid: 0, pid: 1 } }),
+    ],
+    [
+      'another key',
+      1,
+      'start',
+      (f) => f.add({ kind: 'start', ledger: fixtureLedgerId, origin: fixtureOrigin, vkey: 'x', recorder: { version: '1', uid: 0, pid: 1 } }),
+    ],
+    ['an unknown kind', 3, 'entry-unsupported', (f) => f.add({ kind: 'novelty' })],
+    ['a missing field', 1, 'entry', (f) => f.add({ kind: 'gap', reason: 'x' })],
+  ];
+  it.each(cases)('%s', async (_name, exit, code, later) => {
+    const result = await run(later);
+    expect(result.exit, JSON.stringify(result.findings)).toBe(exit);
+    if (code) expect(codes(result)).toContain(code);
+  });
+});
