@@ -23,8 +23,6 @@ export const attributeBytes = 256 * KiB;
 
 /** A frame is cut into units of this size on the wire, and into segments of this size in the ledger. */
 export const unitBytes = 1 * MiB;
-/** A frame up to this size is held whole until `pass` when no rule can block. */
-export const holdBytes = 1 * MiB;
 /** Wire message: a unit and its header, or a JSON body. */
 export const wireBytes = 1 * MiB + 64 * KiB;
 /** What the tap keeps of frames that are not yet durable; beyond it stops reading. */

@@ -87,6 +87,7 @@ export interface OpenEntry extends Common {
   tap: { uid?: number; pid?: number; startTime?: string; source: string };
   process?: { pid: number; startTime?: string };
   executableDigest?: string;
+  tokenDigest?: string;
   labels?: Record<string, string>;
 }
 

@@ -29,11 +29,12 @@ import { signNote } from '../tlog/note.ts';
 import { hashLeaf } from '../tlog/tree.ts';
 import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
 import type { LedgerKey } from './keys.ts';
-import { createSegment, recover, type Recovered, type Replay } from './recover.ts';
+import { createSegment, recover, segmentFiles, type Recovered, type Replay } from './recover.ts';
 import {
   encodeEntryRecord,
   encodePartRecord,
   recordHeaderBytes,
+  scanSegment,
   segmentHeaderBytes,
   segmentName,
   type ContentItem,
@@ -241,6 +242,18 @@ export class Ledger {
 
   get publishedSize(): number {
     return Math.max(0, this.#publishedSize);
+  }
+
+  /** The leaf hash of a durable entry, read from disk; `undefined` for an index that the ledger has not. Slow: for questions that are rarely asked. */
+  leafHashAt(index: number): Uint8Array | undefined {
+    if (!Number.isSafeInteger(index) || index < 0 || index >= this.#tree.size) return undefined;
+    const payload = join(this.folder, 'payload');
+    const firstIndex = segmentFiles(payload).findLast((first) => first <= index);
+    if (firstIndex === undefined) return undefined;
+    for (const scanned of scanSegment(join(payload, segmentName(firstIndex)))) {
+      if (scanned.kind === 'record' && scanned.record.type === 'entry' && scanned.record.index === index) return hashLeaf(nodeCrypto, scanned.record.leaf);
+    }
+    return undefined;
   }
 
   /**

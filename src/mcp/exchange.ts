@@ -145,6 +145,15 @@ export class Exchanges {
     this.#size++;
   }
 
+  /** The request of entry `index` waits no longer: a reply was recorded that is not read again. */
+  forget(index: number): void {
+    for (let link = this.#ring.newer; link !== this.#ring; link = link.newer) {
+      if (link.request.index !== index) continue;
+      this.#remove(link);
+      return;
+    }
+  }
+
   /** The waiting requests, oldest first, for the recorder's snapshot. */
   toJSON(): PendingRequest[] {
     return [...this.pending()];

@@ -15,7 +15,9 @@ export function ask(socketPath: string, what: 'status' | 'stop', timeoutMs = 10_
       socket.destroy();
       reject(error);
     };
-    socket.setTimeout(timeoutMs, () => fail(new SwornError('recorder-unreachable', `the recorder at ${socketPath} did not answer within ${timeoutMs / 1000} s`)));
+    socket.setTimeout(timeoutMs, () =>
+      fail(new SwornError('recorder-unreachable', `the recorder at ${socketPath} did not answer within ${timeoutMs / 1000} s`)),
+    );
     socket.on('connect', () => socket.write(encodeJson(wireType.ask, { what })));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EACCES') fail(new SwornError('permission', `the recorder's socket ${socketPath} is closed to this account`));
@@ -29,7 +31,8 @@ export function ask(socketPath: string, what: 'status' | 'stop', timeoutMs = 10_
         else if (type === wireType.reply) {
           socket.destroy();
           resolvePromise(value);
-        } else if (type === wireType.error) fail(new SwornError(value['code'] === 'permission' ? 'permission' : 'recorder-refused', String(value['message'])));
+        } else if (type === wireType.error)
+          fail(new SwornError(value['code'] === 'permission' ? 'permission' : 'recorder-refused', String(value['message'])));
       });
       if (!whole) fail(new SwornError('wire-corrupt', `the answer of ${socketPath} cannot be read`));
     });

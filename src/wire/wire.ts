@@ -42,15 +42,17 @@ export interface Hello {
   overrides: { sensitive: string[]; write: string[]; read: string[] };
   ledger?: string;
   openedAt: number;
-  resume?: { token: string; receipt?: { index: number; hash: string } };
+  /** A secret of the tap, 32 hex digits: who shows it again may go on with the connection. */
+  token: string;
+  /** The last receipt that the tap got; the hash in hex. */
+  receipt?: { index: number; hash: string };
 }
 
 export interface Welcome {
   wire: number;
   wait: Wait;
-  holdBytes: number;
   durable: { c2s: number; s2c: number };
-  token: string;
+  resumed: boolean;
   ledger: string;
   ledgerId: string;
   custody: string;
@@ -84,6 +86,8 @@ export interface WireError {
 export const moreUnits = 1;
 export const unterminated = 2;
 
+const lineEnd = 0x0a;
+
 /** Bytes before a unit's own bytes: length, type, direction, flags, stream, unit, delivered ×2, seen. */
 export const frameHeaderBytes = 4 + 1 + 1 + 1 + 4 + 8 + 8 + 8 + 8;
 const answerBytes = 4 + 1 + 1 + 8 + 8 + 32;
@@ -95,6 +99,7 @@ function writeU64(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32BE(value >>> 0, at + 4);
 }
 
+/** Above 2^53 - 1 the result is not exact: the readers below refuse it. */
 function readU64(buffer: Buffer, at: number): number {
   return buffer.readUInt32BE(at) * 0x1_0000_0000 + buffer.readUInt32BE(at + 4);
 }
@@ -107,6 +112,7 @@ export interface FrameUnit {
   delivered: [number, number];
   /** The tap's monotonic clock, µs. */
   seenUs: number;
+  /** The unit's share of the frame, without a line end. */
   bytes: Buffer;
 }
 
@@ -132,9 +138,10 @@ export function writeFrameHeader(
   writeU64(buffer, seenUs, at + 35);
 }
 
-/** Reads the body of a `frame` message, or `undefined` when it is too short or names no direction. */
+/** Reads the body of a `frame` message, or `undefined` when it is too short, names no direction, or holds a number above 2^53 - 1. */
 export function readFrame(body: Buffer): FrameUnit | undefined {
   if (body.length < frameHeaderBytes - 5 || body[0]! > 1) return undefined;
+  for (let at = 6; at < 38; at += 8) if (!Number.isSafeInteger(readU64(body, at))) return undefined;
   return {
     direction: body[0] as DirectionIndex,
     flags: body[1]!,
@@ -142,7 +149,8 @@ export function readFrame(body: Buffer): FrameUnit | undefined {
     unit: readU64(body, 6),
     delivered: [readU64(body, 14), readU64(body, 22)],
     seenUs: readU64(body, 30),
-    bytes: body.subarray(38),
+    // the line end that a terminated frame carries on the wire is not part of the frame
+    bytes: (body[1]! & (moreUnits | unterminated)) === 0 && body.length > 38 && body.at(-1) === lineEnd ? body.subarray(38, -1) : body.subarray(38),
   };
 }
 
@@ -177,8 +185,10 @@ export function encodeAnswer(type: typeof wireType.pass | typeof wireType.durabl
 export function readAnswer(body: Buffer): Answer | undefined {
   if (body.length !== answerBytes - 5 || body[0]! > 1) return undefined;
   const answer: Answer = { direction: body[0] as DirectionIndex, through: readU64(body, 1) };
-  if (body.readUInt32BE(9) !== none) answer.receipt = { index: readU64(body, 9), hash: body.subarray(17, 49) };
-  return answer;
+  if (!Number.isSafeInteger(answer.through)) return undefined;
+  if (body.readUInt32BE(9) === none && body.readUInt32BE(13) === none) return answer;
+  answer.receipt = { index: readU64(body, 9), hash: body.subarray(17, 49) };
+  return Number.isSafeInteger(answer.receipt.index) ? answer : undefined;
 }
 
 export interface Refusal {
@@ -208,7 +218,7 @@ export function readRefusal(body: Buffer): Refusal | undefined {
   const senderBytes = body.readUInt32BE(9);
   if (13 + senderBytes + 4 > body.length) return undefined;
   const receiverBytes = body.readUInt32BE(13 + senderBytes);
-  if (17 + senderBytes + receiverBytes !== body.length) return undefined;
+  if (17 + senderBytes + receiverBytes !== body.length || !Number.isSafeInteger(readU64(body, 1))) return undefined;
   return {
     direction: body[0] as DirectionIndex,
     unit: readU64(body, 1),

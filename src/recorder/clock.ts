@@ -1,0 +1,37 @@
+/** Wall time in microseconds that follows the system's clock, and the monotonic clock that taps on the same machine share. */
+
+/** The wall clock has milliseconds; between two of them the monotonic clock counts. More than this apart, the wall clock was set. */
+const driftUs = 1500;
+
+export class Clock {
+  #offsetUs = 0;
+  #secondText = '';
+  #second = -1;
+
+  /** Microseconds of the monotonic clock: on Linux CLOCK_MONOTONIC, the same for all processes of a machine. */
+  monotonicUs(): number {
+    const [seconds, nanoseconds] = process.hrtime();
+    return seconds * 1e6 + Math.floor(nanoseconds / 1000);
+  }
+
+  /** Microseconds since 1970, UTC. */
+  wallUs(monotonicUs = this.monotonicUs()): number {
+    const milliUs = Date.now() * 1000;
+    const wallUs = monotonicUs + this.#offsetUs;
+    if (wallUs < milliUs - driftUs || wallUs > milliUs + 1000 + driftUs) {
+      this.#offsetUs = milliUs - monotonicUs;
+      return milliUs;
+    }
+    return wallUs;
+  }
+
+  /** RFC 3339, UTC, six decimals. */
+  text(wallUs: number): string {
+    const second = Math.floor(wallUs / 1e6);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#secondText = new Date(second * 1000).toISOString().slice(0, 19);
+    }
+    return `${this.#secondText}.${String(Math.floor(wallUs - second * 1e6)).padStart(6, '0')}Z`;
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * One recorder for each ledger: a kernel lock (`flock`) on `run/lock`, which ends with the process however it dies. Without the native part an
+ * exclusive SQLite transaction on `run/lock.sqlite` does the same.
+ */
+import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { SwornError } from '../errors.ts';
+import type { Native } from './native.ts';
+
+export interface Lock {
+  kind: 'flock' | 'sqlite';
+  release(): void;
+}
+
+/**
+ * Tries for `waitMs` (a recorder that is ending needs a moment), then gives up.
+ * @throws SwornError `lock-held`, `ledger-create`
+ */
+export async function takeLock(ledger: string, native: Native | { missing: string }, waitMs: number): Promise<Lock> {
+  const run = join(ledger, 'run');
+  const until = performance.now() + waitMs;
+  try {
+    mkdirSync(run, { recursive: true, mode: 0o700 });
+    for (;;) {
+      const lock = 'lock' in native ? tryFlock(join(run, 'lock'), native) : await trySqlite(join(run, 'lock.sqlite'));
+      if (lock !== undefined) return lock;
+      if (performance.now() >= until) throw new SwornError('lock-held', `the ledger ${ledger} is locked by another recorder`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  } catch (error) {
+    if (error instanceof SwornError) throw error;
+    throw new SwornError('ledger-create', `the ledger ${ledger} cannot be locked: ${(error as Error).message}`, {}, { cause: error });
+  }
+}
+
+function tryFlock(path: string, native: Native): Lock | undefined {
+  const fd = openSync(path, 'a', 0o600);
+  if (!native.lock(fd)) {
+    closeSync(fd);
+    return undefined;
+  }
+  // for people who look; nobody reads it
+  try {
+    ftruncateSync(fd, 0);
+    writeSync(fd, `${process.pid}\n`);
+  } catch {
+    // a full disk must not keep a recorder from starting
+  }
+  return { kind: 'flock', release: () => closeSync(fd) };
+}
+
+async function trySqlite(path: string): Promise<Lock | undefined> {
+  const { DatabaseSync } = await import('node:sqlite');
+  const database = new DatabaseSync(path);
+  try {
+    database.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
+  } catch (error) {
+    database.close();
+    if (/locked|busy/i.test((error as Error).message)) return undefined;
+    throw error;
+  }
+  return { kind: 'sqlite', release: () => database.close() };
+}

@@ -1,0 +1,114 @@
+/**
+ * The recorder as a process: `sworn recorder start --daemon` (started by a tap, ends when idle) or `--foreground` (a service).
+ * Order at start: lock → recover → unlink the old socket → listen. At the end: stop accepting → drain → unlink → `stop` entry → release the lock.
+ */
+import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { errorKinds, SwornError } from '../errors.ts';
+import { configHome } from '../ledger/keys.ts';
+import { SyncError } from '../ledger/files.ts';
+import { idleExitMs, recorderWaitMs } from '../limits.ts';
+import { checkSocketPath, defaultLedger, prepareSocketFolder, socketPathOf } from '../wire/socket-path.ts';
+import { takeLock } from './lock.ts';
+import { loadNative } from './native.ts';
+import { Recorder } from './recorder.ts';
+import { version } from '../version.ts';
+
+export async function main(argv: string[]): Promise<number> {
+  const { values } = readOptions(argv);
+  const ledger = resolve(values.ledger ?? defaultLedger());
+  const socket = values.socket === undefined ? socketPathOf(ledger) : resolve(values.socket);
+  const logFile = join(ledger, 'run', 'recorder.log');
+  const log = (line: string): void => {
+    const text = `${new Date().toISOString()} ${line}\n`;
+    try {
+      if (values.foreground) process.stderr.write(text);
+      else appendFileSync(logFile, text, { mode: 0o600 });
+    } catch {
+      // nowhere to say it: the exit status must do
+    }
+  };
+  // Whatever a stranger's bytes bring up, the log says so and the next recorder recovers.
+  process.on('uncaughtException', (error) => {
+    log(`defect: ${error.stack}`);
+    process.exit(error instanceof SyncError ? errorKinds['sync-failed'].exit : errorKinds.internal.exit);
+  });
+  process.on('SIGHUP', () => undefined);
+  process.on('SIGPIPE', () => undefined);
+
+  try {
+    checkSocketPath(socket);
+    const native = loadNative();
+    mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
+    const lock = await takeLock(ledger, native, recorderWaitMs);
+    const groupId = values.group === undefined ? undefined : groupIdOf(values.group);
+    if (values.socket === undefined) prepareSocketFolder(socket);
+    return await new Promise<number>((done) => {
+      const recorder = new Recorder(
+        {
+          ledger,
+          keysHome: values.keys === undefined ? configHome() : resolve(values.keys),
+          socket,
+          ...(groupId === undefined ? {} : { groupId }),
+          ...(values.daemon ? { idleMs: values.idle === undefined ? idleExitMs : Number(values.idle) * 1000 } : {}),
+          ...(values.mode === undefined ? {} : { modeFloor: values.mode as 'commit' | 'observe' }),
+          version,
+          ...(values.foreground ? {} : { logFile }),
+        },
+        native,
+        lock,
+        log,
+        (status) => {
+          // A failed sync leaves nothing that could be closed in order: the kernel releases the lock.
+          if (status !== 0) process.exit(status);
+          lock.release();
+          done(0);
+        },
+      );
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void recorder.end('signal'));
+      recorder.listen().catch((error: Error) => {
+        log(`cannot listen at ${socket}: ${error.message}`);
+        process.exit(errorKinds['ledger-create'].exit);
+      });
+    });
+  } catch (error) {
+    if (error instanceof SwornError) log(`${error.code}: ${error.message}; ${error.hint}`);
+    throw error;
+  }
+}
+
+function readOptions(argv: string[]) {
+  try {
+    const parsed = parseArgs({
+      args: argv,
+      options: {
+        daemon: { type: 'boolean' },
+        foreground: { type: 'boolean' },
+        ledger: { type: 'string' },
+        socket: { type: 'string' },
+        group: { type: 'string' },
+        keys: { type: 'string' },
+        idle: { type: 'string' },
+        mode: { type: 'string' },
+      },
+    });
+    const { idle, mode } = parsed.values;
+    if (idle !== undefined && !(Number(idle) > 0)) throw new Error('--idle is a number of seconds');
+    if (mode !== undefined && mode !== 'commit' && mode !== 'observe') throw new Error('--mode is commit or observe');
+    return parsed;
+  } catch (error) {
+    throw new SwornError('usage', (error as Error).message, { command: 'recorder' });
+  }
+}
+
+/** @throws SwornError `usage` for a group that this machine does not know */
+function groupIdOf(group: string): number {
+  if (/^\d+$/.test(group)) return Number(group);
+  const line = readFileSync('/etc/group', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${group}:`));
+  const id = Number(line?.split(':')[2]);
+  if (!Number.isSafeInteger(id)) throw new SwornError('usage', `there is no group ${JSON.stringify(group)} on this machine`, { command: 'recorder' });
+  return id;
+}

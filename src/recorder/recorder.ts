@@ -1,0 +1,655 @@
+/**
+ * The recorder: the single writer behind a socket. Takes connections from taps, hands their units to `record.ts`, and sends answers when the ledger
+ * has flushed. Connections outlive their sockets: a tap that comes back goes on where it was.
+ */
+import { createHash } from 'node:crypto';
+import { chmodSync, chownSync, createReadStream, existsSync, readFileSync, statSync, unlinkSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { hostname, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { hex } from '../bytes/bytes.ts';
+import type { CloseEntry, Custody, Entry, GapEntry, OpenEntry, PrincipalEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
+import { errorKinds, type ErrorCode } from '../errors.ts';
+import { nodeFiles, replace } from '../ledger/files.ts';
+import { Ledger } from '../ledger/ledger.ts';
+import { connections as mostConnections, labelBytes, labelsCount, publishEveryMs, serverNameBytes, tapReturnMs } from '../limits.ts';
+import {
+  encodeJson,
+  readFrame,
+  readJson,
+  WireReader,
+  wireType,
+  wireVersion,
+  type Close,
+  type Hello,
+  type Lost,
+  type Wait,
+  type Welcome,
+} from '../wire/wire.ts';
+import { Clock } from './clock.ts';
+import { Connection, type Opened } from './connection.ts';
+import type { Lock } from './lock.ts';
+import type { Native } from './native.ts';
+import { descendsFrom, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
+import { record, recordOpening, resumeLong, type RecordDeps } from './record.ts';
+import { bounded, seal, type Attributes } from './seal.ts';
+import { State } from './state.ts';
+
+export interface RecorderOptions {
+  ledger: string;
+  keysHome: string;
+  socket: string;
+  /** Opens the socket to this group. */
+  groupId?: number;
+  /** Ends after this long without a connection; absent: never. */
+  idleMs?: number;
+  /** Taps may ask for no less than this. */
+  modeFloor?: 'commit' | 'observe';
+  version: string;
+  logFile?: string;
+}
+
+/** What a connection was opened with beyond what its entries keep at hand. */
+interface Origin {
+  hello: Hello;
+  peer: Peer;
+}
+
+/** How much of a socket's input may wait for the disk before it is not read any more: `ledger.congested` decides. */
+export class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #native: Native | { missing: string };
+  readonly #lock: Lock;
+  readonly #log: (line: string) => void;
+  readonly #clock = new Clock();
+  readonly #deps: RecordDeps;
+  readonly #ledger: Ledger;
+  readonly #connections: Map<string, Connection>;
+  readonly #origins = new WeakMap<Connection, Origin>();
+  readonly #sockets = new Set<Socket>();
+  readonly #taps = new Map<Connection, Socket>();
+  readonly #startedAt = performance.now();
+  readonly #onEnd: (status: number) => void;
+  #server: Server | undefined;
+  #idle: NodeJS.Timeout | undefined;
+  #snapshot: { size: number; text: string } | undefined;
+  #timers: NodeJS.Timeout[] = [];
+  #ending = false;
+  #entriesAtStart = 0;
+
+  /**
+   * Opens the ledger and takes up what an earlier recorder left. The caller holds the lock.
+   * @throws SwornError as `Ledger.open`
+   */
+  constructor(
+    options: RecorderOptions,
+    native: Native | { missing: string },
+    lock: Lock,
+    log: (line: string) => void,
+    onEnd: (status: number) => void,
+  ) {
+    this.#options = options;
+    this.#native = native;
+    this.#lock = lock;
+    this.#log = log;
+    this.#onEnd = onEnd;
+    const state = new State(options.ledger);
+    this.#connections = state.connections;
+    this.#ledger = Ledger.open(
+      options.ledger,
+      options.keysHome,
+      { from: Math.max(0, state.from - 1), entry: (entry) => state.replay(entry) },
+      {
+        flushed: () => this.#flushed(),
+        recordable: (recordable, error) => this.#recordableChanged(recordable, error),
+        fatal: (error) => {
+          this.#log(`fatal: ${error.message}`);
+          this.#onEnd(errorKinds['sync-failed'].exit);
+        },
+      },
+    );
+    this.#deps = { ledger: this.#ledger, clock: this.#clock, openingOf: (connection) => this.#openingOf(connection) };
+    this.#entriesAtStart = this.#ledger.size;
+    this.#recordStart(state);
+    const now = performance.now();
+    for (const connection of this.#connections.values()) connection.lostAt = now;
+    this.#takeUpParts();
+  }
+
+  get ledger(): Ledger {
+    return this.#ledger;
+  }
+
+  #common<K extends Entry['kind']>(kind: K): { v: 1; kind: K; time: string; monotonicUs: number } {
+    const monotonicUs = this.#clock.monotonicUs();
+    return { v: 1, kind, time: this.#clock.text(this.#clock.wallUs(monotonicUs)), monotonicUs };
+  }
+
+  #append(
+    entry: Entry,
+    attributes: Attributes = {},
+    options: { urgent?: boolean; essential?: boolean } = {},
+    done?: (stored: boolean) => void,
+  ): void {
+    this.#ledger.append(seal(entry, attributes), { durable: () => done?.(true), failed: () => done?.(false) }, options);
+  }
+
+  #recordStart(state: State): void {
+    const { ledger } = this;
+    const start: StartEntry = {
+      ...this.#common('start'),
+      ledger: ledger.id,
+      origin: ledger.origin,
+      vkey: ledger.key.vkey,
+      recorder: { version: this.#options.version, uid: process.getuid?.() ?? 0, pid: process.pid },
+      ...bootId(),
+    };
+    this.#append(start, { host: hostname() });
+    if (ledger.cutBytes > 0) {
+      const recovery: RecoveryEntry = { ...this.#common('recovery'), reason: 'torn-record', cutBytes: ledger.cutBytes };
+      this.#append(recovery);
+    } else if (state.lastKind !== undefined && state.lastKind !== 'stop') {
+      this.#append({ ...this.#common('recovery'), reason: 'unclean-stop' } satisfies RecoveryEntry);
+    }
+    const backUs = state.lastTime === '' ? 0 : Date.parse(state.lastTime) * 1000 - this.#clock.wallUs();
+    if (backUs > 1e6) {
+      this.#append({ ...this.#common('recovery'), reason: 'clock-set-back', backUs: Math.round(backUs) } satisfies RecoveryEntry);
+    }
+  }
+
+  /** Parts of a frame that was arriving when the last recorder ended: its tap sends the rest only, so they are scanned again from the ledger. */
+  #takeUpParts(): void {
+    for (const { file, offset, part } of this.#ledger.unfinished) {
+      const connection = this.#connections.get(part.connection);
+      if (connection === undefined) continue;
+      resumeLong(connection, part, file, offset, this.#clock.monotonicUs());
+    }
+  }
+
+  async listen(): Promise<void> {
+    const { socket: path, groupId } = this.#options;
+    // We hold the lock, so whoever left this socket is gone.
+    if (existsSync(path) && statSync(path).isSocket()) unlinkSync(path);
+    const server = createServer((socket) => this.#accept(socket));
+    this.#server = server;
+    // No moment at which anybody else can connect: the file appears with the right mode.
+    const umask = process.umask(0o177);
+    try {
+      await new Promise<void>((done, fail) => {
+        server.once('error', fail);
+        server.listen({ path, backlog: 511 }, done);
+      });
+    } finally {
+      process.umask(umask);
+    }
+    if (groupId !== undefined) {
+      chownSync(path, -1, groupId);
+      chmodSync(path, 0o660);
+    }
+    this.#timers.push(setInterval(() => this.#everySecond(), 1_000));
+    this.#timers.push(setInterval(() => this.#capture(), publishEveryMs));
+    this.#watchIdle();
+    this.#log(`listens at ${path}, ledger ${this.#ledger.id}, ${this.#ledger.size} entries`);
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#ending || this.#sockets.size >= mostConnections) {
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    clearTimeout(this.#idle);
+    const peer = peerOf(socket, this.#native);
+    const reader = new WireReader();
+    let connection: Connection | undefined;
+    const receive = (type: number, body: Buffer): void => {
+      if (socket.destroyed) return;
+      if (type === wireType.frame && connection !== undefined) {
+        const unit = readFrame(body);
+        if (unit === undefined) this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
+        else if (!connection.isClosed) record(unit, connection, this.#deps);
+      } else if (type === wireType.hello && connection === undefined) connection = this.#hello(socket, peer, readJson(body));
+      else if (type === wireType.close && connection !== undefined) this.#close(connection, readJson(body) as Close | undefined);
+      else if (type === wireType.lost && connection !== undefined) this.#lost(connection, readJson(body) as Lost | undefined);
+      else if (type === wireType.ask && connection === undefined) this.#ask(socket, peer, String(readJson(body)?.['what']));
+      else if (type === wireType.frame || connection === undefined) this.#refuse(socket, 'wire-corrupt', 'the first message must be hello or ask');
+    };
+    socket.on('data', (chunk) => {
+      try {
+        if (!reader.push(chunk, receive)) this.#refuse(socket, 'wire-corrupt', 'this is not the protocol of a sworn tap');
+      } catch (error) {
+        // A stranger's input must not end the recorder for everybody else.
+        this.#log(`defect: ${(error as Error).stack}`);
+        this.#refuse(socket, 'internal', `the recorder failed on a message: ${(error as Error).message}`);
+      }
+      if (this.#ledger.congested) socket.pause();
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      if (connection !== undefined && this.#taps.get(connection) === socket) {
+        this.#taps.delete(connection);
+        connection.socket = undefined;
+        connection.lostAt = performance.now();
+        if (connection.isClosed || !connection.isRecorded) this.#connections.delete(connection.id);
+      }
+      this.#watchIdle();
+    });
+  }
+
+  #refuse(socket: Socket, code: ErrorCode, message: string): void {
+    socket.end(encodeJson(wireType.error, { code, message, hint: errorKinds[code].hint }));
+    socket.destroySoon();
+  }
+
+  #hello(socket: Socket, peer: Peer, json: Record<string, unknown> | undefined): Connection | undefined {
+    const hello = readHello(json);
+    if (typeof hello === 'string') {
+      this.#refuse(socket, 'wire-corrupt', hello);
+      return undefined;
+    }
+    if (hello.wire[0] > wireVersion || hello.wire[1] < wireVersion) {
+      this.#refuse(socket, 'wire-version', `the tap speaks wire versions ${hello.wire.join(' to ')}, this recorder ${wireVersion}`);
+      return undefined;
+    }
+    if (hello.ledger !== undefined && hello.ledger !== this.#options.ledger) {
+      this.#refuse(socket, 'recorder-refused', `this recorder writes ${this.#options.ledger}, not ${hello.ledger}`);
+      return undefined;
+    }
+    const tokenDigest = sha256Hex(hello.token);
+    const known = this.#connections.get(hello.connection);
+    if (known !== undefined && known.opened.tokenDigest !== tokenDigest) {
+      this.#refuse(socket, 'permission', 'this connection belongs to another tap');
+      return undefined;
+    }
+    const connection = known ?? this.#open(hello, peer, tokenDigest);
+    this.#taps.get(connection)?.destroy();
+    this.#taps.set(connection, socket);
+    if (!this.#origins.has(connection)) this.#origins.set(connection, { hello, peer });
+    const isReturn = known !== undefined && known.lostAt !== undefined && known.socket === undefined;
+    connection.attach(socket);
+    connection.wait = this.#waitOf(connection);
+    const welcome: Welcome = {
+      wire: wireVersion,
+      wait: connection.wait,
+      durable: { c2s: connection.settled[0], s2c: connection.settled[1] },
+      resumed: known !== undefined,
+      ledger: this.#options.ledger,
+      ledgerId: this.#ledger.id,
+      custody: connection.opened.custody,
+      mode: connection.opened.mode,
+      onUnrecordable: connection.opened.onUnrecordable,
+    };
+    socket.write(encodeJson(wireType.welcome, welcome));
+    if (known === undefined) recordOpening(connection, this.#deps);
+    else if (isReturn) this.#append({ ...this.#common('recovery'), reason: 'resumed', connection: connection.id } satisfies RecoveryEntry);
+    if (hello.receipt !== undefined && !this.#has(hello.receipt)) {
+      this.#append({
+        ...this.#common('recovery'),
+        reason: 'receipt-missing',
+        connection: connection.id,
+        receipt: hello.receipt,
+      } satisfies RecoveryEntry);
+    }
+    return connection;
+  }
+
+  #has(receipt: { index: number; hash: string }): boolean {
+    const hash = this.#ledger.leafHashAt(receipt.index);
+    return hash !== undefined && hex(hash) === receipt.hash;
+  }
+
+  #open(hello: Hello, peer: Peer, tokenDigest: string): Connection {
+    const opened: Opened = {
+      connection: hello.connection,
+      server: hello.server,
+      ...(hello.client === undefined ? {} : { client: hello.client }),
+      mode: this.#options.modeFloor === 'commit' ? 'commit' : hello.mode,
+      onUnrecordable: hello.onUnrecordable,
+      custody: custodyOf(peer),
+      overrides: hello.overrides,
+      tokenDigest,
+      ...(peer.pid === undefined ? {} : { tapPid: peer.pid }),
+      ...(hello.serverPid === undefined ? {} : { serverPid: hello.serverPid }),
+    };
+    const connection = new Connection(opened);
+    this.#connections.set(connection.id, connection);
+    return connection;
+  }
+
+  #openingOf(connection: Connection): ReturnType<RecordDeps['openingOf']> {
+    const { hello, peer } = this.#origins.get(connection)!;
+    const server = hello.serverPid === undefined ? undefined : processOf(hello.serverPid);
+    const tap = peer.pid === undefined ? undefined : processOf(peer.pid);
+    const parents = peer.pid === undefined ? [] : parentsOf(peer.pid);
+    const client = parents[0];
+    const executableDigest = server?.executable === undefined ? undefined : this.#digestOf(connection, server.executable);
+    const { opened } = connection;
+    const open: OpenEntry = {
+      ...this.#common('open'),
+      connection: connection.id,
+      transport: 'stdio',
+      server: opened.server,
+      ...(opened.client === undefined ? {} : { client: opened.client }),
+      mode: opened.mode,
+      onUnrecordable: opened.onUnrecordable,
+      custody: opened.custody,
+      tap: {
+        ...(peer.uid === undefined ? {} : { uid: peer.uid }),
+        ...(peer.pid === undefined ? {} : { pid: peer.pid }),
+        ...(tap?.startTime === undefined ? {} : { startTime: tap.startTime }),
+        source: peer.source,
+      },
+      ...(hello.serverPid === undefined
+        ? {}
+        : { process: { pid: hello.serverPid, ...(server?.startTime === undefined ? {} : { startTime: server.startTime }) } }),
+      ...(executableDigest === undefined ? {} : { executableDigest }),
+      tokenDigest: opened.tokenDigest,
+      ...(Object.keys(hello.labels).length === 0 ? {} : { labels: hello.labels }),
+    };
+    const openAttributes: Attributes = {
+      argv: hello.argv,
+      cwd: hello.cwd,
+      executable: server?.executable,
+      ...(Object.values(opened.overrides).some((globs) => globs.length > 0) ? { overrides: opened.overrides } : {}),
+    };
+    const principal: PrincipalEntry = {
+      ...this.#common('principal'),
+      connection: connection.id,
+      source: 'observed',
+      ...(peer.uid === undefined ? {} : { uid: peer.uid }),
+      ...(client === undefined ? {} : { pid: client.pid }),
+    };
+    const principalAttributes: Attributes = {
+      executable: client?.executable,
+      cwd: client?.cwd,
+      ...(parents.length > 0 ? { parents } : {}),
+      user: peer.uid !== undefined && peer.uid === process.getuid?.() ? userInfo().username : undefined,
+    };
+    return { open, openAttributes, principal, principalAttributes };
+  }
+
+  /** The SHA-256 of the server's program: known at once if it was hashed before, else later, for the `close` entry. */
+  #digestOf(connection: Connection, executable: string): string | undefined {
+    const cacheFile = join(this.#options.ledger, 'run', 'digests.json');
+    try {
+      const stat = statSync(executable);
+      const key = `${executable} ${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeMs}`;
+      const cache = readJsonFile(cacheFile);
+      const known = cache[key];
+      if (typeof known === 'string') return (connection.executableDigest = known);
+      const hash = createHash('sha256');
+      const stream = createReadStream(executable, { highWaterMark: 256 * 1024 });
+      stream.on('data', (chunk) => hash.update(chunk));
+      stream.on('error', () => undefined);
+      stream.on('end', () => {
+        connection.executableDigest = hash.digest('hex');
+        try {
+          replace(nodeFiles, cacheFile, Buffer.from(JSON.stringify({ ...readJsonFile(cacheFile), [key]: connection.executableDigest })), 0o600);
+        } catch {
+          // disposable
+        }
+      });
+    } catch {
+      // not readable for us
+    }
+    return undefined;
+  }
+
+  /** While the disk refuses, a connection that blocks must wait for every verdict, also in mode `observe`. */
+  #waitOf(connection: Connection): Wait {
+    if (connection.opened.mode === 'commit') return 'receipt';
+    return !this.#ledger.recordable && connection.opened.onUnrecordable === 'block' ? 'verdict' : 'none';
+  }
+
+  #recordableChanged(recordable: boolean, error: Error | undefined): void {
+    this.#log(recordable ? 'the ledger can be written again' : `the ledger cannot be written: ${error?.message}`);
+    for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
+    if (recordable) for (const connection of this.#connections.values()) this.#recordGap(connection);
+  }
+
+  #flushed(): void {
+    for (const connection of this.#taps.keys()) connection.answer();
+    if (!this.#ledger.congested) for (const socket of this.#taps.values()) if (socket.isPaused()) socket.resume();
+    if (this.#snapshot !== undefined && this.#ledger.recordable && this.#ledger.size >= this.#snapshot.size) {
+      State.write(this.#options.ledger, this.#snapshot.text);
+      this.#snapshot = undefined;
+    }
+  }
+
+  #lost(connection: Connection, lost: Lost | undefined): void {
+    if (!Number.isSafeInteger(lost?.lost?.c2s) || !Number.isSafeInteger(lost?.lost?.s2c)) return;
+    const { c2s, s2c } = lost!.lost;
+    const losses = (connection.losses ??= { lost: [0, 0], reason: 'no recorder', fromUs: Number(lost!.from) * 1000, untilUs: 0 });
+    losses.lost[0] += c2s;
+    losses.lost[1] += s2c;
+    losses.untilUs = Number(lost!.until) * 1000;
+    this.#recordGap(connection);
+  }
+
+  #recordGap(connection: Connection): void {
+    const { losses } = connection;
+    if (losses === undefined || !connection.isRecorded) return;
+    connection.losses = undefined;
+    const gap: GapEntry = {
+      ...this.#common('gap'),
+      connection: connection.id,
+      reason: bounded(losses.reason, 64),
+      lost: { c2s: losses.lost[0], s2c: losses.lost[1] },
+      from: this.#clock.text(losses.fromUs),
+      until: this.#clock.text(losses.untilUs),
+    };
+    this.#append(gap, {}, { urgent: true, essential: true }, (stored) => {
+      // not even the reserve: the counts go on
+      if (!stored)
+        connection.losses =
+          connection.losses === undefined
+            ? losses
+            : { ...losses, lost: [losses.lost[0] + connection.losses.lost[0], losses.lost[1] + connection.losses.lost[1]] };
+    });
+  }
+
+  #close(connection: Connection, close: Close | undefined): void {
+    if (connection.isClosed) return;
+    const reason = close?.reason;
+    const known = reason === 'client closed' || reason === 'server exited' || reason === 'signal' || reason === 'spawn failed';
+    const frames = close?.frames;
+    this.#recordClose(connection, {
+      reason: known ? reason : 'client closed',
+      ...(Number.isSafeInteger(close?.exitCode) ? { exitCode: close!.exitCode! } : {}),
+      ...(typeof close?.signal === 'string' ? { signal: bounded(close.signal, 32) } : {}),
+      ...(Number.isSafeInteger(frames?.c2s) && Number.isSafeInteger(frames?.s2c) ? { frames: { c2s: frames!.c2s, s2c: frames!.s2c } } : {}),
+      ...(Array.isArray(close?.delivered) && close.delivered.every(Number.isSafeInteger) && close.delivered.length === 2
+        ? { delivered: close.delivered }
+        : {}),
+      ...(typeof close?.error === 'string' ? { error: close.error } : {}),
+    });
+  }
+
+  #recordClose(connection: Connection, close: Omit<CloseEntry, 'v' | 'kind' | 'time' | 'monotonicUs' | 'connection'> & { error?: string }): void {
+    if (!connection.isRecorded) recordOpening(connection, this.#deps);
+    this.#recordGap(connection);
+    connection.isClosed = true;
+    const { error, ...fields } = close;
+    const entry: CloseEntry = {
+      ...this.#common('close'),
+      connection: connection.id,
+      ...fields,
+      ...(connection.executableDigest === undefined ? {} : { executableDigest: connection.executableDigest }),
+    };
+    this.#append(entry, error === undefined ? {} : { error }, { urgent: true, essential: true }, () => {
+      connection.socket?.write(encodeJson(wireType.closed));
+      this.#connections.delete(connection.id);
+      // the last one: strangers' tools may look now
+      if (this.#connections.size === 0) {
+        void this.#ledger.publish();
+        this.#capture();
+      }
+      this.#watchIdle();
+    });
+  }
+
+  #everySecond(): void {
+    const now = performance.now();
+    for (const connection of this.#connections.values()) {
+      if (connection.isClosed || connection.lostAt === undefined || now - connection.lostAt < tapReturnMs) continue;
+      if (!connection.isRecorded) this.#connections.delete(connection.id);
+      else this.#recordClose(connection, { reason: 'tap lost', delivered: [connection.delivered[0], connection.delivered[1]] });
+    }
+  }
+
+  #capture(): void {
+    if (this.#ending) return;
+    this.#snapshot = { size: this.#ledger.nextIndex, text: State.capture(this.#ledger.nextIndex, this.#connections.values()) };
+    if (this.#ledger.size >= this.#snapshot.size) this.#flushed();
+  }
+
+  #watchIdle(): void {
+    clearTimeout(this.#idle);
+    if (this.#ending || this.#options.idleMs === undefined || this.#sockets.size > 0 || this.#connections.size > 0) return;
+    this.#idle = setTimeout(() => void this.end('idle'), this.#options.idleMs);
+  }
+
+  #ask(socket: Socket, peer: Peer, what: string): void {
+    const own = process.getuid?.();
+    if (what === 'status') {
+      socket.end(encodeJson(wireType.reply, this.status()));
+    } else if (what === 'stop') {
+      if (peer.uid === undefined || (peer.uid !== 0 && peer.uid !== own)) {
+        this.#refuse(socket, 'permission', `uid ${peer.uid ?? 'unknown'} may not stop the recorder of uid ${own}`);
+        return;
+      }
+      // An agent that runs under the same account must not be able to end its own record through the tools that it was given.
+      const tapped = new Set<number>();
+      for (const { opened } of this.#connections.values()) {
+        if (opened.serverPid !== undefined) tapped.add(opened.serverPid);
+        if (opened.tapPid !== undefined) for (const parent of parentsOf(opened.tapPid).slice(0, 1)) tapped.add(parent.pid);
+      }
+      if (peer.pid === undefined || descendsFrom(peer.pid, tapped)) {
+        this.#refuse(socket, 'permission', `process ${peer.pid ?? 'unknown'} belongs to a tapped client and may not stop the recorder`);
+        return;
+      }
+      socket.end(encodeJson(wireType.reply, { stopping: true, ledger: this.#options.ledger, size: this.#ledger.size }));
+      const selfAdministered = [...this.#connections.values()].some(({ opened }) => opened.custody === 'same-user') || own === peer.uid;
+      void this.end('asked', { by: { uid: peer.uid, pid: peer.pid }, ...(selfAdministered ? { selfAdministered: true } : {}) });
+    } else this.#refuse(socket, 'wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
+  }
+
+  /** What `sworn recorder status` shows. */
+  status(): Record<string, unknown> {
+    const ledger = this.#ledger;
+    const open = [...this.#connections.values()].filter((connection) => !connection.isClosed);
+    const custodies = open.map(({ opened }) => opened.custody);
+    return {
+      version: this.#options.version,
+      pid: process.pid,
+      uid: process.getuid?.(),
+      custody: custodies.length === 0 ? null : custodies.includes('same-user') ? 'same-user' : custodies[0],
+      uptimeS: Math.round((performance.now() - this.#startedAt) / 100) / 10,
+      socket: this.#options.socket,
+      ledger: this.#options.ledger,
+      ledgerId: ledger.id,
+      keyFingerprint: ledger.key.fingerprint,
+      entries: ledger.size,
+      entriesSinceStart: ledger.size - this.#entriesAtStart,
+      signedSize: ledger.signedSize,
+      publishedSize: ledger.publishedSize,
+      recordable: ledger.recordable,
+      queueBytes: ledger.pendingBytes,
+      lastSyncMs: Math.round(ledger.syncMs.last * 1000) / 1000,
+      medianCommitMs: Math.round(ledger.syncMs.median * 1000) / 1000,
+      connections: open.map((connection) => ({
+        connection: connection.id,
+        server: connection.opened.server,
+        ...(connection.opened.client === undefined ? {} : { client: connection.opened.client }),
+        custody: connection.opened.custody,
+        mode: connection.opened.mode,
+        attached: connection.socket !== undefined,
+        pending: connection.exchanges.size,
+        entries: connection.seq,
+      })),
+      lock: this.#lock.kind,
+      missing: 'missing' in this.#native ? [this.#native.missing] : [],
+      logFile: this.#options.logFile ?? null,
+      memoryBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  /** Stops accepting, drains, unlinks the socket, writes `stop`, and closes the ledger. The caller releases the lock. */
+  async end(reason: StopEntry['reason'], more: Pick<StopEntry, 'by' | 'selfAdministered'> = {}): Promise<void> {
+    if (this.#ending) return;
+    this.#ending = true;
+    clearTimeout(this.#idle);
+    for (const timer of this.#timers) clearInterval(timer);
+    const server = this.#server;
+    const closed = new Promise<void>((done) => (server === undefined ? done() : server.close(() => done())));
+    // What the taps have sent is on its way; a socket that is closed for reading keeps what they have not: they send it to the next recorder.
+    for (const socket of this.#sockets) {
+      if (![...this.#taps.values()].includes(socket)) socket.end();
+      else socket.destroySoon();
+    }
+    await closed;
+    if (existsSync(this.#options.socket) && statSync(this.#options.socket).isSocket()) unlinkSync(this.#options.socket);
+    this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
+    const text = State.capture(this.#ledger.nextIndex, this.#connections.values());
+    await this.#ledger.close();
+    if (this.#ledger.recordable) State.write(this.#options.ledger, text);
+    this.#log(`ended: ${reason}`);
+    this.#onEnd(0);
+  }
+}
+
+function custodyOf(peer: Peer): Custody {
+  return peer.uid !== undefined && peer.uid !== process.getuid?.() ? 'separate-user' : 'same-user';
+}
+
+function sha256Hex(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function bootId(): { bootId?: string } {
+  try {
+    return { bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim() };
+  } catch {
+    return {};
+  }
+}
+
+function readJsonFile(path: string): Record<string, unknown> {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+/** A `hello` whose every field was looked at, or what is wrong with it. */
+function readHello(json: Record<string, unknown> | undefined): Hello | string {
+  const hello = json as unknown as Partial<Hello> | undefined;
+  if (hello === undefined) return 'hello is not a JSON object';
+  if (!Array.isArray(hello.wire) || hello.wire.length !== 2 || !hello.wire.every(Number.isSafeInteger)) return 'hello has no wire versions';
+  if (typeof hello.connection !== 'string' || !/^[0-9a-f]{32}$/.test(hello.connection)) return 'hello has no connection id of 32 hex digits';
+  if (typeof hello.token !== 'string' || !/^[0-9a-f]{32}$/.test(hello.token)) return 'hello has no token of 32 hex digits';
+  if (hello.transport !== 'stdio') return 'hello names a transport that this recorder does not know';
+  if (typeof hello.server !== 'string' || hello.server === '' || Buffer.byteLength(hello.server) > serverNameBytes) return 'hello has no server name';
+  if (hello.client !== undefined && (typeof hello.client !== 'string' || Buffer.byteLength(hello.client) > serverNameBytes))
+    return 'hello has a client name that is too long';
+  if (hello.mode !== 'commit' && hello.mode !== 'observe') return 'hello names a mode that this recorder does not know';
+  if (hello.onUnrecordable !== 'block' && hello.onUnrecordable !== 'pass') return 'hello has no onUnrecordable';
+  if (!Array.isArray(hello.argv) || !hello.argv.every((word) => typeof word === 'string')) return 'hello has no argv';
+  if (typeof hello.cwd !== 'string') return 'hello has no cwd';
+  if (hello.serverPid !== undefined && !Number.isSafeInteger(hello.serverPid)) return 'hello has a serverPid that is no number';
+  const labels = hello.labels ?? {};
+  if (typeof labels !== 'object' || Object.keys(labels).length > labelsCount) return 'hello has too many labels';
+  for (const [key, value] of Object.entries(labels))
+    if (typeof value !== 'string' || Buffer.byteLength(key + value) > labelBytes) return 'hello has a label that is too long';
+  const overrides = hello.overrides;
+  for (const list of ['sensitive', 'write', 'read'] as const) {
+    if (!Array.isArray(overrides?.[list]) || !overrides[list].every((glob) => typeof glob === 'string')) return 'hello has no overrides';
+  }
+  const { receipt } = hello;
+  if (receipt !== undefined && (!Number.isSafeInteger(receipt.index) || typeof receipt.hash !== 'string' || !/^[0-9a-f]{64}$/.test(receipt.hash))) {
+    return 'hello has a receipt that cannot be read';
+  }
+  return { ...(hello as Hello), labels };
+}

@@ -1,0 +1,76 @@
+/**
+ * Turns an entry and its attributes into what the ledger stores: the one place where an entry is serialised. Bounds and truncation marks are those of
+ * `spec/entry.md`; what is cut from a field becomes an attribute of the same name.
+ */
+import { randomFillSync } from 'node:crypto';
+import { base64 } from '../bytes/bytes.ts';
+import { nodeCrypto } from '../crypto-node.ts';
+import { commitmentOf, saltBytes, segmentHash } from '../entry/commitment.ts';
+import type { Entry } from '../entry/entry.ts';
+import { SwornError } from '../errors.ts';
+import { attributeBytes, entryBytes } from '../limits.ts';
+import type { Content } from '../ledger/ledger.ts';
+import type { ContentItem } from '../ledger/segment.ts';
+
+export type Attributes = Record<string, unknown>;
+
+const pool = Buffer.allocUnsafe(saltBytes * 512);
+let poolAt = pool.length;
+
+/** 16 fresh random bytes. Salts are drawn in blocks: one call to the system's generator for each would cost as much as the hash. */
+export function salt(): Buffer {
+  if (poolAt === pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
+  const fresh = Buffer.allocUnsafe(saltBytes);
+  pool.copy(fresh, 0, poolAt, poolAt + saltBytes);
+  pool.fill(0, poolAt, poolAt + saltBytes);
+  poolAt += saltBytes;
+  return fresh;
+}
+
+/** A segment of content and its hash. */
+export function segmentOf(bytes: Uint8Array): { item: ContentItem; hash: Uint8Array } {
+  const fresh = salt();
+  return { item: { state: 'kept', salt: fresh, bytes }, hash: segmentHash(nodeCrypto, fresh, bytes) };
+}
+
+/** The commitment to these segment hashes, in base64. */
+export function commitment(hashes: Uint8Array[]): string {
+  return base64(commitmentOf(nodeCrypto, hashes));
+}
+
+/**
+ * Serialises the entry. `frame` are the segments of its frame, which the entry's `commitment` already covers.
+ * @throws SwornError `too-large` when the leaf is over 65,535 bytes, which the bounds of its fields exclude
+ */
+export function seal(entry: Entry, attributes: Attributes = {}, frame: readonly ContentItem[] = []): Content {
+  const items: ContentItem[] = [];
+  const hashes: Uint8Array[] = [];
+  for (const name in attributes) {
+    const value = attributes[name];
+    if (value === undefined) continue;
+    let bytes = Buffer.from(JSON.stringify({ [name]: value }));
+    if (bytes.length > attributeBytes) bytes = Buffer.from(JSON.stringify({ [name]: { tooLarge: true, sizeBytes: bytes.length } }));
+    const { item, hash } = segmentOf(bytes);
+    items.push(item);
+    hashes.push(hash);
+  }
+  if (items.length > 0) {
+    entry.attributes = items.length;
+    entry.attributesCommitment = commitment(hashes);
+  }
+  const leaf = Buffer.from(JSON.stringify(entry));
+  if (leaf.length > entryBytes) throw new SwornError('too-large', `an entry of kind ${entry.kind} has ${leaf.length} bytes`);
+  return { leaf, attributes: items, frame };
+}
+
+/** `text`, or as much of it as leaves room for the mark `…` (3 bytes of UTF-8) within `maxBytes`. */
+export function bounded(text: string, maxBytes: number): string {
+  if (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes) return text;
+  let cut = Buffer.from(text).subarray(0, maxBytes - 3);
+  // not within a character
+  while (cut.length > 0 && (Buffer.from(text)[cut.length]! & 0xc0) === 0x80) cut = cut.subarray(0, -1);
+  return `${cut.toString()}…`;
+}

@@ -1,0 +1,142 @@
+/**
+ * What the recorder knows of open connections, beside the ledger: a disposable snapshot (`run/state.json`) so that a start need not replay everything.
+ * Without it, or behind it, the ledger's own entries are replayed through the same pairing as normal running.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { lossyText } from '../bytes/bytes.ts';
+import type { CloseEntry, Entry, MessageEntry, OpenEntry, PrincipalEntry, BatchEntry } from '../entry/entry.ts';
+import { nodeFiles, replace } from '../ledger/files.ts';
+import type { EntryRecord } from '../ledger/segment.ts';
+import { effectOf } from '../mcp/effect.ts';
+import { readMessage, type Message } from '../mcp/message.ts';
+import { Connection, type ConnectionState, type Opened } from './connection.ts';
+import { learn } from './record.ts';
+
+interface Snapshot {
+  v: 1;
+  /** Entries that the snapshot covers. */
+  size: number;
+  connections: { opened: Opened; state: ConnectionState }[];
+}
+
+export class State {
+  readonly connections = new Map<string, Connection>();
+  /** First index to replay. */
+  readonly from: number;
+  /** Of the last entry that was replayed. */
+  lastTime = '';
+  lastKind: Entry['kind'] | undefined;
+
+  /** The snapshot of `ledger`, or nothing where it cannot be read: the ledger itself says everything that it says. */
+  constructor(ledger: string) {
+    let from = 0;
+    try {
+      const snapshot = JSON.parse(readFileSync(join(ledger, 'run', 'state.json'), 'utf8')) as Snapshot;
+      if (snapshot.v === 1 && Number.isSafeInteger(snapshot.size)) {
+        for (const { opened, state } of snapshot.connections) this.connections.set(opened.connection, new Connection(opened, state));
+        // the last entry before it is replayed again for its time; what it says of a connection is known already
+        from = snapshot.size;
+      }
+    } catch {
+      this.connections.clear();
+    }
+    this.from = from;
+  }
+
+  /** Brings the connections up to an entry behind the snapshot. */
+  replay(record: EntryRecord): void {
+    const entry = JSON.parse(record.leaf.toString('utf8')) as Entry;
+    this.lastTime = entry.time;
+    this.lastKind = entry.kind;
+    if (record.index < this.from) return;
+    if (entry.kind === 'open') this.#open(entry, record);
+    else if (entry.kind === 'principal') this.#with(entry, (connection) => (connection.who = record.index));
+    else if (entry.kind === 'close') this.connections.delete(entry.connection);
+    else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
+  }
+
+  #with(entry: PrincipalEntry | CloseEntry | MessageEntry | BatchEntry, apply: (connection: Connection) => void): void {
+    const connection = this.connections.get(entry.connection);
+    if (connection !== undefined) apply(connection);
+  }
+
+  #open(entry: OpenEntry, record: EntryRecord): void {
+    const overrides = attributesOf(record)['overrides'] as Opened['overrides'] | undefined;
+    const opened: Opened = {
+      connection: entry.connection,
+      server: entry.server,
+      ...(entry.client === undefined ? {} : { client: entry.client }),
+      mode: entry.mode,
+      onUnrecordable: entry.onUnrecordable,
+      custody: entry.custody,
+      overrides: overrides ?? { sensitive: [], write: [], read: [] },
+      tokenDigest: entry.tokenDigest ?? '',
+      ...(entry.tap.pid === undefined ? {} : { tapPid: entry.tap.pid }),
+      ...(entry.process === undefined ? {} : { serverPid: entry.process.pid }),
+    };
+    const connection = new Connection(opened);
+    connection.isRecorded = true;
+    this.connections.set(entry.connection, connection);
+  }
+
+  #message(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
+    connection.seq = entry.seq;
+    const direction = entry.direction === 'c2s' ? 0 : 1;
+    connection.taken[direction] = Math.max(connection.taken[direction], entry.tapSeq);
+    connection.settled[direction] = connection.taken[direction];
+    if (entry.kind === 'batch') {
+      const bytes = frameOf(record);
+      const batch = bytes && readMessage(bytes);
+      if (batch?.type !== 'batch') return;
+      // its items follow as entries of their own, without the bytes: pair them from here
+      for (const [item, { message, range }] of batch.items.entries()) {
+        this.#pair(connection, message, entry, record.index + 1 + item, bytes!.subarray(...range));
+      }
+    } else if (entry.batch === undefined) {
+      const bytes = frameOf(record);
+      if (bytes !== undefined) {
+        const message = readMessage(bytes);
+        if (message.type !== 'batch') this.#pair(connection, message, entry, record.index, bytes);
+      } else if (entry.exchange !== undefined && entry.exchange !== record.index) {
+        // a long frame is not read again; its entry says which request it answers
+        connection.exchanges.forget(entry.exchange);
+      }
+    }
+  }
+
+  #pair(connection: Connection, message: Message, entry: MessageEntry | BatchEntry, index: number, bytes: Buffer): void {
+    const placement = connection.exchanges.place(message, entry.direction, index, entry.monotonicUs, entry.stream);
+    if (message.type === 'request' && placement.request) placement.request.effects = effectOf(message, connection.tools, connection.overrides);
+    const isReply = message.type === 'result' || message.type === 'error';
+    learn(bytes, message, isReply ? placement.request?.method : undefined, connection, {});
+  }
+
+  /** Writes the snapshot. Called only when everything that it covers is durable. Never throws: it is disposable. */
+  static write(ledger: string, snapshot: string): void {
+    try {
+      replace(nodeFiles, join(ledger, 'run', 'state.json'), Buffer.from(snapshot), 0o600);
+    } catch {
+      // a full disk: the ledger says it all
+    }
+  }
+
+  static capture(size: number, connections: Iterable<Connection>): string {
+    const open = [...connections].filter((connection) => connection.isRecorded && !connection.isClosed).map((connection) => connection.toJSON());
+    return JSON.stringify({ v: 1, size, connections: open } satisfies Snapshot);
+  }
+}
+
+/** The bytes of a frame of one kept segment. */
+function frameOf(record: EntryRecord): Buffer | undefined {
+  const item = record.frame.length === 1 ? record.frame[0]! : undefined;
+  return item?.state === 'kept' ? (item.bytes as Buffer) : undefined;
+}
+
+function attributesOf(record: EntryRecord): Record<string, unknown> {
+  const attributes: Record<string, unknown> = {};
+  for (const item of record.attributes) {
+    if (item.state === 'kept') Object.assign(attributes, JSON.parse(lossyText(item.bytes)));
+  }
+  return attributes;
+}

@@ -1,0 +1,214 @@
+/**
+ * The tap's line to its recorder: connects, starts a recorder where it may, and connects again for as long as the tap lives.
+ * It holds no key and reads no ledger; all it knows is a socket.
+ */
+import { spawn } from 'node:child_process';
+import { connect, type Socket } from 'node:net';
+import { errorKinds } from '../errors.ts';
+import { recorderWaitMs } from '../limits.ts';
+import {
+  encodeJson,
+  readAnswer,
+  readJson,
+  readRefusal,
+  WireReader,
+  wireType,
+  type Answer,
+  type Hello,
+  type Refusal,
+  type Wait,
+  type Welcome,
+} from '../wire/wire.ts';
+
+export interface LinkEvents {
+  /** The socket is open and `hello` is sent. On the first connection frames may follow at once. */
+  connected(): void;
+  welcome(welcome: Welcome): void;
+  pass(answer: Answer): void;
+  durable(answer: Answer): void;
+  refuse(refusal: Refusal): void;
+  wait(wait: Wait): void;
+  closed(): void;
+  down(): void;
+  /** No recorder for `recorderWaitMs`, or one that refuses us: `onUnrecordable` decides from now on. Said once for each time it goes down. */
+  unreachable(reason: string, hint: string): void;
+}
+
+export interface LinkOptions {
+  socket: string;
+  ledger: string;
+  /** Somebody else starts the recorder. */
+  external: boolean;
+}
+
+const retryMs = 5;
+const retrySlowMs = 1_000;
+/** A recorder that died at once is not started again before this. */
+const respawnMs = 500;
+
+/** What a recorder may see of a client's environment: no secrets, and nothing that changes how Node runs. */
+const passedEnvironment = ['HOME', 'LANG', 'LC_ALL', 'LOGNAME', 'PATH', 'TZ', 'USER', 'SystemRoot'];
+
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #hello: () => Hello;
+  readonly #events: LinkEvents;
+  #socket: Socket | undefined;
+  #welcomed = false;
+  #connections = 0;
+  #downSince = performance.now();
+  #gaveUp = false;
+  #stopped = false;
+  #spawnedAt = -Infinity;
+  #recorderExit: number | undefined;
+  #reason = '';
+  #hint: string = errorKinds['recorder-unreachable'].hint;
+
+  constructor(options: LinkOptions, hello: () => Hello, events: LinkEvents) {
+    this.#options = options;
+    this.#hello = hello;
+    this.#events = events;
+  }
+
+  start(): void {
+    this.#connect();
+  }
+
+  /** Frames may be sent: the socket is open, and unless it is the first one, the recorder has said what it has. */
+  get sendable(): boolean {
+    return this.#socket !== undefined && (this.#welcomed || this.#connections === 1);
+  }
+
+  get up(): boolean {
+    return this.#welcomed;
+  }
+
+  get unreachable(): boolean {
+    return this.#gaveUp;
+  }
+
+  /** The callback fires once the kernel has the bytes; never, when the socket breaks before. */
+  send(bytes: Buffer, handedOver?: () => void): void {
+    const socket = this.#socket;
+    socket?.write(bytes, (error) => {
+      if (!error && socket === this.#socket) handedOver?.();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#socket?.end();
+    this.#socket?.unref();
+  }
+
+  #connect(): void {
+    if (this.#stopped) return;
+    const socket = connect(this.#options.socket);
+    const reader = new WireReader();
+    let failure: NodeJS.ErrnoException | undefined;
+    socket.on('connect', () => {
+      this.#socket = socket;
+      this.#connections++;
+      socket.write(encodeJson(wireType.hello, this.#hello()));
+      this.#events.connected();
+    });
+    socket.on('data', (chunk) => {
+      if (!reader.push(chunk, (type, body) => this.#receive(type, body))) socket.destroy();
+    });
+    socket.on('error', (error) => (failure = error));
+    socket.on('close', () => {
+      const wasOpen = this.#socket === socket;
+      if (wasOpen) {
+        this.#socket = undefined;
+        if (this.#welcomed) this.#downSince = performance.now();
+        this.#welcomed = false;
+        this.#events.down();
+      }
+      this.#retry(failure);
+    });
+  }
+
+  #retry(failure: NodeJS.ErrnoException | undefined): void {
+    if (this.#stopped) return;
+    const absent = failure?.code === 'ENOENT' || failure?.code === 'ECONNREFUSED';
+    if (absent && !this.#options.external) this.#startRecorder();
+    if (!this.#gaveUp && performance.now() - this.#downSince > recorderWaitMs) this.#giveUp(this.#reason || this.#describe(failure), this.#hint);
+    setTimeout(() => this.#connect(), this.#gaveUp ? retrySlowMs : retryMs);
+  }
+
+  #describe(failure: NodeJS.ErrnoException | undefined): string {
+    if (failure?.code === 'EACCES') return `the socket ${this.#options.socket} is closed to this account`;
+    return `no recorder answers at ${this.#options.socket}`;
+  }
+
+  #giveUp(reason: string, hint: string): void {
+    this.#gaveUp = true;
+    this.#events.unreachable(reason, hint);
+  }
+
+  #startRecorder(): void {
+    const now = performance.now();
+    if (now - this.#spawnedAt < respawnMs) return;
+    this.#spawnedAt = now;
+    const program = new URL('../bin/sworn.mjs', import.meta.url).pathname;
+    const environment = Object.fromEntries(passedEnvironment.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
+    const recorder = spawn(process.execPath, [program, 'recorder', 'start', '--daemon', '--ledger', this.#options.ledger], {
+      detached: true,
+      stdio: 'ignore',
+      cwd: '/',
+      env: environment,
+    });
+    recorder.unref();
+    recorder.on('error', (error) => (this.#reason = `the recorder cannot be started: ${error.message}`));
+    recorder.on('exit', (status) => {
+      // 75: another recorder holds the lock, and will listen in a moment
+      if (status === null || status === 0 || status === 75) return;
+      this.#recorderExit = status;
+      const kind = Object.entries(errorKinds).find(([, known]) => known.exit === this.#recorderExit && known.exit > 2);
+      this.#reason = `the recorder for ${this.#options.ledger} ended with status ${status}${kind ? ` (${kind[0]})` : ''}; its log is ${this.#options.ledger}/run/recorder.log`;
+      if (kind) this.#hint = kind[1].hint.replace('{path}', 'the key');
+    });
+  }
+
+  #receive(type: number, body: Buffer): void {
+    switch (type) {
+      case wireType.pass:
+      case wireType.durable: {
+        const answer = readAnswer(body);
+        if (answer) (type === wireType.pass ? this.#events.pass : this.#events.durable)(answer);
+        return;
+      }
+      case wireType.refuse: {
+        const refusal = readRefusal(body);
+        if (refusal) this.#events.refuse(refusal);
+        return;
+      }
+      case wireType.welcome: {
+        const welcome = readJson(body) as Welcome | undefined;
+        if (welcome === undefined) return;
+        this.#welcomed = true;
+        this.#gaveUp = false;
+        this.#reason = '';
+        this.#events.welcome(welcome);
+        return;
+      }
+      case wireType.wait: {
+        const wait = readJson(body)?.['wait'];
+        if (wait === 'receipt' || wait === 'verdict' || wait === 'none') this.#events.wait(wait);
+        return;
+      }
+      case wireType.closed:
+        this.#events.closed();
+        return;
+      case wireType.error: {
+        // a recorder that will not have us: holding frames for 10 s would change nothing
+        const error = readJson(body);
+        this.#reason = String(error?.['message'] ?? 'the recorder refused this connection');
+        this.#hint = String(error?.['hint'] ?? this.#hint);
+        if (!this.#gaveUp) this.#giveUp(this.#reason, this.#hint);
+        return;
+      }
+      default: // a newer recorder may say more than we know
+    }
+  }
+}

@@ -1,0 +1,108 @@
+/** The command line of `sworn run`, read by hand: the tap starts with every server and loads no parser. Clients strip the environment, so argv is all there is. */
+import { basename, resolve } from 'node:path';
+import { SwornError } from '../errors.ts';
+import { labelBytes, labelsCount, serverNameBytes } from '../limits.ts';
+import { checkSocketPath, defaultLedger, socketPathOf } from '../wire/socket-path.ts';
+
+export interface RunOptions {
+  command: string[];
+  ledger: string;
+  socket: string;
+  /** The socket was named: its recorder is somebody else's to start. */
+  external: boolean;
+  name: string;
+  client?: string;
+  labels: Record<string, string>;
+  mode: 'commit' | 'observe';
+  onUnrecordable: 'block' | 'pass';
+  overrides: { sensitive: string[]; write: string[]; read: string[] };
+  printConfig: boolean;
+  help: boolean;
+}
+
+const valued = ['--ledger', '--socket', '--name', '--client', '--label', '--mode', '--on-unrecordable', '--sensitive', '--write', '--read'];
+
+/** @throws SwornError `usage` */
+export function readRunOptions(argv: readonly string[]): RunOptions {
+  const given = new Map<string, string[]>();
+  let command: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i]!;
+    if (word === '--') {
+      command = argv.slice(i + 1);
+      break;
+    }
+    if (!word.startsWith('-')) {
+      command = argv.slice(i);
+      break;
+    }
+    const equals = word.indexOf('=');
+    const name = word.startsWith('--') && equals > 0 ? word.slice(0, equals) : word;
+    if (name === '--print-config' || name === '--help' || name === '-h') given.set(name === '-h' ? '--help' : name, []);
+    else if (valued.includes(name)) {
+      const value = equals > 0 ? word.slice(equals + 1) : argv[++i];
+      if (value === undefined || value === '--') throw usage(`${name} needs a value`);
+      given.set(name, [...(given.get(name) ?? []), value]);
+    } else throw usage(`unknown option ${name}${nearest(name)}; options of the server go behind \`--\``);
+  }
+  const one = (name: string): string | undefined => given.get(name)?.at(-1);
+  const globs = (name: string): string[] =>
+    (given.get(name) ?? [])
+      .flatMap((value) => value.split(','))
+      .map((glob) => glob.trim())
+      .filter(Boolean);
+  const help = given.has('--help');
+  if (command.length === 0 && !help) throw usage('no server command: sworn run [options] -- <server command>');
+  const ledger = resolve(one('--ledger') ?? defaultLedger());
+  const socket = one('--socket') === undefined ? socketPathOf(ledger) : resolve(one('--socket')!);
+  checkSocketPath(socket);
+  const client = one('--client');
+  return {
+    command,
+    ledger,
+    socket,
+    external: given.has('--socket'),
+    name: short(one('--name') ?? basename(command[0] ?? 'server').replace(/\.(exe|cmd|bat)$/i, ''), '--name'),
+    ...(client === undefined ? {} : { client: short(client, '--client') }),
+    labels: labels(given.get('--label') ?? []),
+    mode: choice(one('--mode') ?? 'commit', '--mode', ['commit', 'observe']),
+    onUnrecordable: choice(one('--on-unrecordable') ?? 'block', '--on-unrecordable', ['block', 'pass']),
+    overrides: { sensitive: globs('--sensitive'), write: globs('--write'), read: globs('--read') },
+    printConfig: given.has('--print-config'),
+    help,
+  };
+}
+
+function usage(message: string): SwornError {
+  return new SwornError('usage', message, { command: 'run' });
+}
+
+function choice<T extends string>(value: string, name: string, allowed: readonly T[]): T {
+  if (!(allowed as readonly string[]).includes(value)) throw usage(`${name} is ${allowed.join(' or ')}, not ${JSON.stringify(value)}`);
+  return value as T;
+}
+
+function short(value: string, name: string): string {
+  if (value === '' || Buffer.byteLength(value) > serverNameBytes) throw usage(`${name} has 1 to ${serverNameBytes} bytes`);
+  return value;
+}
+
+function labels(given: string[]): Record<string, string> {
+  if (given.length > labelsCount) throw usage(`at most ${labelsCount} --label`);
+  return Object.fromEntries(
+    given.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at < 1 || Buffer.byteLength(pair) > labelBytes)
+        throw usage(`--label is key=value of at most ${labelBytes} bytes, not ${JSON.stringify(pair)}`);
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
+/** The likely intended option: one that shares the longest beginning. */
+function nearest(name: string): string {
+  const candidate = [...valued, '--print-config', '--help'].find(
+    (option) => option.slice(0, 5) === name.slice(0, 5) || option.slice(2, 4) === name.slice(2, 4),
+  );
+  return candidate === undefined ? '' : ` (did you mean ${candidate}?)`;
+}

@@ -1,0 +1,448 @@
+/**
+ * ★ The life of bytes in the tap: cut at 0x0A, hand over, wait for what `welcome` said to wait for, deliver. Nothing is parsed, nothing is changed.
+ *
+ * What must stay true:
+ *   1. Each direction is delivered strictly in order, and what is delivered is what came, byte for byte.
+ *   2. No unit is delivered before its wait class allows: `receipt` and `verdict` a covering `pass`, `none` the hand-over (the socket write's callback).
+ *   3. What is not yet settled (durable, or counted as lost) stays in the window and is sent again to the next recorder; the window is bounded, and
+ *      beyond it nothing more is read.
+ *   4. A line of ours (a refusal) is written only between two frames.
+ */
+import type { Readable, Writable } from 'node:stream';
+import { LineSplitter } from '../frames/lines.ts';
+import { tapWindowBytes } from '../limits.ts';
+import {
+  frameHeaderBytes,
+  moreUnits,
+  unterminated,
+  writeFrameHeader,
+  type Answer,
+  type DirectionIndex,
+  type Receipt,
+  type Refusal,
+  type Wait,
+} from '../wire/wire.ts';
+
+/** One unit as it goes over the wire: header and bytes in one piece, the bytes (with the line end) ready to be delivered from there. */
+interface Unit {
+  unit: number;
+  arrival: number;
+  more: boolean;
+  wire: Buffer;
+}
+
+interface Lane {
+  readonly direction: DirectionIndex;
+  readonly source: Readable;
+  readonly target: Writable;
+  readonly splitter: LineSplitter;
+  /** Units that are not delivered or not settled, in order. */
+  window: Unit[];
+  lastUnit: number;
+  /** All through these unit numbers: handed to the kernel, allowed by the recorder, settled, given to the target, written by the target. */
+  handed: number;
+  passed: number;
+  settled: number;
+  released: number;
+  delivered: number;
+  /** Some units of a frame were delivered, and not its last. */
+  midFrame: boolean;
+  /** A unit of the frame that is arriving was withheld without a recorder: the rest of the frame is withheld too. */
+  broken: boolean;
+  /** Lines of ours that wait for the end of a frame. */
+  inserts: Buffer[];
+  sourceEnded: boolean;
+  /** The target cannot be written any more; what comes is recorded and dropped. */
+  targetGone: boolean;
+  /** Writes whose callback is due. */
+  writing: number;
+  blocked: boolean;
+}
+
+export interface RelayEvents {
+  /** A direction's source has ended and everything of it is delivered (or the target is gone). */
+  drained(direction: DirectionIndex): void;
+  targetGone(direction: DirectionIndex): void;
+}
+
+export interface RelayLink {
+  readonly sendable: boolean;
+  readonly unreachable: boolean;
+  send(bytes: Buffer, handedOver?: () => void): void;
+}
+
+export interface Losses {
+  lost: [number, number];
+  from: number;
+  until: number;
+}
+
+const outFrom = frameHeaderBytes;
+/** Below this, several units are joined into one write. */
+const joinBytes = 64 * 1024;
+
+export class Relay {
+  readonly #link: RelayLink;
+  readonly #events: RelayEvents;
+  readonly #lanes: readonly [Lane, Lane];
+  readonly #onUnrecordable: 'block' | 'pass';
+  #wait: Wait | undefined;
+  #arrivals = 0;
+  #windowBytes = 0;
+  #full = false;
+  #receipt: Receipt | undefined;
+  #losses: Losses | undefined;
+  #answersFor: ((frame: Buffer, reason: string) => { toSender: Buffer; toReceiver: Buffer }) | undefined;
+  #reason = '';
+
+  constructor(
+    link: RelayLink,
+    c2s: { source: Readable; target: Writable },
+    s2c: { source: Readable; target: Writable },
+    onUnrecordable: 'block' | 'pass',
+    events: RelayEvents,
+  ) {
+    this.#link = link;
+    this.#events = events;
+    this.#onUnrecordable = onUnrecordable;
+    this.#lanes = [newLane(0, c2s.source, c2s.target), newLane(1, s2c.source, s2c.target)];
+    for (const lane of this.#lanes) {
+      lane.source.on('data', (chunk: Buffer) => this.#read(lane, lane.splitter.push(chunk)));
+      lane.source.on('end', () => this.#ended(lane));
+      lane.source.on('error', () => this.#ended(lane));
+      lane.source.on('close', () => this.#ended(lane));
+      lane.target.on('drain', () => {
+        lane.blocked = false;
+        this.#flow();
+      });
+      lane.target.on('error', () => this.#lose(lane));
+      lane.target.on('close', () => this.#lose(lane));
+    }
+  }
+
+  get delivered(): [number, number] {
+    return [this.#lanes[0].delivered, this.#lanes[1].delivered];
+  }
+
+  get lastUnits(): [number, number] {
+    return [this.#lanes[0].lastUnit, this.#lanes[1].lastUnit];
+  }
+
+  get receipt(): Receipt | undefined {
+    return this.#receipt;
+  }
+
+  /** Everything that was read is settled. */
+  get settled(): boolean {
+    return this.#lanes.every((lane) => lane.window.length === 0);
+  }
+
+  /** Stops reading what a client that is no longer served still sends. */
+  endClient(): void {
+    this.#lanes[0].source.destroy();
+  }
+
+  #read(lane: Lane, units: { bytes: Uint8Array; more: boolean; terminated: boolean }[]): void {
+    if (units.length === 0) return;
+    let sizeBytes = 0;
+    for (const { bytes, terminated } of units) sizeBytes += outFrom + bytes.length + (terminated ? 1 : 0);
+    const slab = Buffer.allocUnsafeSlow(sizeBytes);
+    const [seconds, nanoseconds] = process.hrtime();
+    const seenUs = seconds * 1e6 + Math.floor(nanoseconds / 1000);
+    const delivered = this.delivered;
+    const arrived: Unit[] = [];
+    let at = 0;
+    for (const { bytes, more, terminated } of units) {
+      const outBytes = bytes.length + (terminated ? 1 : 0);
+      const flags = more ? moreUnits : terminated ? 0 : unterminated;
+      writeFrameHeader(slab, at, lane.direction, flags, ++lane.lastUnit, delivered, seenUs, outBytes);
+      slab.set(bytes, at + outFrom);
+      if (terminated) slab[at + outFrom + bytes.length] = 0x0a;
+      arrived.push({ unit: lane.lastUnit, arrival: ++this.#arrivals, more, wire: slab.subarray(at, at + outFrom + outBytes) });
+      at += outFrom + outBytes;
+    }
+    let alone = 0;
+    const unreachable = this.#link.unreachable && this.#answersFor !== undefined;
+    while (alone < arrived.length && (unreachable || lane.broken)) this.#settleAlone(lane, arrived[alone++]!);
+    if (alone === arrived.length) return;
+    if (alone > 0) arrived.splice(0, alone);
+    for (const unit of arrived) {
+      lane.window.push(unit);
+      this.#windowBytes += unit.wire.length;
+    }
+    if (this.#windowBytes > tapWindowBytes && !this.#full) {
+      this.#full = true;
+      this.#flow();
+    }
+    if (this.#link.sendable) this.#handOver(lane, alone > 0 ? Buffer.concat(arrived.map((unit) => unit.wire)) : slab, lane.lastUnit);
+  }
+
+  #handOver(lane: Lane, bytes: Buffer, through: number): void {
+    this.#link.send(bytes, () => {
+      if (through > lane.handed) lane.handed = through;
+      if (this.#wait === 'none') this.#release(lane);
+    });
+  }
+
+  /** What the recorder waits for us to wait for. Less waiting may release what was held. */
+  wait(wait: Wait): void {
+    this.#wait = wait;
+    for (const lane of this.#lanes) this.#release(lane);
+  }
+
+  /** A recorder answered: what it has is settled; the rest is sent again, in order of arrival over both directions. */
+  welcome(wait: Wait, durable: readonly [number, number], resend: boolean): void {
+    this.#wait = wait;
+    for (const lane of this.#lanes) {
+      const through = durable[lane.direction];
+      if (through > lane.passed) lane.passed = through;
+      if (through > lane.settled) lane.settled = through;
+    }
+    if (resend) {
+      const due = this.#lanes
+        .flatMap((lane) => lane.window.filter((unit) => unit.unit > lane.settled).map((unit) => ({ lane, unit })))
+        .sort((a, b) => a.unit.arrival - b.unit.arrival);
+      for (const { lane, unit } of due) this.#handOver(lane, unit.wire, unit.unit);
+    }
+    for (const lane of this.#lanes) {
+      this.#release(lane);
+      this.#forget(lane);
+    }
+  }
+
+  /** The socket is open for the first time: what was read meanwhile is handed over. */
+  sendHeld(): void {
+    const due = this.#lanes.flatMap((lane) => lane.window.map((unit) => ({ lane, unit }))).sort((a, b) => a.unit.arrival - b.unit.arrival);
+    for (const { lane, unit } of due) this.#handOver(lane, unit.wire, unit.unit);
+  }
+
+  pass(answer: Answer): void {
+    const lane = this.#lanes[answer.direction];
+    if (answer.receipt !== undefined) this.#keepReceipt(answer.receipt);
+    if (answer.through > lane.passed) lane.passed = answer.through;
+    if (this.#wait === 'receipt') lane.settled = Math.max(lane.settled, answer.through);
+    this.#release(lane);
+    this.#forget(lane);
+  }
+
+  durable(answer: Answer): void {
+    const lane = this.#lanes[answer.direction];
+    if (answer.receipt !== undefined) this.#keepReceipt(answer.receipt);
+    if (answer.through > lane.settled) lane.settled = answer.through;
+    if (this.#wait === 'receipt' && answer.through > lane.passed) {
+      lane.passed = answer.through;
+      this.#release(lane);
+    }
+    this.#forget(lane);
+  }
+
+  #keepReceipt(receipt: Receipt): void {
+    // a copy: the answer's bytes belong to a chunk that would stay in memory with it
+    this.#receipt = { index: receipt.index, hash: Uint8Array.prototype.slice.call(receipt.hash) };
+  }
+
+  refuse(refusal: Refusal): void {
+    const lane = this.#lanes[refusal.direction];
+    if (refusal.unit > lane.passed + 1) {
+      lane.passed = refusal.unit - 1;
+      this.#release(lane);
+    }
+    const held = lane.window[firstAfter(lane.window, refusal.unit - 1)];
+    const unit = held?.unit === refusal.unit ? held : undefined;
+    lane.passed = Math.max(lane.passed, refusal.unit);
+    lane.settled = Math.max(lane.settled, refusal.unit);
+    // What was delivered before the recorder asked us to wait cannot be taken back: a second answer would be worse than none.
+    if (unit !== undefined && refusal.unit > lane.released) this.#withhold(lane, unit, refusal.toSender, refusal.toReceiver);
+    this.#release(lane);
+    this.#forget(lane);
+  }
+
+  /** Leaves a unit out of what is delivered, and puts the answers in its place. */
+  #withhold(lane: Lane, unit: Unit, toSender: Buffer, toReceiver: Buffer): void {
+    lane.released = unit.unit;
+    if (!unit.more) {
+      if (lane.midFrame) this.#write(lane, Buffer.from('\n'), 0);
+      lane.midFrame = false;
+      if (toReceiver.length > 0) this.#insert(lane, toReceiver);
+      if (toSender.length > 0) this.#insert(this.#lanes[lane.direction === 0 ? 1 : 0], toSender);
+      this.#insertDue(lane);
+    }
+    this.#checkDrained(lane);
+  }
+
+  #insert(lane: Lane, line: Buffer): void {
+    if (lane.midFrame) lane.inserts.push(line);
+    else this.#write(lane, line, 0);
+  }
+
+  #insertDue(lane: Lane): void {
+    if (lane.midFrame || lane.inserts.length === 0) return;
+    for (const line of lane.inserts.splice(0)) this.#write(lane, line, 0);
+  }
+
+  /** Delivers, in order, what may be delivered. */
+  #release(lane: Lane): void {
+    const through = this.#wait === 'none' ? Math.max(lane.handed, lane.passed) : this.#wait === undefined ? 0 : lane.passed;
+    if (through <= lane.released) return;
+    const first = firstAfter(lane.window, lane.released);
+    let end = first;
+    let sizeBytes = 0;
+    while (end < lane.window.length && lane.window[end]!.unit <= through) sizeBytes += lane.window[end++]!.wire.length - outFrom;
+    if (end === first) return;
+    const due = lane.window.slice(first, end);
+    const last = due.at(-1)!;
+    lane.released = last.unit;
+    if (lane.inserts.length === 0 && (due.length === 1 || sizeBytes <= joinBytes)) {
+      const outs = due.map((unit) => unit.wire.subarray(outFrom));
+      lane.midFrame = last.more;
+      this.#write(lane, outs.length === 1 ? outs[0]! : Buffer.concat(outs, sizeBytes), last.unit);
+    } else {
+      lane.target.cork();
+      for (const unit of due) {
+        lane.midFrame = unit.more;
+        this.#write(lane, unit.wire.subarray(outFrom), unit.unit);
+        this.#insertDue(lane);
+      }
+      lane.target.uncork();
+    }
+    if (this.#wait === 'none') this.#forget(lane);
+    this.#checkDrained(lane);
+  }
+
+  #write(lane: Lane, bytes: Buffer, unit: number): void {
+    if (lane.targetGone) return;
+    lane.writing++;
+    const room = lane.target.write(bytes, (error) => {
+      lane.writing--;
+      if (!error && unit > lane.delivered) lane.delivered = unit;
+      this.#checkDrained(lane);
+    });
+    if (!room && !lane.blocked) {
+      lane.blocked = true;
+      this.#flow();
+    }
+  }
+
+  /** Drops from the window what is both delivered and settled. */
+  #forget(lane: Lane): void {
+    const through = Math.min(lane.released, lane.settled);
+    let count = 0;
+    while (count < lane.window.length && lane.window[count]!.unit <= through) this.#windowBytes -= lane.window[count++]!.wire.length;
+    if (count > 0) lane.window.splice(0, count);
+    if (this.#full && this.#windowBytes < tapWindowBytes / 2) {
+      this.#full = false;
+      this.#flow();
+    }
+    this.#checkDrained(lane);
+  }
+
+  /** Reads from a direction unless its receiver is slow or the window is full. */
+  #flow(): void {
+    for (const lane of this.#lanes) {
+      if (lane.sourceEnded) continue;
+      if (this.#full || lane.blocked) lane.source.pause();
+      else lane.source.resume();
+    }
+  }
+
+  #ended(lane: Lane): void {
+    if (lane.sourceEnded) return;
+    lane.sourceEnded = true;
+    this.#read(lane, lane.splitter.end());
+    this.#checkDrained(lane);
+  }
+
+  #lose(lane: Lane): void {
+    if (lane.targetGone) return;
+    lane.targetGone = true;
+    lane.blocked = false;
+    this.#flow();
+    this.#events.targetGone(lane.direction);
+    this.#checkDrained(lane);
+  }
+
+  #checkDrained(lane: Lane): void {
+    if (lane.sourceEnded && lane.released === lane.lastUnit && (lane.writing === 0 || lane.targetGone)) this.#events.drained(lane.direction);
+  }
+
+  /**
+   * No recorder can be reached: from now on `onUnrecordable` decides, first over everything that is held. What was delivered already stays in the window
+   * for the next recorder.
+   */
+  async giveUp(reason: string): Promise<void> {
+    this.#reason = reason;
+    this.#answersFor ??= (await import('./refuse.ts')).answersFor;
+    if (!this.#link.unreachable) return;
+    const held = this.#lanes
+      .flatMap((lane) => lane.window.filter((unit) => unit.unit > lane.released).map((unit) => ({ lane, unit })))
+      .sort((a, b) => a.unit.arrival - b.unit.arrival);
+    for (const { lane, unit } of held) {
+      lane.window.splice(lane.window.indexOf(unit), 1);
+      this.#windowBytes -= unit.wire.length;
+      this.#settleAlone(lane, unit);
+    }
+    this.#full = this.#windowBytes > tapWindowBytes;
+    this.#flow();
+  }
+
+  #settleAlone(lane: Lane, unit: Unit): void {
+    const now = Date.now();
+    this.#losses ??= { lost: [0, 0], from: now, until: now };
+    this.#losses.until = now;
+    if (!unit.more) this.#losses.lost[lane.direction]++;
+    const out = unit.wire.subarray(outFrom);
+    if (this.#onUnrecordable === 'pass') {
+      lane.released = unit.unit;
+      lane.midFrame = unit.more;
+      this.#write(lane, out, unit.unit);
+      this.#insertDue(lane);
+    } else {
+      // A frame of several units is not kept, so nobody can find its id: it gets no answer.
+      const answers = unit.more || lane.midFrame || lane.broken ? undefined : this.#answersFor!(out, this.#reason);
+      this.#withhold(lane, unit, answers?.toSender ?? Buffer.alloc(0), answers?.toReceiver ?? Buffer.alloc(0));
+      lane.broken = unit.more;
+    }
+  }
+
+  /** What was lost since the last time this was asked. */
+  takeLosses(): Losses | undefined {
+    const losses = this.#losses;
+    this.#losses = undefined;
+    return losses;
+  }
+}
+
+/** Position of the first unit behind number `unit`: units stand in order, with holes only where some were settled without a recorder. */
+function firstAfter(window: readonly Unit[], unit: number): number {
+  let low = 0;
+  let high = window.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (window[middle]!.unit <= unit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function newLane(direction: DirectionIndex, source: Readable, target: Writable): Lane {
+  return {
+    direction,
+    source,
+    target,
+    splitter: new LineSplitter(),
+    window: [],
+    lastUnit: 0,
+    handed: 0,
+    passed: 0,
+    settled: 0,
+    released: 0,
+    delivered: 0,
+    midFrame: false,
+    broken: false,
+    inserts: [],
+    sourceEnded: false,
+    targetGone: false,
+    writing: 0,
+    blocked: false,
+  };
+}

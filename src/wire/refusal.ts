@@ -1,0 +1,26 @@
+/** Lines of JSON-RPC that sworn writes itself, between two frames. The id is the raw token as it came, so that `1.0` and 9007199254740993 stay what they were. */
+
+export interface RefusalError {
+  code: number;
+  message: string;
+  data?: Record<string, unknown>;
+}
+
+/** An error reply (JSON-RPC 2.0 §5.1) as one line with its line end. `idToken` must be a JSON token. */
+export function refusalLine(idToken: string, error: RefusalError): Buffer {
+  return Buffer.from(`{"jsonrpc":"2.0","id":${idToken},"error":${JSON.stringify(error)}}\n`);
+}
+
+/** For the sender of a request that was not delivered because it could not be recorded. */
+export function notRecorded(reason: string): RefusalError {
+  return { code: 5030, message: `not delivered: sworn could not record this request (${reason})`, data: { reason, executed: false } };
+}
+
+/** For the receiver of a reply that was withheld because it could not be recorded. Whether the call was carried out, nobody here can say. */
+export function replyWithheld(reason: string): RefusalError {
+  return {
+    code: 5030,
+    message: `reply withheld: sworn could not record it (${reason})`,
+    data: { reason, executed: 'unknown', resultWithheld: true },
+  };
+}
