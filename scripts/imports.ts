@@ -29,15 +29,16 @@ export const folders: Readonly<Record<string, Folder>> = {
   mcp: { may: ['frames'], browserSafe: true },
   entry: { may: ['tlog', 'mcp'], browserSafe: true },
   verify: { may: ['tlog', 'mcp', 'entry'], browserSafe: true },
+  policy: { may: ['mcp', 'entry'], browserSafe: true },
   wire: { may: ['frames'] },
   ledger: { may: ['tlog', 'entry', 'crypto-node'], packages: ['koffi'] },
-  recorder: { may: ['mcp', 'entry', 'wire', 'ledger', 'tlog', 'crypto-node', 'version'], packages: ['koffi'] },
+  recorder: { may: ['mcp', 'entry', 'policy', 'wire', 'ledger', 'tlog', 'crypto-node', 'version'], packages: ['koffi'] },
   tap: {
     may: ['frames', 'wire'],
     never: ['node:http', 'node:https', 'node:http2', 'node:crypto', 'node:sqlite', 'node:worker_threads'],
     lazily: ['cli'],
   },
-  readers: { may: ['entry', 'ledger', 'crypto-node'] },
+  readers: { may: ['tlog', 'entry', 'ledger', 'crypto-node'] },
   cli: {
     may: ['tlog', 'mcp', 'entry', 'verify', 'wire', 'ledger', 'readers', 'recorder', 'tap', 'crypto-node', 'version', 'demo'],
     packages: ['commander'],
@@ -62,12 +63,21 @@ export function importsOf(source: string): Import[] {
     const { type, source: from, argument } = node as { type?: string; source?: { value?: unknown }; argument?: { literal?: { value?: unknown } } };
     const add = (value: unknown, dynamic: boolean): number => found.push({ specifier: typeof value === 'string' ? value : '(computed)', dynamic });
     if (from && (type === 'ImportDeclaration' || type === 'ExportNamedDeclaration' || type === 'ExportAllDeclaration')) add(from.value, false);
-    else if (type === 'ImportExpression') add(from?.value, true);
+    else if (type === 'ImportExpression') add(from?.value ?? siblingProgram(from), true);
     else if (type === 'TSImportType') add(from?.value ?? argument?.literal?.value, false);
     Object.values(node).forEach(visit);
   };
   visit(parseAst(source, { lang: 'ts' }));
   return found;
+}
+
+/** `import(new URL('./cli.mjs', import.meta.url).href)`: another program of `dist/`, never bundled into this one. */
+function siblingProgram(node: unknown): unknown {
+  const { object, property } = (node ?? {}) as {
+    object?: { callee?: { name?: string }; arguments?: { value?: unknown }[] };
+    property?: { name?: string };
+  };
+  return property?.name === 'href' && object?.callee?.name === 'URL' ? object.arguments?.[0]?.value : undefined;
 }
 
 function folderOf(path: string): string {
@@ -107,7 +117,7 @@ function problemOf(path: string, name: string, folder: Folder, specifier: string
     const known = folder.packages?.some((one) => specifier === one || specifier.startsWith(`${one}/`));
     return known ? undefined : `${name} may not import the package ${specifier}`;
   }
-  if (specifier.endsWith('.json')) return undefined;
+  if (specifier.endsWith('.json') || (dynamic && /^\.\/[a-z]+\.mjs$/.test(specifier))) return undefined;
   if (!specifier.endsWith('.ts')) return `${specifier} does not end in .ts`;
   const target = folderOf(normalize(join(dirname(path), specifier)));
   // one dynamic import a command: `sworn log` never loads what `sworn verify` needs

@@ -5,6 +5,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { SwornError } from '../errors.ts';
 import { version } from '../version.ts';
+import { errorText, terminalOutput, type Output } from './output.ts';
 
 export interface OptionHelp {
   readonly flags: string;
@@ -18,11 +19,6 @@ export interface CommandHelp {
   readonly options: readonly OptionHelp[];
   /** A command line that works as it stands. */
   readonly example: string;
-}
-
-/** What commands write to. */
-export interface Output {
-  write(text: string): void;
 }
 
 type Values = Record<string, unknown>;
@@ -74,12 +70,7 @@ export const commands: readonly CommandEntry[] = [
 
 /** `argv` is what follows `sworn`. */
 export async function main(argv: string[]): Promise<number> {
-  // `sworn log | head` closes our output early; that is no error
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
-  const output: Output = { write: (text) => process.stdout.write(text) };
+  const output = terminalOutput();
   const asked = argv[0] === 'help' ? argv[1] : argv[0];
   try {
     let status = 0;
@@ -88,7 +79,7 @@ export async function main(argv: string[]): Promise<number> {
     else await program.parseAsync(argv, { from: 'user' });
     return status;
   } catch (error) {
-    return report(error, asked);
+    return report(error, asked, output);
   }
 }
 
@@ -136,26 +127,22 @@ function optionOf(spec: OptionHelp): Option {
 }
 
 /** Says what went wrong and what to do next; the exit status. */
-function report(error: unknown, asked: string | undefined): number {
+function report(error: unknown, asked: string | undefined, output: Output): number {
   const known = commands.some((command) => command.name === asked);
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0; // help and version
     const [message, suggestion] = error.message.replace(/^error: /, '').split('\n') as [string, string?];
     const guess = suggestion?.replace(/^\((.*)\)$/, '$1').replace(/^Did you mean (one of )?(.*)\?$/, 'did you mean $1$2?');
-    say(message, guess ?? (known ? `see \`sworn ${asked} --help\`` : 'see `sworn --help`'));
+    output.err(errorText(message, guess ?? (known ? `see \`sworn ${asked} --help\`` : 'see `sworn --help`')));
     return 2;
   }
   if (error instanceof SwornError) {
     const hint = error.code === 'usage' && known && error.details['command'] === undefined ? `see \`sworn ${asked} --help\`` : error.hint;
-    say(error.message, hint);
+    output.err(errorText(error.message, hint));
     return error.exit;
   }
-  const { stack } = error as Error;
-  const defect = new SwornError('internal', stack ?? String(error));
-  say(defect.message, defect.hint);
-  return defect.exit;
-}
-
-function say(message: string, hint: string): void {
-  process.stderr.write(`sworn: error: ${message}\nsworn: hint: ${hint}\n`);
+  const { exit, hint } = new SwornError('internal', '');
+  // the stack on lines of its own: it is ours
+  output.err(`sworn: error: ${error instanceof Error ? error.stack : String(error)}\nsworn: hint: ${hint}\n`);
+  return exit;
 }

@@ -8,7 +8,8 @@ import { recorderWaitMs } from '../limits.ts';
 import { ask } from '../wire/ask.ts';
 import { defaultLedger, socketPathOf } from '../wire/socket-path.ts';
 import { swornPath } from './installation.ts';
-import type { CommandHelp, Output } from './main.ts';
+import type { CommandHelp } from './main.ts';
+import type { Output } from './output.ts';
 
 export const recorderHelp: CommandHelp = {
   options: [
@@ -35,17 +36,17 @@ export async function recorderCommand(values: Record<string, unknown>, output: O
   switch (options.action ?? 'status') {
     case 'start':
       await start(ledger, options.socket, socketPath);
-      output.write(`a recorder listens at ${socketPath}\n`);
+      output.out(`a recorder listens at ${socketPath}\n`);
       return 0;
     case 'stop': {
       const answer = await ask(socketPath, 'stop');
       await gone(socketPath);
-      output.write(options.json ? `${JSON.stringify(answer)}\n` : `the recorder of ${ledger} has stopped\n`);
+      output.out(options.json ? `${JSON.stringify(answer)}\n` : `the recorder of ${ledger} has stopped\n`);
       return 0;
     }
     default: {
       const answer = await ask(socketPath, 'status');
-      output.write(options.json ? `${JSON.stringify(answer)}\n` : statusText(answer));
+      output.out(options.json ? `${JSON.stringify(answer)}\n` : statusText(answer));
       return 0;
     }
   }

@@ -11,7 +11,8 @@ import { dirname, join, resolve } from 'node:path';
 import { Client } from '@modelcontextprotocol/client';
 import { getDefaultEnvironment, StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { installation, swornPath } from '../cli/installation.ts';
-import type { CommandHelp, Output } from '../cli/main.ts';
+import type { CommandHelp } from '../cli/main.ts';
+import { cut, visible, type Output } from '../cli/output.ts';
 import { SwornError } from '../errors.ts';
 import { tileWidth } from '../limits.ts';
 
@@ -199,7 +200,7 @@ function expect(stage: Stage, holds: boolean, what: string): void {
 }
 
 function say(stage: Stage, text: string): void {
-  stage.output.write(`${text}\n`);
+  stage.output.out(`${text}\n`);
 }
 
 function chapter(stage: Stage, title: string): void {
@@ -207,8 +208,7 @@ function chapter(stage: Stage, title: string): void {
 }
 
 function clipped(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ');
-  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
+  return cut(visible(text.replaceAll(/\s+/g, ' ')), 60);
 }
 
 /** Paths by their last part: the story is told to people. */

@@ -1,0 +1,35 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+
+const root = join(import.meta.dirname, '..');
+const scratch = mkdtempSync(join(tmpdir(), 'sworn-demo-test-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+function demo(...words: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [join(root, 'bin', 'sworn.mjs'), 'demo', ...words], {
+    encoding: 'utf8',
+    env: { ...process.env, HOME: scratch, TMPDIR: scratch },
+  });
+}
+
+test('the demo comes out as told, and touches nobody’s keys', () => {
+  const { status, stdout, stderr } = demo();
+  expect(stdout).toContain('The record holds, and the change was found');
+  expect(stdout).toMatch(/get_pay_info e-201 +\{"id":"e-201"/);
+  expect(stdout).toMatch(/get_employee e-999 +error: no employee e-999/);
+  expect(stdout).toMatch(/\(exit status 0\)[\s\S]*One byte of .*entries.* is changed[\s\S]*\(exit status 1\)/);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  // what a colour or a cursor movement would start with
+  expect(stdout).not.toContain('\u001b');
+  expect(readdirSync(scratch).filter((name) => !name.startsWith('sworn-demo-') && name !== '.cache' && name !== 'node-compile-cache')).toEqual([]);
+});
+
+test('a folder that holds something is not used', () => {
+  const used = mkdtempSync(join(scratch, 'sworn-demo-used-'));
+  writeFileSync(join(used, 'mine'), '');
+  expect(demo('--ledger', used)).toMatchObject({ status: 2, stderr: expect.stringContaining('is not empty') as string });
+  expect(readdirSync(used)).toEqual(['mine']);
+});
