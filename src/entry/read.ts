@@ -145,6 +145,7 @@ const fieldsOf: Record<Kind, Fields> = {
       ]),
     ],
     ['executableDigest', false, hex64],
+    ['tokenDigest', false, hex64],
     ['labels', false, labels],
   ],
   principal: [

@@ -225,19 +225,56 @@ export class PayloadReader {
     return this.#trouble(what, start);
   }
 
-  /** Looks for a whole record behind a damaged one: first where its length says, then byte by byte. Needs the rest of the segment in memory. */
+  /**
+   * Looks for a whole record behind a damaged one: where its length says, else byte by byte. Needs the rest of the segment in memory.
+   *
+   * A record that reaches the end of the file, or claims to go on beyond it, and begins as the next one must, looks like an unfinished write. Its content
+   * is not searched: whoever sent the frame may have put a record into it, so that a crash looks like tampering. The one other thing it can be is a whole
+   * record whose length was altered, and that shows: the checksum holds at the true length, and something follows.
+   */
   async #trouble(what: Trouble['what'], at: number): Promise<Trouble> {
     const segment = this.#segment!;
     const offset = this.#base + at;
     while (!this.#ended) await this.#more();
     const start = offset - this.#base;
-    const sizeBytes = this.#buffer.length - start >= frameBytes ? u32(this.#buffer, start) : 0;
-    const behind = start + frameBytes + sizeBytes;
+    const end = this.#buffer.length;
     let found: number | undefined;
-    if (what !== 'incomplete' && this.#isRecord(behind)) found = behind;
-    for (let i = start + 1; found === undefined && i + frameBytes < this.#buffer.length; i++) if (this.#isRecord(i)) found = i;
-    this.#at = found ?? this.#buffer.length;
+    if (end - start >= frameBytes + 9) {
+      const behind = start + frameBytes + u32(this.#buffer, start);
+      if (behind >= end && this.#mayBegin(start + frameBytes)) {
+        found = this.#trueEnd(start);
+      } else {
+        if (this.#isRecord(behind)) found = behind;
+        for (let i = start + 1; found === undefined && i + frameBytes < end; i++) if (this.#isRecord(i)) found = i;
+      }
+    }
+    this.#at = found ?? end;
     return { kind: 'trouble', what, segment, offset, resumed: found === undefined ? undefined : this.#base + found, lastSegment: this.#isLast() };
+  }
+
+  /** Whether a body here begins as that of the next record must. */
+  #mayBegin(body: number): boolean {
+    const type = this.#buffer[body];
+    return type === 2 || (type === 1 && u64(this.#buffer, body + 1) === this.#expected);
+  }
+
+  /** The end of a record whose length was altered: where its checksum holds and another record follows. */
+  #trueEnd(start: number): number | undefined {
+    const bytes = this.#buffer;
+    const wanted = ~u32(bytes, start + 4) | 0;
+    let crc = -1;
+    for (let i = start + frameBytes; i < bytes.length; i++) {
+      crc = (crc >>> 8) ^ t0[(crc ^ bytes[i]!) & 255]!;
+      if (crc !== wanted) continue;
+      const whole = this.#parse(start + frameBytes, i + 1, 0);
+      if (whole === undefined) continue;
+      // The damaged record itself was whole, so the one behind it has the index after its own.
+      const expected = this.#expected;
+      if (whole.kind === 'entry') this.#expected = whole.index + 1;
+      if (this.#isRecord(i + 1)) return i + 1;
+      this.#expected = expected;
+    }
+    return undefined;
   }
 
   #isRecord(at: number): boolean {

@@ -288,6 +288,48 @@ describe('absence and truncation', () => {
     const flipped = altered(files, payload0, (copy) => void (copy[starts[9]! + 30]! ^= 1));
     expect(await pinned(flipped, small), 'a damaged record with whole ones behind it').toMatchObject({ exit: 1 });
   });
+  it('of an unsigned record that holds another record in its content is still a crash', async () => {
+    const fixture = sampleLedger({ pairs: 1 });
+    const inner = Buffer.alloc(21 + 6);
+    inner.writeUInt32BE(19, 0);
+    inner[8] = 1;
+    inner.writeBigUInt64BE(BigInt(fixture.leaves.length + 1), 9);
+    withCrc(inner);
+    const { connection } = { connection: 'e2'.repeat(16) };
+    fixture.add(
+      {
+        kind: 'message',
+        connection,
+        stream: 0,
+        seq: 1,
+        tapSeq: 1,
+        direction: 'c2s',
+        transport: 'stdio',
+        server: 's',
+        verdict: 'pass',
+        origin: 'client',
+        type: 'opaque',
+      },
+      {},
+      [{ bytes: Buffer.concat([Buffer.alloc(50, 32), inner, Buffer.alloc(50, 32)]) }],
+    );
+    const files: Files = fixture.files(fixture.leaves.length - 1);
+    for (const cut of [1, 20, 49]) {
+      const result = await pinned(
+        altered(files, payload0, (bytes) => bytes.slice(0, -cut)),
+        fixture,
+      );
+      expect(result.exit, JSON.stringify(result.findings)).toBe(0);
+      expect(codes(result)).toEqual(['torn-tail']);
+    }
+  });
+  it('that an altered length pretends is not taken for a crash', async () => {
+    const files: Files = small.files(8);
+    const bytes = files.get(payload0)!;
+    const starts = recordsOf(bytes).reduce((list, record) => [...list, list.at(-1)! + record.length], [40]);
+    const longer = altered(files, payload0, (copy) => void (copy[starts[9]! + 1]! = 1));
+    expect(await pinned(longer, small)).toMatchObject({ exit: 1 });
+  });
   it('back to an older copy is a rollback against what was known', async () => {
     const result = await pinned(small.files(10), small, { known: known(small, small.leaves.length) });
     expect(result.exit).toBe(5);
