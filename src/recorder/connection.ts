@@ -129,8 +129,10 @@ export class Connection {
 
   /** Refuses a unit, after everything before it was answered. */
   refuse(refusal: Refusal): void {
-    this.answer();
     const { direction, unit } = refusal;
+    // it may have been judged before it could not be stored
+    this.#judged[direction] = Math.min(this.#judged[direction], unit - 1);
+    this.answer();
     this.settled[direction] = Math.max(this.settled[direction], unit);
     this.#answered[direction] = this.settled[direction];
     this.socket?.write(encodeRefusal(refusal));
