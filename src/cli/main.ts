@@ -23,9 +23,12 @@ export interface CommandHelp {
 
 type Values = Record<string, unknown>;
 
+/** A command's options are what its own help declares, so a command may narrow their type. */
+type Start = (values: Values, output: Output) => Promise<number>;
+
 interface Loaded {
   readonly help: CommandHelp;
-  readonly start: (values: Values, output: Output) => Promise<number>;
+  readonly start: Start;
 }
 
 interface CommandEntry {
@@ -37,6 +40,16 @@ interface CommandEntry {
   readonly summary: string;
   readonly load: () => Promise<Loaded>;
 }
+
+const verifyHelp: CommandHelp = {
+  options: [
+    { flags: '--ledger <dir>', description: 'the same as [dir]' },
+    { flags: '--known <file>', description: 'a checkpoint that was kept elsewhere: the ledger must continue from it; nothing is pinned' },
+    { flags: '--policy <file>', description: "a C2SP tlog-policy file with the log's key; nothing is pinned" },
+    { flags: '--json', description: 'the result as one JSON object' },
+  ],
+  example: 'sworn verify',
+};
 
 export const commands: readonly CommandEntry[] = [
   {
@@ -56,6 +69,60 @@ export const commands: readonly CommandEntry[] = [
     load: async () => {
       const { recorderCommand, recorderHelp } = await import('./recorder.ts');
       return { help: recorderHelp, start: recorderCommand };
+    },
+  },
+  {
+    name: 'sessions',
+    summary: 'what each agent did, one line a session',
+    load: async () => {
+      const { sessionsCommand, sessionsHelp } = await import('./sessions.ts');
+      return { help: sessionsHelp, start: sessionsCommand as Start };
+    },
+  },
+  {
+    name: 'log',
+    summary: 'what was said, message by message',
+    load: async () => {
+      const { logCommand, logHelp } = await import('./log.ts');
+      return { help: logHelp, start: logCommand as Start };
+    },
+  },
+  {
+    name: 'show',
+    words: [{ name: 'index', flags: '<index>', description: 'position of the entry in the ledger, as `sworn log` shows it' }],
+    summary: 'one entry, with everything that is known about it',
+    load: async () => {
+      const { showCommand, showHelp } = await import('./show.ts');
+      return { help: showHelp, start: showCommand as Start };
+    },
+  },
+  {
+    name: 'tail',
+    summary: 'new entries as they come',
+    load: async () => {
+      const { tailCommand, tailHelp } = await import('./tail.ts');
+      return { help: tailHelp, start: tailCommand as Start };
+    },
+  },
+  {
+    name: 'verify',
+    words: [{ name: 'dir', flags: '[dir]', description: "the ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn)" }],
+    summary: 'check that a ledger is whole and unchanged',
+    load: async () => {
+      const [{ verifyCommand }, { oneLedgerPath }] = await Promise.all([import('./verify.ts'), import('./ledger-path.ts')]);
+      return {
+        help: verifyHelp,
+        start: ({ dir, ledger, known, policy, json }, output) =>
+          verifyCommand(
+            {
+              ledger: oneLedgerPath((dir ?? ledger) as string | undefined, 'verify'),
+              json: json === true,
+              ...(known === undefined ? {} : { known: known as string }),
+              ...(policy === undefined ? {} : { policy: policy as string }),
+            },
+            output,
+          ),
+      };
     },
   },
   {

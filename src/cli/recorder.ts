@@ -1,6 +1,6 @@
 /** `sworn recorder start|status|stop`: the daemon from outside, over its socket. */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
@@ -9,15 +9,19 @@ import { ask } from '../wire/ask.ts';
 import { defaultLedger, socketPathOf } from '../wire/socket-path.ts';
 import { swornPath } from './installation.ts';
 import type { CommandHelp } from './main.ts';
-import type { Output } from './output.ts';
+import { custodyTexts } from './rows.ts';
+import { count, duration, safeJson, size, table, visible, type Output } from './output.ts';
 
 export const recorderHelp: CommandHelp = {
   options: [
     { flags: '--ledger <dir>', description: 'the ledger (default: ~/.local/state/sworn)' },
     { flags: '--socket <path>', description: 'where the recorder listens, if not at the place that follows from the ledger' },
-    { flags: '--json', description: 'status and stop: print the answer as one JSON object' },
+    { flags: '--json', description: 'status, stop: the answer as one JSON object' },
     { flags: '--foreground', description: 'start: stay in the foreground, for a service manager' },
-    { flags: '--group <group>', description: 'start --foreground: open the socket to this group' },
+    { flags: '--group <group>', description: 'start: open the socket to this group' },
+    { flags: '--keys <dir>', description: 'start: where keys and heads are kept (default: ~/.config/sworn)' },
+    { flags: '--mode <mode>', description: 'start: `commit` makes every connection wait for the disk, whatever its tap asked for' },
+    { flags: '--idle <seconds>', description: 'start: end after this long without a connection; not with --foreground (default: 300)' },
   ],
   example: 'sworn recorder status',
 };
@@ -27,26 +31,63 @@ interface RecorderOptions {
   ledger?: string;
   socket?: string;
   json?: boolean;
+  group?: string;
+  keys?: string;
+  mode?: string;
+  idle?: string;
+}
+
+/** What a recorder says of itself (`status()` in `recorder/recorder.ts`); a recorder of another version may leave things out. */
+interface Status {
+  version?: string;
+  pid?: number;
+  uid?: number;
+  custody?: string | null;
+  uptimeS?: number;
+  socket?: string;
+  ledger?: string;
+  keyFingerprint?: string;
+  entries?: number;
+  signedSize?: number;
+  publishedSize?: number;
+  recordable?: boolean;
+  queueBytes?: number;
+  lastSyncMs?: number;
+  medianCommitMs?: number;
+  connections?: { server: string; client?: string; custody: string; mode: string; attached: boolean; pending: number; entries: number }[];
+  lock?: string;
+  missing?: string[];
+  logFile?: string | null;
+  memoryBytes?: number;
 }
 
 export async function recorderCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as RecorderOptions;
   const ledger = resolve(options.ledger ?? defaultLedger());
-  const socketPath = options.socket ?? socketPathOf(ledger);
+  const socketPath = options.socket === undefined ? socketPathOf(ledger) : resolve(options.socket);
   switch (options.action ?? 'status') {
-    case 'start':
-      await start(ledger, options.socket, socketPath);
-      output.out(`a recorder listens at ${socketPath}\n`);
+    case 'start': {
+      const already = await listens(socketPath);
+      if (!already) {
+        const refusal = await start(ledger, socketPath, options);
+        if (refusal !== undefined) {
+          output.err(refusal.text);
+          return refusal.status;
+        }
+      }
+      output.out(`a recorder ${already ? 'listens already' : 'listens'} at ${visible(socketPath)}\n`);
       return 0;
+    }
     case 'stop': {
+      const { pid } = (await ask(socketPath, 'status')) as Status;
       const answer = await ask(socketPath, 'stop');
-      await gone(socketPath);
-      output.out(options.json ? `${JSON.stringify(answer)}\n` : `the recorder of ${ledger} has stopped\n`);
+      await gone(socketPath, pid);
+      output.out(options.json ? `${JSON.stringify(answer)}\n` : `the recorder of ${visible((answer as Status).ledger ?? ledger)} has stopped\n`);
       return 0;
     }
     default: {
       const answer = await ask(socketPath, 'status');
-      output.out(options.json ? `${JSON.stringify(answer)}\n` : statusText(answer));
+      output.out(options.json ? `${safeJson(JSON.stringify(answer))}\n` : statusText(answer, output));
       return 0;
     }
   }
@@ -61,33 +102,29 @@ async function listens(socketPath: string): Promise<boolean> {
   }
 }
 
-/** Starts a recorder in the background as the tap does, unless one listens already. */
-async function start(ledger: string, socket: string | undefined, socketPath: string): Promise<void> {
-  if (await listens(socketPath)) return;
-  const child = spawn(
-    process.execPath,
-    [swornPath(), 'recorder', 'start', '--daemon', '--ledger', ledger, ...(socket ? ['--socket', resolve(socket)] : [])],
-    {
-      detached: true,
-      stdio: 'ignore',
-      cwd: '/',
-      env: allowed(process.env),
-    },
-  );
-  const ended: string[] = [];
-  child.on('error', (error) => ended.push(error.message));
-  child.on('exit', (status, signal) => ended.push(`it ended with ${signal ?? `status ${status}`}`));
-  child.unref();
+/** Starts a recorder in the background, as the tap does. When it would not start: what it said, and its exit status. */
+async function start(ledger: string, socketPath: string, options: RecorderOptions): Promise<{ text: string; status: number } | undefined> {
+  const words = [swornPath(), 'recorder', 'start', '--daemon', '--ledger', ledger];
+  if (options.socket !== undefined) words.push('--socket', socketPath);
+  if (options.keys !== undefined) words.push('--keys', resolve(options.keys));
+  for (const name of ['group', 'mode', 'idle'] as const) if (options[name] !== undefined) words.push(`--${name}`, options[name]);
+  // Its complaints at start would go nowhere: the pipe is closed when it listens.
+  const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', env: allowed(process.env) });
+  let complaint = '';
+  child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
+  let ended: { status: number | null; signal: string | null } | undefined;
+  child.on('close', (status, signal) => (ended = { status, signal }));
   const until = Date.now() + recorderWaitMs;
-  while (Date.now() < until && ended.length === 0) {
+  while (Date.now() < until && ended === undefined) {
     await sleep(25);
-    if (await listens(socketPath)) return;
+    if (!(await listens(socketPath))) continue;
+    child.stderr.destroy();
+    child.unref();
+    return undefined;
   }
-  const log = join(ledger, 'run', 'recorder.log');
-  throw new SwornError(
-    'recorder-unreachable',
-    `the recorder of ${ledger} did not start: ${ended[0] ?? `no answer within ${recorderWaitMs / 1000} s`}; see ${log}`,
-  );
+  if (ended?.status && complaint.includes('sworn: error: ')) return { text: complaint, status: ended.status };
+  const reason = ended === undefined ? `no answer within ${recorderWaitMs / 1000} s` : `it ended with ${ended.signal ?? `status ${ended.status}`}`;
+  throw new SwornError('recorder-unreachable', `the recorder of ${ledger} did not start: ${reason}; see ${join(ledger, 'run', 'recorder.log')}`);
 }
 
 /** A daemon keeps no secrets of the shell that happened to start it. */
@@ -97,15 +134,69 @@ function allowed(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return kept;
 }
 
-/** The socket goes last but for the `stop` entry: wait until nobody answers. */
-async function gone(socketPath: string): Promise<void> {
+/** Stopped is who has written the `stop` entry and released the lock: the process has ended, not only the socket gone. */
+async function gone(socketPath: string, pid: number | undefined): Promise<void> {
   const until = Date.now() + recorderWaitMs;
-  while (existsSync(socketPath) && Date.now() < until) await sleep(20);
+  while ((existsSync(socketPath) || runs(pid)) && Date.now() < until) await sleep(20);
 }
 
-function statusText(answer: Record<string, unknown>): string {
-  const width = Math.max(...Object.keys(answer).map((key) => key.length));
-  return Object.entries(answer)
-    .map(([key, value]) => `${key.padEnd(width)}  ${typeof value === 'string' ? value : JSON.stringify(value)}\n`)
-    .join('');
+function runs(pid: number | undefined): boolean {
+  if (pid === undefined) return false;
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+  try {
+    // ended, and nobody collects its status (a container without an init)
+    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return true;
+  }
+}
+
+/** In the headline of every place: who could rewrite the record, and the one step that improves it. */
+function custodyText(custody: string): string {
+  const known = (custodyTexts as Record<string, (typeof custodyTexts)[keyof typeof custodyTexts] | undefined>)[custody];
+  if (known === undefined) return visible(custody);
+  return `${custody}: ${known.says}${known.improve === undefined ? '' : `\n           ${known.improve}`}`;
+}
+
+function statusText(answer: Record<string, unknown>, output: Output): string {
+  const status = answer as Status;
+  const number = (value: number | undefined): string => (value === undefined ? '?' : String(value));
+  const connections = status.connections ?? [];
+  const missing = status.missing ?? [];
+  const custody = status.custody ? custodyText(status.custody) : 'no connection is open';
+  const rows: [string, string][] = [
+    [
+      'recorder',
+      `${visible(status.version ?? '?')}, pid ${number(status.pid)}, uid ${number(status.uid)}, up ${duration((status.uptimeS ?? 0) * 1e6)}`,
+    ],
+    ['custody', custody],
+    ['ledger', visible(status.ledger ?? '?')],
+    ['entries', `${number(status.entries)}, ${number(status.signedSize)} signed, ${number(status.publishedSize)} published`],
+    ['recording', status.recordable ? `yes, ${size(status.queueBytes ?? 0)} queued` : 'NO: the disk does not take entries; see the log'],
+    ['sync', `last ${duration((status.lastSyncMs ?? 0) * 1e3)}, median commit ${duration((status.medianCommitMs ?? 0) * 1e3)}`],
+    ['key', visible(status.keyFingerprint ?? '?')],
+    ['socket', visible(status.socket ?? '?')],
+    ['lock', visible(status.lock ?? '?')],
+    ['log', visible(status.logFile ?? 'stderr')],
+    ['memory', size(status.memoryBytes ?? 0)],
+    ['missing', missing.length === 0 ? 'nothing' : visible(missing.join('; '))],
+    ['open', count(connections.length, 'connection')],
+  ];
+  const head = rows.map(([name, text]) => `${name.padEnd(9)}  ${text}\n`).join('');
+  if (connections.length === 0) return head;
+  const columns = ['server', 'client', 'custody', 'mode', 'pending', 'entries', 'tap'].map((title) => ({ title, most: 40 }));
+  const cells = connections.map((one) => [
+    one.server,
+    one.client ?? '',
+    one.custody,
+    one.mode,
+    number(one.pending),
+    number(one.entries),
+    one.attached ? 'attached' : 'lost',
+  ]);
+  return `${head}\n${table(output, columns, cells)}`;
 }

@@ -56,7 +56,7 @@ export async function demoCommand(values: Record<string, unknown>, output: Outpu
     cpSync(ledger, copy, { recursive: true });
     const index = changeOneByte(stage, copy);
     const { text } = await shown(stage, 1, ['verify', copy]);
-    expect(stage, new RegExp(`\\b${index}\\b`).test(text), `verify names record ${index}`);
+    expect(stage, new RegExp(`entry ${index}\\b`).test(text), `verify names record ${index}`);
   } catch (error) {
     stage.failures.push((error as Error).message);
   } finally {
