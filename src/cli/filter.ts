@@ -1,0 +1,172 @@
+/** Which entries a reading command shows. */
+import { SwornError } from '../errors.ts';
+import { globMatches } from '../mcp/glob.ts';
+import { readEntryAt, type Located } from '../readers/entries.ts';
+import { openFrame, readPayload, type Payload } from '../readers/payload.ts';
+import type { OptionHelp } from './main.ts';
+
+export interface FilterOptions {
+  session?: string;
+  server?: string;
+  tool?: string;
+  method?: string;
+  direction?: string;
+  effect?: string;
+  outcome?: string;
+  since?: string;
+  until?: string;
+  text?: string;
+}
+
+export const filterHelp: readonly OptionHelp[] = [
+  { flags: '--session <id>', description: 'only this connection; the beginning of its id is enough' },
+  { flags: '--server <glob>', description: 'only servers of this name' },
+  { flags: '--tool <glob>', description: 'only calls of these tools, and their replies' },
+  { flags: '--method <glob>', description: 'only these methods, and their replies' },
+  { flags: '--direction <direction>', description: 'only c2s (client to server) or s2c' },
+  { flags: '--effect <effect>', description: 'only read, write, unknown, sensitive or destructive' },
+  { flags: '--outcome <outcome>', description: 'only replies that are ok, error or toolError; cancelled; or requests that are unanswered' },
+  { flags: '--text <text>', description: 'only messages whose payload contains this text' },
+];
+
+export const timeHelp: readonly OptionHelp[] = [
+  { flags: '--since <time>', description: 'from this time on: 90s, 30m, 1h or 7d ago, or 2026-11-20, or 2026-11-20T23:45:00Z' },
+  { flags: '--until <time>', description: 'up to this time' },
+];
+
+const effects = ['read', 'write', 'unknown', 'sensitive', 'destructive'];
+const outcomes = ['ok', 'error', 'toolError', 'cancelled', 'unanswered'];
+/** Entries in a row outside the asked time after which none inside is expected: a clock may have been set in between. */
+const outsideMost = 1024;
+
+export interface Filter {
+  readonly sinceMs?: number;
+  /** `text` is left to `textMatches`, which needs content; `unanswered` passes all requests. */
+  matches(located: Located): boolean;
+  /** Reading forwards (1): enough entries in a row were later than `until`; backwards (-1): earlier than `since`. */
+  isOver(order: 1 | -1): boolean;
+  readonly text?: string;
+  readonly unanswered: boolean;
+}
+
+/** @throws SwornError `usage` for values that no entry can have */
+export function filterOf(options: FilterOptions, command: string, nowMs = Date.now()): Filter {
+  const wrong = (flag: string, value: string, allowed: string): SwornError =>
+    new SwornError('usage', `--${flag} ${value} is not one of: ${allowed}`, { command });
+  const { session, server, tool, method, direction, effect, outcome, text } = options;
+  if (session !== undefined && !/^[0-9a-f]{1,32}$/.test(session)) {
+    throw new SwornError('usage', `--session ${session} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`, { command });
+  }
+  if (direction !== undefined && direction !== 'c2s' && direction !== 's2c') throw wrong('direction', direction, 'c2s, s2c');
+  if (effect !== undefined && !effects.includes(effect)) throw wrong('effect', effect, effects.join(', '));
+  if (outcome !== undefined && !outcomes.includes(outcome)) throw wrong('outcome', outcome, outcomes.join(', '));
+  const sinceMs = options.since === undefined ? undefined : timeOf(options.since, 'since', command, nowMs);
+  const untilMs = options.until === undefined ? undefined : timeOf(options.until, 'until', command, nowMs);
+  const onlyMessages = [tool, method, direction, effect, outcome, text].some((value) => value !== undefined);
+  const servers = new Map<string, string>();
+  let later = 0;
+  let earlier = 0;
+
+  const inTime = (time: string): boolean => {
+    const ms = Date.parse(time);
+    later = untilMs !== undefined && ms > untilMs ? later + 1 : 0;
+    earlier = sinceMs !== undefined && ms < sinceMs ? earlier + 1 : 0;
+    return later === 0 && earlier === 0;
+  };
+
+  const matches = ({ entry }: Located): boolean => {
+    if (entry.kind === 'unreadable') return !onlyMessages && session === undefined && server === undefined;
+    if (!inTime(entry.time)) return false;
+    const connection = 'connection' in entry ? entry.connection : undefined;
+    if (connection !== undefined && 'server' in entry && !servers.has(connection) && servers.size < 100_000) servers.set(connection, entry.server);
+    if (session !== undefined && !connection?.startsWith(session)) return false;
+    if (server !== undefined) {
+      const name = 'server' in entry ? entry.server : connection === undefined ? undefined : servers.get(connection);
+      if (name === undefined || !globMatches(server, name)) return false;
+    }
+    if (!onlyMessages) return true;
+    if (entry.kind !== 'message') return false;
+    if (direction !== undefined && entry.direction !== direction) return false;
+    if (tool !== undefined && (entry.method !== 'tools/call' || entry.target === undefined || !globMatches(tool, entry.target))) return false;
+    if (method !== undefined && (entry.method === undefined || !globMatches(method, entry.method))) return false;
+    if (effect === 'sensitive' || effect === 'destructive') {
+      if (entry[effect] !== true) return false;
+    } else if (effect !== undefined && entry.effect !== effect) return false;
+    if (outcome === 'cancelled') return entry.method === 'notifications/cancelled';
+    if (outcome === undefined || outcome === 'unanswered') return true;
+    return entry.outcome === outcome;
+  };
+
+  return {
+    ...(sinceMs === undefined ? {} : { sinceMs }),
+    ...(text === undefined ? {} : { text }),
+    matches,
+    isOver: (order) => (order === 1 ? later : earlier) >= outsideMost,
+    unanswered: outcome === 'unanswered',
+  };
+}
+
+const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+
+function timeOf(text: string, flag: string, command: string, nowMs: number): number {
+  const ago = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
+  if (ago) return nowMs - Number(ago[1]) * unitsMs[ago[2]!]!;
+  // a date alone is UTC by the language's rule, a time without zone local: a shell user means the local one
+  const ms = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text.replace(' ', 'T')) : Number.NaN;
+  if (Number.isNaN(ms)) throw new SwornError('usage', `--${flag} ${text} is no time: give 90s, 30m, 1h or 7d, or 2026-11-20T23:45:00Z`, { command });
+  return ms;
+}
+
+/** Requests without a reply to the end of what is read, that were not cancelled. Holds at most `most` requests; the oldest are taken as unanswered. */
+export async function* unansweredOf(entries: AsyncIterable<Located>, filter: Filter, most = 100_000): AsyncGenerator<Located> {
+  const waiting = new Map<number, Located>();
+  for await (const located of entries) {
+    const { entry, index } = located;
+    if (entry.kind !== 'message') continue;
+    if (entry.type === 'request') {
+      if (!filter.matches(located)) continue;
+      waiting.set(index, located);
+      if (waiting.size > most) {
+        const [oldest, request] = waiting.entries().next().value!;
+        waiting.delete(oldest);
+        yield request;
+      }
+    } else if (entry.exchange !== undefined) {
+      waiting.delete(entry.exchange);
+    }
+  }
+  yield* waiting.values();
+}
+
+/** Whether a message's payload contains a text, as it is or as JSON writes it. Streams: no frame is too long. */
+export async function textMatches(ledger: string, located: Located, text: string): Promise<boolean> {
+  const { entry } = located;
+  if (entry.kind !== 'message') return false;
+  const needles = [...new Set([text, JSON.stringify(text).slice(1, -1)])].map((needle) => Buffer.from(needle));
+  const overlap = Math.max(...needles.map((needle) => needle.length)) - 1;
+  const has = (bytes: Buffer): boolean => needles.some((needle) => bytes.includes(needle));
+  if (entry.batch !== undefined) {
+    const payload = await payloadOf(ledger, located, Number.POSITIVE_INFINITY);
+    return payload !== undefined && has(Buffer.from(payload.bytes));
+  }
+  let before = Buffer.alloc(0);
+  for (const piece of openFrame(ledger, located.content?.frame ?? [])) {
+    if ('bytes' in piece) {
+      const bytes = Buffer.concat([before, piece.bytes]);
+      if (has(bytes)) return true;
+      before = overlap === 0 ? Buffer.alloc(0) : bytes.subarray(-overlap);
+    } else before = Buffer.alloc(0);
+  }
+  return false;
+}
+
+/** The payload of a message or batch, up to `mostBytes`; of a batch's item from the batch's bytes. `undefined` when there is none to read. */
+export async function payloadOf(ledger: string, located: Located, mostBytes: number): Promise<Payload | undefined> {
+  const { entry } = located;
+  if (entry.kind === 'message' && entry.batch !== undefined) {
+    const batch = await readEntryAt(ledger, entry.batch);
+    return batch?.content === undefined ? undefined : readPayload(ledger, batch.content.frame, mostBytes, entry.range);
+  }
+  if ((entry.kind !== 'message' && entry.kind !== 'batch') || located.content === undefined) return undefined;
+  return readPayload(ledger, located.content.frame, mostBytes);
+}

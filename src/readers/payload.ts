@@ -1,0 +1,246 @@
+/**
+ * Reads payload segments (`spec/ledger.md`, "Payload segments") while the recorder may be writing: a record that is not whole ends the reading,
+ * and may be whole the next time. Nothing is held but one window of a file.
+ */
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { equal } from '../bytes/bytes.ts';
+import { nodeCrypto } from '../crypto-node.ts';
+import { segmentHash } from '../entry/commitment.ts';
+import {
+  decodeRecord,
+  readSegmentHeader,
+  recordHeaderBytes,
+  segmentHeaderBytes,
+  segmentName,
+  type ContentItem,
+  type EntryRecord,
+  type PartRecord,
+} from '../ledger/segment.ts';
+import { entryBytes, recordBytes } from '../limits.ts';
+
+/** What of an entry is not in its leaf. */
+export interface Content {
+  /** By name; erased ones are missing. */
+  attributes: Record<string, unknown>;
+  erasedAttributes: number;
+  /** The frame's segments in order; none on entries without a frame of their own. */
+  frame: ContentItem[];
+}
+
+export interface SegmentEntry {
+  index: number;
+  leaf: Uint8Array;
+  content?: Content;
+}
+
+/** First indexes of the segment files of a ledger, ascending; none when the folder is missing or closed to us. */
+export function segmentsOf(ledger: string): number[] {
+  try {
+    return readdirSync(join(ledger, 'payload'))
+      .filter((name) => /^\d{16}$/.test(name))
+      .map(Number)
+      .sort((a, b) => a - b);
+  } catch {
+    return [];
+  }
+}
+
+const windowBytes = 256 * 1024;
+/** Type, index and leaf length: what is needed to skip an entry record. */
+const entryHeadBytes = 13;
+
+/** One segment file, read from front to back or from any record's offset. */
+export class Segment {
+  readonly firstIndex: number;
+  readonly #fd: number;
+  #window = Buffer.alloc(0);
+  #windowAt = 0;
+  #sizeBytes = 0;
+
+  /** `undefined` when the file is missing, closed to us, or has no whole header yet. */
+  static open(ledger: string, firstIndex: number): Segment | undefined {
+    let fd: number;
+    try {
+      fd = openSync(join(ledger, 'payload', segmentName(firstIndex)), 'r');
+    } catch {
+      return undefined;
+    }
+    const segment = new Segment(fd, firstIndex);
+    const header = segment.#bytes(0, segmentHeaderBytes);
+    if (header !== undefined && readSegmentHeader(header)?.firstIndex === firstIndex) return segment;
+    segment.close();
+    return undefined;
+  }
+
+  private constructor(fd: number, firstIndex: number) {
+    this.#fd = fd;
+    this.firstIndex = firstIndex;
+    this.refresh();
+  }
+
+  /** Looks how long the file is now. What was not whole is read anew. */
+  refresh(): void {
+    this.#sizeBytes = fstatSync(this.#fd).size;
+    this.#window = Buffer.alloc(0);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  /**
+   * The entry at `offset` or behind it, and where the next record begins; parts are skipped unread. `undefined` when there is no further whole record.
+   * `index` is the first one wanted: entries before it are skipped unread.
+   *
+   * Without content only the leaf of a long record is read, and its checksum is not looked at unless it is the file's last, which may be torn.
+   */
+  next(offset: number, index: number, content: boolean): { entry: SegmentEntry; offset: number; end: number } | undefined {
+    for (let at = offset; ;) {
+      const header = this.#bytes(at, recordHeaderBytes + 1);
+      if (header === undefined) return undefined;
+      const lengthBytes = header.readUInt32BE(0);
+      const crc = header.readUInt32BE(4);
+      const type = header[recordHeaderBytes];
+      const end = at + recordHeaderBytes + lengthBytes;
+      if (lengthBytes === 0 || lengthBytes > recordBytes || end > this.#sizeBytes) return undefined;
+      if (type === 1) {
+        const head = this.#bytes(at + recordHeaderBytes, entryHeadBytes);
+        if (head === undefined) return undefined;
+        const entryIndex = Number(head.readBigUInt64BE(1));
+        if (entryIndex >= index) {
+          if (content || lengthBytes <= windowBytes || end === this.#sizeBytes) {
+            const body = this.#bytes(at + recordHeaderBytes, lengthBytes);
+            if (body === undefined || crc32(body) !== crc) return undefined;
+            const record = decodeRecord(body);
+            if (record?.type !== 'entry') return undefined;
+            const entry: SegmentEntry = { index: entryIndex, leaf: record.leaf };
+            if (content) entry.content = contentOf(record);
+            return { entry, offset: at, end };
+          }
+          const leafBytes = head.readUInt32BE(9);
+          const leaf = leafBytes <= entryBytes ? this.#bytes(at + recordHeaderBytes + entryHeadBytes, leafBytes) : undefined;
+          return leaf === undefined ? undefined : { entry: { index: entryIndex, leaf }, offset: at, end };
+        }
+      } else if (type !== 2) {
+        return undefined;
+      }
+      at = end;
+    }
+  }
+
+  /** The part record at `offset`, if one is there and whole. */
+  part(offset: number): PartRecord | undefined {
+    const header = this.#bytes(offset, recordHeaderBytes);
+    if (header === undefined) return undefined;
+    const lengthBytes = header.readUInt32BE(0);
+    const crc = header.readUInt32BE(4);
+    const body = lengthBytes > recordBytes ? undefined : this.#bytes(offset + recordHeaderBytes, lengthBytes);
+    if (body === undefined || crc32(body) !== crc) return undefined;
+    const record = decodeRecord(body);
+    return record?.type === 'part' ? record : undefined;
+  }
+
+  #bytes(offset: number, sizeBytes: number): Buffer | undefined {
+    if (offset < 0 || offset + sizeBytes > this.#sizeBytes) return undefined;
+    if (offset < this.#windowAt || offset + sizeBytes > this.#windowAt + this.#window.length) {
+      const wanted = Math.max(sizeBytes, Math.min(windowBytes, this.#sizeBytes - offset));
+      // a fresh buffer each time: leaves that were given out point into the old one
+      const window = Buffer.allocUnsafeSlow(wanted);
+      let filled = 0;
+      while (filled < wanted) {
+        const step = readSync(this.#fd, window, filled, wanted - filled, offset + filled);
+        if (step === 0) break;
+        filled += step;
+      }
+      this.#window = window.subarray(0, filled);
+      this.#windowAt = offset;
+      if (filled < sizeBytes) return undefined;
+    }
+    return this.#window.subarray(offset - this.#windowAt, offset - this.#windowAt + sizeBytes);
+  }
+}
+
+function contentOf(record: EntryRecord): Content {
+  const content: Content = { attributes: {}, erasedAttributes: 0, frame: record.frame };
+  for (const item of record.attributes) {
+    if (item.state !== 'kept') {
+      content.erasedAttributes++;
+      continue;
+    }
+    try {
+      const attribute = JSON.parse(Buffer.from(item.bytes).toString()) as unknown;
+      if (typeof attribute === 'object' && attribute !== null) {
+        // defined, not assigned: an attribute may be called `__proto__`
+        for (const [name, value] of Object.entries(attribute)) {
+          Object.defineProperty(content.attributes, name, { value, enumerable: true, configurable: true, writable: true });
+        }
+      }
+    } catch {
+      // not of the format: the verifier's business
+    }
+  }
+  return content;
+}
+
+/** A piece of a frame: its bytes, or how many are missing and why. `lost`: the part that the entry refers to is not there, or is another one. */
+export type FramePiece = { bytes: Uint8Array } | { missing: 'erased' | 'lost'; sizeBytes: number };
+
+/** The bytes of a frame, one segment (≤ 1 MiB) after the other. A part counts only when its hash is the one that the entry names. */
+export function* openFrame(ledger: string, frame: readonly ContentItem[]): Generator<FramePiece> {
+  let segment: Segment | undefined;
+  try {
+    for (const item of frame) {
+      if (item.state === 'kept') {
+        yield { bytes: item.bytes };
+      } else if (item.state === 'dropped') {
+        yield { missing: 'erased', sizeBytes: item.sizeBytes };
+      } else {
+        if (segment?.firstIndex !== item.file) {
+          segment?.close();
+          segment = Segment.open(ledger, item.file);
+        }
+        const part = segment?.part(item.offset);
+        if (part !== undefined && equal(segmentHash(nodeCrypto, part.salt, part.bytes), item.hash)) yield { bytes: part.bytes };
+        else yield { missing: 'lost', sizeBytes: item.sizeBytes };
+      }
+    }
+  } finally {
+    segment?.close();
+  }
+}
+
+export interface Payload {
+  bytes: Uint8Array;
+  /** Bytes of the frame that are not in `bytes`, for each reason. */
+  erasedBytes: number;
+  lostBytes: number;
+  /** Bytes beyond `mostBytes`. */
+  cutBytes: number;
+}
+
+/** Up to `mostBytes` of a frame in one piece, from `range` [start, end) of it. Missing pieces are left out and counted. */
+export function readPayload(ledger: string, frame: readonly ContentItem[], mostBytes: number, range?: readonly [number, number]): Payload {
+  const payload: Payload = { bytes: new Uint8Array(0), erasedBytes: 0, lostBytes: 0, cutBytes: 0 };
+  const [start, end] = range ?? [0, Number.POSITIVE_INFINITY];
+  const kept: Uint8Array[] = [];
+  let keptBytes = 0;
+  let at = 0;
+  for (const piece of openFrame(ledger, frame)) {
+    const sizeBytes = 'bytes' in piece ? piece.bytes.length : piece.sizeBytes;
+    const from = Math.max(start - at, 0);
+    const to = Math.min(end - at, sizeBytes);
+    at += sizeBytes;
+    if (to <= from) continue;
+    if ('bytes' in piece) {
+      const taken = Math.min(to - from, mostBytes - keptBytes);
+      kept.push(piece.bytes.subarray(from, from + taken));
+      keptBytes += taken;
+      payload.cutBytes += to - from - taken;
+    } else if (piece.missing === 'erased') payload.erasedBytes += to - from;
+    else payload.lostBytes += to - from;
+  }
+  payload.bytes = kept.length === 1 ? kept[0]! : Buffer.concat(kept);
+  return payload;
+}
