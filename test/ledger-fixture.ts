@@ -294,7 +294,14 @@ export function memorySource(files: Map<string, Uint8Array>, { list = true, piec
       for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
     },
   };
-  if (list) source.widths = async (level, n) => Array.from({ length: 256 }, (_, i) => i + 1).filter((width) => file(level, n, width) !== undefined);
+  if (list) {
+    const widths = new Map<string, number[]>();
+    for (const path of files.keys()) {
+      const [tile, width = '256'] = path.split('.p/') as [string, string?];
+      widths.set(tile, [...(widths.get(tile) ?? []), Number(width)]);
+    }
+    source.widths = async (level, n) => widths.get(tileKey(level, n)) ?? [];
+  }
   return source;
 }
 

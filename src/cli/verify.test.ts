@@ -85,7 +85,7 @@ describe('verify', () => {
     const { exit, out } = await run({ known: path });
     expect(exit).toBe(0);
     expect(out).not.toContain('taken from the ledger itself');
-    expect(() => known()).toThrow();
+    expect(() => known()).toThrow('ENOENT');
     put(sample, 4);
     expect((await run({ known: path })).exit).toBe(5);
     writeFileSync(path, sample.checkpoint(5).replace('\u2014 ', '\u2014 other.example/'));

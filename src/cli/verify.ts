@@ -68,7 +68,7 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
   const checkpoint = await readCheckpoint(source.checkpoint);
   const trust = trustOf(options, checkpoint, pinFile, keysHome);
 
-  const showsProgress = output.isTTY && !options.json && process.stderr.isTTY === true;
+  const showsProgress = output.isTTY && !options.json && process.stderr.isTTY;
   let shownAt = 0;
   const result = await verifyLedger({
     crypto: nodeCrypto,
@@ -247,7 +247,8 @@ function grouped(value: number): string {
 /** The sentence that stands first: what holds, and in whose custody it was recorded. */
 function headline(result: Verification): string {
   const custody = result.custody === undefined ? 'no connection is recorded (custody unknown)' : custodyWords[result.custody];
-  const records = `${grouped(result.size)} ${result.size === 1 ? 'record' : 'records'}`;
+  const unsigned = result.size === 0 && result.laterRecords > 0 ? ` under the checkpoint, ${grouped(result.laterRecords)} not yet signed` : '';
+  const records = `${grouped(result.size)} ${result.size === 1 ? 'record' : 'records'}${unsigned}`;
   const worst = result.findings.find((finding) => exitOf(finding.severity) === result.exit);
   const holds = result.holdsThrough > 0 ? `; the first ${grouped(result.holdsThrough)} hold` : '';
   switch (result.exit) {

@@ -239,14 +239,15 @@ export function readEntry(bytes: Uint8Array): Entry | EntryProblem {
   if (kept !== written) return new EntryProblem('duplicate-key', 'a key stands twice in one object');
   if (value.v !== 1) return new EntryProblem('unsupported', 'not of version 1');
   if (!knownKinds.has(value.kind)) return new EntryProblem('unsupported', 'of no kind that this version knows');
-  for (const [name, required, check] of fieldsOf[value.kind as Kind]) {
+  const kind = value.kind as Kind;
+  for (const [name, required, check] of fieldsOf[kind]) {
     const field = value[name];
     if (field === undefined ? required : !check(field)) {
-      return new EntryProblem('field', field === undefined ? `${value.kind} without ${name}` : `${value.kind} with a wrong ${name}`);
+      return new EntryProblem('field', field === undefined ? `${kind} without ${name}` : `${kind} with a wrong ${name}`);
     }
   }
   const wrong = together(value);
-  return wrong === undefined ? (value as unknown as Entry) : new EntryProblem('field', `${value.kind} with ${wrong}`);
+  return wrong === undefined ? (value as unknown as Entry) : new EntryProblem('field', `${kind} with ${wrong}`);
 }
 
 /** Fields that must stand together or not at all. */

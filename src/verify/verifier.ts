@@ -267,6 +267,12 @@ class Verifier {
 
   /** All files of a tile or bundle that exist, narrowest first; without a listing, the one that the checkpoint needs, or the full one. */
   async #files(level: number | 'entries', n: number, needed: number): Promise<StoredFile[]> {
+    const files = await this.#filesOnce(level, n, needed);
+    // A live ledger takes partial files away once the full one is there, perhaps between our listing and our reading.
+    return needed > 0 && !files.some((file) => file.width >= needed) ? this.#filesOnce(level, n, needed) : files;
+  }
+
+  async #filesOnce(level: number | 'entries', n: number, needed: number): Promise<StoredFile[]> {
     const read = (width: number) => (level === 'entries' ? this.#source.bundle(n, width) : this.#source.tile(level, n, width));
     const { widths } = this.#source;
     const listed = widths && (await this.#reading(`log/${tilePath(level, n)}`, () => widths.call(this.#source, level, n)));
