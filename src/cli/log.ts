@@ -38,10 +38,10 @@ const linePayloadBytes = 2_048;
 export async function logCommand(options: LogOptions, output: Output): Promise<number> {
   const ledgers = ledgerPaths(options.ledger);
   const most = limitOf(options.limit, 'limit', 'log');
-  const show = await writerOf(options, output, ledgers);
+  const { show, note } = await writerOf(options, output, ledgers);
   const sources = ledgers.map((ledger) => {
     const filter = filterOf(options, 'log');
-    return most === undefined ? forwards(ledger, options, filter) : backwards(ledger, options, filter, most);
+    return most === undefined ? forwards(ledger, options, filter, note) : backwards(ledger, options, filter, most);
   });
   if (most === undefined) {
     for await (const row of merged(sources, 1)) if (!(await show(row))) break;
@@ -55,14 +55,21 @@ export async function logCommand(options: LogOptions, output: Output): Promise<n
   return 0;
 }
 
-/** A function that prints a row, after the headline where one belongs; `false` when nobody reads any more. */
-export async function writerOf(options: LogOptions, output: Output, ledgers: readonly string[]): Promise<(row: Row) => Promise<boolean>> {
+export interface Writer {
+  /** Prints a row; `false` when nobody reads any more. */
+  show(row: Row): Promise<boolean>;
+  /** Learns from an entry that may not be shown. */
+  note(located: Located): void;
+}
+
+/** Prints the headline, where one belongs, and makes the writer of the rows. */
+export async function writerOf(options: LogOptions, output: Output, ledgers: readonly string[]): Promise<Writer> {
   if (!options.json) {
     for (const ledger of ledgers) output.out(await headline(ledger, output));
     output.out('\n');
   }
   const rows = new Rows(output, ledgers.length > 1);
-  return async ({ located, ledger }) => {
+  const show = async ({ located, ledger }: Row): Promise<boolean> => {
     const opened = options.payload ? await withContent(ledger, located) : located;
     if (options.json) {
       const fields = options.payload ? payloadFields(await payloadOf(ledger, opened, peekBytes)) : {};
@@ -76,21 +83,25 @@ export async function writerOf(options: LogOptions, output: Output, ledgers: rea
     await output.drained?.();
     return output.closed !== true;
   };
+  return { show, note: (located) => rows.note(located) };
 }
 
 async function withContent(ledger: string, located: Located): Promise<Located> {
   return located.content === undefined ? ((await readEntryAt(ledger, located.index)) ?? located) : located;
 }
 
-async function* forwards(ledger: string, options: LogOptions, filter: Filter): AsyncGenerator<Row> {
+async function* forwards(ledger: string, options: LogOptions, filter: Filter, note?: Writer['note']): AsyncGenerator<Row> {
   const from = filter.sinceMs === undefined ? 0 : await indexSince(ledger, filter.sinceMs);
   const entries = readEntries(ledger, { from, content: options.payload === true || filter.text !== undefined });
-  yield* matching(ledger, filter.unanswered ? unansweredOf(entries, filter) : entries, filter, 1);
+  yield* matching(ledger, filter.unanswered ? unansweredOf(entries, filter) : entries, filter, 1, note);
 }
 
-/** Newest first, so that the newest few of a million are there at once; what needs the order in time is read forwards and turned. */
+/**
+ * Newest first, so that the newest few of a million are there at once. What needs the order in time is read forwards and turned: what is unanswered, and the
+ * entries that have no server name of their own.
+ */
 async function* backwards(ledger: string, options: LogOptions, filter: Filter, most: number): AsyncGenerator<Row> {
-  if (!filter.unanswered) {
+  if (!filter.unanswered && options.server === undefined) {
     yield* matching(ledger, readEntriesBackwards(ledger), filter, -1);
     return;
   }
@@ -103,8 +114,15 @@ async function* backwards(ledger: string, options: LogOptions, filter: Filter, m
 }
 
 /** What passes the filter, its text too. `order`: 1 when the entries come from old to new, -1 from new to old. */
-export async function* matching(ledger: string, entries: AsyncIterable<Located>, filter: Filter, order: 1 | -1): AsyncGenerator<Row> {
+export async function* matching(
+  ledger: string,
+  entries: AsyncIterable<Located>,
+  filter: Filter,
+  order: 1 | -1,
+  note?: Writer['note'],
+): AsyncGenerator<Row> {
   for await (const located of entries) {
+    note?.(located);
     if (filter.matches(located)) {
       const { text } = filter;
       if (text === undefined) yield { located, ledger };

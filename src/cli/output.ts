@@ -68,7 +68,7 @@ export function paint(output: Output, style: Style, text: string): string {
  * What must not reach a terminal as it is: C0 and C1 controls with DEL, format characters (bidirectional controls, zero-width ones, the byte order
  * mark, soft hyphen, tags), line and paragraph separators, lone surrogates, private use, and marks that pile up on one letter.
  */
-const harmful = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\u115f\u1160\u3164\uffa0\u034f\u180b-\u180f\ufe00-\ufe0e]|(?<=\p{M}{4})\p{M}/gu;
+const harmful = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\u115f\u1160\u3164\uffa0]|\u034f|[\u180b-\u180f]|[\ufe00-\ufe0e]|(?<=\p{M}{4})\p{M}/gu;
 
 /** Untrusted text for one line of a terminal: everything invisible or active shows as `\n`, `\x1b` or `\u{202e}`, a backslash stays itself. */
 export function visible(text: string): string {

@@ -113,11 +113,11 @@ interface Layout {
 }
 
 function layoutFor(columns: number): Layout {
-  // index, arrow, duration and size with the spaces between all of them
-  const fixed = 6 + 1 + 2 + 1 + 1 + 8 + 1 + 8 + 3;
-  if (columns >= 120) return { time: 12, sinceOpen: 9, server: 10, subject: Math.min(52, columns - fixed - 12 - 10 - 11 - 20), what: 18 };
-  if (columns >= 96) return { time: 12, sinceOpen: 0, server: 10, subject: columns - fixed - 12 - 11 - 18, what: 16 };
-  return { time: 8, sinceOpen: 0, server: 0, subject: Math.max(16, columns - fixed - 8 - 18), what: 16 };
+  // index, arrow, duration and size, with the spaces between them and the columns that are always there
+  const rest = columns - (6 + 1 + 8 + 8) - 6;
+  if (columns >= 120) return { time: 12, sinceOpen: 9, server: 10, subject: Math.min(52, rest - 12 - 10 - 11 - 18), what: 18 };
+  if (columns >= 96) return { time: 12, sinceOpen: 0, server: 10, subject: rest - 12 - 11 - 16, what: 16 };
+  return { time: 8, sinceOpen: 0, server: 0, subject: Math.max(16, rest - 8 - 16), what: 16 };
 }
 
 /** Turns entries into lines, and remembers what later lines refer to. */
@@ -135,8 +135,16 @@ export class Rows {
     this.#withLedger = withLedger;
   }
 
+  /** Remembers when connections began, of entries that are not shown too. */
+  note({ entry }: Located): void {
+    if (entry.kind !== 'open') return;
+    if (this.#connections.size > 10_000) this.#connections.clear();
+    this.#connections.set(entry.connection, { openedMs: Date.parse(entry.time), server: entry.server });
+  }
+
   /** Lines for one entry, with a line for each new day. */
   of(located: Located, ledger: string): string {
+    this.note(located);
     const { entry } = located;
     const output = this.#output;
     let lines = '';
@@ -155,10 +163,6 @@ export class Rows {
     const output = this.#output;
     if (entry.kind === 'unreadable')
       return `${cell(String(index), 6, 'right')} ${paint(output, 'red', `unreadable entry: ${visible(entry.problem)}`)}`;
-    if (entry.kind === 'open') {
-      if (this.#connections.size > 10_000) this.#connections.clear();
-      this.#connections.set(entry.connection, { openedMs: Date.parse(entry.time), server: entry.server });
-    }
     const { time, sinceOpen, server, subject, what } = this.#layout;
     const connection = 'connection' in entry && entry.connection !== undefined ? this.#connections.get(entry.connection) : undefined;
     const start = [cell(String(index), 6, 'right'), paint(output, 'dim', entry.time.slice(11, 11 + time))];

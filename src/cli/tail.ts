@@ -39,7 +39,7 @@ export async function tailCommand(options: TailOptions, output: Output, signal?:
   else if (signal.aborted) stop.abort();
   else signal.addEventListener('abort', onSignal, { once: true });
   try {
-    const show = await writerOf(options, output, ledgers);
+    const { show, note } = await writerOf(options, output, ledgers);
     const followed = await Promise.all(
       ledgers.map(async (ledger) => {
         const size = await sizeOf(ledger);
@@ -56,7 +56,7 @@ export async function tailCommand(options: TailOptions, output: Output, signal?:
     await Promise.all(
       followed.map(async ({ ledger, size }) => {
         const entries = readEntries(ledger, { from: size, content: options.payload === true || options.text !== undefined, follow: stop.signal });
-        for await (const row of matching(ledger, entries, filterOf(options, 'tail'), 1)) if (!(await show(row))) stop.abort();
+        for await (const row of matching(ledger, entries, filterOf(options, 'tail'), 1, note)) if (!(await show(row))) stop.abort();
       }),
     );
     return 0;

@@ -90,11 +90,14 @@ test('a long frame in chunks', () => {
 });
 
 test('the types are those of an entry', () => {
-  const check = <A, B extends A>(_?: (value: B) => A): void => undefined;
-  check<EntryAnomaly, Anomaly>();
-  check<EntryType, MessageType>();
-  check<MessageType, EntryType>();
-  check<EntryEra, Era>();
-  check<EntryOutcome, Outcome>();
-  check<EntryDirection, Direction>();
+  type Same = [
+    Anomaly extends EntryAnomaly ? true : false,
+    MessageType extends EntryType ? true : false,
+    EntryType extends MessageType ? true : false,
+    Era extends EntryEra ? true : false,
+    Outcome extends EntryOutcome ? true : false,
+    Direction extends EntryDirection ? true : false,
+  ];
+  const same: Same = [true, true, true, true, true, true];
+  expect(same).not.toContain(false);
 });
