@@ -1,0 +1,70 @@
+/**
+ * Every call that the ledger makes to the disk fails once: stored or not, with the process going on or ending there. Afterwards everything that was
+ * acknowledged is there, nothing is there twice, nothing that was given back shows up, and the ledger opens.
+ */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FaultyFiles, operations, type Fault, type Operation } from './faulty-files.ts';
+import { Client, reopenAndCheck, scratch, scriptedRun, type Scratch } from './world.ts';
+
+let at: Scratch;
+beforeEach(() => void (at = scratch()));
+afterEach(() => at.remove());
+
+const syncs: readonly Operation[] = ['datasync', 'datasyncSync', 'sync', 'syncSync'];
+
+async function runWith(fault: Fault, fastSyncMs: number): Promise<{ client: Client; happened: boolean }> {
+  const client = new Client();
+  const files = new FaultyFiles(fault, () => client.die());
+  await scriptedRun(client, at, files, { fastSyncMs });
+  const happened = files.happened;
+  await files.die(client.ledger);
+  return { client, happened };
+}
+
+describe.each([
+  ['asynchronous', 0],
+  ['on the spot', Infinity],
+])('writes %s', (_name, fastSyncMs) => {
+  it('passes without a fault', async () => {
+    const client = new Client();
+    const files = new FaultyFiles(undefined, () => client.die());
+    await scriptedRun(client, at, files, { fastSyncMs });
+    expect(client.acknowledged.size).toBe(268);
+    expect(client.failed).toEqual([]);
+    await files.die(client.ledger);
+    const { files: segments } = await reopenAndCheck(at, [client]);
+    expect(segments.length).toBeGreaterThan(3);
+    // a fault in a call that the run never makes would prove nothing
+    for (const operation of operations) {
+      const reached = operation === 'truncate' || operation === 'unlink' || (fastSyncMs === 0 && operation === 'datasyncSync');
+      if (!reached) expect(files.calls[operation], operation).toBeGreaterThan(3);
+    }
+  });
+
+  for (const operation of ['open', 'writev', 'writevSync', 'datasync', 'datasyncSync', 'sync', 'syncSync', 'rename', 'mkdir'] as const) {
+    for (const stored of operation.startsWith('writev') ? (['nothing', 'half', 'all'] as const) : (['nothing', 'all'] as const)) {
+      for (const then of ['goes on', 'dies'] as const) {
+        it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {
+          for (let call = 1; ; call++) {
+            const { client, happened } = await runWith(
+              { operation, call, stored, then, code: operation === 'mkdir' ? 'EACCES' : 'ENOSPC' },
+              fastSyncMs,
+            );
+            if (then === 'goes on' && happened && syncs.includes(operation) && client.acknowledged.size > 0) {
+              // during creation or opening it is an error of `open`; afterwards it ends the process
+              expect(client.fatal !== undefined || client.acknowledged.size === 265, `call ${call}`).toBe(true);
+            }
+            try {
+              await reopenAndCheck(at, [client]);
+            } catch (error) {
+              throw new Error(`${operation} ${call}: ${(error as Error).message}`, { cause: error });
+            }
+            if (!happened) break;
+            at.remove();
+            at = scratch();
+          }
+        });
+      }
+    }
+  }
+});
