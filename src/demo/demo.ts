@@ -68,8 +68,9 @@ export async function demoCommand(values: Record<string, unknown>, output: Outpu
     return 1;
   }
   chapter(stage, 'The record holds, and the change was found');
-  say(stage, `The ledger is in ${ledger}`);
-  say(stage, 'Look at it: sworn log --ledger <that folder>. Record a server of yours: sworn run -- <server command>');
+  say(stage, `  look at it again       sworn log --ledger ${ledger}`);
+  say(stage, '  record your own        sworn run -- <server command>');
+  say(stage, '  in your MCP client     sworn run --print-config -- <server command>');
   return 0;
 }
 
