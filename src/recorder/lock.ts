@@ -3,6 +3,7 @@
  * exclusive SQLite transaction on `run/lock.sqlite` does the same.
  */
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { SwornError } from '../errors.ts';
 import type { Native } from './native.ts';
@@ -13,10 +14,11 @@ export interface Lock {
 }
 
 /**
- * Tries for `waitMs` (a recorder that is ending needs a moment), then gives up.
+ * Tries for `waitMs` (a recorder that is ending needs a moment), or until somebody listens at `socket`: of the recorders that many taps start at once,
+ * all but one are in the way.
  * @throws SwornError `lock-held`, `ledger-create`
  */
-export async function takeLock(ledger: string, native: Native | { missing: string }, waitMs: number): Promise<Lock> {
+export async function takeLock(ledger: string, native: Native | { missing: string }, waitMs: number, socket: string): Promise<Lock> {
   const run = join(ledger, 'run');
   const until = performance.now() + waitMs;
   try {
@@ -24,13 +26,25 @@ export async function takeLock(ledger: string, native: Native | { missing: strin
     for (;;) {
       const lock = 'lock' in native ? tryFlock(join(run, 'lock'), native) : await trySqlite(join(run, 'lock.sqlite'));
       if (lock !== undefined) return lock;
-      if (performance.now() >= until) throw new SwornError('lock-held', `the ledger ${ledger} is locked by another recorder`);
+      if (performance.now() >= until || (await isServed(socket))) {
+        throw new SwornError('lock-held', `the ledger ${ledger} is locked by another recorder`);
+      }
       await new Promise((done) => setTimeout(done, 20));
     }
   } catch (error) {
     if (error instanceof SwornError) throw error;
     throw new SwornError('ledger-create', `the ledger ${ledger} cannot be locked: ${(error as Error).message}`, {}, { cause: error });
   }
+}
+
+function isServed(socket: string): Promise<boolean> {
+  return new Promise((done) => {
+    const probe = connect(socket, () => {
+      probe.destroy();
+      done(true);
+    });
+    probe.on('error', () => done(false));
+  });
 }
 
 function tryFlock(path: string, native: Native): Lock | undefined {

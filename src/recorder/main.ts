@@ -41,7 +41,7 @@ export async function main(argv: string[]): Promise<number> {
     checkSocketPath(socket);
     const native = loadNative();
     mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
-    const lock = await takeLock(ledger, native, recorderWaitMs);
+    const lock = await takeLock(ledger, native, recorderWaitMs, socket);
     const groupId = values.group === undefined ? undefined : groupIdOf(values.group);
     if (values.socket === undefined) prepareSocketFolder(socket);
     return await new Promise<number>((done) => {
@@ -73,7 +73,8 @@ export async function main(argv: string[]): Promise<number> {
       });
     });
   } catch (error) {
-    if (error instanceof SwornError) log(`${error.code}: ${error.message}; ${error.hint}`);
+    // a tap's recorder that another one forestalled is nothing to report
+    if (error instanceof SwornError && !(values.daemon && error.code === 'lock-held')) log(`${error.code}: ${error.message}; ${error.hint}`);
     throw error;
   }
 }

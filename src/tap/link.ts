@@ -60,7 +60,8 @@ export class Link {
   #gaveUp = false;
   #stopped = false;
   #spawnedAt = -Infinity;
-  #recorderExit: number | undefined;
+  /** The recorder that we started runs, or waits for the ledger's lock: another one would only take its processor time. */
+  #recorderRuns = false;
   #reason = '';
   #hint: string = errorKinds['recorder-unreachable'].hint;
 
@@ -148,7 +149,7 @@ export class Link {
 
   #startRecorder(): void {
     const now = performance.now();
-    if (now - this.#spawnedAt < respawnMs) return;
+    if (this.#recorderRuns || now - this.#spawnedAt < respawnMs) return;
     this.#spawnedAt = now;
     const program = new URL('../bin/sworn.mjs', import.meta.url).pathname;
     const environment = Object.fromEntries(passedEnvironment.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
@@ -159,12 +160,13 @@ export class Link {
       env: environment,
     });
     recorder.unref();
+    this.#recorderRuns = recorder.pid !== undefined;
     recorder.on('error', (error) => (this.#reason = `the recorder cannot be started: ${error.message}`));
     recorder.on('exit', (status) => {
+      this.#recorderRuns = false;
       // 75: another recorder holds the lock, and will listen in a moment
       if (status === null || status === 0 || status === 75) return;
-      this.#recorderExit = status;
-      const kind = Object.entries(errorKinds).find(([, known]) => known.exit === this.#recorderExit && known.exit > 2);
+      const kind = Object.entries(errorKinds).find(([, known]) => known.exit === status && known.exit > 2);
       this.#reason = `the recorder for ${this.#options.ledger} ended with status ${status}${kind ? ` (${kind[0]})` : ''}; its log is ${this.#options.ledger}/run/recorder.log`;
       if (kind) this.#hint = kind[1].hint.replace('{path}', 'the key');
     });
