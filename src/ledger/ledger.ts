@@ -251,7 +251,8 @@ export class Ledger {
     const firstIndex = segmentFiles(payload).findLast((first) => first <= index);
     if (firstIndex === undefined) return undefined;
     for (const scanned of scanSegment(join(payload, segmentName(firstIndex)))) {
-      if (scanned.kind === 'record' && scanned.record.type === 'entry' && scanned.record.index === index) return hashLeaf(nodeCrypto, scanned.record.leaf);
+      if (scanned.kind === 'record' && scanned.record.type === 'entry' && scanned.record.index === index)
+        return hashLeaf(nodeCrypto, scanned.record.leaf);
     }
     return undefined;
   }
@@ -505,10 +506,13 @@ export class Ledger {
       this.#signTimer = undefined;
       void this.sign();
     }, this.#bounds.signEveryMs);
-    this.#publishTimer ??= setTimeout(() => {
-      this.#publishTimer = undefined;
-      void this.publish();
-    }, this.#bounds.publishEveryMs);
+    this.#publishTimer ??= setTimeout(
+      () => {
+        this.#publishTimer = undefined;
+        void this.publish();
+      },
+      this.#publishedSize > 0 ? this.#bounds.publishEveryMs : this.#bounds.signEveryMs,
+    );
   }
 
   /** Signs the tree as it is now into `head`, unless it was. Never rejects. */

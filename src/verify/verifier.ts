@@ -91,6 +91,8 @@ interface Block {
   /** Leaves as used, to compare with all bundle files; `undefined` where no leaf was found. */
   leaves: Uint8Array[];
   complete: boolean;
+  /** Entries of the bundle that already have a finding of their own. */
+  named: Set<number>;
 }
 
 interface StoredPart {
@@ -294,7 +296,7 @@ class Verifier {
     const needed = tileWidthAt(this.#size, 0, n);
     const tiles = await this.#files(0, n, needed);
     const bundles = await this.#files('entries', n, needed);
-    const block: Block = { n, tiles, bundles, entries: undefined, hashes: undefined, leaves: [], complete: true };
+    const block: Block = { n, tiles, bundles, entries: undefined, hashes: undefined, leaves: [], complete: true, named: new Set() };
     if (needed === 0) return block;
     const first = n * tileWidth;
     block.hashes = tiles.find((file) => file.width >= needed && file.bytes.length >= needed * hashBytes)?.bytes;
@@ -330,6 +332,7 @@ class Verifier {
     if (hash && tileHash && !equal(hash, tileHash)) {
       // Bundle and tile differ. The payload's copy of the leaf is the third voice; without it the tile is believed, and the signed root judges.
       const recordHash = record && bundleLeaf && !recordAgrees ? hashLeaf(crypto, record.leaf) : undefined;
+      block.named.add(index);
       if (recordHash && equal(recordHash, tileHash)) {
         this.#say('tampered', 'bundle', `entry ${index} in its bundle is not the one that was recorded`, {
           index,
@@ -643,10 +646,11 @@ class Verifier {
       const path = `log/${tilePath('entries', block.n, file.width)}`;
       const common = Math.min(file.width, block.leaves.length);
       const expected = encodeBundle(block.leaves.slice(0, common));
-      const index = block.n * tileWidth;
       const isWider = file.width > common;
       if (!equal(file.bytes.subarray(0, expected.length), expected) || (!isWider && file.bytes.length !== expected.length)) {
-        this.#say('tampered', 'bundle', `${path} does not hold the entries that were recorded`, { index, path });
+        const index = block.n * tileWidth + firstDifference(file.bytes, block.leaves.slice(0, common));
+        // the file that was read whole had its entries looked at one by one
+        if (!block.named.has(index)) this.#say('tampered', 'bundle', `entry ${index} in ${path} is not the one that was recorded`, { index, path });
       } else if (isWider) {
         this.#say('note', 'ahead', `${path} covers entries beyond the records that could be read`, { path });
       }
@@ -751,4 +755,15 @@ class Verifier {
       notChecked,
     };
   }
+}
+
+/** The first entry at which a bundle's bytes are not those of `leaves`. */
+function firstDifference(bundle: Uint8Array, leaves: readonly Uint8Array[]): number {
+  let at = 0;
+  for (const [k, leaf] of leaves.entries()) {
+    const end = at + 2 + leaf.length;
+    if (!equal(bundle.subarray(at, end), encodeBundle([leaf]))) return k;
+    at = end;
+  }
+  return Math.max(0, leaves.length - 1);
 }
