@@ -52,7 +52,8 @@ export function encodeSegmentHeader(ledgerId: string, firstIndex: number): Buffe
 export function readSegmentHeader(header: Buffer): { ledgerId: string; firstIndex: number } | undefined {
   if (header.length < segmentHeaderBytes || !header.subarray(0, 8).equals(magic)) return undefined;
   if (header.readUInt32BE(36) !== crc32(header.subarray(0, 36))) return undefined;
-  return { ledgerId: header.toString('hex', 8, 24), firstIndex: Number(header.readBigUInt64BE(24)) };
+  const firstIndex = Number(header.readBigUInt64BE(24));
+  return Number.isSafeInteger(firstIndex) ? { ledgerId: header.toString('hex', 8, 24), firstIndex } : undefined;
 }
 
 /** Above this, a segment's bytes are written from where they are instead of being copied into the record's buffer. */

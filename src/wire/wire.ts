@@ -2,6 +2,7 @@
  * The protocol between tap and recorder: `spec/wire.md`, version 1. Framing and the binary messages; no I/O.
  * The tap loads this file at every start of a server, so it imports nothing but bounds.
  */
+import { isUtf8 } from 'node:buffer';
 import { wireBytes } from '../limits.ts';
 
 export const wireVersion = 1;
@@ -239,6 +240,7 @@ export function encodeJson(type: number, value?: unknown): Buffer {
 
 /** The object of a JSON body, or `undefined`. */
 export function readJson(body: Buffer): Record<string, unknown> | undefined {
+  if (!isUtf8(body)) return undefined;
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;

@@ -50,12 +50,14 @@ describe.each([
 
   it('makes durable what it finds after the death of a process, before anybody hears of it', async () => {
     const calls = await callsOfARun(fastSyncMs);
-    for (let diesAfter = 0; diesAfter <= calls; diesAfter += 3) {
+    for (let diesAfter = 0; diesAfter <= calls; diesAfter++) {
       const { client, files } = await runUntil(diesAfter, fastSyncMs);
       files.revive();
       const second = new Client();
       second.open(at, files, { fastSyncMs });
       const found = [...second.replayed];
+      second.append('second life');
+      await second.answered();
       await files.die(second.ledger);
       files.cut(chance(`second ${diesAfter}`));
       try {
