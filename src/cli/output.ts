@@ -5,7 +5,7 @@
 import { styleText } from 'node:util';
 
 export interface Output {
-  /** To stdout. */
+  /** To stdout, soon: at the latest when the event loop turns. */
   out(text: string): void;
   /** To stderr. */
   err(text: string): void;
@@ -19,32 +19,52 @@ export interface Output {
   readonly closed?: boolean;
 }
 
+const flushLength = 16 * 1024;
+
 /** The process's own stdout and stderr. A pipe that is closed at the other end (`sworn log | head`) only sets `closed`. */
 export function terminalOutput(stdout: NodeJS.WriteStream = process.stdout, stderr: NodeJS.WriteStream = process.stderr): Output {
   let closed = false;
   let wait: Promise<void> | undefined;
+  let pending = '';
+  let scheduled = false;
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
     closed = true;
   });
-  const isTTY = stdout.isTTY === true;
+  // a system call for each line would take longer than making it
+  const flush = (): void => {
+    const text = pending;
+    pending = '';
+    if (closed || text === '' || stdout.write(text) || wait !== undefined) return;
+    wait = new Promise((resolve) => {
+      const done = (): void => {
+        stdout.off('drain', done);
+        stdout.off('close', done);
+        stdout.off('error', done);
+        wait = undefined;
+        resolve();
+      };
+      stdout.on('drain', done).on('close', done).on('error', done);
+    });
+  };
+  const isTTY = stdout.isTTY ?? false;
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
   return {
     out(text) {
-      if (closed) return;
-      if (stdout.write(text) || wait !== undefined) return;
-      wait = new Promise((resolve) => {
-        const done = (): void => {
-          stdout.off('drain', done);
-          stdout.off('close', done);
-          stdout.off('error', done);
-          wait = undefined;
-          resolve();
-        };
-        stdout.on('drain', done).on('close', done).on('error', done);
-      });
+      pending += text;
+      if (pending.length >= flushLength) flush();
+      else if (!scheduled) {
+        scheduled = true;
+        setImmediate(() => {
+          scheduled = false;
+          flush();
+        });
+      }
     },
-    err: (text) => void stderr.write(text),
+    err(text) {
+      flush();
+      stderr.write(text);
+    },
     isTTY,
     color: FORCE_COLOR ? FORCE_COLOR !== '0' : isTTY && !NO_COLOR && TERM !== 'dumb',
     get columns() {
@@ -70,8 +90,12 @@ export function paint(output: Output, style: Style, text: string): string {
  */
 const harmful = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\u115f\u1160\u3164\uffa0]|\u034f|[\u180b-\u180f]|[\ufe00-\ufe0e]|(?<=\p{M}{4})\p{M}/gu;
 
+/** Most text is printable ASCII, and found to be so much sooner than it is searched for all of the above. */
+const beyondAscii = /[^\x20-\x7e]/;
+
 /** Untrusted text for one line of a terminal: everything invisible or active shows as `\n`, `\x1b` or `\u{202e}`, a backslash stays itself. */
 export function visible(text: string): string {
+  if (!beyondAscii.test(text)) return text;
   return text.replace(harmful, (character) => {
     if (character === '\n') return '\\n';
     if (character === '\r') return '\\r';
@@ -91,6 +115,7 @@ export function visibleLines(text: string): string {
 
 /** JSON in which no harmful character is left bare; the same document to every JSON reader. */
 export function safeJson(json: string): string {
+  if (!beyondAscii.test(json)) return json;
   return json.replace(harmful, (character) =>
     [...Array(character.length).keys()].map((i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`).join(''),
   );
@@ -98,8 +123,7 @@ export function safeJson(json: string): string {
 
 /** Columns that text takes: combining marks none, East Asian wide characters and emoji two. */
 export function widthOf(text: string): number {
-  // most of what is shown is ASCII
-  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  if (!beyondAscii.test(text)) return text.length;
   let width = 0;
   for (const character of text) width += /\p{M}/u.test(character) ? 0 : isWide(character.codePointAt(0)!) ? 2 : 1;
   return width;

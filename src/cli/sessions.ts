@@ -123,7 +123,7 @@ function detail(output: Output, session: Session): string {
     `${count(session.messages, 'message')}, ${size(session.sizeBytes)}`,
     `${count(session.calls, 'call')}, ${count(session.errors, 'error')}, ${session.unanswered} unanswered, ${session.cancelled} cancelled`,
     session.lost > 0 ? `${count(session.lost, 'frame')} not recorded` : '',
-    session.anomalies > 0 ? `${count(session.anomalies, 'anomaly', 'anomalies')}` : '',
+    session.anomalies > 0 ? count(session.anomalies, 'anomaly', 'anomalies') : '',
     ...who.map((text) => `who ${visible(text)}`),
     endOf(session) === '' ? '' : `end ${visible(endOf(session))}`,
   ].filter((text) => text !== '');

@@ -67,7 +67,7 @@ test('undo restores the state exactly, and the state survives JSON', () => {
       const place = ({ kind, id, way }: typeof step extends fc.Arbitrary<infer S> ? S : never) =>
         exchanges.place(
           kind === 'request' ? request(String(id)) : kind === 'result' ? result(String(id)) : cancelled(String(id)),
-          way as 'c2s' | 's2c',
+          way,
           index++,
           0,
         );
@@ -85,7 +85,7 @@ test('undo restores the state exactly, and the state survives JSON', () => {
           short(
             copy.place(
               kind === 'request' ? request(String(id)) : kind === 'result' ? result(String(id)) : cancelled(String(id)),
-              way as 'c2s' | 's2c',
+              way,
               index++,
               0,
             ),

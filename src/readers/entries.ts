@@ -5,6 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -39,6 +40,8 @@ export interface ReadOptions {
   follow?: AbortSignal;
 }
 
+const turnEntries = 256;
+
 /** How often a follower looks by itself, beside being woken by the file system. */
 const pollMs = 250;
 
@@ -52,7 +55,12 @@ export async function* readEntries(ledger: string, options: ReadOptions = {}): A
   const cursor = new Cursor(ledger, options.from ?? 0, to, content);
   try {
     for (;;) {
-      yield* cursor.available();
+      let inTurn = 0;
+      for (const located of cursor.available()) {
+        yield located;
+        // reading is synchronous: let signals, timers and writes have their turn
+        if (++inTurn % turnEntries === 0) await nextTurn();
+      }
       if (cursor.index >= to || follow === undefined || follow.aborted) return;
       await changed(ledger, follow);
       if (follow.aborted) return;
