@@ -76,7 +76,7 @@ export const commands: readonly CommandEntry[] = [
     summary: 'what each agent did, one line a session',
     load: async () => {
       const { sessionsCommand, sessionsHelp } = await import('./sessions.ts');
-      return { help: sessionsHelp, start: sessionsCommand as Start };
+      return { help: sessionsHelp, start: sessionsCommand };
     },
   },
   {
@@ -84,7 +84,7 @@ export const commands: readonly CommandEntry[] = [
     summary: 'what was said, message by message',
     load: async () => {
       const { logCommand, logHelp } = await import('./log.ts');
-      return { help: logHelp, start: logCommand as Start };
+      return { help: logHelp, start: logCommand };
     },
   },
   {
@@ -93,7 +93,7 @@ export const commands: readonly CommandEntry[] = [
     summary: 'one entry, with everything that is known about it',
     load: async () => {
       const { showCommand, showHelp } = await import('./show.ts');
-      return { help: showHelp, start: showCommand as Start };
+      return { help: showHelp, start: showCommand };
     },
   },
   {
@@ -101,7 +101,7 @@ export const commands: readonly CommandEntry[] = [
     summary: 'new entries as they come',
     load: async () => {
       const { tailCommand, tailHelp } = await import('./tail.ts');
-      return { help: tailHelp, start: tailCommand as Start };
+      return { help: tailHelp, start: tailCommand };
     },
   },
   {
