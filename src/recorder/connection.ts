@@ -2,7 +2,7 @@
  * One tapped connection as the recorder knows it: its counters, its waiting requests, the tools it has seen, and what it still owes its tap.
  * Everything here can be had again: from the ledger alone (`replay`), or faster from the snapshot (`toJSON`).
  */
-import type { Custody, Mode, OnUnrecordable } from '../entry/entry.ts';
+import type { CloseEntry, Custody, Mode, OnUnrecordable } from '../entry/entry.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import type { Receipt } from '../ledger/ledger.ts';
 import { splitOverrides, Tools, type SplitOverrides } from '../mcp/effect.ts';
@@ -44,6 +44,9 @@ export interface Losses {
   untilUs: number;
 }
 
+/** What a `close` entry says beside what every entry says; `error` is an attribute. */
+export type Closing = Omit<CloseEntry, 'v' | 'kind' | 'time' | 'monotonicUs' | 'connection'> & { error?: string };
+
 export interface TapSocket {
   write(bytes: Buffer): unknown;
 }
@@ -53,9 +56,9 @@ export class Connection {
   readonly overrides: SplitOverrides;
   readonly exchanges: Exchanges;
   readonly tools: Tools;
-  /** `open` and `principal` are in the ledger, or on their way. */
+  /** `open` is in the ledger, or on its way. */
   isRecorded = false;
-  /** Index of the `principal` entry. */
+  /** Index of the `principal` entry, which is in the ledger, or on its way. */
   who: number | undefined;
   /** Entries of this connection so far. */
   seq: number;
@@ -71,8 +74,10 @@ export class Connection {
   executableDigest: string | undefined;
   losses: Losses | undefined;
   socket: TapSocket | undefined;
-  /** `close` is in the ledger, or on its way. */
-  isClosed = false;
+  /** `close` is in the ledger, or on its way: with this reason. */
+  closed: CloseEntry['reason'] | undefined;
+  /** A `close` that could not be stored yet. */
+  closeDue: Closing | undefined;
   wait: Wait;
   /** Since when no tap is attached, monotonic ms. */
   lostAt: number | undefined;
@@ -93,11 +98,25 @@ export class Connection {
     this.namedClient = state?.named[0] ?? false;
     this.namedServer = state?.named[1] ?? false;
     this.isRecorded = state !== undefined;
+    this.closed = state?.closed;
     this.wait = opened.mode === 'commit' ? 'receipt' : 'none';
   }
 
   get id(): string {
     return this.opened.connection;
+  }
+
+  get isClosed(): boolean {
+    return this.closed !== undefined;
+  }
+
+  /**
+   * What is kept of a connection behind its `close`: a tap may not have heard that it is durable, or may come back although it was given up. A new `open`
+   * would record its frames twice.
+   */
+  remains(): Connection {
+    const { opened, state } = this.toJSON();
+    return new Connection(opened, { ...state, pending: [], tools: [] });
   }
 
   /** The unit was judged: in wait class `verdict` it may go. */
@@ -167,6 +186,7 @@ export class Connection {
       pending: this.exchanges.toJSON(),
       tools: this.tools.toJSON(),
       ...(this.who === undefined ? {} : { who: this.who }),
+      ...(this.closed === undefined ? {} : { closed: this.closed }),
     };
     return { opened: this.opened, state };
   }
@@ -177,6 +197,7 @@ export interface ConnectionState {
   taken: [number, number];
   who?: number;
   named: [boolean, boolean];
+  closed?: CloseEntry['reason'];
   pending: unknown;
   tools: unknown;
 }

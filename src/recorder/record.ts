@@ -12,7 +12,7 @@
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash } from '../entry/commitment.ts';
 import type { Anomaly, BatchEntry, Direction, MessageEntry, OpenEntry, PrincipalEntry } from '../entry/entry.ts';
-import type { Ledger, Receipt } from '../ledger/ledger.ts';
+import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { ContentItem, PartRecord } from '../ledger/segment.ts';
 import { idBytes, methodBytes, shortTextBytes, targetBytes } from '../limits.ts';
 import { effectOf, readToolDefinitions } from '../mcp/effect.ts';
@@ -55,12 +55,14 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
   const { direction } = unit;
   // A tap that came back sends again what it does not know to be settled.
   if (unit.unit <= connection.taken[direction]) return;
+  // Units that never came were settled without a recorder, the rest of a frame that was arriving among them: what comes now is another frame.
+  if (unit.unit !== connection.taken[direction] + 1) connection.long[direction] = undefined;
   connection.taken[direction] = unit.unit;
   if (unit.delivered[0] > connection.delivered[0]) connection.delivered[0] = unit.delivered[0];
   if (unit.delivered[1] > connection.delivered[1]) connection.delivered[1] = unit.delivered[1];
 
   // 0. The connection's own entries come first; they wait here while the disk is full.
-  if (!connection.isRecorded) recordOpening(connection, deps);
+  if (!connection.isRecorded || connection.who === undefined) recordOpening(connection, deps);
 
   // 1. Parse a copy. A frame of several units is scanned and stored unit by unit: it is never whole in memory.
   const frame = connection.long[direction] !== undefined || (unit.flags & moreUnits) !== 0 ? gather(unit, connection, deps) : whole(unit);
@@ -344,23 +346,55 @@ function append(
   undo: () => void,
   isLastOfFrame: boolean,
 ): void {
-  const { direction, unit } = frame;
-  deps.ledger.append(
-    seal(entry, attributes, items),
-    {
-      durable: (receipt: Receipt | undefined) => {
-        if (isLastOfFrame) connection.settle(direction, unit.unit, receipt);
-      },
-      undo,
-      failed: () => {
-        if (!isLastOfFrame) return;
-        connection.lose(direction, 'unrecordable', deps.clock.wallUs());
-        unrecordable(connection, direction, unit.unit, frame.message, deps);
-      },
-    },
-    { urgent: connection.wait === 'receipt' },
-  );
+  const { direction, unit, message } = frame;
+  const waiter = new FrameWaiter(connection, direction, unit.unit, message, deps, undo, isLastOfFrame);
+  deps.ledger.append(seal(entry, attributes, items), waiter, connection.wait === 'receipt' ? urgent : lazy);
   if (isLastOfFrame) connection.judged(direction, unit.unit);
+}
+
+const urgent = { urgent: true };
+const lazy = { urgent: false };
+
+/**
+ * Waits for an entry of a frame. Thousands of these live at once while the disk is slow: it holds what an answer needs and not the frame, whose bytes
+ * would keep the whole chunk in memory that they came in.
+ */
+class FrameWaiter implements Waiter {
+  readonly #connection: Connection;
+  readonly #direction: DirectionIndex;
+  readonly #unit: number;
+  readonly #message: Message | Batch;
+  readonly #deps: RecordDeps;
+  readonly #isLastOfFrame: boolean;
+  readonly undo: () => void;
+
+  constructor(
+    connection: Connection,
+    direction: DirectionIndex,
+    unit: number,
+    message: Message | Batch,
+    deps: RecordDeps,
+    undo: () => void,
+    isLastOfFrame: boolean,
+  ) {
+    this.#connection = connection;
+    this.#direction = direction;
+    this.#unit = unit;
+    this.#message = message;
+    this.#deps = deps;
+    this.#isLastOfFrame = isLastOfFrame;
+    this.undo = undo;
+  }
+
+  durable(receipt: Receipt | undefined): void {
+    if (this.#isLastOfFrame) this.#connection.settle(this.#direction, this.#unit, receipt);
+  }
+
+  failed(): void {
+    if (!this.#isLastOfFrame) return;
+    this.#connection.lose(this.#direction, 'unrecordable', this.#deps.clock.wallUs());
+    unrecordable(this.#connection, this.#direction, this.#unit, this.#message, this.#deps);
+  }
 }
 
 /** The disk would not take a unit: `onUnrecordable` decides. Passing counts as settled, without a receipt. */
@@ -385,18 +419,19 @@ function unrecordable(connection: Connection, direction: DirectionIndex, unit: n
   });
 }
 
-/** `open` and `principal`. If they cannot be stored, the next frame tries again. */
-export function recordOpening(connection: Connection, deps: RecordDeps): void {
+/**
+ * `open` and `principal`, or only the second where an earlier recorder died between the two. If they cannot be stored, the next frame tries again.
+ * `essential`: a `close` follows, which must not stand without them.
+ */
+export function recordOpening(connection: Connection, deps: RecordDeps, essential = false): void {
   const { open, openAttributes, principal, principalAttributes } = deps.openingOf(connection);
-  connection.isRecorded = true;
-  const undo = (): void => {
-    connection.isRecorded = false;
-    connection.who = undefined;
-  };
-  const options = { urgent: connection.wait === 'receipt' };
-  deps.ledger.append(seal(open, openAttributes), { durable: () => undefined, undo }, options);
+  const options = { urgent: connection.wait === 'receipt', essential };
+  if (!connection.isRecorded) {
+    connection.isRecorded = true;
+    deps.ledger.append(seal(open, openAttributes), { durable: () => undefined, undo: () => void (connection.isRecorded = false) }, options);
+  }
   connection.who = deps.ledger.nextIndex;
-  deps.ledger.append(seal(principal, principalAttributes), { durable: () => undefined }, options);
+  deps.ledger.append(seal(principal, principalAttributes), { durable: () => undefined, undo: () => void (connection.who = undefined) }, options);
 }
 
 function schemeOf(uri: string): string {

@@ -27,13 +27,13 @@ import {
   type Welcome,
 } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
-import { Connection, type Opened } from './connection.ts';
+import { Connection, type Closing, type Opened } from './connection.ts';
 import type { Lock } from './lock.ts';
 import type { Native } from './native.ts';
 import { descendsFrom, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
 import { record, recordOpening, resumeLong, type RecordDeps } from './record.ts';
 import { bounded, seal, type Attributes } from './seal.ts';
-import { State } from './state.ts';
+import { bury, State, unbury } from './state.ts';
 
 export interface RecorderOptions {
   ledger: string;
@@ -48,6 +48,11 @@ export interface RecorderOptions {
   version: string;
   logFile?: string;
 }
+
+/** How long a socket may be open without a word. */
+const helloWaitMs = 10_000;
+/** How long the end waits for sockets that should close by themselves. */
+const endWaitMs = 1_000;
 
 /** What a connection was opened with beyond what its entries keep at hand. */
 interface Origin {
@@ -65,6 +70,8 @@ export class Recorder {
   readonly #deps: RecordDeps;
   readonly #ledger: Ledger;
   readonly #connections: Map<string, Connection>;
+  /** What remains of closed ones. */
+  readonly #closed: Map<string, Connection>;
   readonly #origins = new WeakMap<Connection, Origin>();
   readonly #sockets = new Set<Socket>();
   readonly #taps = new Map<Connection, Socket>();
@@ -72,7 +79,10 @@ export class Recorder {
   readonly #onEnd: (status: number) => void;
   #server: Server | undefined;
   #idle: NodeJS.Timeout | undefined;
+  /** Written once everything that it covers is durable. */
   #snapshot: { size: number; text: string } | undefined;
+  /** The `start` entry could not be stored: it is due. */
+  #startDue: (() => void) | undefined;
   #timers: NodeJS.Timeout[] = [];
   #ending = false;
   #entriesAtStart = 0;
@@ -95,6 +105,7 @@ export class Recorder {
     this.#onEnd = onEnd;
     const state = new State(options.ledger);
     this.#connections = state.connections;
+    this.#closed = state.closed;
     this.#ledger = Ledger.open(
       options.ledger,
       options.keysHome,
@@ -144,7 +155,10 @@ export class Recorder {
       recorder: { version: this.#options.version, uid: process.getuid?.() ?? 0, pid: process.pid },
       ...bootId(),
     };
-    this.#append(start, { host: hostname() });
+    this.#startDue = undefined;
+    this.#append(start, { host: hostname() }, {}, (stored) => {
+      if (!stored) this.#startDue = () => this.#recordStart(state);
+    });
     if (ledger.cutBytes > 0) {
       const recovery: RecoveryEntry = { ...this.#common('recovery'), reason: 'torn-record', cutBytes: ledger.cutBytes };
       this.#append(recovery);
@@ -199,11 +213,15 @@ export class Recorder {
     }
     this.#sockets.add(socket);
     clearTimeout(this.#idle);
+    surviveWrites(socket);
+    // who connects and says nothing must not keep this recorder from ending
+    const silent = setTimeout(() => socket.destroy(), helloWaitMs);
     const peer = peerOf(socket, this.#native);
     const reader = new WireReader();
     let connection: Connection | undefined;
     const receive = (type: number, body: Buffer): void => {
       if (socket.destroyed) return;
+      clearTimeout(silent);
       if (type === wireType.frame && connection !== undefined) {
         const unit = readFrame(body);
         if (unit === undefined) this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
@@ -226,12 +244,12 @@ export class Recorder {
     });
     socket.on('error', () => undefined);
     socket.on('close', () => {
+      clearTimeout(silent);
       this.#sockets.delete(socket);
       if (connection !== undefined && this.#taps.get(connection) === socket) {
         this.#taps.delete(connection);
         connection.socket = undefined;
         connection.lostAt = performance.now();
-        if (connection.isClosed || !connection.isRecorded) this.#connections.delete(connection.id);
       }
       this.#watchIdle();
     });
@@ -257,16 +275,18 @@ export class Recorder {
       return undefined;
     }
     const tokenDigest = sha256Hex(hello.token);
-    const known = this.#connections.get(hello.connection);
+    const known = this.#connections.get(hello.connection) ?? this.#closed.get(hello.connection);
     if (known !== undefined && known.opened.tokenDigest !== tokenDigest) {
       this.#refuse(socket, 'permission', 'this connection belongs to another tap');
       return undefined;
     }
     const connection = known ?? this.#open(hello, peer, tokenDigest);
+    // Given up too early: the tap was stopped, or its machine was. After any other `close` it only has not heard of it.
+    const isReturn = known !== undefined && (known.closed === 'tap lost' || (known.lostAt !== undefined && known.socket === undefined));
+    if (connection.closed === 'tap lost') unbury(connection, { connections: this.#connections, closed: this.#closed });
     this.#taps.get(connection)?.destroy();
     this.#taps.set(connection, socket);
     if (!this.#origins.has(connection)) this.#origins.set(connection, { hello, peer });
-    const isReturn = known !== undefined && known.lostAt !== undefined && known.socket === undefined;
     connection.attach(socket);
     connection.wait = this.#waitOf(connection);
     const welcome: Welcome = {
@@ -281,6 +301,10 @@ export class Recorder {
       onUnrecordable: connection.opened.onUnrecordable,
     };
     socket.write(encodeJson(wireType.welcome, welcome));
+    if (connection.isClosed) {
+      socket.write(encodeJson(wireType.closed));
+      return connection;
+    }
     if (known === undefined) recordOpening(connection, this.#deps);
     else if (isReturn) this.#append({ ...this.#common('recovery'), reason: 'resumed', connection: connection.id } satisfies RecoveryEntry);
     if (hello.receipt !== undefined && !this.#has(hello.receipt)) {
@@ -404,6 +428,9 @@ export class Recorder {
 
   #recordableChanged(recordable: boolean, error: Error | undefined): void {
     this.#log(recordable ? 'the ledger can be written again' : `the ledger cannot be written: ${error?.message}`);
+    // what it covers may just have been given back
+    if (!recordable) this.#snapshot = undefined;
+    else this.#startDue?.();
     for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
     if (recordable) for (const connection of this.#connections.values()) this.#recordGap(connection);
   }
@@ -466,10 +493,11 @@ export class Recorder {
     });
   }
 
-  #recordClose(connection: Connection, close: Omit<CloseEntry, 'v' | 'kind' | 'time' | 'monotonicUs' | 'connection'> & { error?: string }): void {
-    if (!connection.isRecorded) recordOpening(connection, this.#deps);
+  #recordClose(connection: Connection, close: Closing): void {
+    if (!connection.isRecorded) recordOpening(connection, this.#deps, true);
     this.#recordGap(connection);
-    connection.isClosed = true;
+    connection.closed = close.reason;
+    connection.closeDue = undefined;
     const { error, ...fields } = close;
     const entry: CloseEntry = {
       ...this.#common('close'),
@@ -477,9 +505,15 @@ export class Recorder {
       ...fields,
       ...(connection.executableDigest === undefined ? {} : { executableDigest: connection.executableDigest }),
     };
-    this.#append(entry, error === undefined ? {} : { error }, { urgent: true, essential: true }, () => {
+    this.#append(entry, error === undefined ? {} : { error }, { urgent: true, essential: true }, (stored) => {
+      if (!stored) {
+        // not even the reserve: tried again once the disk can be written
+        connection.closed = undefined;
+        connection.closeDue = close;
+        return;
+      }
       connection.socket?.write(encodeJson(wireType.closed));
-      this.#connections.delete(connection.id);
+      bury(connection, close.reason, { connections: this.#connections, closed: this.#closed });
       // the last one: strangers' tools may look now
       if (this.#connections.size === 0) {
         void this.#ledger.publish();
@@ -490,17 +524,21 @@ export class Recorder {
   }
 
   #everySecond(): void {
+    if (!this.#ledger.recordable) return;
     const now = performance.now();
     for (const connection of this.#connections.values()) {
-      if (connection.isClosed || connection.lostAt === undefined || now - connection.lostAt < tapReturnMs) continue;
-      if (!connection.isRecorded) this.#connections.delete(connection.id);
-      else this.#recordClose(connection, { reason: 'tap lost', delivered: [connection.delivered[0], connection.delivered[1]] });
+      if (connection.isClosed) continue;
+      if (connection.closeDue !== undefined) this.#recordClose(connection, connection.closeDue);
+      else if (connection.lostAt !== undefined && now - connection.lostAt >= tapReturnMs) {
+        this.#recordClose(connection, { reason: 'tap lost', delivered: [connection.delivered[0], connection.delivered[1]] });
+      }
     }
   }
 
   #capture(): void {
-    if (this.#ending) return;
-    this.#snapshot = { size: this.#ledger.nextIndex, text: State.capture(this.#ledger.nextIndex, this.#connections.values()) };
+    const text = this.#ending ? undefined : State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values());
+    if (text === undefined) return;
+    this.#snapshot = { size: this.#ledger.nextIndex, text };
     if (this.#ledger.size >= this.#snapshot.size) this.#flushed();
   }
 
@@ -588,15 +626,30 @@ export class Recorder {
       if (![...this.#taps.values()].includes(socket)) socket.end();
       else socket.destroySoon();
     }
+    // one that is stopped, or a stranger's, takes its time
+    const impatient = setTimeout(() => this.#sockets.forEach((socket) => socket.destroy()), endWaitMs);
     await closed;
+    clearTimeout(impatient);
+    for (const connection of this.#connections.values()) this.#recordGap(connection);
     if (existsSync(this.#options.socket) && statSync(this.#options.socket).isSocket()) unlinkSync(this.#options.socket);
     this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
-    const text = State.capture(this.#ledger.nextIndex, this.#connections.values());
+    const text = State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values());
     await this.#ledger.close();
-    if (this.#ledger.recordable) State.write(this.#options.ledger, text);
+    if (this.#ledger.recordable && text !== undefined) State.write(this.#options.ledger, text);
     this.#log(`ended: ${reason}`);
     this.#onEnd(0);
   }
+}
+
+/**
+ * A tap that died has left bytes that are still to be read. A write that fails would destroy the socket, and with it what was handed over: so none fails.
+ * The end of the stream comes all the same.
+ */
+function surviveWrites(socket: Socket): void {
+  const write = socket._write.bind(socket);
+  const writev = socket._writev?.bind(socket);
+  socket._write = (chunk, encoding, done) => write(chunk, encoding, () => done());
+  if (writev !== undefined) socket._writev = (chunks, done) => writev(chunks, () => done());
 }
 
 function custodyOf(peer: Peer): Custody {

@@ -5,13 +5,16 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lossyText } from '../bytes/bytes.ts';
-import type { CloseEntry, Entry, MessageEntry, OpenEntry, PrincipalEntry, BatchEntry } from '../entry/entry.ts';
+import type { Entry, MessageEntry, OpenEntry, BatchEntry, RecoveryEntry } from '../entry/entry.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import type { EntryRecord } from '../ledger/segment.ts';
 import { effectOf } from '../mcp/effect.ts';
-import { readMessage, type Message } from '../mcp/message.ts';
+import { readMessage, type Batch, type Message } from '../mcp/message.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
 import { learn } from './record.ts';
+
+/** How many closed connections are remembered: their taps end within seconds, but for one that was stopped and goes on. */
+const closedConnections = 256;
 
 interface Snapshot {
   v: 1;
@@ -22,6 +25,10 @@ interface Snapshot {
 
 export class State {
   readonly connections = new Map<string, Connection>();
+  /** What remains of closed ones, oldest first; bounded. */
+  readonly closed = new Map<string, Connection>();
+  /** The last batch of each connection: its items follow it as entries of their own, without the bytes. */
+  readonly #batches = new Map<string, { index: number; batch: Batch; bytes: Buffer }>();
   /** First index to replay. */
   readonly from: number;
   /** Of the last entry that was replayed. */
@@ -34,12 +41,15 @@ export class State {
     try {
       const snapshot = JSON.parse(readFileSync(join(ledger, 'run', 'state.json'), 'utf8')) as Snapshot;
       if (snapshot.v === 1 && Number.isSafeInteger(snapshot.size)) {
-        for (const { opened, state } of snapshot.connections) this.connections.set(opened.connection, new Connection(opened, state));
+        for (const { opened, state } of snapshot.connections) {
+          (state.closed === undefined ? this.connections : this.closed).set(opened.connection, new Connection(opened, state));
+        }
         // the last entry before it is replayed again for its time; what it says of a connection is known already
         from = snapshot.size;
       }
     } catch {
       this.connections.clear();
+      this.closed.clear();
     }
     this.from = from;
   }
@@ -52,11 +62,12 @@ export class State {
     if (record.index < this.from) return;
     if (entry.kind === 'open') this.#open(entry, record);
     else if (entry.kind === 'principal') this.#with(entry, (connection) => (connection.who = record.index));
-    else if (entry.kind === 'close') this.connections.delete(entry.connection);
+    else if (entry.kind === 'close') this.#with(entry, (connection) => bury(connection, entry.reason, this));
+    else if (entry.kind === 'recovery') this.#resume(entry);
     else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
   }
 
-  #with(entry: PrincipalEntry | CloseEntry | MessageEntry | BatchEntry, apply: (connection: Connection) => void): void {
+  #with(entry: { connection: string }, apply: (connection: Connection) => void): void {
     const connection = this.connections.get(entry.connection);
     if (connection !== undefined) apply(connection);
   }
@@ -80,6 +91,12 @@ export class State {
     this.connections.set(entry.connection, connection);
   }
 
+  /** A tap came back that had been given up. */
+  #resume({ connection: id, reason }: RecoveryEntry): void {
+    const closed = id === undefined || reason !== 'resumed' ? undefined : this.closed.get(id);
+    if (closed !== undefined) unbury(closed, this);
+  }
+
   #message(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
     connection.seq = entry.seq;
     const direction = entry.direction === 'c2s' ? 0 : 1;
@@ -88,12 +105,13 @@ export class State {
     if (entry.kind === 'batch') {
       const bytes = frameOf(record);
       const batch = bytes && readMessage(bytes);
-      if (batch?.type !== 'batch') return;
-      // its items follow as entries of their own, without the bytes: pair them from here
-      for (const [item, { message, range }] of batch.items.entries()) {
-        this.#pair(connection, message, entry, record.index + 1 + item, bytes!.subarray(...range));
-      }
-    } else if (entry.batch === undefined) {
+      if (batch?.type === 'batch') this.#batches.set(connection.id, { index: record.index, batch, bytes: bytes! });
+    } else if (entry.batch !== undefined) {
+      // only the items that are there: a crash may have cut the batch's last entries off
+      const held = this.#batches.get(connection.id);
+      const item = held?.index === entry.batch ? held.batch.items[entry.item ?? -1] : undefined;
+      if (item !== undefined) this.#pair(connection, item.message, entry, record.index, held!.bytes.subarray(...item.range));
+    } else {
       const bytes = frameOf(record);
       if (bytes !== undefined) {
         const message = readMessage(bytes);
@@ -121,10 +139,39 @@ export class State {
     }
   }
 
-  static capture(size: number, connections: Iterable<Connection>): string {
-    const open = [...connections].filter((connection) => connection.isRecorded && !connection.isClosed).map((connection) => connection.toJSON());
-    return JSON.stringify({ v: 1, size, connections: open } satisfies Snapshot);
+  /**
+   * The snapshot as of now; none while a frame of several units is arriving. Its parts are no entries, so a snapshot could not say which of them it covers:
+   * they are found again behind the snapshot before.
+   */
+  static capture(size: number, connections: Iterable<Connection>, closed: Iterable<Connection>): string | undefined {
+    const open = [...connections].filter((connection) => connection.isRecorded);
+    if (open.some(({ long }) => long[0] !== undefined || long[1] !== undefined)) return undefined;
+    return JSON.stringify({ v: 1, size, connections: [...open, ...closed].map((connection) => connection.toJSON()) } satisfies Snapshot);
   }
+}
+
+interface Places {
+  readonly connections: Map<string, Connection>;
+  readonly closed: Map<string, Connection>;
+}
+
+/** Moves a connection to the closed ones, of which the oldest go. */
+export function bury(connection: Connection, reason: NonNullable<Connection['closed']>, { connections, closed }: Places): void {
+  connections.delete(connection.id);
+  connection.closed = reason;
+  closed.set(connection.id, connection.remains());
+  for (const id of closed.keys()) {
+    if (closed.size <= closedConnections) break;
+    closed.delete(id);
+  }
+}
+
+/** Goes on with a connection that was given up as lost. What waited then is over; who it is will be recorded again. */
+export function unbury(connection: Connection, { connections, closed }: Places): void {
+  closed.delete(connection.id);
+  connection.closed = undefined;
+  connection.who = undefined;
+  connections.set(connection.id, connection);
 }
 
 /** The bytes of a frame of one kept segment. */
