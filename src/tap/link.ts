@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { errorKinds } from '../errors.ts';
 import { recorderWaitMs } from '../limits.ts';
 import {
@@ -151,7 +152,7 @@ export class Link {
     const now = performance.now();
     if (this.#recorderRuns || now - this.#spawnedAt < respawnMs) return;
     this.#spawnedAt = now;
-    const program = new URL('../bin/sworn.mjs', import.meta.url).pathname;
+    const program = fileURLToPath(new URL('../bin/sworn.mjs', import.meta.url));
     const environment = Object.fromEntries(passedEnvironment.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
     const recorder = spawn(process.execPath, [program, 'recorder', 'start', '--daemon', '--ledger', this.#options.ledger], {
       detached: true,

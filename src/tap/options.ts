@@ -52,7 +52,7 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
       .map((glob) => glob.trim())
       .filter(Boolean);
   const help = given.has('--help');
-  if (command.length === 0 && !help) throw usage('no server command: sworn run [options] -- <server command>');
+  if ((command[0] ?? '') === '' && !help) throw usage('no server command: sworn run [options] -- <server command>');
   const ledger = resolve(one('--ledger') ?? defaultLedger());
   const socket = one('--socket') === undefined ? socketPathOf(ledger) : resolve(one('--socket')!);
   checkSocketPath(socket);
@@ -62,7 +62,7 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
     ledger,
     socket,
     external: given.has('--socket'),
-    name: short(one('--name') ?? basename(command[0] ?? 'server').replace(/\.(exe|cmd|bat)$/i, ''), '--name'),
+    name: one('--name') === undefined ? nameOf(command) : short(one('--name')!, '--name'),
     ...(client === undefined ? {} : { client: short(client, '--client') }),
     labels: labels(given.get('--label') ?? []),
     mode: choice(one('--mode') ?? 'commit', '--mode', ['commit', 'observe']),
@@ -71,6 +71,14 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
     printConfig: given.has('--print-config'),
     help,
   };
+}
+
+/** The base name of the command, as much of it as a name may have. */
+function nameOf(command: readonly string[]): string {
+  const name = basename(command[0] ?? '').replace(/\.(exe|cmd|bat)$/i, '');
+  let cut = Buffer.from(name).subarray(0, serverNameBytes).toString();
+  while (Buffer.byteLength(cut) > serverNameBytes) cut = cut.slice(0, -1);
+  return cut === '' ? 'server' : cut;
 }
 
 function usage(message: string): SwornError {

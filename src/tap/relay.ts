@@ -47,7 +47,7 @@ interface Lane {
   delivered: number;
   /** Some units of a frame were delivered, and not its last. */
   midFrame: boolean;
-  /** A unit of the frame that is arriving was withheld without a recorder: the rest of the frame is withheld too. */
+  /** A unit of the frame that is arriving was settled without a recorder: the rest of the frame is too, whoever answers meanwhile. */
   broken: boolean;
   /** Lines of ours that wait for the end of a frame. */
   inserts: Buffer[];
@@ -137,9 +137,10 @@ export class Relay {
     return this.#lanes.every((lane) => lane.window.length === 0);
   }
 
-  /** Stops reading what a client that is no longer served still sends. */
+  /** Stops reading what a client that is no longer served still sends. What it has begun to say is recorded as it is. */
   endClient(): void {
     this.#lanes[0].source.destroy();
+    this.#ended(this.#lanes[0]);
   }
 
   #read(lane: Lane, units: { bytes: Uint8Array; more: boolean; terminated: boolean }[]): void {
@@ -374,10 +375,9 @@ export class Relay {
     this.#answersFor ??= (await import('./refuse.ts')).answersFor;
     if (!this.#link.unreachable) return;
     const held = this.#lanes
-      .flatMap((lane) => lane.window.filter((unit) => unit.unit > lane.released).map((unit) => ({ lane, unit })))
+      .flatMap((lane) => lane.window.splice(firstAfter(lane.window, lane.released)).map((unit) => ({ lane, unit })))
       .sort((a, b) => a.unit.arrival - b.unit.arrival);
     for (const { lane, unit } of held) {
-      lane.window.splice(lane.window.indexOf(unit), 1);
       this.#windowBytes -= unit.wire.length;
       this.#settleAlone(lane, unit);
     }
@@ -400,8 +400,8 @@ export class Relay {
       // A frame of several units is not kept, so nobody can find its id: it gets no answer.
       const answers = unit.more || lane.midFrame || lane.broken ? undefined : this.#answersFor!(out, this.#reason);
       this.#withhold(lane, unit, answers?.toSender ?? Buffer.alloc(0), answers?.toReceiver ?? Buffer.alloc(0));
-      lane.broken = unit.more;
     }
+    lane.broken = unit.more;
   }
 
   /** What was lost since the last time this was asked. */

@@ -18,8 +18,8 @@ const killAfterMs = 1_500;
 const orphanMs = 5_000;
 /** How long the end waits for the recorder's word that the last entry is durable. */
 const closeWaitMs = 10_000;
-/** A server that could not be started: a shorter wait, the client is waiting for our exit. */
-const spawnFailedWaitMs = 3_000;
+/** What the recorder is told of a command line: it is one message, and the system's bound on a command line is higher than that of a message. */
+const argvBytes = 256 * 1024;
 
 const relayedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -84,6 +84,9 @@ function tap(options: RunOptions): void {
   let serverOutputDone = false;
   let signalled = false;
   let closing = false;
+  let closeReason: Close['reason'] = 'server exited';
+  let closeSent = false;
+  let hurried = false;
   let ended = false;
   let killTimer: NodeJS.Timeout | undefined;
 
@@ -94,7 +97,7 @@ function tap(options: RunOptions): void {
     server: options.name,
     ...(options.client === undefined ? {} : { client: options.client }),
     labels: options.labels,
-    argv: options.command,
+    argv: shortened(options.command),
     cwd: process.cwd(),
     ...(server.pid === undefined ? {} : { serverPid: server.pid }),
     mode: options.mode,
@@ -148,7 +151,7 @@ function tap(options: RunOptions): void {
     {
       drained: (direction) => {
         if (direction === 0) {
-          if (!clientClosed) clientHasClosed();
+          if (!clientClosed && !closing) clientHasClosed();
         } else {
           serverOutputDone = true;
           maybeClose();
@@ -165,16 +168,18 @@ function tap(options: RunOptions): void {
     clientClosed = true;
     server.stdin.end();
     if (signalled) killSoon();
-    if (exit !== undefined) signalGroup(server.pid!, 'SIGTERM'); // the server itself is gone; what it started holds its output open
+    if (exit !== undefined) endGroup(); // the server itself is gone; what it started holds its output open
     const watch = setInterval(() => {
       if (process.ppid === parentPid) return;
       clearInterval(watch);
-      setTimeout(() => {
-        signalGroup(server.pid!, 'SIGTERM');
-        killSoon();
-      }, orphanMs).unref();
+      setTimeout(endGroup, orphanMs).unref();
     }, 500);
     watch.unref();
+  }
+
+  function endGroup(): void {
+    signalGroup(server.pid!, 'SIGTERM');
+    killSoon();
   }
 
   function killSoon(): void {
@@ -190,13 +195,18 @@ function tap(options: RunOptions): void {
   server.on('exit', (code, signal) => {
     exit = { code, signal };
     // What it started may still hold its output open, as it may without us; once the client has closed, nobody waits for that.
-    if (clientClosed) signalGroup(server.pid!, 'SIGTERM');
+    if (clientClosed) endGroup();
     maybeClose();
   });
 
   for (const signal of relayedSignals) {
     process.on(signal, () => {
-      if (closing) return end();
+      if (closing) {
+        // what is on its way to the recorder arrives without us; what is not is worth the time until somebody asks twice
+        if (closeSent || hurried) end();
+        hurried = true;
+        return;
+      }
       signalled = true;
       server.kill(signal);
       if (clientClosed) killSoon();
@@ -206,24 +216,25 @@ function tap(options: RunOptions): void {
   function maybeClose(): void {
     if (closing || !serverOutputDone || (exit === undefined && spawnError === undefined)) return;
     closing = true;
+    closeReason = spawnError !== undefined ? 'spawn failed' : signalled ? 'signal' : clientClosed ? 'client closed' : 'server exited';
     clearTimeout(killTimer);
-    client.input.destroy();
+    relay.endClient();
     if (link.up) sendClose();
     if (link.unreachable) return end();
-    setTimeout(end, spawnError === undefined ? closeWaitMs : spawnFailedWaitMs);
+    setTimeout(end, closeWaitMs);
   }
 
   function sendClose(): void {
     const [c2s, s2c] = relay.lastUnits;
     const close: Close = {
-      reason: spawnError !== undefined ? 'spawn failed' : signalled ? 'signal' : clientClosed ? 'client closed' : 'server exited',
+      reason: closeReason,
       ...(exit?.code == null ? {} : { exitCode: exit.code }),
       ...(exit?.signal == null ? {} : { signal: exit.signal }),
       ...(spawnError === undefined ? {} : { error: spawnError.message }),
       frames: { c2s, s2c },
       delivered: relay.delivered,
     };
-    link.send(encodeJson(wireType.close, close));
+    link.send(encodeJson(wireType.close, close), () => (closeSent = true));
   }
 
   /** Ends as the server ended: with its status, or by its signal. */
@@ -250,6 +261,12 @@ function tap(options: RunOptions): void {
   }
 
   link.start();
+}
+
+function shortened(command: readonly string[]): string[] {
+  let sizeBytes = 0;
+  const count = command.findIndex((word) => (sizeBytes += Buffer.byteLength(word)) > argvBytes);
+  return count < 0 ? [...command] : [...command.slice(0, count), '…'];
 }
 
 function reasonOf(error: NodeJS.ErrnoException): string {

@@ -3,19 +3,39 @@
  * Its stderr is the client's stderr.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
+import { EventEmitter } from 'node:events';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
 
-export type ServerProcess = ChildProcessByStdio<Writable, Readable, null>;
+export interface ServerProcess extends EventEmitter {
+  /** Absent when it could not be started: `error` follows. */
+  readonly pid?: number | undefined;
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  kill(signal: NodeJS.Signals): boolean;
+}
 
 export function spawnServer(command: readonly string[]): ServerProcess {
   const [file, ...args] = process.platform === 'win32' ? windowsCommand(command) : command;
-  return spawn(file!, args, {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    detached: process.platform !== 'win32',
-    shell: false,
-    windowsHide: true,
-    windowsVerbatimArguments: process.platform === 'win32' && file !== command[0],
-  });
+  try {
+    return spawn(file!, args, {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      detached: process.platform !== 'win32',
+      shell: false,
+      windowsHide: true,
+      windowsVerbatimArguments: process.platform === 'win32' && file !== command[0],
+    }) satisfies ChildProcessByStdio<Writable, Readable, null>;
+  } catch (error) {
+    return unstarted(error as Error);
+  }
+}
+
+/** Node reports some failures (no such file) by an event and throws the others (a path through a file, too many arguments): here all are events. */
+function unstarted(error: Error): ServerProcess {
+  const stdout = new PassThrough();
+  stdout.end();
+  const server = Object.assign(new EventEmitter(), { stdin: new PassThrough().resume(), stdout, kill: () => false });
+  process.nextTick(() => server.emit('error', error));
+  return server;
 }
 
 /** Signals the server's whole process group; nothing happens when none of it is left. */

@@ -1,0 +1,70 @@
+/**
+ * What `sworn run` must do, one sentence each, and where that is said. A test cites the ids that it shows in square brackets in its name;
+ * `requirements.test.ts` fails when an id has no test, or a test cites an id that is not here.
+ */
+export interface Requirement {
+  id: string;
+  sentence: string;
+  source: string;
+}
+
+const design = 'ARCHITECTURE.md';
+const wire = 'spec/wire.md';
+const entry = 'spec/entry.md';
+const mcp = 'MCP 2025-11-25 and 2026-07-28, Transports, stdio';
+const rpc = 'JSON-RPC 2.0';
+
+export const requirements: readonly Requirement[] = [
+  // Transparency
+  { id: 'transparent-bytes', sentence: 'The bytes that leave are the bytes that came, in both directions.', source: design },
+  { id: 'transparent-same-talk', sentence: 'Client and server say to each other through sworn what they say without it.', source: design },
+  {
+    id: 'real-counterparts',
+    sentence: 'Holds with the official clients 1.x and 2.x (legacy, auto, pinned) and the official servers.',
+    source: design,
+  },
+  { id: 'auto-twice', sentence: 'A client that starts the command twice at once and kills one of them leaves two sound connections.', source: mcp },
+  // Entries
+  { id: 'entry-types', sentence: 'A message entry says what the message is: request, notification, result, error, opaque.', source: entry },
+  { id: 'entry-effects', sentence: 'The effect of a call comes from the annotations that tools/list showed.', source: entry },
+  { id: 'entry-overrides', sentence: '--sensitive, --write and --read beat the annotations.', source: entry },
+  { id: 'entry-names', sentence: 'clientInfo and serverInfo are attributes of the messages that carry them first.', source: entry },
+  { id: 'entry-outcome', sentence: 'A reply says ok, error or toolError, its code, its duration and its request.', source: entry },
+  { id: 'entry-era', sentence: 'The era belongs to each message.', source: entry },
+  { id: 'entry-pending', sentence: 'A call is in the ledger from the moment of its request, answered late or never.', source: entry },
+  { id: 'entry-server-request', sentence: "A server's request is paired with the client's reply, in its own direction.", source: rpc },
+  // Odd traffic
+  { id: 'odd-bytes', sentence: 'What is no message, or an odd one, passes as it is.', source: design },
+  { id: 'odd-anomalies', sentence: 'What is odd about a frame is in its entry.', source: entry },
+  { id: 'odd-chunks', sentence: 'How the bytes were cut on their way makes no difference.', source: mcp },
+  { id: 'odd-unterminated', sentence: 'A last line without a line end passes as it is and is marked.', source: entry },
+  { id: 'odd-unfinished', sentence: 'A line that nobody can be given any more is recorded and shows as not delivered.', source: entry },
+  { id: 'odd-pairing', sentence: 'Ids pair by type, value and direction.', source: rpc },
+  { id: 'odd-reused', sentence: 'An id in use twice is marked; replies go to the oldest.', source: entry },
+  { id: 'odd-cancelled', sentence: 'A cancellation names the request that it ends.', source: entry },
+  { id: 'odd-batch', sentence: 'A batch is one entry for the frame and one for each item.', source: entry },
+  { id: 'odd-batch-large', sentence: 'A batch of more than 1,000 items passes and is opaque.', source: entry },
+  { id: 'odd-order', sentence: 'Each direction is delivered in order; a reply stands behind its request.', source: wire },
+  // The wire, seen from the tap
+  { id: 'wire-hello', sentence: 'hello says what the tap is.', source: wire },
+  { id: 'wire-receipt', sentence: 'receipt: deliver a unit when pass covers it.', source: wire },
+  { id: 'wire-cumulative', sentence: 'Answers are cumulative.', source: wire },
+  { id: 'wire-fifo', sentence: 'Strictly by unit in each direction; the directions do not wait for each other.', source: wire },
+  { id: 'wire-delivered', sentence: 'Each frame says what was delivered when it was sent.', source: wire },
+  { id: 'wire-verdict', sentence: 'verdict: deliver when pass covers it; durable follows.', source: wire },
+  { id: 'wire-none', sentence: 'none: deliver when the write to the socket is done.', source: wire },
+  { id: 'wire-raise', sentence: 'wait: from now on.', source: wire },
+  { id: 'wire-refuse', sentence: 'A refused request is answered, a reply replaced, a notification dropped.', source: wire },
+  { id: 'wire-refuse-long', sentence: 'A refused long frame ends where it is, and its line with it.', source: wire },
+  { id: 'wire-between', sentence: 'Lines of ours stand between two frames.', source: wire },
+  { id: 'wire-resume', sentence: 'A tap goes on with its connection: token, receipt, what is durable, the rest in order of arrival.', source: wire },
+  { id: 'wire-resume-early', sentence: 'A socket that breaks before the welcome loses nothing.', source: wire },
+  { id: 'wire-resend', sentence: 'What is not durable is sent again, and nothing is delivered twice.', source: wire },
+  { id: 'wire-unknown', sentence: 'Unknown messages are ignored.', source: wire },
+  { id: 'wire-corrupt', sentence: 'A socket that speaks something else is left, and another one tried.', source: wire },
+  { id: 'wire-error', sentence: 'An error of the recorder is told, with its hint.', source: wire },
+  { id: 'wire-closed', sentence: 'The tap ends when its close is durable.', source: wire },
+  { id: 'unrecordable-wait', sentence: 'Without a recorder frames are held for 10 s, then onUnrecordable decides.', source: wire },
+  { id: 'unrecordable-block', sentence: 'block: requests are answered with 5030, replies withheld, all counted.', source: wire },
+  { id: 'unrecordable-pass', sentence: 'pass: delivered, counted, and whole frames only.', source: wire },
+];
