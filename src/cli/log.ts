@@ -38,9 +38,11 @@ const linePayloadBytes = 2_048;
 export async function logCommand(options: LogOptions, output: Output): Promise<number> {
   const ledgers = ledgerPaths(options.ledger);
   const most = limitOf(options.limit, 'limit', 'log');
+  // each ledger has its own: a filter counts and remembers
+  const filters = ledgers.map(() => filterOf(options, 'log'));
   const { show, note } = await writerOf(options, output, ledgers);
-  const sources = ledgers.map((ledger) => {
-    const filter = filterOf(options, 'log');
+  const sources = ledgers.map((ledger, i) => {
+    const filter = filters[i]!;
     return most === undefined ? forwards(ledger, options, filter, note) : backwards(ledger, options, filter, most);
   });
   if (most === undefined) {

@@ -32,6 +32,7 @@ export async function tailCommand(options: TailOptions, output: Output, signal?:
   if (options.outcome === 'unanswered') {
     throw new SwornError('usage', 'what is unanswered is known only afterwards: sworn log --outcome unanswered', { command: 'tail' });
   }
+  const filters = ledgers.map(() => ({ last: filterOf(options, 'tail'), next: filterOf(options, 'tail') }));
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   const signals = ['SIGINT', 'SIGTERM'] as const;
@@ -41,12 +42,11 @@ export async function tailCommand(options: TailOptions, output: Output, signal?:
   try {
     const { show, note } = await writerOf(options, output, ledgers);
     const followed = await Promise.all(
-      ledgers.map(async (ledger) => {
+      ledgers.map(async (ledger, i) => {
         const size = await sizeOf(ledger);
         const last: Row[] = [];
         if (lines > 0) {
-          for await (const row of matching(ledger, readEntriesBackwards(ledger, size), filterOf(options, 'tail'), -1))
-            if (last.push(row) === lines) break;
+          for await (const row of matching(ledger, readEntriesBackwards(ledger, size), filters[i]!.last, -1)) if (last.push(row) === lines) break;
         }
         return { ledger, size, last: last.reverse() };
       }),
@@ -54,9 +54,9 @@ export async function tailCommand(options: TailOptions, output: Output, signal?:
     for (const { last } of followed) for (const row of last) await show(row);
     // rows of several ledgers come in the order in which they are seen; each is written whole
     await Promise.all(
-      followed.map(async ({ ledger, size }) => {
+      followed.map(async ({ ledger, size }, i) => {
         const entries = readEntries(ledger, { from: size, content: options.payload === true || options.text !== undefined, follow: stop.signal });
-        for await (const row of matching(ledger, entries, filterOf(options, 'tail'), 1, note)) if (!(await show(row))) stop.abort();
+        for await (const row of matching(ledger, entries, filters[i]!.next, 1, note)) if (!(await show(row))) stop.abort();
       }),
     );
     return 0;

@@ -167,6 +167,22 @@ test('mutated documents: valid exactly when JSON.parse says so, UTF-8 and NUL ar
   );
 });
 
+test('UTF-8 in a string is judged and read as a decoder does', () => {
+  const bytes = fc.array(fc.constantFrom(0x61, 0x7f, 0x80, 0xa0, 0xbf, 0xc1, 0xc3, 0xdf, 0xe0, 0xe6, 0xed, 0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff), {
+    maxLength: 12,
+  });
+  fc.assert(
+    fc.property(bytes, sizes, (inside, chunks) => {
+      const frame = Uint8Array.from([...utf8('{"method":"'), ...inside, ...utf8('"}')]);
+      const scan = scanFrame(frame);
+      expect(scan.invalidUtf8).toBe(utf8Text(frame) === undefined);
+      factsAgree(scan, parsed(frame)!.value);
+      expect(scanIn(frame, chunks)).toEqual(scan);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
 const scanText = (text: string) => scanFrame(utf8(text));
 
 test('duplicate keys are found exactly, at any depth', () => {

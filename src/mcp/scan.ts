@@ -214,6 +214,9 @@ export class Scanner {
   #held = new Uint8Array(0);
   #heldBytes = 0;
   #cut = false;
+  #source: Uint8Array = new Uint8Array(0);
+  #from = 0;
+  #to = 0;
   #hexLeft = 0;
   #literal = 0;
   #literalAt = 0;
@@ -288,10 +291,28 @@ export class Scanner {
             return this.#fail('not-json', chunk, i);
           } else {
             this.#plain = false;
-            const first = chunk[i]!;
-            i++;
-            if (this.#lead(first)) state = inSequence;
-            else this.#invalidUtf8 = true;
+            // sequences of two and three bytes that lie whole in this chunk and have no special ranges; all others byte by byte
+            while (i < n) {
+              const first = chunk[i]!;
+              if (first >= 0xc2 && first <= 0xdf && i + 1 < n && (chunk[i + 1]! & 0xc0) === 0x80) i += 2;
+              else if (
+                first > 0xe0 &&
+                first < 0xf0 &&
+                first !== 0xed &&
+                i + 2 < n &&
+                (chunk[i + 1]! & 0xc0) === 0x80 &&
+                (chunk[i + 2]! & 0xc0) === 0x80
+              )
+                i += 3;
+              else {
+                if (first >= 0x80) {
+                  i++;
+                  if (this.#lead(first)) state = inSequence;
+                  else this.#invalidUtf8 = true;
+                }
+                break;
+              }
+            }
           }
           break;
         }
@@ -485,6 +506,8 @@ export class Scanner {
       if (!isEnd || this.#depth > 0) this.#reason = 'not-json';
     }
     if (this.#need > 0) this.#invalidUtf8 = true;
+    // the last chunk must not live as long as the scanner
+    this.#source = this.#held;
     const facts: Facts = {};
     if (this.#reason === undefined && this.#top === 'object') {
       const kept = this.#facts;
@@ -538,34 +561,43 @@ export class Scanner {
     this.#heldBytes = needed;
   }
 
-  /** The bytes of a token that ends before `end`; views, valid until the next token. */
-  #token(chunk: Uint8Array, end: number): Uint8Array {
+  /**
+   * Where the token that ends before `end` lies: in `#source` from `#from` to `#to`, valid until the next token. Fields instead of a view, because making
+   * a view takes longer than reading a short key.
+   */
+  #token(chunk: Uint8Array, end: number): void {
     this.#keep = false;
-    if (this.#heldBytes === 0 && end - this.#start <= this.#keptMost) return chunk.subarray(this.#start, end);
+    if (this.#heldBytes === 0 && end - this.#start <= this.#keptMost) {
+      this.#source = chunk;
+      this.#from = this.#start;
+      this.#to = end;
+      return;
+    }
     this.#hold(chunk, end);
-    const bytes = this.#held.subarray(0, this.#heldBytes);
+    this.#source = this.#held;
+    this.#from = 0;
+    this.#to = this.#heldBytes;
     this.#heldBytes = 0;
-    return bytes;
   }
 
   #endString(chunk: Uint8Array, end: number): void {
-    const bytes = this.#token(chunk, end);
+    this.#token(chunk, end);
     const cut = this.#cut;
     this.#cut = false;
-    const raw = this.#plain ? asciiText(bytes) : lossyText(bytes);
+    const raw = this.#plain ? asciiText(this.#source, this.#from, this.#to) : lossyText(this.#source.subarray(this.#from, this.#to));
     this.#facts[this.#slot] = { kind: 'string', text: cut ? `"${raw}` : `"${raw}"`, value: this.#escaped ? unescaped(raw) : raw, cut };
     this.#slot = 0;
   }
 
   #endNumber(chunk: Uint8Array, end: number): void {
-    const text = asciiText(this.#token(chunk, end));
-    this.#facts[this.#slot] = { kind: 'number', text, value: '', cut: this.#cut };
+    this.#token(chunk, end);
+    this.#facts[this.#slot] = { kind: 'number', text: asciiText(this.#source, this.#from, this.#to), value: '', cut: this.#cut };
     this.#cut = false;
     this.#slot = 0;
   }
 
   #endKey(chunk: Uint8Array, end: number): void {
-    let bytes = this.#token(chunk, end);
+    this.#token(chunk, end);
     this.#isKey = false;
     if (this.#cut) {
       this.#cut = false;
@@ -573,11 +605,13 @@ export class Scanner {
       return;
     }
     if (this.#escaped || (!this.#plain && this.#invalidUtf8)) {
-      const raw = lossyText(bytes);
-      bytes = wtf8(this.#escaped ? unescaped(raw) : raw);
+      const raw = lossyText(this.#source.subarray(this.#from, this.#to));
+      this.#source = wtf8(this.#escaped ? unescaped(raw) : raw);
+      this.#from = 0;
+      this.#to = this.#source.length;
     }
     const context = this.#stack[this.#depth - 1]! & ~isObject;
-    const at = context === 0 ? 0 : this.#recognise(contexts[context]!, bytes);
+    const at = context === 0 ? 0 : this.#recognise(contexts[context]!);
     if (at !== 0) {
       const facts = this.#facts;
       if (facts[at] !== undefined) this.#duplicateKey = true;
@@ -585,18 +619,20 @@ export class Scanner {
       for (const inner of insideOf[at]!) facts[inner] = undefined;
     }
     this.#slot = at;
-    if (!(this.#duplicateKey && this.#caseVariantKey)) this.#track(bytes);
+    if (!(this.#duplicateKey && this.#caseVariantKey)) this.#track();
   }
 
-  #recognise(list: readonly Known[], bytes: Uint8Array): number {
-    const length = bytes.length;
+  #recognise(list: readonly Known[]): number {
+    const bytes = this.#source;
+    const from = this.#from;
+    const length = this.#to - from;
     for (let k = 0; k < list.length; k++) {
       const candidate = list[k]!;
       if (candidate.bytes.length !== length) continue;
       let same = true;
       let sameFolded = true;
       for (let j = 0; j < length && sameFolded; j++) {
-        const a = bytes[j]!;
+        const a = bytes[from + j]!;
         const b = candidate.bytes[j]!;
         if (a !== b) {
           same = false;
@@ -610,10 +646,12 @@ export class Scanner {
   }
 
   /** Compares a key with the others of its object and remembers it. */
-  #track(bytes: Uint8Array): void {
-    const length = bytes.length;
+  #track(): void {
+    const bytes = this.#source;
+    const from = this.#from;
+    const length = this.#to - from;
     let hash = seed;
-    for (let j = 0; j < length; j++) hash = Math.imul(hash ^ folded[bytes[j]!]!, 0x01000193);
+    for (let j = from; j < this.#to; j++) hash = Math.imul(hash ^ folded[bytes[j]!]!, 0x01000193);
     hash ^= hash >>> 15;
     const bucket = hash & (buckets - 1);
     const base = this.#bases[this.#depth - 1]!;
@@ -626,7 +664,7 @@ export class Scanner {
       let sameFolded = true;
       for (let j = 0; j < length && sameFolded; j++) {
         const a = text[start + j]!;
-        const b = bytes[j]!;
+        const b = bytes[from + j]!;
         if (a !== b) {
           same = false;
           sameFolded = folded[a] === folded[b];
@@ -647,7 +685,7 @@ export class Scanner {
       this.#keyText = larger;
     }
     const keyText = this.#keyText;
-    for (let j = 0, to = this.#keyTextBytes; j < length; j++, to++) keyText[to] = bytes[j]!;
+    for (let j = 0, to = this.#keyTextBytes; j < length; j++, to++) keyText[to] = bytes[from + j]!;
     this.#keyStart[at] = this.#keyTextBytes;
     this.#keyLength[at] = length;
     this.#keyHash[at] = hash;
@@ -738,10 +776,10 @@ export class Scanner {
 }
 
 /** The text of ASCII bytes. For short ones a call into the decoder costs more than the loop. */
-function asciiText(bytes: Uint8Array): string {
-  if (bytes.length > 48) return lossyText(bytes);
+function asciiText(bytes: Uint8Array, from: number, to: number): string {
+  if (to - from > 48) return lossyText(bytes.subarray(from, to));
   let text = '';
-  for (let i = 0; i < bytes.length; i++) text += String.fromCharCode(bytes[i]!);
+  for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i]!);
   return text;
 }
 
