@@ -65,12 +65,7 @@ test('undo restores the state exactly, and the state survives JSON', () => {
       const exchanges = new Exchanges(most);
       let index = 0;
       const place = ({ kind, id, way }: typeof step extends fc.Arbitrary<infer S> ? S : never) =>
-        exchanges.place(
-          kind === 'request' ? request(String(id)) : kind === 'result' ? result(String(id)) : cancelled(String(id)),
-          way,
-          index++,
-          0,
-        );
+        exchanges.place(kind === 'request' ? request(String(id)) : kind === 'result' ? result(String(id)) : cancelled(String(id)), way, index++, 0);
       before.forEach(place);
       const state = JSON.stringify(exchanges);
       const copy = Exchanges.from(JSON.parse(state), most);
@@ -83,12 +78,7 @@ test('undo restores the state exactly, and the state survives JSON', () => {
       expect(
         after.map(({ kind, id, way }) =>
           short(
-            copy.place(
-              kind === 'request' ? request(String(id)) : kind === 'result' ? result(String(id)) : cancelled(String(id)),
-              way,
-              index++,
-              0,
-            ),
+            copy.place(kind === 'request' ? request(String(id)) : kind === 'result' ? result(String(id)) : cancelled(String(id)), way, index++, 0),
           ),
         ),
       ).toEqual(answers);
@@ -100,8 +90,8 @@ test('undo restores the state exactly, and the state survives JSON', () => {
 test('a hundred thousand requests with one id stay quick', () => {
   const exchanges = new Exchanges();
   const message = request('1');
-  const started = performance.now();
+  const before = process.cpuUsage();
   for (let i = 0; i < 100_000; i++) exchanges.place(message, 'c2s', i, 0);
   expect(exchanges.size).toBe(10_000);
-  expect(performance.now() - started).toBeLessThan(3000);
+  expect(process.cpuUsage(before).user / 1000).toBeLessThan(3000);
 });

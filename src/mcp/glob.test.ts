@@ -23,7 +23,7 @@ test('lists', () => {
 });
 
 test('a hostile pattern ends soon', () => {
-  const started = performance.now();
+  const before = process.cpuUsage();
   expect(globMatches('*a'.repeat(30) + 'b', 'a'.repeat(20_000))).toBe(false);
-  expect(performance.now() - started).toBeLessThan(500);
+  expect(process.cpuUsage(before).user / 1000).toBeLessThan(500);
 });

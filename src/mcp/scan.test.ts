@@ -218,13 +218,14 @@ test('keys that differ in case', () => {
   expect(scanText('{"x":{"É":1,"é":2}}').caseVariantKey).toBe(false);
 });
 
-test('millions of keys that collide when folded do not stop it', () => {
+test('sixty thousand keys that collide when folded do not stop it', () => {
   const keys: string[] = [];
   for (let i = 0; i < 60_000; i++)
     keys.push(`"${[...'abcdefghijklmnop'].map((letter, bit) => ((i >> bit) & 1 ? letter.toUpperCase() : letter)).join('')}":0`);
-  const started = performance.now();
+  // processor time: other tests run beside this one
+  const before = process.cpuUsage();
   expect(scanText(`{${keys.join(',')}}`).caseVariantKey).toBe(true);
-  expect(performance.now() - started).toBeLessThan(2000);
+  expect(process.cpuUsage(before).user / 1000).toBeLessThan(2000);
 });
 
 test('depth', () => {

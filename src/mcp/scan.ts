@@ -6,8 +6,8 @@
  * invalid UTF-8 reads as U+FFFD; a byte order mark is not JSON.
  *
  * Memory: 1 MiB of key bytes and 16,384 keys over all open objects. Keys beyond that are not compared with each other; the keys that facts
- * hang on are always compared, so no padding hides a second `method`. A key that meets more than 64 others with the same folded hash is compared with
- * the 64 newest.
+ * hang on are always compared, so no padding hides a second `method`. A key that meets more than 32 others with the same folded hash is compared with
+ * the 32 newest.
  */
 import { lossyText } from '../bytes/bytes.ts';
 import { batchItems, jsonDepth, pairedIdBytes } from '../limits.ts';
@@ -180,7 +180,7 @@ for (const digit of '0123456789abcdefABCDEF') hexDigit[digit.charCodeAt(0)] = 1;
 const keyBytesMost = 1 << 20;
 const keysMost = 16_384;
 const buckets = 4096;
-const chainMost = 64;
+const chainMost = 32;
 // a sender who could predict the hash could make every key collide
 const seed = Math.trunc(Math.random() * 0x7fffffff);
 
@@ -667,7 +667,8 @@ export class Scanner {
         const b = bytes[from + j]!;
         if (a !== b) {
           same = false;
-          sameFolded = folded[a] === folded[b];
+          // once one such pair was found, only equal keys are of interest
+          sameFolded = !this.#caseVariantKey && folded[a] === folded[b];
         }
       }
       if (same) {
