@@ -290,7 +290,8 @@ export class Ledger {
   }
 
   #accept(pending: Pending, { urgent = false, essential = false }: AppendOptions): boolean {
-    if (this.#closed || this.#dead || (!this.#recordable && !essential)) {
+    if (this.#dead) return false;
+    if (this.#closed || (!this.#recordable && !essential)) {
       this.#refused.push(pending.waiter);
       if (this.#refused.length === 1)
         queueMicrotask(() => this.#giveBack([], new Error(this.#closed ? 'the ledger is closed' : 'the ledger cannot be written')));

@@ -259,11 +259,11 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
     const key = createKey(files, keys, origin);
     const note = signNote(formatCheckpoint({ origin, size: 0, root: emptyRoot(nodeCrypto) }), key.signer);
     replaceDurably(files, join(keys, 'head'), note, 0o600);
+    // before there is a segment: from then on a start takes the ledger for one that is whole
     syncAncestors(files, keys);
-    syncAncestors(files, folder);
+    syncAncestors(files, join(folder, 'payload'));
     files.close(createSegment(files, join(folder, 'payload'), id, 0));
     replaceDurably(files, join(folder, 'log', 'checkpoint'), note, 0o644);
-    syncFolder(files, folder);
     const segment = { firstIndex: 0, sizeBytes: segmentHeaderBytes };
     const tree = new TreeFiles(files, join(folder, 'log'), TileStack.empty(nodeCrypto));
     return { id, origin, key, keysFolder: keys, tree, segment, cutBytes: 0, parts: [], created: true };
