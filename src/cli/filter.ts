@@ -25,7 +25,7 @@ export const filterHelp: readonly OptionHelp[] = [
   { flags: '--method <glob>', description: 'only these methods, and their replies' },
   { flags: '--direction <direction>', description: 'only c2s (client to server) or s2c' },
   { flags: '--effect <effect>', description: 'only read, write, unknown, sensitive or destructive' },
-  { flags: '--outcome <outcome>', description: 'only replies that are ok, error or toolError; cancelled; or requests that are unanswered' },
+  { flags: '--outcome <outcome>', description: 'only replies that are ok, error or toolError, or requests that are cancelled or unanswered' },
   { flags: '--text <text>', description: 'only messages whose payload contains this text' },
 ];
 
@@ -41,12 +41,12 @@ const outsideMost = 1024;
 
 export interface Filter {
   readonly sinceMs?: number;
-  /** `text` is left to `textMatches`, which needs content; `unanswered` passes all requests. */
+  /** `text` is left to `textMatches`, which needs content; `cancelled` and `unanswered` pass all requests. */
   matches(located: Located): boolean;
   /** Reading forwards (1): enough entries in a row were later than `until`; backwards (-1): earlier than `since`. */
   isOver(order: 1 | -1): boolean;
   readonly text?: string;
-  readonly unanswered: boolean;
+  readonly requests?: 'unanswered' | 'cancelled';
 }
 
 /** @throws SwornError `usage` for values that no entry can have */
@@ -92,8 +92,8 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     if (effect === 'sensitive' || effect === 'destructive') {
       if (entry[effect] !== true) return false;
     } else if (effect !== undefined && entry.effect !== effect) return false;
-    if (outcome === 'cancelled') return entry.method === 'notifications/cancelled';
-    if (outcome === undefined || outcome === 'unanswered') return true;
+    if (outcome === 'cancelled' || outcome === 'unanswered') return entry.type === 'request';
+    if (outcome === undefined) return true;
     return entry.outcome === outcome;
   };
 
@@ -102,7 +102,7 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     ...(text === undefined ? {} : { text }),
     matches,
     isOver: (order) => (order === 1 ? later : earlier) >= outsideMost,
-    unanswered: outcome === 'unanswered',
+    ...(outcome === 'unanswered' || outcome === 'cancelled' ? { requests: outcome } : {}),
   };
 }
 
@@ -117,8 +117,16 @@ function timeOf(text: string, flag: string, command: string, nowMs: number): num
   return ms;
 }
 
-/** Requests without a reply to the end of what is read, that were not cancelled. Holds at most `most` requests; the oldest are taken as unanswered. */
-export async function* unansweredOf(entries: AsyncIterable<Located>, filter: Filter, most = 100_000): AsyncGenerator<Located> {
+/**
+ * Requests without a reply to the end of what is read, that were not cancelled; or those that were, when their cancellation is read. Holds at most `most`
+ * requests; of more the oldest are taken as unanswered.
+ */
+export async function* requestsOf(
+  entries: AsyncIterable<Located>,
+  filter: Filter,
+  wanted: 'unanswered' | 'cancelled',
+  most = 100_000,
+): AsyncGenerator<Located> {
   const waiting = new Map<number, Located>();
   for await (const located of entries) {
     const { entry, index } = located;
@@ -129,13 +137,15 @@ export async function* unansweredOf(entries: AsyncIterable<Located>, filter: Fil
       if (waiting.size > most) {
         const [oldest, request] = waiting.entries().next().value!;
         waiting.delete(oldest);
-        yield request;
+        if (wanted === 'unanswered') yield request;
       }
     } else if (entry.exchange !== undefined) {
+      const request = waiting.get(entry.exchange);
       waiting.delete(entry.exchange);
+      if (wanted === 'cancelled' && request !== undefined && entry.method === 'notifications/cancelled') yield request;
     }
   }
-  yield* waiting.values();
+  if (wanted === 'unanswered') yield* waiting.values();
 }
 
 /** Whether a message's payload contains a text, as it is or as JSON writes it. Streams: no frame is too long. */

@@ -2,7 +2,7 @@
 import { SwornError } from '../errors.ts';
 import { peekBytes } from '../limits.ts';
 import { indexSince, readEntries, readEntriesBackwards, readEntryAt, type Located } from '../readers/entries.ts';
-import { filterHelp, filterOf, payloadOf, textMatches, timeHelp, unansweredOf, type Filter, type FilterOptions } from './filter.ts';
+import { filterHelp, filterOf, payloadOf, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import type { CommandHelp } from './main.ts';
 import type { Output } from './output.ts';
@@ -95,7 +95,7 @@ async function withContent(ledger: string, located: Located): Promise<Located> {
 async function* forwards(ledger: string, options: LogOptions, filter: Filter, note?: Writer['note']): AsyncGenerator<Row> {
   const from = filter.sinceMs === undefined ? 0 : await indexSince(ledger, filter.sinceMs);
   const entries = readEntries(ledger, { from, content: options.payload === true || filter.text !== undefined });
-  yield* matching(ledger, filter.unanswered ? unansweredOf(entries, filter) : entries, filter, 1, note);
+  yield* matching(ledger, filter.requests ? requestsOf(entries, filter, filter.requests) : entries, filter, 1, note);
 }
 
 /**
@@ -103,7 +103,7 @@ async function* forwards(ledger: string, options: LogOptions, filter: Filter, no
  * entries that have no server name of their own.
  */
 async function* backwards(ledger: string, options: LogOptions, filter: Filter, most: number): AsyncGenerator<Row> {
-  if (!filter.unanswered && options.server === undefined) {
+  if (!filter.requests && options.server === undefined) {
     yield* matching(ledger, readEntriesBackwards(ledger), filter, -1);
     return;
   }

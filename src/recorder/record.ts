@@ -190,7 +190,7 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
   append(entry, {}, frame, frame.items, connection, deps, undo, false);
   for (const [item, { message, range }] of batch.items.entries()) {
     const described = describe(frame, message, connection, deps, range);
-    Object.assign(described.entry, { batch: index, item, range });
+    Object.assign(described.entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
     finish(described.entry, frame, connection);
     append(described.entry, described.attributes, frame, [], connection, deps, described.undo, item === batch.items.length - 1);
   }

@@ -96,7 +96,7 @@ test('filters', async () => {
   expect(await indexes({ server: 'fs', limit: 2 })).toEqual([20, 23]);
   expect(await indexes({ outcome: 'toolError' })).toEqual([index.failed]);
   expect(await indexes({ outcome: 'error' })).toEqual([11]);
-  expect(await indexes({ outcome: 'cancelled' })).toEqual([index.cancel]);
+  expect(await indexes({ outcome: 'cancelled' })).toEqual([index.cancel - 1]);
   expect(await indexes({ outcome: 'unanswered' })).toEqual([index.hanging, index.batch + 1, 22]);
   expect(await indexes({ outcome: 'unanswered', limit: 1 })).toEqual([22]);
   expect(await indexes({ effect: 'destructive' })).toEqual([index.write, index.hanging]);
