@@ -3,7 +3,9 @@
  * It holds no key and reads no ledger; all it knows is a socket.
  */
 import { spawn } from 'node:child_process';
+import { lstatSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorKinds } from '../errors.ts';
 import { recorderWaitMs } from '../limits.ts';
@@ -49,6 +51,12 @@ const respawnMs = 500;
 
 /** What a recorder may see of a client's environment: no secrets, and nothing that changes how Node runs. */
 const passedEnvironment = ['HOME', 'LANG', 'LC_ALL', 'LOGNAME', 'PATH', 'TZ', 'USER', 'SystemRoot'];
+
+/** In a shared `/tmp` anybody could have made the folder, and would get to read what we hand over. One that is not there yet, the recorder makes. */
+function isStrangers(folder: string): boolean {
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  return stat !== undefined && (!stat.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o077) !== 0);
+}
 
 export class Link {
   readonly #options: LinkOptions;
@@ -105,6 +113,12 @@ export class Link {
 
   #connect(): void {
     if (this.#stopped) return;
+    if (!this.#options.external && isStrangers(dirname(this.#options.socket))) {
+      this.#reason = `the socket folder ${dirname(this.#options.socket)} is not a folder of yours that is closed to others`;
+      this.#hint = errorKinds['socket-unsafe'].hint;
+      this.#retry(undefined);
+      return;
+    }
     const socket = connect(this.#options.socket);
     const reader = new WireReader();
     let failure: NodeJS.ErrnoException | undefined;

@@ -22,6 +22,9 @@ export interface RunOptions {
 
 const valued = ['--ledger', '--socket', '--name', '--client', '--label', '--mode', '--on-unrecordable', '--sensitive', '--write', '--read'];
 
+/** They are kept whole with the connection: a recorder that goes on with it must know them. */
+const overrideBytes = 64 * 1024;
+
 /** @throws SwornError `usage` */
 export function readRunOptions(argv: readonly string[]): RunOptions {
   const given = new Map<string, string[]>();
@@ -57,6 +60,8 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
   const socket = one('--socket') === undefined ? socketPathOf(ledger) : resolve(one('--socket')!);
   checkSocketPath(socket);
   const client = one('--client');
+  const overrides = { sensitive: globs('--sensitive'), write: globs('--write'), read: globs('--read') };
+  if (JSON.stringify(overrides).length > overrideBytes) throw usage(`--sensitive, --write and --read have at most ${overrideBytes} bytes together`);
   return {
     command,
     ledger,
@@ -67,7 +72,7 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
     labels: labels(given.get('--label') ?? []),
     mode: choice(one('--mode') ?? 'commit', '--mode', ['commit', 'observe']),
     onUnrecordable: choice(one('--on-unrecordable') ?? 'block', '--on-unrecordable', ['block', 'pass']),
-    overrides: { sensitive: globs('--sensitive'), write: globs('--write'), read: globs('--read') },
+    overrides,
     printConfig: given.has('--print-config'),
     help,
   };

@@ -63,6 +63,8 @@ export interface RelayEvents {
   /** A direction's source has ended and everything of it is delivered (or the target is gone). */
   drained(direction: DirectionIndex): void;
   targetGone(direction: DirectionIndex): void;
+  /** A frame was lost although a recorder answers again: the rest of one whose beginning it never had. */
+  lost(): void;
 }
 
 export interface RelayLink {
@@ -165,6 +167,7 @@ export class Relay {
     let alone = 0;
     const unreachable = this.#link.unreachable && this.#answersFor !== undefined;
     while (alone < arrived.length && (unreachable || lane.broken)) this.#settleAlone(lane, arrived[alone++]!);
+    if (alone > 0 && !unreachable && !lane.broken) this.#events.lost();
     if (alone === arrived.length) return;
     if (alone > 0) arrived.splice(0, alone);
     for (const unit of arrived) {

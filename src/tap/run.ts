@@ -114,11 +114,7 @@ function tap(options: RunOptions): void {
       if (link.sendable) relay.sendHeld();
     },
     welcome: (welcome) => {
-      const losses = relay.takeLosses();
-      if (losses !== undefined) {
-        const lost: Lost = { reason: 'no recorder', lost: { c2s: losses.lost[0], s2c: losses.lost[1] }, from: losses.from, until: losses.until };
-        link.send(encodeJson(wireType.lost, lost));
-      }
+      tellLosses();
       relay.welcome(welcome.wait, [welcome.durable.c2s, welcome.durable.s2c], !firstWelcome);
       firstWelcome = false;
       if (closing) sendClose();
@@ -157,12 +153,22 @@ function tap(options: RunOptions): void {
           maybeClose();
         }
       },
+      lost: () => {
+        if (link.up) tellLosses();
+      },
       targetGone: (direction) => {
         // nobody reads our output any more: the client is gone
         if (direction === 1 && !clientClosed) relay.endClient();
       },
     },
   );
+
+  function tellLosses(): void {
+    const losses = relay.takeLosses();
+    if (losses === undefined) return;
+    const lost: Lost = { reason: 'no recorder', lost: { c2s: losses.lost[0], s2c: losses.lost[1] }, from: losses.from, until: losses.until };
+    link.send(encodeJson(wireType.lost, lost));
+  }
 
   function clientHasClosed(): void {
     clientClosed = true;
@@ -225,6 +231,7 @@ function tap(options: RunOptions): void {
   }
 
   function sendClose(): void {
+    tellLosses();
     const [c2s, s2c] = relay.lastUnits;
     const close: Close = {
       reason: closeReason,
