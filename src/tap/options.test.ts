@@ -15,7 +15,7 @@ function failure(...argv: string[]): SwornError {
   throw new Error(`${argv.join(' ')} was accepted`);
 }
 
-describe('the command line of run [options]', () => {
+describe('the command line of run [options-strict]', () => {
   test('what is not said', () => {
     const ledger = join(homedir(), '.local', 'state', 'sworn');
     expect(readRunOptions(['--', 'npx', '-y', 'server'])).toEqual({

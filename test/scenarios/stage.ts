@@ -3,7 +3,7 @@
  * Everything that a scenario starts ends with it, by pid; nothing here waits for a time to pass, only for things to happen.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -270,6 +270,12 @@ export class Stage {
     return entries;
   }
 
+  /** The size of the segments. */
+  ledgerBytes(): number {
+    const payload = join(this.ledger, 'payload');
+    return readdirSync(payload).reduce((sum, name) => sum + statSync(join(payload, name)).size, 0);
+  }
+
   /** Looks again until the entries are as wanted. */
   async until(holds: (entries: Recorded[]) => boolean): Promise<Recorded[]> {
     for (;;) {
@@ -303,6 +309,20 @@ export class Stage {
     return this.entries();
   }
 
+  /** Processes whose command line names our folder. */
+  #leftovers(): number[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.folder) && isAlive(pid);
+        } catch {
+          return false;
+        }
+      });
+  }
+
   async #end(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     for (const server of this.#servers) server.close();
@@ -311,7 +331,13 @@ export class Stage {
       child.kill('SIGKILL');
       await gone(child.pid);
     }
-    await this.stopRecorder('SIGKILL');
+    // what was started by what was started: a recorder that has not yet come to its lock, a server whose tap was killed
+    for (let pids = this.#leftovers(); pids.length > 0; pids = this.#leftovers()) {
+      for (const pid of pids) {
+        process.kill(pid, 'SIGKILL');
+        await gone(pid);
+      }
+    }
     rmSync(socketPathOf(this.ledger), { force: true });
     rmSync(this.folder, { recursive: true, force: true });
   }
