@@ -435,7 +435,7 @@ describe('a disk that refuses', () => {
 
   it('gives back what was accepted after the failed batch, and takes what the waiters append in turn', async () => {
     const client = new Client();
-    const files = new FaultyFiles({ operation: 'writev', call: 2, stored: 'half', then: 'goes on', code: 'ENOSPC' });
+    const files = new FaultyFiles([{ operation: 'writev', call: 2, stored: 'half', then: 'goes on', code: 'ENOSPC' }]);
     const ledger = client.open(at, files, { fastSyncMs: 0 });
     client.append('good');
     await client.answered();
@@ -497,7 +497,7 @@ describe('a disk that refuses', () => {
 
   it('ends the process when a sync fails: nothing is answered, signed or published any more', async () => {
     const client = new Client();
-    const files = new FaultyFiles({ operation: 'datasync', call: 2, stored: 'all', then: 'goes on', code: 'EIO' });
+    const files = new FaultyFiles([{ operation: 'datasync', call: 2, stored: 'all', then: 'goes on', code: 'EIO' }]);
     const ledger = client.open(at, files, { fastSyncMs: 0 });
     client.append('good');
     await client.answered();
@@ -578,7 +578,7 @@ describe('opening', () => {
 
     at = scratch();
     const client = new Client();
-    const files = new FaultyFiles(undefined, () => client.die());
+    const files = new FaultyFiles([], () => client.die());
     client.open(at, files);
     client.append('signed');
     await client.answered();

@@ -12,9 +12,9 @@ afterEach(() => at.remove());
 
 const syncs: readonly Operation[] = ['datasync', 'datasyncSync', 'sync', 'syncSync'];
 
-async function runWith(fault: Fault, fastSyncMs: number): Promise<{ client: Client; happened: boolean }> {
+async function runWith(faults: Fault[], fastSyncMs: number): Promise<{ client: Client; happened: number }> {
   const client = new Client();
-  const files = new FaultyFiles(fault, () => client.die());
+  const files = new FaultyFiles(faults, () => client.die());
   await scriptedRun(client, at, files, { fastSyncMs });
   const happened = files.happened;
   await files.die(client.ledger);
@@ -27,7 +27,7 @@ describe.each([
 ])('writes %s', (_name, fastSyncMs) => {
   it('passes without a fault', async () => {
     const client = new Client();
-    const files = new FaultyFiles(undefined, () => client.die());
+    const files = new FaultyFiles([], () => client.die());
     await scriptedRun(client, at, files, { fastSyncMs });
     expect(client.acknowledged.size).toBe(268);
     expect(client.failed).toEqual([]);
@@ -47,10 +47,10 @@ describe.each([
         it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {
           for (let call = 1; ; call++) {
             const { client, happened } = await runWith(
-              { operation, call, stored, then, code: operation === 'mkdir' ? 'EACCES' : 'ENOSPC' },
+              [{ operation, call, stored, then, code: operation === 'mkdir' ? 'EACCES' : 'ENOSPC' }],
               fastSyncMs,
             );
-            if (then === 'goes on' && happened && syncs.includes(operation) && client.acknowledged.size > 0) {
+            if (then === 'goes on' && happened > 0 && syncs.includes(operation) && client.acknowledged.size > 0) {
               // during creation or opening it is an error of `open`; afterwards it ends the process
               expect(client.fatal !== undefined || client.acknowledged.size === 265, `call ${call}`).toBe(true);
             }
@@ -59,12 +59,46 @@ describe.each([
             } catch (error) {
               throw new Error(`${operation} ${call}: ${(error as Error).message}`, { cause: error });
             }
-            if (!happened) break;
+            if (happened === 0) break;
             at.remove();
             at = scratch();
           }
         });
       }
     }
+  }
+
+  // What follows a failed write may fail as well: the cut, its sync, and the removal of a segment that could not be begun.
+  for (const [operation, second] of [
+    ['writev', 'truncate'],
+    ['writev', 'syncSync'],
+    ['writevSync', 'truncate'],
+    ['writevSync', 'syncSync'],
+    ['writevSync', 'unlink'],
+    ['open', 'unlink'],
+  ] as const) {
+    it(`survives every failing ${operation} with a failing ${second} behind it`, async () => {
+      let both = 0;
+      for (let call = 1, reached = true; reached; call++) {
+        for (const [stored, then] of [
+          ['nothing', 'goes on'],
+          ['all', 'goes on'],
+          ['nothing', 'dies'],
+        ] as const) {
+          const first: Fault = { operation, call, stored: operation === 'open' ? 'nothing' : 'half', then: 'goes on', code: 'ENOSPC' };
+          const { client, happened } = await runWith([first, { operation: second, call: 1, follows: true, stored, then, code: 'EIO' }], fastSyncMs);
+          reached = happened > 0;
+          if (happened === 2) both++;
+          try {
+            await reopenAndCheck(at, [client]);
+          } catch (error) {
+            throw new Error(`${operation} ${call}, then ${second} ${stored}: ${(error as Error).message}`, { cause: error });
+          }
+          at.remove();
+          at = scratch();
+        }
+      }
+      expect(both).toBeGreaterThan(0);
+    });
   }
 });

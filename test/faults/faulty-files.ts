@@ -1,4 +1,4 @@
-/** `Files` that let one chosen call fail, or end the process there. */
+/** `Files` that let chosen calls fail, or end the process there. */
 import { nodeFiles, type Files } from '../../src/ledger/files.ts';
 
 export const operations = [
@@ -20,6 +20,8 @@ export interface Fault {
   operation: Operation;
   /** Which call of it fails, from 1. */
   call: number;
+  /** Count only calls after the first fault that happened. */
+  follows?: boolean;
   /** What the disk has of it nevertheless. */
   stored: 'nothing' | 'half' | 'all';
   /** The process goes on with the error, or ends there. */
@@ -30,16 +32,19 @@ export interface Fault {
 export class FaultyFiles implements Files {
   readonly calls = Object.fromEntries(operations.map((operation) => [operation, 0])) as Record<Operation, number>;
   readonly log: string[] = [];
-  happened = false;
+  /** The faults that were reached. */
+  happened = 0;
   /** From here on every call fails: the process is gone. */
   dead = false;
-  readonly #fault: Fault | undefined;
+  readonly #faults: readonly Fault[];
+  /** The calls at the first fault. */
+  #callsBefore: Record<Operation, number> | undefined;
   readonly #onDeath: () => void;
   readonly #open = new Set<number>();
   readonly #underWay = new Set<Promise<unknown>>();
 
-  constructor(fault?: Fault, onDeath: () => void = () => {}) {
-    this.#fault = fault;
+  constructor(faults: readonly Fault[] = [], onDeath: () => void = () => {}) {
+    this.#faults = faults;
     this.#onDeath = onDeath;
   }
 
@@ -53,49 +58,55 @@ export class FaultyFiles implements Files {
     this.#open.clear();
   }
 
-  #error(operation: Operation): Error {
-    return Object.assign(new Error(`EIO: ${operation} failed on purpose`), { code: this.#fault?.code ?? 'EIO', syscall: operation });
+  #error(operation: Operation, fault?: Fault): Error {
+    return Object.assign(new Error(`${fault?.code ?? 'EIO'}: ${operation} failed on purpose`), { code: fault?.code ?? 'EIO', syscall: operation });
   }
 
-  /** Whether this call is the one. Throws when the process is dead. */
-  #counts(operation: Operation): boolean {
+  /** The fault that this call is to have. Throws when the process is dead. */
+  #next(operation: Operation): Fault | undefined {
     if (this.dead) throw this.#error(operation);
-    this.calls[operation]++;
+    const call = ++this.calls[operation];
     this.log.push(operation);
-    if (this.#fault?.operation !== operation || this.#fault.call !== this.calls[operation]) return false;
-    this.happened = true;
-    return true;
+    const fault = this.#faults.find((other) => {
+      const before = other.follows ? this.#callsBefore?.[operation] : 0;
+      return other.operation === operation && before !== undefined && other.call === call - before;
+    });
+    if (fault === undefined) return undefined;
+    this.happened++;
+    this.#callsBefore ??= { ...this.calls };
+    return fault;
   }
 
   #sync<T>(operation: Operation, whole: () => T, half: () => void = () => {}): T {
-    if (!this.#counts(operation)) return whole();
-    if (this.#fault!.stored === 'all') {
+    const fault = this.#next(operation);
+    if (fault === undefined) return whole();
+    if (fault.stored === 'all') {
       const result = whole();
       if (operation === 'open') {
         nodeFiles.close(result as number);
         this.#open.delete(result as number);
       }
-    } else if (this.#fault!.stored === 'half') half();
-    this.#end();
-    throw this.#error(operation);
+    } else if (fault.stored === 'half') half();
+    this.#end(fault);
+    throw this.#error(operation, fault);
   }
 
   async #async<T>(operation: Operation, whole: () => Promise<T>, half: () => Promise<unknown> = async () => {}): Promise<T> {
-    const hit = this.#counts(operation);
-    const work = !hit || this.#fault!.stored === 'all' ? whole() : this.#fault!.stored === 'half' ? half() : Promise.resolve();
+    const fault = this.#next(operation);
+    const work = fault === undefined || fault.stored === 'all' ? whole() : fault.stored === 'half' ? half() : Promise.resolve();
     this.#underWay.add(work);
     try {
       const result = await work;
-      if (hit) this.#end();
-      if (hit || this.dead) throw this.#error(operation);
+      if (fault !== undefined) this.#end(fault);
+      if (fault !== undefined || this.dead) throw this.#error(operation, fault);
       return result as T;
     } finally {
       this.#underWay.delete(work);
     }
   }
 
-  #end(): void {
-    if (this.#fault!.then !== 'dies') return;
+  #end(fault: Fault): void {
+    if (fault.then !== 'dies') return;
     this.dead = true;
     this.#onDeath();
   }

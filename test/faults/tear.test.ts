@@ -25,7 +25,7 @@ afterEach(() => {
 /** A ledger whose process died: head covers the first `signed` entries, the newest segment holds some more. Returns the segment and its records. */
 async function unclean(signed: string[], unsigned: string[], bounds = {}): Promise<{ segment: string; offsets: number[]; client: Client }> {
   const client = new Client();
-  const files = new FaultyFiles(undefined, () => client.die());
+  const files = new FaultyFiles([], () => client.die());
   client.open(at, files, bounds);
   for (const name of signed) client.append(name);
   await client.answered();
