@@ -27,7 +27,8 @@ const header = (first: bigint, magic = 'SWORNPL1', zero = 0) => {
   const start = join(text(magic), Buffer.from(ledgerId, 'hex'), u64(first), u32(zero));
   return join(start, u32(crc32(start)));
 };
-const kept = (bytes: string) => join(u8(0), salt, u32(text(bytes).length), text(bytes));
+const kept = (bytes: string) => join(u8(0), salt, u32(text(bytes).length), text(bytes), Buffer.alloc(Math.max(0, 16 - text(bytes).length)));
+const erased = (size: number) => join(u8(3), hash, u32(size), Buffer.alloc(Math.max(0, size - 16)));
 const dropped = (size: number) => join(u8(1), hash, u32(size));
 const inPart = (size: number, file: bigint, offset: bigint) => join(u8(2), hash, u32(size), u64(file), u64(offset));
 const leaf = '{"v":1,"kind":"vector"}';
@@ -38,6 +39,7 @@ const part = (direction: number, unit: bigint, bytes: string) =>
 
 const keptJson = (bytes: string) => ({ state: 'kept', salt: salt.toString('hex'), bytes });
 const droppedJson = (sizeBytes: number) => ({ state: 'dropped', hash: hash.toString('hex'), sizeBytes });
+const erasedJson = (sizeBytes: number) => ({ state: 'erased', hash: hash.toString('hex'), sizeBytes });
 const partJson = (sizeBytes: number, file: number, offset: number) => ({ state: 'part', hash: hash.toString('hex'), sizeBytes, file, offset });
 const record = (body: Buffer, value: unknown) => ({ hex: sealed(body).toString('hex'), record: value });
 const bad = (why: string, body: Buffer) => ({ why, hex: sealed(body).toString('hex') });
@@ -69,6 +71,22 @@ write('segments.json', {
         attributes: [droppedJson(5)],
         frame: [droppedJson(0), keptJson('a'), partJson(1048576, 12, 4096)],
       }),
+      record(entry(8n, leaf, [erased(40)], [erased(3), kept('behind it')]), {
+        type: 'entry',
+        index: 8,
+        leaf,
+        attributes: [erasedJson(40)],
+        frame: [erasedJson(3), keptJson('behind it')],
+      }),
+      record(join(u8(3), Buffer.from(ledgerId, 'hex'), u8(1), u64(5n), Buffer.alloc(16 + 11)), {
+        type: 'part',
+        erased: true,
+        connection: ledgerId,
+        direction: 1,
+        unit: 5,
+        salt: '00'.repeat(16),
+        bytes: '\0'.repeat(11),
+      }),
       record(part(0, 1n, ''), { type: 'part', connection: ledgerId, direction: 0, unit: 1, salt: salt.toString('hex'), bytes: '' }),
       record(part(1, 4294967297n, 'half a line'), {
         type: 'part',
@@ -80,11 +98,15 @@ write('segments.json', {
       }),
     ],
     reject: [
-      bad('an unknown type', join(u8(3), whole.subarray(1))),
+      bad('an unknown type', join(u8(4), whole.subarray(1))),
+      bad('a short kept item that is not filled up', entry(7n, leaf, [], [join(u8(0), salt, u32(1), text('a'))])),
+      bad('a short kept item that is filled up with something', entry(7n, leaf, [], [join(u8(0), salt, u32(1), text('a'), Buffer.alloc(15, 1))])),
+      bad('an erased item with something left', entry(7n, leaf, [], [join(u8(3), hash, u32(20), text('left'))])),
+      bad('an erased part with something left', join(u8(3), Buffer.from(ledgerId, 'hex'), u8(1), u64(5n), Buffer.alloc(16), text('left'))),
       bad('type 0', join(u8(0), whole.subarray(1))),
       bad('a byte behind the last item', join(whole, u8(0))),
       bad('a byte too few', whole.subarray(0, -1)),
-      bad('an item of an unknown state', entry(7n, leaf, [], [join(u8(3), salt, u32(0))])),
+      bad('an item of an unknown state', entry(7n, leaf, [], [join(u8(4), hash, u32(0))])),
       bad('fewer items than it says', join(entry(7n, leaf, [], []).subarray(0, -4), u32(1))),
       bad('more items than it says', join(entry(7n, leaf, [], []), kept(''))),
       bad('a leaf longer than the record', join(u8(1), u64(7n), u32(1000), text(leaf), u16(0), u32(0))),

@@ -106,7 +106,7 @@ function readEntry(body: Buffer, index: number, parts: Map<string, Part>): Buffe
   at += 6;
   for (let i = 0; i < items; i++) {
     const state = body[at]!;
-    if (state === 0) at += 21 + body.readUInt32BE(at + 17);
+    if (state === 0) at += 21 + Math.max(16, body.readUInt32BE(at + 17));
     else if (state === 1) at += 37;
     else if (state === 2) {
       const place = `${body.readBigUInt64BE(at + 37)}:${body.readBigUInt64BE(at + 45)}`;

@@ -59,7 +59,7 @@ export const fixtureOrigin = `sworn.invalid/${fixtureLedgerId}`;
 /** How a frame's segment is kept: inline, dropped, or as a part record before the entry. */
 export interface FixtureSegment {
   bytes: Uint8Array;
-  as?: 'kept' | 'dropped' | 'part';
+  as?: 'kept' | 'dropped' | 'erased' | 'part' | 'erased part';
 }
 
 type Fields = Record<string, unknown> & { kind: string };
@@ -107,7 +107,7 @@ export class Fixture {
       const salt = this.#salt();
       const bytes = Buffer.from(JSON.stringify({ [name]: value }));
       attributeHashes.push(sha256(byte(2), salt, bytes));
-      items.push(Buffer.concat([byte(0), salt, u32(bytes.length), bytes]));
+      items.push(Buffer.concat([byte(0), salt, u32(bytes.length), bytes, Buffer.alloc(Math.max(0, 16 - bytes.length))]));
     }
     if (attributeHashes.length > 0) {
       entry.attributes = attributeHashes.length;
@@ -121,13 +121,17 @@ export class Fixture {
         const hash = sha256(byte(2), salt, bytes);
         hashes.push(hash);
         if (as === 'kept') {
-          items.push(Buffer.concat([byte(0), salt, u32(bytes.length), bytes]));
+          items.push(Buffer.concat([byte(0), salt, u32(bytes.length), bytes, Buffer.alloc(Math.max(0, 16 - bytes.length))]));
         } else if (as === 'dropped') {
           items.push(Buffer.concat([byte(1), hash, u32(bytes.length)]));
+        } else if (as === 'erased') {
+          items.push(Buffer.concat([byte(3), hash, u32(bytes.length), Buffer.alloc(Math.max(0, bytes.length - 16))]));
         } else {
           const unit = (fields.tapSeq as number) - segments.length + 1 + k;
           const head = Buffer.concat([byte(2), Buffer.from(fields.connection as string, 'hex'), byte(fields.direction === 'c2s' ? 0 : 1), u64(unit)]);
-          const at = this.#append(Buffer.concat([head, salt, bytes]));
+          if (as === 'erased part') head[0] = 3;
+          const content = Buffer.concat([salt, bytes]);
+          const at = this.#append(Buffer.concat([head, as === 'erased part' ? content.fill(0) : content]));
           items.push(Buffer.concat([byte(2), hash, u32(bytes.length), u64(at.file), u64(at.offset)]));
         }
       }
@@ -185,7 +189,7 @@ export const fixtureConnection = 'c0'.repeat(16);
 
 /** A ledger with one of everything: two connections, pairs of messages, attributes, a batch, a frame in parts, a dropped segment, a stop. */
 export function sampleLedger(
-  options: { pairs?: number; key?: FixtureKey; segmentBytes?: number; dropped?: boolean; later?: (fixture: Fixture) => void } = {},
+  options: { pairs?: number; key?: FixtureKey; segmentBytes?: number; dropped?: boolean; erased?: boolean; later?: (fixture: Fixture) => void } = {},
 ): Fixture {
   const fixture = new Fixture(options);
   const { pairs = 20 } = options;
@@ -243,7 +247,7 @@ export function sampleLedger(
       [`{"jsonrpc":"2.0","id":${i},"result":{"content":[{"type":"text","text":"hello ${i}"}]}}`],
     );
   }
-  const inParts = (length: number, fill: number, as: 'kept' | 'part' | 'dropped') => ({ bytes: new Uint8Array(length).fill(fill), as });
+  const inParts = (length: number, fill: number, as: NonNullable<FixtureSegment['as']>) => ({ bytes: new Uint8Array(length).fill(fill), as });
   fixture.add({ kind: 'message', ...frame('c2s', 3), type: 'notification', method: 'notifications/message', parts: 3 }, {}, [
     inParts(300, 65, 'part'),
     inParts(300, 66, 'part'),
@@ -253,6 +257,13 @@ export function sampleLedger(
     fixture.add({ kind: 'message', ...frame('s2c', 2), type: 'opaque', parts: 2, anomalies: ['not-json'] }, {}, [
       inParts(9, 1, 'dropped'),
       inParts(9, 2, 'kept'),
+    ]);
+  if (options.erased)
+    fixture.add({ kind: 'message', ...frame('s2c', 4), type: 'opaque', parts: 4, anomalies: ['not-json'] }, {}, [
+      inParts(300, 1, 'erased part'),
+      inParts(300, 2, 'part'),
+      inParts(9, 3, 'erased'),
+      inParts(90, 4, 'erased'),
     ]);
   fixture.add({ kind: 'message', ...frame('c2s'), type: 'opaque', anomalies: ['not-json'] }, {}, ['']);
   const batchText = '[{"jsonrpc":"2.0","method":"a"},{"jsonrpc":"2.0","method":"b"}]';

@@ -138,7 +138,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
       const { record, offset } = scanned;
       end.sizeBytes = scanned.end;
       if (record.type === 'part') {
-        parts.push({ file: firstIndex, offset, part: record });
+        if (!record.erased) parts.push({ file: firstIndex, offset, part: record });
         continue;
       }
       if (record.index !== next)

@@ -14,7 +14,10 @@ const magic = Buffer.from('SWORNPL1', 'latin1');
 /** One segment of content, in the sense of a commitment. */
 export type ContentItem =
   | { state: 'kept'; salt: Uint8Array; bytes: Uint8Array }
+  /** Never kept. */
   | { state: 'dropped'; hash: Uint8Array; sizeBytes: number }
+  /** Was kept, and erased in place. */
+  | { state: 'erased'; hash: Uint8Array; sizeBytes: number }
   | { state: 'part'; hash: Uint8Array; sizeBytes: number; file: number; offset: number };
 
 export interface EntryRecord {
@@ -27,6 +30,8 @@ export interface EntryRecord {
 
 export interface PartRecord {
   type: 'part';
+  /** Only its place is left: salt and bytes are zero. */
+  erased?: true;
   /** 32 hex digits. */
   connection: string;
   direction: 0 | 1;
@@ -56,6 +61,16 @@ export function readSegmentHeader(header: Buffer): { ledgerId: string; firstInde
   return Number.isSafeInteger(firstIndex) ? { ledgerId: header.toString('hex', 8, 24), firstIndex } : undefined;
 }
 
+/**
+ * A kept segment takes up at least as much room as its hash and nothing else would: it can be erased without moving anything behind it.
+ * Shorter ones are filled up with zero bytes.
+ */
+const leastKeptBytes = 16;
+
+function roomOf(sizeBytes: number): number {
+  return Math.max(sizeBytes, leastKeptBytes);
+}
+
 /** Above this, a segment's bytes are written from where they are instead of being copied into the record's buffer. */
 const copyBytes = 16 * 1024;
 
@@ -70,9 +85,9 @@ export function encodeEntryRecord(index: number, leaf: Uint8Array, attributes: r
     for (const item of list) {
       if (item.state === 'kept') {
         headBytes += 1 + saltBytes + 4;
-        if (item.bytes.length <= copyBytes) headBytes += item.bytes.length;
+        if (item.bytes.length <= copyBytes) headBytes += roomOf(item.bytes.length);
         else largeBytes += item.bytes.length;
-      } else headBytes += item.state === 'dropped' ? 37 : 53;
+      } else headBytes += item.state === 'dropped' ? 37 : item.state === 'erased' ? 21 + roomOf(item.sizeBytes) : 53;
     }
   }
   const head = Buffer.allocUnsafe(headBytes);
@@ -96,18 +111,19 @@ export function encodeEntryRecord(index: number, leaf: Uint8Array, attributes: r
         if (item.bytes.length <= copyBytes) {
           head.set(item.bytes, at);
           at += item.bytes.length;
+          if (item.bytes.length < leastKeptBytes) at = zeroes(head, at, leastKeptBytes - item.bytes.length);
         } else {
           buffers.push(head.subarray(from, at), asBuffer(item.bytes));
           from = at;
         }
       } else {
-        head[at] = item.state === 'dropped' ? 1 : 2;
+        head[at] = item.state === 'dropped' ? 1 : item.state === 'part' ? 2 : 3;
         head.set(item.hash, at + 1);
         at = head.writeUInt32BE(item.sizeBytes, at + 33);
         if (item.state === 'part') {
           at = head.writeBigUInt64BE(BigInt(item.file), at);
           at = head.writeBigUInt64BE(BigInt(item.offset), at);
-        }
+        } else if (item.state === 'erased') at = zeroes(head, at, roomOf(item.sizeBytes) - leastKeptBytes);
       }
     }
   }
@@ -115,10 +131,20 @@ export function encodeEntryRecord(index: number, leaf: Uint8Array, attributes: r
   return sealCrc(buffers);
 }
 
+function zeroes(buffer: Buffer, at: number, sizeBytes: number): number {
+  buffer.fill(0, at, at + sizeBytes);
+  return at + sizeBytes;
+}
+
+function isZero(bytes: Buffer): boolean {
+  for (const byte of bytes) if (byte !== 0) return false;
+  return true;
+}
+
 export function encodePartRecord(part: Omit<PartRecord, 'type'>): Buffer[] {
   const head = Buffer.allocUnsafe(recordHeaderBytes + 1 + 16 + 1 + 8 + saltBytes);
   head.writeUInt32BE(head.length - recordHeaderBytes + part.bytes.length, 0);
-  head[8] = 2;
+  head[8] = part.erased ? 3 : 2;
   head.write(part.connection, 9, 'hex');
   head[25] = part.direction;
   head.writeBigUInt64BE(BigInt(part.unit), 26);
@@ -141,12 +167,14 @@ function asBuffer(bytes: Uint8Array): Buffer {
 /** Reads a record's body, whose checksum was found right; `undefined` when its inside does not fit. */
 export function decodeRecord(body: Buffer): EntryRecord | PartRecord | undefined {
   try {
-    if (body[0] === 2) {
+    if (body[0] === 2 || body[0] === 3) {
       if (body.length < 42 || body[17]! > 1) return undefined;
       const unit = Number(body.readBigUInt64BE(18));
       if (!Number.isSafeInteger(unit)) return undefined;
+      if (body[0] === 3 && !isZero(body.subarray(26))) return undefined;
       return {
         type: 'part',
+        ...(body[0] === 3 ? { erased: true as const } : {}),
         connection: body.toString('hex', 1, 17),
         direction: body[17] as 0 | 1,
         unit,
@@ -170,14 +198,21 @@ export function decodeRecord(body: Buffer): EntryRecord | PartRecord | undefined
       if (state === 0) {
         const sizeBytes = body.readUInt32BE(at + 1 + saltBytes);
         const from = at + 5 + saltBytes;
-        if (from + sizeBytes > body.length) return undefined;
+        const end = from + roomOf(sizeBytes);
+        if (end > body.length || !isZero(body.subarray(from + sizeBytes, end))) return undefined;
         items.push({ state: 'kept', salt: body.subarray(at + 1, at + 1 + saltBytes), bytes: body.subarray(from, from + sizeBytes) });
-        at = from + sizeBytes;
-      } else if (state === 1 || state === 2) {
+        at = end;
+      } else if (state <= 3) {
         const hash = body.subarray(at + 1, at + 33);
         const sizeBytes = body.readUInt32BE(at + 33);
         if (state === 1) items.push({ state: 'dropped', hash, sizeBytes });
-        else {
+        else if (state === 3) {
+          const end = at + 21 + roomOf(sizeBytes);
+          if (end > body.length || !isZero(body.subarray(at + 37, end))) return undefined;
+          items.push({ state: 'erased', hash, sizeBytes });
+          at = end;
+          continue;
+        } else {
           const file = Number(body.readBigUInt64BE(at + 37));
           const offset = Number(body.readBigUInt64BE(at + 45));
           if (!Number.isSafeInteger(file) || !Number.isSafeInteger(offset)) return undefined;

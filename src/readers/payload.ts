@@ -123,7 +123,7 @@ export class Segment {
           const leaf = leafBytes <= entryBytes ? this.#bytes(at + recordHeaderBytes + entryHeadBytes, leafBytes) : undefined;
           return leaf === undefined ? undefined : { entry: { index: entryIndex, leaf }, offset: at, end };
         }
-      } else if (type !== 2) {
+      } else if (type !== 2 && type !== 3) {
         return undefined;
       }
       at = end;
@@ -194,7 +194,7 @@ export function* openFrame(ledger: string, frame: readonly ContentItem[]): Gener
     for (const item of frame) {
       if (item.state === 'kept') {
         yield { bytes: item.bytes };
-      } else if (item.state === 'dropped') {
+      } else if (item.state === 'dropped' || item.state === 'erased') {
         yield { missing: 'erased', sizeBytes: item.sizeBytes };
       } else {
         if (segment?.firstIndex !== item.file) {
@@ -202,7 +202,8 @@ export function* openFrame(ledger: string, frame: readonly ContentItem[]): Gener
           segment = Segment.open(ledger, item.file);
         }
         const part = segment?.part(item.offset);
-        if (part !== undefined && equal(segmentHash(nodeCrypto, part.salt, part.bytes), item.hash)) yield { bytes: part.bytes };
+        if (part?.erased) yield { missing: 'erased', sizeBytes: item.sizeBytes };
+        else if (part !== undefined && equal(segmentHash(nodeCrypto, part.salt, part.bytes), item.hash)) yield { bytes: part.bytes };
         else yield { missing: 'lost', sizeBytes: item.sizeBytes };
       }
     }

@@ -11,6 +11,8 @@ const magic = [0x53, 0x57, 0x4f, 0x52, 0x4e, 0x50, 0x4c, 0x31];
 /** `length ‖ crc` before the body. */
 const frameBytes = 8;
 /** Part: type, connection, direction, unit, salt. */
+/** A kept segment is filled up to this, see `spec/ledger.md`. */
+const leastKeptBytes = 16;
 const partHeadBytes = 1 + 16 + 1 + 8 + 16;
 const entryHeadBytes = 1 + 8 + 4;
 const longestRecord = recordBytes + 1024;
@@ -34,6 +36,8 @@ export interface EntryRecord {
 
 export interface PartRecord {
   kind: 'part';
+  /** Salt and bytes are gone; only the place is left. */
+  erased: boolean;
   connection: string;
   direction: 'c2s' | 's2c';
   unit: number;
@@ -255,7 +259,7 @@ export class PayloadReader {
   /** Whether a body here begins as that of the next record must. */
   #mayBegin(body: number): boolean {
     const type = this.#buffer[body];
-    return type === 2 || (type === 1 && u64(this.#buffer, body + 1) === this.#expected);
+    return type === 2 || type === 3 || (type === 1 && u64(this.#buffer, body + 1) === this.#expected);
   }
 
   /** The end of a record whose length was altered: where its checksum holds and another record follows. */
@@ -287,7 +291,7 @@ export class PayloadReader {
     if (type === 1) {
       const index = u64(bytes, start + 1);
       if (!(index >= this.#expected && index - this.#expected <= farthestIndex)) return false;
-    } else if (type !== 2 || sizeBytes < partHeadBytes || bytes[start + 17]! > 1) {
+    } else if ((type !== 2 && type !== 3) || sizeBytes < partHeadBytes || bytes[start + 17]! > 1) {
       return false;
     }
     return crc32(bytes, start, start + sizeBytes) === u32(bytes, at + 4);
@@ -296,14 +300,25 @@ export class PayloadReader {
   #parse(start: number, end: number, offset: number): EntryRecord | PartRecord | undefined {
     const bytes = this.#buffer;
     const segment = this.#segment!;
-    if (bytes[start] === 2) {
+    if (bytes[start] === 2 || bytes[start] === 3) {
       if (end - start < partHeadBytes) return undefined;
+      if (bytes[start] === 3) for (let i = start + 26; i < end; i++) if (bytes[i] !== 0) return undefined;
       const side = bytes[start + 17]!;
       const unit = u64(bytes, start + 18);
       if (side > 1 || Number.isNaN(unit)) return undefined;
       const connection = hex(bytes.subarray(start + 1, start + 17));
       const salt = bytes.subarray(start + 26, start + 42);
-      return { kind: 'part', connection, direction: side === 0 ? 'c2s' : 's2c', unit, salt, bytes: bytes.subarray(start + 42, end), segment, offset };
+      return {
+        kind: 'part',
+        erased: bytes[start] === 3,
+        connection,
+        direction: side === 0 ? 'c2s' : 's2c',
+        unit,
+        salt,
+        bytes: bytes.subarray(start + 42, end),
+        segment,
+        offset,
+      };
     }
     if (bytes[start] !== 1 || end - start < entryHeadBytes) return undefined;
     const index = u64(bytes, start + 1);
@@ -322,7 +337,7 @@ export class PayloadReader {
     for (let i = 0; i < attributesCount + segmentsCount; i++) {
       const kind = bytes[at++];
       const headBytes = kind === 0 ? 16 : 32;
-      if (kind === undefined || kind > 2 || at + headBytes + 4 > end) return undefined;
+      if (kind === undefined || kind > 3 || at + headBytes + 4 > end) return undefined;
       const head = bytes.subarray(at, at + headBytes);
       const sizeBytes = u32(bytes, at + headBytes);
       at += headBytes + 4;
@@ -331,8 +346,15 @@ export class PayloadReader {
         if (at + sizeBytes > end) return undefined;
         item = { kind: 'kept', salt: head, bytes: bytes.subarray(at, at + sizeBytes), sizeBytes };
         at += sizeBytes;
-      } else if (kind === 1) {
+        // filled up, so that it can be erased in place
+        for (const filled = at + leastKeptBytes - sizeBytes; at < filled; at++) if (bytes[at] !== 0 || at >= end) return undefined;
+      } else if (kind === 1 || kind === 3) {
         item = { kind: 'dropped', hash: head, sizeBytes };
+        if (kind === 3) {
+          const filled = at + Math.max(0, sizeBytes - leastKeptBytes);
+          if (filled > end) return undefined;
+          for (; at < filled; at++) if (bytes[at] !== 0) return undefined;
+        }
       } else {
         if (at + 16 > end) return undefined;
         item = { kind: 'part', hash: head, sizeBytes, file: u64(bytes, at), offset: u64(bytes, at + 8) };

@@ -96,7 +96,8 @@ interface Block {
 }
 
 interface StoredPart {
-  hash: Uint8Array;
+  /** Absent when it was erased: its entry still names it. */
+  hash: Uint8Array | undefined;
   sizeBytes: number;
   connection: string;
   direction: 'c2s' | 's2c';
@@ -444,13 +445,17 @@ class Verifier {
         this.#say('tampered', 'part', `part ${k} of the frame of entry ${index} ${wrong}`, { index, path: record.segment.path });
         return undefined;
       }
-      this.#contentBytes += item.sizeBytes;
+      if (part!.hash) this.#contentBytes += item.sizeBytes;
+      else {
+        this.#dropped++;
+        this.#firstDropped ??= index;
+      }
     }
     return base64(commitmentOf(this.#crypto, hashes));
   }
 
   #partProblem(part: StoredPart, item: Item & { kind: 'part' }, k: number, count: number, entry: Entry | undefined): string | undefined {
-    if (!equal(part.hash, item.hash)) return 'does not match its hash';
+    if (part.hash && !equal(part.hash, item.hash)) return 'does not match its hash';
     if (part.sizeBytes !== item.sizeBytes) return 'has another length';
     if (entry?.kind !== 'message' && entry?.kind !== 'batch') return undefined;
     if (part.connection !== entry.connection || part.direction !== entry.direction) return 'belongs to another connection or direction';
@@ -553,7 +558,7 @@ class Verifier {
 
   #part(part: PartRecord): void {
     this.#parts.set(`${part.segment.first}:${part.offset}`, {
-      hash: segmentHash(this.#crypto, part.salt, part.bytes),
+      hash: part.erased ? undefined : segmentHash(this.#crypto, part.salt, part.bytes),
       sizeBytes: part.bytes.length,
       connection: part.connection,
       direction: part.direction,

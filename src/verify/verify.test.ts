@@ -97,6 +97,12 @@ describe('a whole ledger', () => {
     expect(result.exit).toBe(0);
     expect(result.notChecked.join()).toContain('no payload');
   });
+  it('holds with segments and parts that were erased in place, and counts them', async () => {
+    const fixture = sampleLedger({ pairs: 5, erased: true });
+    const result = await pinned(fixture.files(), fixture);
+    expect(result).toMatchObject({ exit: 0, droppedSegments: 3 });
+    expect(codes(result)).toEqual(['dropped']);
+  });
   it('holds with stale partial tiles, and with a dropped segment, which it tells', async () => {
     const fixture = sampleLedger({ pairs: 140, dropped: true });
     const files: Files = fixture.files();
