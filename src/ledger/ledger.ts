@@ -153,6 +153,8 @@ export class Ledger {
   #reserveTimer: NodeJS.Timeout | undefined;
   #signedSize: number;
   #publishedSize: number;
+  /** By this process: its first entries are published soon, so that whoever looks at a fresh recording finds it signed. */
+  #hasPublished = false;
   /** Signing and publishing, one after the other. */
   #background: Promise<void> = Promise.resolve();
   #closed = false;
@@ -199,8 +201,8 @@ export class Ledger {
     this.#bounds = bounds;
     this.#segment = recovered.segment;
     this.#accepted = { ...recovered.segment, nextIndex: recovered.tree.size };
-    this.#signedSize = -1;
-    this.#publishedSize = -1;
+    this.#signedSize = recovered.signedSize;
+    this.#publishedSize = recovered.publishedSize;
     this.#fd = files.open(join(folder, 'payload', segmentName(recovered.segment.firstIndex)), 'r+', 0o600);
     if (statSync(join(folder, 'run', 'reserve'), { throwIfNoEntry: false })?.size !== bounds.reserveBytes) {
       this.#reserveTimer = setTimeout(() => this.#makeReserve(0), reserveAfterMs).unref();
@@ -237,11 +239,11 @@ export class Ledger {
   }
 
   get signedSize(): number {
-    return Math.max(0, this.#signedSize);
+    return this.#signedSize;
   }
 
   get publishedSize(): number {
-    return Math.max(0, this.#publishedSize);
+    return this.#publishedSize;
   }
 
   /** The leaf hash of a durable entry, read from disk; `undefined` for an index that the ledger has not. Slow: for questions that are rarely asked. */
@@ -512,7 +514,7 @@ export class Ledger {
         this.#publishTimer = undefined;
         void this.publish();
       },
-      this.#publishedSize > 0 ? this.#bounds.publishEveryMs : this.#bounds.signEveryMs,
+      this.#hasPublished ? this.#bounds.publishEveryMs : this.#bounds.signEveryMs,
     );
   }
 
@@ -532,6 +534,7 @@ export class Ledger {
       const note = await this.#writeHead(snapshot.size, snapshot.root);
       await this.#tree.publish(snapshot, note);
       this.#publishedSize = snapshot.size;
+      this.#hasPublished = true;
     });
   }
 

@@ -38,6 +38,9 @@ export interface Recovered {
   tree: TreeFiles;
   /** The open segment: its first index and where its last whole record ends. */
   segment: { firstIndex: number; sizeBytes: number };
+  /** Sizes of the last signed head and of the published checkpoint whose tiles are all there. */
+  signedSize: number;
+  publishedSize: number;
   /** Bytes of an incomplete last record that were cut. */
   cutBytes: number;
   /** Parts behind the last entry: of frames that were being written. */
@@ -163,7 +166,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   const signedSize = Math.max(...signed.map((state) => state.size));
   if (next < signedSize) throw new SwornError('ledger-rollback', `the ledger ${folder} has ${next} entries, but ${signedSize} were signed`);
   const cutBytes = settle(files, lastPath, end.sizeBytes);
-  return { id, origin, key, keysFolder: keys, tree, segment: end, cutBytes, parts, created: false };
+  return { id, origin, key, keysFolder: keys, tree, signedSize: head.size, publishedSize, segment: end, cutBytes, parts, created: false };
 }
 
 /**
@@ -266,7 +269,7 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
     replaceDurably(files, join(folder, 'log', 'checkpoint'), note, 0o644);
     const segment = { firstIndex: 0, sizeBytes: segmentHeaderBytes };
     const tree = new TreeFiles(files, join(folder, 'log'), TileStack.empty(nodeCrypto));
-    return { id, origin, key, keysFolder: keys, tree, segment, cutBytes: 0, parts: [], created: true };
+    return { id, origin, key, keysFolder: keys, tree, signedSize: 0, publishedSize: 0, segment, cutBytes: 0, parts: [], created: true };
   } catch (error) {
     if (error instanceof SwornError) throw error;
     throw new SwornError(

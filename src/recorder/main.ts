@@ -2,8 +2,8 @@
  * The recorder as a process: `sworn recorder start --daemon` (started by a tap, ends when idle) or `--foreground` (a service).
  * Order at start: lock → recover → unlink the old socket → listen. At the end: stop accepting → drain → unlink → `stop` entry → release the lock.
  */
-import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorKinds, SwornError } from '../errors.ts';
 import { configHome } from '../ledger/keys.ts';
@@ -44,6 +44,7 @@ export async function main(argv: string[]): Promise<number> {
     const lock = await takeLock(ledger, native, recorderWaitMs, socket);
     const groupId = values.group === undefined ? undefined : groupIdOf(values.group);
     if (values.socket === undefined) prepareSocketFolder(socket);
+    else if (!existsSync(dirname(socket))) throw new SwornError('usage', `the socket's folder ${dirname(socket)} does not exist`, { command: 'recorder' });
     return await new Promise<number>((done) => {
       const recorder = new Recorder(
         {
