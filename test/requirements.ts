@@ -95,4 +95,12 @@ export const requirements: readonly Requirement[] = [
   { id: 'odd-folder', sentence: 'It works from any folder.', source: design },
   { id: 'server-half', sentence: 'A server may close its output and go on.', source: design },
   { id: 'server-deaf', sentence: 'A server may close its input and go on; what is said to it is recorded.', source: design },
+  // Frames of several units, and what no tap of sworn says
+  { id: 'long-tools', sentence: 'A list of tools longer than a unit still tells effects.', source: entry },
+  { id: 'long-pending', sentence: 'A long request waits for its reply also across the death of the recorder.', source: design },
+  { id: 'long-resumed', sentence: 'A long frame goes on where it was when the recorder dies in its middle.', source: wire },
+  { id: 'long-hole', sentence: 'Units that never came end the frame that was arriving.', source: wire },
+  { id: 'wire-once', sentence: 'The recorder drops units that it has.', source: wire },
+  { id: 'wire-strangers', sentence: 'The recorder answers nonsense with an error, and goes on serving the others.', source: wire },
+  { id: 'wire-receipt-missing', sentence: 'A receipt that the ledger lacks becomes an entry.', source: wire },
 ];

@@ -34,6 +34,8 @@ export interface LongFrame {
   seenUs: number;
   /** A part could not be stored: the frame is refused, unit by unit. */
   failed: boolean;
+  /** The units so far, while the frame may be a list of tools, up to `limits.peekBytes`. */
+  kept: Buffer[] | undefined;
 }
 
 /** Frames that were not recorded, until a `gap` entry says so. */

@@ -37,7 +37,8 @@ export async function takeLock(ledger: string, native: Native | { missing: strin
   }
 }
 
-function isServed(socket: string): Promise<boolean> {
+/** Does anybody listen there? */
+export function isServed(socket: string): Promise<boolean> {
   return new Promise((done) => {
     const probe = connect(socket, () => {
       probe.destroy();

@@ -44,7 +44,8 @@ export async function main(argv: string[]): Promise<number> {
     const lock = await takeLock(ledger, native, recorderWaitMs, socket);
     const groupId = values.group === undefined ? undefined : groupIdOf(values.group);
     if (values.socket === undefined) prepareSocketFolder(socket);
-    else if (!existsSync(dirname(socket))) throw new SwornError('usage', `the socket's folder ${dirname(socket)} does not exist`, { command: 'recorder' });
+    else if (!existsSync(dirname(socket)))
+      throw new SwornError('usage', `the socket's folder ${dirname(socket)} does not exist`, { command: 'recorder' });
     return await new Promise<number>((done) => {
       const recorder = new Recorder(
         {
@@ -70,7 +71,7 @@ export async function main(argv: string[]): Promise<number> {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void recorder.end('signal'));
       recorder.listen().catch((error: Error) => {
         log(`cannot listen at ${socket}: ${error.message}`);
-        process.exit(errorKinds['ledger-create'].exit);
+        process.exit(error instanceof SwornError ? error.exit : errorKinds['ledger-create'].exit);
       });
     });
   } catch (error) {

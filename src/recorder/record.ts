@@ -14,7 +14,7 @@ import { segmentHash } from '../entry/commitment.ts';
 import type { Anomaly, BatchEntry, Direction, MessageEntry, OpenEntry, PrincipalEntry } from '../entry/entry.ts';
 import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { ContentItem, PartRecord } from '../ledger/segment.ts';
-import { idBytes, methodBytes, shortTextBytes, targetBytes } from '../limits.ts';
+import { idBytes, methodBytes, peekBytes, shortTextBytes, targetBytes } from '../limits.ts';
 import { effectOf, readToolDefinitions } from '../mcp/effect.ts';
 import { MessageReader, readMessage, type Batch, type Message } from '../mcp/message.ts';
 import { readNames } from '../mcp/names.ts';
@@ -46,7 +46,7 @@ interface Frame {
   units: number;
   hashes: Uint8Array[];
   items: readonly ContentItem[];
-  /** Absent for a frame of several units, which was never whole in memory. */
+  /** Absent for a frame of several units, which was never whole in memory, unless it may be a list of tools. */
   bytes: Buffer | undefined;
 }
 
@@ -92,10 +92,12 @@ function whole(unit: FrameUnit): Frame {
  */
 function gather(unit: FrameUnit, connection: Connection, deps: RecordDeps): Frame | undefined {
   const { direction } = unit;
-  const long = (connection.long[direction] ??= newLongFrame(unit.seenUs));
+  const long = (connection.long[direction] ??= newLongFrame(unit.seenUs, mayListTools(direction, connection)));
   long.reader.push(unit.bytes);
   long.sizeBytes += unit.bytes.length;
   long.units++;
+  if (long.sizeBytes <= peekBytes) long.kept?.push(unit.bytes);
+  else long.kept = undefined;
   const isLast = (unit.flags & moreUnits) === 0;
   if (!isLast) {
     if (long.failed) unrecordable(connection, direction, unit.unit, undefined, deps);
@@ -120,12 +122,18 @@ function gather(unit: FrameUnit, connection: Connection, deps: RecordDeps): Fram
     units: long.units,
     hashes,
     items: [...long.items, item],
-    bytes: undefined,
+    bytes: long.kept && Buffer.concat(long.kept),
   };
 }
 
-function newLongFrame(seenUs: number): LongFrame {
-  return { reader: new MessageReader(), hashes: [], items: [], sizeBytes: 0, units: 0, seenUs, failed: false };
+function newLongFrame(seenUs: number, keep = false): LongFrame {
+  return { reader: new MessageReader(), hashes: [], items: [], sizeBytes: 0, units: 0, seenUs, failed: false, kept: keep ? [] : undefined };
+}
+
+/** Definitions are read from the whole list, and a list may be long. */
+function mayListTools(direction: DirectionIndex, connection: Connection): boolean {
+  for (const request of connection.exchanges.pending()) if (request.method === 'tools/list' && request.direction !== names[direction]) return true;
+  return false;
 }
 
 function storePart(unit: FrameUnit, long: LongFrame, connection: Connection, deps: RecordDeps): void {

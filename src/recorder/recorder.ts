@@ -3,13 +3,14 @@
  * has flushed. Connections outlive their sockets: a tap that comes back goes on where it was.
  */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, chownSync, createReadStream, existsSync, readFileSync, statSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { hex } from '../bytes/bytes.ts';
 import type { CloseEntry, Custody, Entry, GapEntry, OpenEntry, PrincipalEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
-import { errorKinds, type ErrorCode } from '../errors.ts';
+import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { connections as mostConnections, labelBytes, labelsCount, publishEveryMs, serverNameBytes, tapReturnMs } from '../limits.ts';
@@ -28,7 +29,7 @@ import {
 } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
-import type { Lock } from './lock.ts';
+import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
 import { descendsFrom, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
 import { record, recordOpening, resumeLong, type RecordDeps } from './record.ts';
@@ -60,7 +61,10 @@ interface Origin {
   peer: Peer;
 }
 
-/** How much of a socket's input may wait for the disk before it is not read any more: `ledger.congested` decides. */
+/** How long a tap that does not wait is left unread, and from how many bytes at a time on it has more to send than to rest for. */
+const restMs = 4;
+const restBytes = 32 * 1024;
+
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #native: Native | { missing: string };
@@ -181,29 +185,49 @@ export class Recorder {
   }
 
   async listen(): Promise<void> {
-    const { socket: path, groupId } = this.#options;
-    // We hold the lock, so whoever left this socket is gone.
-    if (existsSync(path) && statSync(path).isSocket()) unlinkSync(path);
-    const server = createServer((socket) => this.#accept(socket));
-    this.#server = server;
-    // No moment at which anybody else can connect: the file appears with the right mode.
-    const umask = process.umask(0o177);
-    try {
-      await new Promise<void>((done, fail) => {
-        server.once('error', fail);
-        server.listen({ path, backlog: 511 }, done);
-      });
-    } finally {
-      process.umask(umask);
-    }
-    if (groupId !== undefined) {
-      chownSync(path, -1, groupId);
-      chmodSync(path, 0o660);
-    }
+    const { socket: path } = this.#options;
+    // We hold the ledger's lock, so whoever left its own socket is gone; one that was chosen may be another ledger's.
+    if (await isServed(path)) throw new SwornError('lock-held', `another recorder listens at ${path}`);
+    await this.#bind();
     this.#timers.push(setInterval(() => this.#everySecond(), 1_000));
     this.#timers.push(setInterval(() => this.#capture(), publishEveryMs));
     this.#watchIdle();
     this.#log(`listens at ${path}, ledger ${this.#ledger.id}, ${this.#ledger.size} entries`);
+  }
+
+  async #bind(): Promise<void> {
+    const { socket: path, groupId } = this.#options;
+    unlinkSocket(path);
+    // A paused socket reads on up to this mark: with the usual one of 64 KiB, pausing would stop nothing.
+    const server = createServer({ highWaterMark: 1 }, (socket) => this.#accept(socket));
+    this.#server = server;
+    const listening = once(server, 'listening');
+    // No moment at which anybody else can connect: the file appears with the right mode. It is made within the call.
+    const umask = process.umask(0o177);
+    try {
+      server.listen({ path, backlog: 511 });
+    } finally {
+      process.umask(umask);
+    }
+    await listening;
+    if (groupId !== undefined) {
+      chownSync(path, -1, groupId);
+      chmodSync(path, 0o660);
+    }
+  }
+
+  /** Somebody may have tidied up: a ledger without its folder would be written where nobody finds it, and without its socket nobody finds us. */
+  #lookAfterPlaces(): void {
+    const { socket: path, ledger } = this.#options;
+    if (!existsSync(join(ledger, 'payload'))) {
+      this.#log(`fatal: the folder ${ledger} was taken away`);
+      unlinkSocket(path);
+      this.#onEnd(errorKinds['ledger-foreign'].exit);
+    } else if (!existsSync(path)) {
+      this.#log(`the socket ${path} was taken away`);
+      this.#server?.close();
+      this.#bind().catch((error: Error) => this.#log(`cannot listen at ${path}: ${error.message}`));
+    }
   }
 
   #accept(socket: Socket): void {
@@ -241,6 +265,7 @@ export class Recorder {
         this.#refuse(socket, 'internal', `the recorder failed on a message: ${(error as Error).message}`);
       }
       if (this.#ledger.congested) socket.pause();
+      else if (connection?.wait === 'none' && chunk.length < restBytes) this.#rest(socket);
     });
     socket.on('error', () => undefined);
     socket.on('close', () => {
@@ -253,6 +278,17 @@ export class Recorder {
       }
       this.#watchIdle();
     });
+  }
+
+  /**
+   * Nobody waits for what this tap sends: a little is left to gather in the kernel before it is read. Read at once, every frame would wake us up, on a
+   * core that client and server need.
+   */
+  #rest(socket: Socket): void {
+    socket.pause();
+    setTimeout(() => {
+      if (!this.#ledger.congested) socket.resume(); // else `#flushed` does
+    }, restMs);
   }
 
   #refuse(socket: Socket, code: ErrorCode, message: string): void {
@@ -524,6 +560,7 @@ export class Recorder {
   }
 
   #everySecond(): void {
+    this.#lookAfterPlaces();
     if (!this.#ledger.recordable) return;
     const now = performance.now();
     for (const connection of this.#connections.values()) {
@@ -619,8 +656,8 @@ export class Recorder {
     this.#ending = true;
     clearTimeout(this.#idle);
     for (const timer of this.#timers) clearInterval(timer);
-    const server = this.#server;
-    const closed = new Promise<void>((done) => (server === undefined ? done() : server.close(() => done())));
+    this.#server?.close();
+    const closed = Promise.all([...this.#sockets].map((socket) => new Promise((done) => socket.once('close', done))));
     // What the taps have sent is on its way; a socket that is closed for reading keeps what they have not: they send it to the next recorder.
     for (const socket of this.#sockets) {
       if (![...this.#taps.values()].includes(socket)) socket.end();
@@ -631,13 +668,22 @@ export class Recorder {
     await closed;
     clearTimeout(impatient);
     for (const connection of this.#connections.values()) this.#recordGap(connection);
-    if (existsSync(this.#options.socket) && statSync(this.#options.socket).isSocket()) unlinkSync(this.#options.socket);
+    unlinkSocket(this.#options.socket);
     this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
     const text = State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values());
     await this.#ledger.close();
     if (this.#ledger.recordable && text !== undefined) State.write(this.#options.ledger, text);
     this.#log(`ended: ${reason}`);
     this.#onEnd(0);
+  }
+}
+
+/** A folder that keeps us from it keeps the socket; who connects there is refused. */
+function unlinkSocket(path: string): void {
+  try {
+    if (statSync(path).isSocket()) unlinkSync(path);
+  } catch {
+    // there is none, or it is not ours to take away
   }
 }
 
@@ -693,7 +739,7 @@ function readHello(json: Record<string, unknown> | undefined): Hello | string {
   if (typeof hello.cwd !== 'string') return 'hello has no cwd';
   if (hello.serverPid !== undefined && !Number.isSafeInteger(hello.serverPid)) return 'hello has a serverPid that is no number';
   const labels = hello.labels ?? {};
-  if (typeof labels !== 'object' || Object.keys(labels).length > labelsCount) return 'hello has too many labels';
+  if (typeof labels !== 'object' || Array.isArray(labels) || Object.keys(labels).length > labelsCount) return 'hello has too many labels';
   for (const [key, value] of Object.entries(labels))
     if (typeof value !== 'string' || Buffer.byteLength(key + value) > labelBytes) return 'hello has a label that is too long';
   const overrides = hello.overrides;
@@ -701,7 +747,10 @@ function readHello(json: Record<string, unknown> | undefined): Hello | string {
     if (!Array.isArray(overrides?.[list]) || !overrides[list].every((glob) => typeof glob === 'string')) return 'hello has no overrides';
   }
   const { receipt } = hello;
-  if (receipt !== undefined && (!Number.isSafeInteger(receipt.index) || typeof receipt.hash !== 'string' || !/^[0-9a-f]{64}$/.test(receipt.hash))) {
+  if (
+    receipt !== undefined &&
+    (!Number.isSafeInteger(receipt.index) || receipt.index < 0 || typeof receipt.hash !== 'string' || !/^[0-9a-f]{64}$/.test(receipt.hash))
+  ) {
     return 'hello has a receipt that cannot be read';
   }
   return { ...(hello as Hello), labels };

@@ -116,8 +116,12 @@ export class State {
       if (bytes !== undefined) {
         const message = readMessage(bytes);
         if (message.type !== 'batch') this.#pair(connection, message, entry, record.index, bytes);
-      } else if (entry.exchange !== undefined && entry.exchange !== record.index) {
-        // a long frame is not read again; its entry says which request it answers
+      } else if (entry.exchange === record.index) {
+        // a long frame is not read again: its entry says what its reply will need
+        const message = requestOf(entry);
+        if (message !== undefined) this.#pair(connection, message, entry, record.index, Buffer.alloc(0));
+      } else if (entry.exchange !== undefined && entry.type !== 'notification') {
+        // nor is one that answers: its entry says which request
         connection.exchanges.forget(entry.exchange);
       }
     }
@@ -172,6 +176,16 @@ export function unbury(connection: Connection, { connections, closed }: Places):
   connection.closed = undefined;
   connection.who = undefined;
   connections.set(connection.id, connection);
+}
+
+/** A request as far as its entry tells of it; nothing when its id was cut, so that no reply could be told to be its own. */
+function requestOf(entry: MessageEntry): Message | undefined {
+  if (entry.id === undefined || entry.truncated?.includes('id')) return undefined;
+  const { id, method, target } = entry;
+  const message = readMessage(
+    Buffer.from(`{"jsonrpc":"2.0","id":${id},${JSON.stringify({ method, params: { name: target, uri: target } }).slice(1)}`),
+  );
+  return message.type === 'request' ? { ...message, ...(entry.era === undefined ? {} : { era: entry.era }) } : undefined;
 }
 
 /** The bytes of a frame of one kept segment. */

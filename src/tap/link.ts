@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorKinds } from '../errors.ts';
-import { recorderWaitMs } from '../limits.ts';
+import { recorderWaitMs, recorderYoungHeapMB } from '../limits.ts';
 import {
   encodeJson,
   readAnswer,
@@ -168,7 +168,8 @@ export class Link {
     this.#spawnedAt = now;
     const program = fileURLToPath(new URL('../bin/sworn.mjs', import.meta.url));
     const environment = Object.fromEntries(passedEnvironment.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
-    const recorder = spawn(process.execPath, [program, 'recorder', 'start', '--daemon', '--ledger', this.#options.ledger], {
+    const heap = `--max-semi-space-size=${recorderYoungHeapMB}`;
+    const recorder = spawn(process.execPath, [heap, program, 'recorder', 'start', '--daemon', '--ledger', this.#options.ledger], {
       detached: true,
       stdio: 'ignore',
       cwd: '/',

@@ -306,6 +306,8 @@ export class Stage {
   async finished(): Promise<Recorded[]> {
     await this.stopRecorder();
     checkLedger(this.ledger, join(this.home, '.config', 'sworn'));
+    const { code, stdout, stderr } = await this.command('verify', this.ledger);
+    if (code !== 0) throw new Error(`verify ended with ${code}:\n${stdout}${stderr}`);
     return this.entries();
   }
 
