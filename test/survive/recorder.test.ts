@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -329,4 +329,39 @@ test('who connects and says nothing, or stops in the middle, does not keep a rec
   silent.destroy();
   tap.socket.destroy();
   expect(readLedger(world.ledger).entries.at(-1)).toMatchObject({ kind: 'stop', reason: 'signal' });
+});
+
+test('a socket that was tidied away comes back, and nobody takes one that is in use', async () => {
+  const world = newWorld('tidied');
+  const first = { name: 't0', ...echoTap(world, 't0') };
+  first.client.request({ tag: 1 });
+  await first.client.settled();
+  const recorder = world.recorderPid();
+  rmSync(world.socket);
+  const second = { name: 't1', ...echoTap(world, 't1') };
+  second.client.request({ tag: 2 });
+  await second.client.settled();
+  expect(world.recorderPid()).toBe(recorder);
+  const other = await world.finish(['recorder', 'start', '--foreground', '--ledger', join(world.folder, 'other'), '--socket', world.socket]);
+  expect(other).toMatchObject({ status: 75, stderr: expect.stringContaining('another recorder listens at') as string });
+  first.client.request({ tag: 3 });
+  for (const { client } of [first, second]) await endInOrder(client);
+  await expectWhole(world, [first, second]);
+});
+
+test('a ledger that was taken away is not written on where nobody finds it', async () => {
+  const world = newWorld('taken');
+  const { client } = echoTap(world, 'live');
+  client.request({ tag: 1 });
+  await client.settled();
+  const recorder = world.recorderPid()!;
+  renameSync(world.ledger, `${world.ledger}.away`);
+  await until('the recorder to end', () => !isAlive(recorder));
+  client.request({ tag: 2 });
+  await endInOrder(client);
+  await world.endRecorder();
+  // a new ledger, which says that the tap holds a receipt for another one
+  const { entries } = readLedger(world.ledger);
+  expect(entries.filter((entry) => entry.kind === 'recovery').map(({ reason }) => reason)).toEqual(['receipt-missing']);
+  expect(entries.filter((entry) => entry.kind === 'message')).toHaveLength(2);
 });
