@@ -294,6 +294,30 @@ test('a tap that did not hear that its close is durable is told so, also by the 
   expect(await world.finish(['verify', world.ledger])).toMatchObject({ status: 0 });
 });
 
+test('what a tap had handed over when it died is recorded, although it cannot be answered any more', async () => {
+  const world = newWorld('handed-over');
+  expect(await world.finish(['recorder', 'start', '--ledger', world.ledger])).toMatchObject({ status: 0 });
+  const count = 60;
+  for (let i = 0; i < count; i++) {
+    const tap = new BareTap(world, { mode: 'observe', connection: String(i).padStart(32, '0') });
+    await tap.gets(wireType.welcome);
+    tap.frame(0, 1, '{"jsonrpc":"2.0","id":1,"method":"ping"}');
+    // at another moment each time: while the recorder reads, rests, writes, answers
+    await sleep(i / 8);
+    tap.frame(0, 2, '{"jsonrpc":"2.0","id":2,"method":"ping"}');
+    await new Promise<void>((done) => tap.socket.write(Buffer.alloc(0), () => done()));
+    tap.socket.destroy();
+  }
+  await until('the recorder to notice', async () => {
+    const connections = (await world.status())?.['connections'] as { attached: boolean }[];
+    return connections.length === count && connections.every(({ attached }) => !attached);
+  });
+  await world.endRecorder();
+  const { connections } = readLedger(world.ledger);
+  expect(connections.size).toBe(count);
+  expect([...connections.values()].map(({ frames }) => frames.c2s.length)).toEqual(Array.from({ length: count }, () => 2));
+});
+
 test('a connection that was given up as lost goes on when its tap comes back', async () => {
   const world = newWorld('given-up');
   expect(await world.finish(['recorder', 'start', '--ledger', world.ledger])).toMatchObject({ status: 0 });
