@@ -81,6 +81,11 @@ export const requirements: readonly Requirement[] = [
   { id: 'kill-group', sentence: 'A server that ignores the end of its input and SIGTERM is killed with its group.', source: design },
   { id: 'kill-orphan', sentence: 'A client that dies leaves no server behind.', source: design },
   { id: 'kill-grandchild', sentence: 'What a server started does not outlive the connection.', source: design },
+  {
+    id: 'kill-unread',
+    sentence: 'A client that closes and reads no more does not keep sworn; what it did not read shows as not delivered.',
+    source: design,
+  },
   { id: 'last-words', sentence: 'A last answer right before the exit is delivered and recorded.', source: design },
   { id: 'stderr-flood', sentence: 'stderr passes untouched.', source: design },
   { id: 'spawn-failed', sentence: 'A command that cannot be started: a clear error, 127 or 126, and entries.', source: entry },

@@ -89,6 +89,7 @@ function tap(options: RunOptions): void {
   let hurried = false;
   let ended = false;
   let killTimer: NodeJS.Timeout | undefined;
+  let outOfTime = false;
 
   const hello = (): Hello => ({
     wire: [wireVersion, wireVersion],
@@ -189,7 +190,12 @@ function tap(options: RunOptions): void {
   }
 
   function killSoon(): void {
-    killTimer ??= setTimeout(() => signalGroup(server.pid!, 'SIGKILL'), killAfterMs);
+    killTimer ??= setTimeout(() => {
+      signalGroup(server.pid!, 'SIGKILL');
+      // what is not read by now, by us or by the client, nobody waits for: the record shows it as not delivered
+      outOfTime = true;
+      maybeClose();
+    }, killAfterMs);
   }
 
   server.on('error', (error: NodeJS.ErrnoException) => {
@@ -220,7 +226,7 @@ function tap(options: RunOptions): void {
   }
 
   function maybeClose(): void {
-    if (closing || !serverOutputDone || (exit === undefined && spawnError === undefined)) return;
+    if (closing || (exit === undefined && spawnError === undefined) || !(serverOutputDone || outOfTime)) return;
     closing = true;
     closeReason = spawnError !== undefined ? 'spawn failed' : signalled ? 'signal' : clientClosed ? 'client closed' : 'server exited';
     clearTimeout(killTimer);

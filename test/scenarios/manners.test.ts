@@ -113,6 +113,31 @@ test('a client that dies without a word leaves no server behind, however stubbor
   expect(closeOf(await stage.finished())).toMatchObject({ reason: 'client closed', signal: 'SIGKILL' });
 });
 
+test('a client that closes and asks to end, but reads no more, is not waited for [kill-unread]', async () => {
+  const stage = new Stage();
+  const tap = stage.tap(shell(`L=$(printf %60000s | tr ' ' x); while :; do echo "{\\"jsonrpc\\":\\"2.0\\",\\"method\\":\\"$L\\"}"; done`));
+  await tap.output.count(1);
+  tap.process.stdout!.pause();
+  // until nothing more fits anywhere between the two
+  let last = -1;
+  for (let same = 0; same < 5;) {
+    await new Promise((done) => setTimeout(done, 100));
+    const size = stage.ledgerBytes();
+    same = size === last ? same + 1 : 0;
+    last = size;
+  }
+  tap.process.stdin!.end();
+  tap.process.kill('SIGTERM');
+  await new Promise((done) => tap.process.on('exit', done));
+  expect(tap.process.signalCode).toBe('SIGTERM');
+  tap.process.stdout!.resume();
+  await tap.ended;
+  const close = closeOf(await stage.finished());
+  expect(close).toMatchObject({ reason: 'signal', signal: 'SIGTERM' });
+  // on the way out nothing is counted that was not written
+  expect(close['delivered'][1]).toBeLessThanOrEqual(close['frames'].s2c as number);
+});
+
 test('what the server started and left behind ends with the connection [kill-grandchild]', async () => {
   const stage = new Stage();
   // the second one holds the server's output open
