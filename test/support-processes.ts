@@ -26,7 +26,7 @@ export async function until<T>(what: string, condition: () => T | Promise<T>, li
   const from = performance.now();
   for (;;) {
     const value = await condition();
-    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>;
+    if (value !== undefined && value !== null && value !== false) return value;
     if (performance.now() - from > limitMs) throw new Error(`waited ${limitMs / 1000} s for ${what}`);
     await sleep(10);
   }
@@ -135,6 +135,11 @@ export class World {
     } catch {
       return undefined;
     }
+  }
+
+  /** The recorder's open connections, or undefined while nobody listens. */
+  async connections(socket = this.socket): Promise<{ connection: string; attached: boolean }[] | undefined> {
+    return (await this.status(socket))?.['connections'] as { connection: string; attached: boolean }[] | undefined;
   }
 
   /** The process that holds the ledger's lock, as it wrote into the lock file; undefined when it is gone. */

@@ -221,8 +221,8 @@ export class Link {
       case wireType.error: {
         // a recorder that will not have us: holding frames for 10 s would change nothing
         const error = readJson(body);
-        this.#reason = String(error?.['message'] ?? 'the recorder refused this connection');
-        this.#hint = String(error?.['hint'] ?? this.#hint);
+        this.#reason = typeof error?.['message'] === 'string' ? error['message'] : 'the recorder refused this connection';
+        if (typeof error?.['hint'] === 'string') this.#hint = error['hint'];
         if (!this.#gaveUp) this.#giveUp(this.#reason, this.#hint);
         return;
       }

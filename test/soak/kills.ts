@@ -227,8 +227,8 @@ async function runWorld(number: number, mode: Mode, options: SoakOptions, result
   const settle = async (session: Session): Promise<void> => {
     await until(`a recorder for ${session.name}`, async () => {
       if (session.struck !== undefined || session.isOver) return true;
-      const connections = ((await world.status())?.['connections'] ?? []) as { connection: string; attached: boolean; label?: string }[];
-      return connections.filter((connection) => connection.attached).length >= live.length;
+      const attached = (await world.connections())?.filter((connection) => connection.attached);
+      return attached !== undefined && attached.length >= live.length;
     });
     unheard = 0;
     await session.goesOn();

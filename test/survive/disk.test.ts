@@ -198,7 +198,7 @@ describe.skipIf(!canMount)('a disk that refuses', () => {
     expect(await client.ended).toEqual({ code: 0, signal: null });
     mend();
     await until('recording to go on', async () => (await recordable(world)) === true);
-    await until('the close', async () => ((await world.status())?.['connections'] as unknown[]).length === 0);
+    await until('the close', async () => (await world.connections())?.length === 0);
     await world.endRecorder();
     const read = readLedger(world.ledger);
     expect(await world.finish(['verify', world.ledger])).toMatchObject({ status: 0 });
@@ -227,10 +227,7 @@ describe.skipIf(!canMount).concurrent('a disk that cannot be written at all', ()
     expect(client.errors.map(({ error }) => error.code)).toEqual(onUnrecordable === 'block' ? [5030] : []);
     mend();
     await until('a recorder', () => world.status());
-    await until(
-      'this tap to be attached',
-      async () => ((await world.status())?.['connections'] as { attached: boolean }[] | undefined)?.[0]?.attached,
-    );
+    await until('this tap to be attached', async () => (await world.connections())?.[0]?.attached);
     client.request({ tag: 'again' });
     const read = await endInOrder(world, client);
     expect(gapCounts(read)).toEqual(onUnrecordable === 'block' ? { c2s: 1, s2c: 0 } : { c2s: 1, s2c: 1 });

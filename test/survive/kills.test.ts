@@ -67,8 +67,8 @@ test('observe: a tap dies before its recorder has read: everything that it hande
   await killTap(client, log);
   process.kill(recorder, 'SIGCONT');
   await until('the recorder to notice', async () => {
-    const connections = ((await world.status())?.['connections'] ?? []) as { attached: boolean }[];
-    return connections.length === 1 && !connections[0]!.attached;
+    const connections = await world.connections();
+    return connections?.length === 1 && !connections[0]!.attached;
   });
   await world.endRecorder();
   const [connection] = [...readLedger(world.ledger).connections.values()];

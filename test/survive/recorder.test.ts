@@ -309,8 +309,8 @@ test('what a tap had handed over when it died is recorded, although it cannot be
     tap.socket.destroy();
   }
   await until('the recorder to notice', async () => {
-    const connections = (await world.status())?.['connections'] as { attached: boolean }[];
-    return connections.length === count && connections.every(({ attached }) => !attached);
+    const connections = await world.connections();
+    return connections?.length === count && connections.every(({ attached }) => !attached);
   });
   await world.endRecorder();
   const { connections } = readLedger(world.ledger);
@@ -325,7 +325,7 @@ test('a connection that was given up as lost goes on when its tap comes back', a
   tap.frame(0, 1, '{"jsonrpc":"2.0","id":1,"method":"ping"}');
   await tap.gets(wireType.pass);
   tap.socket.destroy();
-  await until('the connection to be given up', async () => ((await world.status())?.['connections'] as unknown[]).length === 0);
+  await until('the connection to be given up', async () => (await world.connections())?.length === 0);
   const back = new BareTap(world, {});
   expect(await back.gets(wireType.welcome)).toMatchObject({ resumed: true, durable: { c2s: 1, s2c: 0 } });
   back.frame(0, 2, '{"jsonrpc":"2.0","id":2,"method":"ping"}');

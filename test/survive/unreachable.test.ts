@@ -23,10 +23,7 @@ function session(world: World & { at: string }, words: string[]): { client: Clie
 
 async function recorderAppears(world: World & { at: string }): Promise<void> {
   world.sworn(['recorder', 'start', '--foreground', '--socket', world.at, '--ledger', world.ledger]);
-  await until('this tap to be attached', async () => {
-    const connections = (await world.status(world.at))?.['connections'] as { attached: boolean }[] | undefined;
-    return connections?.[0]?.attached;
-  });
+  await until('this tap to be attached', async () => (await world.connections(world.at))?.[0]?.attached);
 }
 
 const oneComplaint = /^sworn: error: no recorder answers at [^\n]*\nsworn: hint: [^\n]*\n$/;
