@@ -41,6 +41,7 @@ async function overStoppedRecorder(world: World): Promise<{ client: Client; reco
   const client = new Client(world.sworn(['run', '--ledger', world.ledger, '--mode', 'observe', '--', process.execPath, echoServer, log]));
   client.request({ tag: 'first' });
   await client.settled();
+  await until('start, open, principal and both messages', async () => ((await world.status())?.['entries'] as number) >= 5);
   const recorder = world.recorderPid()!;
   process.kill(recorder, 'SIGSTOP');
   for (let i = 0; i < 300; i++) client.request({ tag: `held ${i}`, pad: 'x'.repeat(300) });
