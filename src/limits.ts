@@ -45,7 +45,9 @@ export const segmentBytes = 64 * MiB;
 /** One record of a payload segment: an entry with all the small segments of its frame. */
 export const recordBytes = 64 * MiB;
 /** What the recorder holds of entries that are not yet durable before it stops reading from its taps. */
-export const acceptedBytes = 64 * MiB;
+export const acceptedBytes = 4 * MiB;
+/** Of the recorder's Node. Its own bound is four times as much, and with it grows what the dead frames hold outside the heap; no faster for it. */
+export const recorderYoungHeapMB = 8;
 /** Space kept free for `gap`, `close` and `stop` when the disk is full. */
 export const reserveBytes = 4 * MiB;
 

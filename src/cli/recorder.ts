@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
-import { recorderWaitMs } from '../limits.ts';
+import { recorderWaitMs, recorderYoungHeapMB } from '../limits.ts';
 import { ask } from '../wire/ask.ts';
 import { defaultLedger, socketPathOf } from '../wire/socket-path.ts';
 import { swornPath } from './installation.ts';
@@ -104,7 +104,7 @@ async function listens(socketPath: string): Promise<boolean> {
 
 /** Starts a recorder in the background, as the tap does. When it would not start: what it said, and its exit status. */
 async function start(ledger: string, socketPath: string, options: RecorderOptions): Promise<{ text: string; status: number } | undefined> {
-  const words = [swornPath(), 'recorder', 'start', '--daemon', '--ledger', ledger];
+  const words = [`--max-semi-space-size=${recorderYoungHeapMB}`, swornPath(), 'recorder', 'start', '--daemon', '--ledger', ledger];
   if (options.socket !== undefined) words.push('--socket', socketPath);
   if (options.keys !== undefined) words.push('--keys', resolve(options.keys));
   for (const name of ['group', 'mode', 'idle'] as const) if (options[name] !== undefined) words.push(`--${name}`, options[name]);
