@@ -143,18 +143,18 @@ export class World {
   }
 
   /** The process that holds the ledger's lock, as it wrote into the lock file; undefined when it is gone. */
-  recorderPid(): number | undefined {
+  recorderPid(ledger = this.ledger): number | undefined {
     try {
-      const pid = Number(readFileSync(join(this.ledger, 'run', 'lock'), 'utf8').trim());
-      return pid > 0 && isAlive(pid) && commandLineOf(pid).includes(this.ledger) ? pid : undefined;
+      const pid = Number(readFileSync(join(ledger, 'run', 'lock'), 'utf8').trim());
+      return pid > 0 && isAlive(pid) && commandLineOf(pid).includes(ledger) ? pid : undefined;
     } catch {
       return undefined;
     }
   }
 
   /** Ends the recorder in order and waits for it. */
-  async endRecorder(): Promise<void> {
-    const pid = this.recorderPid();
+  async endRecorder(ledger = this.ledger): Promise<void> {
+    const pid = this.recorderPid(ledger);
     if (pid === undefined) return;
     process.kill(pid, 'SIGTERM');
     await until('the recorder to end', () => !isAlive(pid));

@@ -605,7 +605,9 @@ export class Recorder {
         return;
       }
       socket.end(encodeJson(wireType.reply, { stopping: true, ledger: this.#options.ledger, size: this.#ledger.size }));
-      const selfAdministered = [...this.#connections.values()].some(({ opened }) => opened.custody === 'same-user') || own === peer.uid;
+      // a socket that no group shares is open to one account only: its agents and its administrator are the same
+      const connections = [...this.#connections.values(), ...this.#closed.values()];
+      const selfAdministered = this.#options.groupId === undefined || connections.some(({ opened }) => opened.custody === 'same-user');
       void this.end('asked', { by: { uid: peer.uid, pid: peer.pid }, ...(selfAdministered ? { selfAdministered: true } : {}) });
     } else this.#refuse(socket, 'wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
   }

@@ -192,6 +192,7 @@ describe.skipIf(!isPossible)('two accounts', () => {
     expect(stop).toMatchObject({ status: 0, stderr: '' });
     const { entries } = readLedger(world.ledger);
     expect(entries.at(-1)).toMatchObject({ kind: 'stop', reason: 'asked', by: { uid: service.uid } });
+    expect(entries.at(-1)).not.toHaveProperty('selfAdministered');
     checkLedger(world.ledger, keys);
     expect(await world.finish(['verify', world.ledger])).toMatchObject({ status: 0 });
   });

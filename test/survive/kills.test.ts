@@ -1,5 +1,6 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { checkLedger } from '../check-ledger.ts';
 import { soak } from '../soak/kills.ts';
@@ -7,6 +8,7 @@ import {
   Client,
   connectionFaults,
   deliveryFaults,
+  digestOf,
   echoServer,
   isAlive,
   readLedger,
@@ -90,4 +92,55 @@ test('observe: recorder and tap die before a resend: only the end is missing, an
   expect(faultsOf(client, log, connection!, true)).toEqual([]);
   expect(connection!.frames.s2c.length).toBeLessThan(client.received.length);
   expect(world.run(['verify', world.ledger])).toMatchObject({ status: 0 });
+});
+
+test.each(['SIGKILL', 'SIGTERM'] as const)('a frame of several units goes on with the next recorder: %s', async (signal) => {
+  const world = newWorld('long-frame');
+  const log = join(world.folder, 'server.log');
+  const client = new Client(world.sworn(['run', '--ledger', world.ledger, '--', process.execPath, echoServer, log]));
+  client.request({ tag: 'first' });
+  await client.settled();
+  for (let round = 0; round < 2; round++) {
+    const line = Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: `long ${round}`, method: 'echo', params: { pad: 'x'.repeat(4_500_000) } }));
+    client.child.stdin.write(line.subarray(0, 3_400_000));
+    const segment = join(world.ledger, 'payload', '0000000000000000');
+    await until('three parts', () => statSync(segment).size > round * 4_500_000 + 3 * 1024 * 1024);
+    const recorder = world.recorderPid()!;
+    process.kill(recorder, signal);
+    await until('the recorder to end', () => !isAlive(recorder));
+    client.sent.push(digestOf(line));
+    client.child.stdin.write(Buffer.concat([line.subarray(3_400_000), Buffer.from('\n')]));
+    client.request({ tag: `behind ${round}`, replyBytes: 2_500_000 });
+    await client.settled();
+  }
+  client.child.stdin.end();
+  expect(await client.ended).toEqual({ code: 0, signal: null });
+  await world.endRecorder();
+  const [connection] = [...readLedger(world.ledger).connections.values()];
+  expect(faultsOf(client, log, connection!, false)).toEqual([]);
+  expect(connection!.frames.c2s.map((frame) => frame.parts)).toEqual([1, 5, 1, 5, 1]);
+  expect(connection!.frames.s2c.map((frame) => frame.parts)).toEqual([1, 1, 3, 1, 3]);
+  checkLedger(world.ledger, world.keysHome);
+  expect(world.run(['verify', world.ledger])).toMatchObject({ status: 0 });
+});
+
+test('a recorder killed while it makes its ledger leaves nothing that stands in the way', async () => {
+  const world = newWorld('creation');
+  for (let i = 0; i < 12; i++) {
+    const ledger = join(world.folder, `ledger-${i}`);
+    const recorder = world.sworn(['recorder', 'start', '--daemon', '--ledger', ledger]);
+    const ended = new Promise((done) => recorder.on('exit', done));
+    // making one takes from 50 to 150 ms here; elsewhere other moments are hit
+    await sleep(30 + i * 12);
+    recorder.kill('SIGKILL');
+    await ended;
+    const client = new Client(world.sworn(['run', '--ledger', ledger, '--', 'sed', '-u', 's/"method":"echo"/"result":{}/']));
+    client.request({ tag: i });
+    client.child.stdin.end();
+    expect(await client.ended).toEqual({ code: 0, signal: null });
+    expect([client.errors, client.stderr]).toEqual([[], '']);
+    await world.endRecorder(ledger);
+    expect(readLedger(ledger).connections.size).toBe(1);
+    expect(await world.finish(['verify', ledger])).toMatchObject({ status: 0 });
+  }
 });
