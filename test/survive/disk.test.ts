@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { checkLedger } from '../check-ledger.ts';
-import { Client, connectionFaults, deliveryFaults, echoServer, readLedger, readServerLog, until, World } from '../support-processes.ts';
+import { Client, connectionFaults, deliveryFaults, echoServer, isAlive, readLedger, readServerLog, until, World } from '../support-processes.ts';
 
 const isRoot = process.getuid?.() === 0;
 const canMount = isRoot && spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'sworn', '/mnt']).status === 0;
@@ -183,6 +183,30 @@ describe.skipIf(!canMount)('a disk that refuses', () => {
     expect(counts.c2s).toBe(client.sent.length - connection!.frames.c2s.length);
     expect(counts.s2c).toBe(readServerLog(log).sent.length - connection!.frames.s2c.length);
     expect(client.received.length).toBe(readServerLog(log).sent.length);
+  });
+
+  test.each(['commit', 'observe'])('%s: a recorder that starts on a full disk', async (mode) => {
+    const world = newWorld('full-start', 24);
+    const { client, log } = session(world, ['--mode', mode]);
+    for (let i = 0; i < 300; i++) client.request({ tag: i });
+    await client.settled();
+    await until('the first messages', async () => ((await world.status())?.['entries'] as number) >= 603);
+    const recorder = world.recorderPid()!;
+    process.kill(recorder, 'SIGKILL');
+    await until('the recorder to end', () => !isAlive(recorder));
+    const { mend } = full(world);
+    for (let i = 0; i < 10; i++) client.request({ tag: `refused ${i}`, pad: 'x'.repeat(100_000) });
+    await client.settled();
+    expect(client.errors.length).toBeGreaterThan(0);
+    mend();
+    await askUntilRecordable(world, client);
+    const read = await endInOrder(world, client);
+    const [connection] = [...read.connections.values()];
+    expect(connectionFaults('session', connection!)).toEqual([]);
+    expect(read.entries.filter((entry) => entry.kind === 'start')).toHaveLength(2);
+    const counts = gapCounts(read);
+    expect(counts.c2s).toBe(client.sent.length - connection!.frames.c2s.length);
+    expect(counts.s2c).toBe(readServerLog(log).sent.length - connection!.frames.s2c.length);
   });
 
   test('a session that begins and ends on a full disk', async () => {
