@@ -108,4 +108,9 @@ export const requirements: readonly Requirement[] = [
   { id: 'wire-once', sentence: 'The recorder drops units that it has.', source: wire },
   { id: 'wire-strangers', sentence: 'The recorder answers nonsense with an error, and goes on serving the others.', source: wire },
   { id: 'wire-receipt-missing', sentence: 'A receipt that the ledger lacks becomes an entry.', source: wire },
+  {
+    id: 'relay-model',
+    sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',
+    source: design,
+  },
 ];

@@ -10,6 +10,13 @@ vi.setConfig({ testTimeout: 300_000 });
 
 const MiB = 1 << 20;
 
+/**
+ * A bare relay in Node has 100 MiB at such lines, garbage that is not yet collected among it; the tap has a window of 16 MiB beside, and copies.
+ * What is tested: that it has nothing to do with the size of the line.
+ */
+const tapMiB = 190;
+const recorderMiB = 300;
+
 /** The most memory that the process ever had, in MiB. */
 function peakMiB(pid: number): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
@@ -65,8 +72,8 @@ test.each(['commit', 'observe'])('lines of 200 MiB in mode %s: tap and recorder 
   expect(await tap.close()).toEqual({ code: 0, signal: null });
   expect(server.input.sizeBytes).toBe(asked);
   expect(tap.output.sizeBytes).toBe(answered);
-  expect(peaks.tap).toBeLessThan(150);
-  expect(peaks.recorder).toBeLessThan(300);
+  expect(peaks.tap).toBeLessThan(tapMiB);
+  expect(peaks.recorder).toBeLessThan(recorderMiB);
   const entries = await stage.finished();
   expect(messages(entries)).toMatchObject([
     { type: 'request', target: 'huge', sizeBytes: asked - 1, parts: 201 },
@@ -100,7 +107,7 @@ test('of a line of 200 MiB the last byte and the line end are withheld until the
   expect(server.input.sizeBytes).toBe(count * unitBytes);
   peer.pass(0, count + 1);
   await server.input.size(count * unitBytes + 2);
-  expect(peakMiB(tap.pid)).toBeLessThan(150);
+  expect(peakMiB(tap.pid)).toBeLessThan(tapMiB);
   tap.process.stdin!.end();
   await peer.close();
   peer.closed();
@@ -146,11 +153,11 @@ test('a client that stops reading is waited for: nothing is lost, and the tap st
     last = size;
   }
   expect(last).toBeLessThan(total / 2);
-  expect(peakMiB(tap.pid)).toBeLessThan(200);
+  expect(peakMiB(tap.pid)).toBeLessThan(tapMiB);
   tap.process.stdout!.resume();
   await tap.output.size((total / 65536) * 65537);
   expect(await tap.close()).toEqual({ code: 0, signal: null });
-  expect(peakMiB(stage.recorderPid!)).toBeLessThan(300);
+  expect(peakMiB(stage.recorderPid!)).toBeLessThan(recorderMiB);
   await stage.stopRecorder();
   expect(messages(stage.entries(), { method: 'flood' })).toHaveLength(total / 65536);
 });
@@ -172,7 +179,7 @@ test('a server that stops reading is waited for: nothing is lost, and the tap st
     last = written;
   }
   expect(written).toBeLessThan(total / 2);
-  expect(peakMiB(tap.pid)).toBeLessThan(200);
+  expect(peakMiB(tap.pid)).toBeLessThan(tapMiB);
   // the other direction goes on
   await server.write('{"jsonrpc":"2.0","method":"busy"}\n');
   await tap.output.size(34);

@@ -1,0 +1,269 @@
+/**
+ * The relay against a model: random traffic in random chunks, and a recorder that passes, refuses, answers late, dies and comes back at random. What
+ * must hold is what `relay.ts` says must stay true.
+ */
+import { PassThrough, Writable } from 'node:stream';
+import * as fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { readFrame, type DirectionIndex, type FrameUnit, type Wait } from '../wire/wire.ts';
+import { Relay } from './relay.ts';
+
+type Step =
+  | { do: 'say'; direction: DirectionIndex; frames: number[]; chunk: number }
+  | { do: 'answer'; direction: DirectionIndex; share: number }
+  | { do: 'durable'; direction: DirectionIndex; share: number }
+  | { do: 'refuse'; direction: DirectionIndex }
+  | { do: 'wait'; wait: Wait }
+  | { do: 'handOver' }
+  | { do: 'die' }
+  | { do: 'return'; wait: Wait }
+  | { do: 'giveUp' };
+
+const direction = fc.constantFrom<DirectionIndex>(0, 1);
+const wait = fc.constantFrom<Wait>('receipt', 'verdict', 'none');
+const share = fc.double({ min: 0, max: 1, noNaN: true });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({ do: fc.constant('say' as const), direction, frames: fc.array(fc.nat({ max: 6 }), { maxLength: 6 }), chunk: fc.nat() }),
+  },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('answer' as const), direction, share }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('durable' as const), direction, share }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('refuse' as const), direction }) },
+  { weight: 3, arbitrary: fc.constant({ do: 'handOver' as const }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), wait }) },
+  { weight: 2, arbitrary: fc.constant({ do: 'die' as const }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('return' as const), wait }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'giveUp' as const }) },
+);
+
+/** A frame says which it is: `<direction><number>`, padded by its size. */
+function frame(direction: DirectionIndex, number: number, sizeBytes: number): string {
+  return `${'cs'[direction]}${number};${'.'.repeat(sizeBytes)}`;
+}
+
+function need(holds: boolean, message: string): void {
+  if (!holds) throw new Error(message);
+}
+
+/** One tap's relay, its link, and a recorder that remembers. */
+class Model {
+  readonly sources = [new PassThrough(), new PassThrough()] as const;
+  readonly out: [string, string] = ['', ''];
+  readonly sent: [string[], string[]] = [[], []];
+  readonly relay: Relay;
+  // what the recorder has: units in order of arrival, and how far it has answered
+  readonly units: [FrameUnit[], FrameUnit[]] = [[], []];
+  readonly known: [number, number] = [0, 0];
+  readonly passed: [number, number] = [0, 0];
+  readonly settled: [number, number] = [0, 0];
+  readonly refused: [Set<string>, Set<string>] = [new Set(), new Set()];
+  wait: Wait | undefined;
+  up = false;
+  gaveUp = false;
+  first = true;
+  lost: [number, number] = [0, 0];
+  pending: { bytes: Buffer; handedOver: (() => void) | undefined }[] = [];
+  readonly handed: [number, number] = [0, 0];
+  /** Delivered so far. */
+  readonly most: [number, number] = [0, 0];
+  readonly onUnrecordable: 'block' | 'pass';
+
+  constructor(onUnrecordable: 'block' | 'pass') {
+    this.onUnrecordable = onUnrecordable;
+    const sink = (direction: DirectionIndex): Writable =>
+      new Writable({
+        write: (chunk: Buffer, _encoding, done) => {
+          this.out[direction] += chunk.toString();
+          this.check(direction);
+          done();
+        },
+      });
+    const isSendable = (): boolean => this.up && (this.wait !== undefined || this.first);
+    const isUnreachable = (): boolean => this.gaveUp;
+    this.relay = new Relay(
+      {
+        get sendable() {
+          return isSendable();
+        },
+        get unreachable() {
+          return isUnreachable();
+        },
+        send: (bytes, handedOver) => void this.pending.push({ bytes, handedOver }),
+      },
+      { source: this.sources[0], target: sink(0) },
+      { source: this.sources[1], target: sink(1) },
+      onUnrecordable,
+      { drained: () => undefined, targetGone: () => undefined, lost: () => undefined },
+    );
+  }
+
+  /** What reached a receiver: frames of the other side, in order, each at most once, and lines of ours between them. */
+  check(direction: DirectionIndex): void {
+    const lines = this.out[direction].split('\n');
+    let at = -1;
+    for (const line of lines.slice(0, -1)) {
+      if (line.startsWith('ours')) continue;
+      const position = this.sent[direction].indexOf(line);
+      need(position >= 0, `${line} was never said, or is not whole`);
+      need(position > at, `${line} comes late, or twice`);
+      need(!this.refused[direction].has(line), `${line} was refused`);
+      at = position;
+    }
+    // each frame is one unit: the last delivered one was allowed, now or by a recorder that has answered
+    const allowed = this.wait === 'none' ? Math.max(this.handed[direction], this.passed[direction]) : this.passed[direction];
+    if (!(this.onUnrecordable === 'pass' && this.gaveUp)) need(at + 1 <= Math.max(allowed, this.most[direction]), `${lines.at(-2)} was not allowed`);
+    this.most[direction] = Math.max(this.most[direction], at + 1);
+  }
+
+  /** The socket's other end reads: units that it has are dropped, as the recorder does. */
+  handOver(): void {
+    for (const { bytes, handedOver } of this.pending.splice(0)) {
+      if (!this.up) continue;
+      for (let at = 0; at < bytes.length;) {
+        const end = at + 4 + bytes.readUInt32BE(at);
+        const unit = readFrame(Buffer.from(bytes.subarray(at + 5, end)))!;
+        at = end;
+        const { direction } = unit;
+        this.handed[direction] = Math.max(this.handed[direction], unit.unit);
+        if (unit.unit <= this.known[direction]) continue;
+        this.known[direction] = unit.unit;
+        this.units[direction].push(unit);
+      }
+      handedOver?.();
+    }
+  }
+
+  welcome(wait: Wait): void {
+    this.wait = wait;
+    this.gaveUp = false;
+    for (const side of [0, 1] as const) {
+      const lost = this.relay.takeLosses()?.lost ?? [0, 0];
+      this.lost[0] += lost[0];
+      this.lost[1] += lost[1];
+      // what it had not made durable it has forgotten
+      this.units[side] = this.units[side].filter(({ unit }) => unit <= this.settled[side]);
+      this.known[side] = Math.max(this.settled[side], 0);
+      this.passed[side] = Math.max(this.passed[side], this.settled[side]);
+    }
+    this.relay.welcome(wait, [this.settled[0], this.settled[1]], !this.first);
+    this.first = false;
+    this.handOver();
+  }
+
+  async step(step: Step): Promise<void> {
+    switch (step.do) {
+      case 'say': {
+        const frames = step.frames.map((size, i) => frame(step.direction, this.sent[step.direction].length + i, size));
+        this.sent[step.direction].push(...frames);
+        const bytes = Buffer.from(frames.map((text) => `${text}\n`).join(''));
+        const cut = bytes.length === 0 ? 0 : step.chunk % bytes.length;
+        for (const chunk of [bytes.subarray(0, cut), bytes.subarray(cut)]) if (chunk.length > 0) this.sources[step.direction].write(chunk);
+        break;
+      }
+      case 'answer': {
+        if (!this.up || this.wait === undefined || this.wait === 'none') break;
+        const { direction } = step;
+        const through = this.passed[direction] + Math.round((this.known[direction] - this.passed[direction]) * step.share);
+        this.passed[direction] = through;
+        if (this.wait === 'receipt') this.settled[direction] = Math.max(this.settled[direction], through);
+        this.relay.pass({ direction, through });
+        break;
+      }
+      case 'durable': {
+        if (!this.up || this.wait === undefined || this.wait === 'receipt') break;
+        const { direction } = step;
+        const most = this.wait === 'verdict' ? this.passed[direction] : this.known[direction];
+        const through = this.settled[direction] + Math.round(Math.max(0, most - this.settled[direction]) * step.share);
+        this.settled[direction] = through;
+        this.relay.durable({ direction, through });
+        break;
+      }
+      case 'refuse': {
+        if (!this.up || this.wait === undefined || this.wait === 'none') break;
+        const { direction } = step;
+        const unit = this.units[direction].find((one) => one.unit === this.passed[direction] + 1);
+        if (unit === undefined) break;
+        const text = unit.bytes.toString();
+        // what was delivered before the recorder asked to wait cannot be taken back
+        if (!this.out[direction].split('\n').includes(text)) this.refused[direction].add(text);
+        this.passed[direction] = unit.unit;
+        this.settled[direction] = Math.max(this.settled[direction], unit.unit);
+        this.relay.refuse({ direction, unit: unit.unit, toSender: Buffer.from(`ours ${text}\n`), toReceiver: Buffer.alloc(0) });
+        break;
+      }
+      case 'wait':
+        if (!this.up || this.wait === undefined) break;
+        this.wait = step.wait;
+        this.relay.wait(step.wait);
+        break;
+      case 'handOver':
+        this.handOver();
+        break;
+      case 'die':
+        this.up = false;
+        this.wait = undefined;
+        this.first = false;
+        this.pending = [];
+        break;
+      case 'return':
+        if (this.up && this.wait !== undefined) break;
+        if (!this.up) {
+          this.up = true;
+          if (this.first) this.relay.sendHeld();
+        }
+        this.welcome(step.wait);
+        break;
+      case 'giveUp':
+        if (this.up) break;
+        this.gaveUp = true;
+        await this.relay.giveUp('the model says so');
+        break;
+    }
+    // streams hand on what they were given
+    await new Promise<void>((done) => setImmediate(done));
+  }
+
+  /** A recorder that answers everything, until nothing is left. */
+  async settle(): Promise<void> {
+    await this.step({ do: 'return', wait: 'receipt' });
+    this.relay.wait('receipt');
+    this.wait = 'receipt';
+    for (let round = 0; round < 3; round++) {
+      this.handOver();
+      for (const direction of [0, 1] as const) {
+        this.passed[direction] = this.settled[direction] = this.known[direction];
+        this.relay.pass({ direction, through: this.known[direction] });
+      }
+      await new Promise<void>((done) => setImmediate(done));
+    }
+  }
+}
+
+test.each(['block', 'pass'] as const)(
+  'whatever the recorder does, frames are delivered in order, whole, at most once; with %s [relay-model]',
+  async (onUnrecordable) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60 }), async (steps) => {
+        const model = new Model(onUnrecordable);
+        for (const one of steps) await model.step(one);
+        await model.settle();
+        expect(model.relay.settled).toBe(true);
+        for (const direction of [0, 1] as const) {
+          model.check(direction);
+          const delivered = model.out[direction].split('\n').filter((line) => line !== '' && !line.startsWith('ours'));
+          const kept = model.sent[direction].filter((line) => !model.refused[direction].has(line));
+          if (onUnrecordable === 'pass') expect(delivered).toEqual(kept);
+          // what was neither delivered nor refused was counted as lost
+          else expect(kept.length - delivered.length).toBe(model.lost[direction]);
+          for (const line of delivered) expect(model.out[1 - direction]!.includes(`ours ${line}\n`), `${line} was delivered and refused`).toBe(false);
+          // and what was not lost is recorded
+          const recorded = new Set(model.units[direction].map(({ bytes }) => bytes.toString()));
+          const missing = model.sent[direction].filter((line) => !recorded.has(line));
+          expect(missing.length).toBeLessThanOrEqual(model.lost[direction]);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  },
+);
