@@ -49,6 +49,8 @@ interface Lane {
   midFrame: boolean;
   /** A unit of the frame that is arriving was settled without a recorder: the rest of the frame is too, whoever answers meanwhile. */
   broken: boolean;
+  /** Its units so far, to be answered as a whole. */
+  kept: Buffer[] | undefined;
   /** Lines of ours that wait for the end of a frame. */
   inserts: Buffer[];
   sourceEnded: boolean;
@@ -80,6 +82,8 @@ export interface Losses {
 }
 
 const outFrom = frameHeaderBytes;
+/** A frame of more units gets no answer when no recorder can be reached. */
+const keptUnits = 8;
 /** Below this, several units are joined into one write. */
 const joinBytes = 64 * 1024;
 
@@ -400,8 +404,11 @@ export class Relay {
       this.#write(lane, out, unit.unit);
       this.#insertDue(lane);
     } else {
-      // A frame of several units is not kept, so nobody can find its id: it gets no answer.
-      const answers = unit.more || lane.midFrame || lane.broken ? undefined : this.#answersFor!(out, this.#reason);
+      // Its id may be anywhere in the frame. One that was delivered in part, or is very long, is not kept as a whole: it gets no answer.
+      const kept = lane.broken ? lane.kept : lane.midFrame ? undefined : [];
+      kept?.push(out);
+      lane.kept = kept !== undefined && unit.more && kept.length < keptUnits ? kept : undefined;
+      const answers = unit.more || kept === undefined ? undefined : this.#answersFor!(kept.length === 1 ? out : Buffer.concat(kept), this.#reason);
       this.#withhold(lane, unit, answers?.toSender ?? Buffer.alloc(0), answers?.toReceiver ?? Buffer.alloc(0));
     }
     lane.broken = unit.more;
@@ -442,6 +449,7 @@ function newLane(direction: DirectionIndex, source: Readable, target: Writable):
     delivered: 0,
     midFrame: false,
     broken: false,
+    kept: undefined,
     inserts: [],
     sourceEnded: false,
     targetGone: false,
