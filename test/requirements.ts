@@ -31,6 +31,7 @@ export const requirements: readonly Requirement[] = [
   { id: 'entry-names', sentence: 'clientInfo and serverInfo are attributes of the messages that carry them first.', source: entry },
   { id: 'entry-outcome', sentence: 'A reply says ok, error or toolError, its code, its duration and its request.', source: entry },
   { id: 'entry-era', sentence: 'The era belongs to each message.', source: entry },
+  { id: 'entry-rounds', sentence: 'A modern call of several rounds is several exchanges, each with its reply and result type.', source: entry },
   { id: 'entry-pending', sentence: 'A call is in the ledger from the moment of its request, answered late or never.', source: entry },
   { id: 'entry-server-request', sentence: "A server's request is paired with the client's reply, in its own direction.", source: rpc },
   // Odd traffic

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { connect } from './clients.ts';
-import { messages, official, Stage } from './stage.ts';
+import { messages, official, ours, Stage } from './stage.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -52,7 +52,26 @@ test.each(['sdk 1', 'legacy'] as const)(
   },
 );
 
-test('what a server asks that has no place in the modern era is asked within results, and answered by the client [entry-era]', async () => {
+test('a modern server asks within its result, and the client calls again: two exchanges, each with its reply [entry-era, entry-rounds]', async () => {
+  const stage = new Stage();
+  const client = await connect('pinned-modern', stage.words(ours('both-eras.ts')), stage.env, true);
+  await client.listTools();
+  expect(JSON.stringify(await client.callTool('confirm', {}))).toContain('confirmed by scenario');
+  await client.close();
+  const entries = await stage.finished();
+  const requests = messages(entries, { target: 'confirm', type: 'request' });
+  const replies = messages(entries, { target: 'confirm', type: 'result' });
+  expect(requests).toHaveLength(2);
+  expect(requests[0]!['id']).not.toBe(requests[1]!['id']);
+  expect(replies).toMatchObject([
+    { exchange: requests[0]!.index, resultType: 'input_required', era: 'modern', outcome: 'ok', effect: 'write' },
+    { exchange: requests[1]!.index, resultType: 'complete', era: 'modern', outcome: 'ok', effect: 'write' },
+  ]);
+  // nothing goes from server to client but replies and notifications
+  expect(messages(entries, { direction: 's2c', type: 'request' })).toEqual([]);
+});
+
+test('the client that prefers the modern era falls back with a legacy server, and each message says its own era [entry-era]', async () => {
   const stage = new Stage();
   const client = await connect('auto', stage.words(official('everything')), stage.env, true);
   // a legacy server: the modern client falls back, and answers requests as in the old days

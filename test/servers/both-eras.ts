@@ -1,5 +1,5 @@
 /** A server of ours on the official SDK 2.x: it speaks both eras, and its tools show every annotation, every kind of failure, and progress. */
-import { McpServer, type CallToolResult } from '@modelcontextprotocol/server';
+import { acceptedContent, inputRequired, McpServer, type CallToolResult } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import * as z from 'zod';
 
@@ -41,6 +41,12 @@ function server(): McpServer {
     { description: 'answers when it is cancelled', inputSchema: z.object({}), annotations: { readOnlyHint: true } },
     (_args, ctx) => new Promise((done) => ctx.mcpReq.signal.addEventListener('abort', () => done(text('cancelled')))),
   );
+  const name = z.object({ name: z.string() });
+  server.registerTool('confirm', { description: 'asks back', inputSchema: z.object({}), annotations: { readOnlyHint: false } }, (_args, ctx) => {
+    const answer = acceptedContent(ctx.mcpReq.inputResponses, 'who', name);
+    if (answer === undefined) return inputRequired({ inputRequests: { who: inputRequired.elicit({ message: 'who?', requestedSchema: name }) } });
+    return text(`confirmed by ${answer.name}`);
+  });
   server.registerResource('note', 'note://one', { mimeType: 'text/plain' }, (uri) => ({ contents: [{ uri: uri.href, text: 'a note' }] }));
   server.registerPrompt('greet', { argsSchema: z.object({ who: z.string() }) }, ({ who }) => ({
     messages: [{ role: 'user', content: { type: 'text', text: `hello ${who}` } }],
