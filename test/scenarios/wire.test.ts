@@ -426,7 +426,9 @@ test('without a recorder frames are held for ten seconds, then answered; many of
   const stage = new Stage();
   const { tap, server } = await stage.puppet({ options: ['--socket', `${stage.folder}/none.sock`] });
   const count = 50_000;
-  await tap.write(Array.from({ length: count }, (_, i) => `{"jsonrpc":"2.0","id":${i},"method":"ping"}\n`).join(''));
+  // more than the window holds: the rest waits in its pipe
+  const padding = 'x'.repeat(400);
+  void tap.write(Array.from({ length: count }, (_, i) => `{"jsonrpc":"2.0","id":${i},"method":"ping","params":{"x":"${padding}"}}\n`).join(''));
   await tap.output.count(1);
   expect(tap.errors.text).toMatch(/sworn: error: no recorder answers at .*none\.sock.*\nsworn: hint: /);
   await tap.output.until(({ bytes }) => bytes.includes(`"id":${count - 1},`));
