@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { gone, isAlive, messages, node, official, ours, root, Stage, Tap, type Recorded } from './stage.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 300_000 });
 
 const closeOf = (entries: Recorded[]): Recorded => entries.find(({ kind }) => kind === 'close')!;
 const script = (text: string): string[] => [node, '-e', text];

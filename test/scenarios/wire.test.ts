@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { unitBytes } from '../../src/limits.ts';
 import { encodeJson, wireType } from '../../src/wire/wire.ts';
 import { FakeRecorder, type FakePeer } from './fake-recorder.ts';
 import { Stage, type Puppet, type Tap } from './stage.ts';
+
+// one of them waits for ten seconds, and then for the answers to fifty thousand requests
+vi.setConfig({ testTimeout: 180_000 });
 
 interface Set {
   stage: Stage;
