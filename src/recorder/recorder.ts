@@ -61,10 +61,6 @@ interface Origin {
   peer: Peer;
 }
 
-/** How long a tap that does not wait is left unread, and from how many bytes at a time on it has more to send than to rest for. */
-const restMs = 4;
-const restBytes = 32 * 1024;
-
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #native: Native | { missing: string };
@@ -198,8 +194,7 @@ export class Recorder {
   async #bind(): Promise<void> {
     const { socket: path, groupId } = this.#options;
     unlinkSocket(path);
-    // A paused socket reads on up to this mark: with the usual one of 64 KiB, pausing would stop nothing.
-    const server = createServer({ highWaterMark: 1 }, (socket) => this.#accept(socket));
+    const server = createServer((socket) => this.#accept(socket));
     this.#server = server;
     const listening = once(server, 'listening');
     // No moment at which anybody else can connect: the file appears with the right mode. It is made within the call.
@@ -265,7 +260,6 @@ export class Recorder {
         this.#refuse(socket, 'internal', `the recorder failed on a message: ${(error as Error).message}`);
       }
       if (this.#ledger.congested) socket.pause();
-      else if (connection?.wait === 'none' && chunk.length < restBytes) this.#rest(socket);
     });
     socket.on('error', () => undefined);
     socket.on('close', () => {
@@ -278,17 +272,6 @@ export class Recorder {
       }
       this.#watchIdle();
     });
-  }
-
-  /**
-   * Nobody waits for what this tap sends: a little is left to gather in the kernel before it is read. Read at once, every frame would wake us up, on a
-   * core that client and server need.
-   */
-  #rest(socket: Socket): void {
-    socket.pause();
-    setTimeout(() => {
-      if (!this.#ledger.congested) socket.resume(); // else `#flushed` does
-    }, restMs);
   }
 
   #refuse(socket: Socket, code: ErrorCode, message: string): void {
