@@ -280,7 +280,7 @@ function describe(
     entry.method = bounded(method, methodBytes);
     if (entry.method !== method) {
       truncated.push('method');
-      if (!isReply) attributes['method'] = method;
+      attributes['method'] = method;
     }
   }
   const target = message.target ?? request?.target;
@@ -289,7 +289,7 @@ function describe(
     entry.target = target.kind === 'resource' ? bounded(schemeOf(target.value), targetBytes) : bounded(target.value, targetBytes);
     if (entry.target !== target.value) {
       if (target.kind !== 'resource') truncated.push('target');
-      if (!isReply) attributes['target'] = target.value;
+      if (!isReply || target.kind !== 'resource') attributes['target'] = target.value;
     }
   }
   const era = isReply ? request?.era : message.era;
