@@ -134,10 +134,13 @@ function allowed(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return kept;
 }
 
-/** Stopped is who has written the `stop` entry and released the lock: the process has ended, not only the socket gone. */
+/**
+ * Stopped is who has written the `stop` entry and released the lock: the process has ended. The socket says nothing of that: a tap that is at work has the
+ * next recorder listen at the same place at once.
+ */
 async function gone(socketPath: string, pid: number | undefined): Promise<void> {
   const until = Date.now() + recorderWaitMs;
-  while ((existsSync(socketPath) || runs(pid)) && Date.now() < until) await sleep(20);
+  while ((pid === undefined ? existsSync(socketPath) : runs(pid)) && Date.now() < until) await sleep(20);
 }
 
 function runs(pid: number | undefined): boolean {

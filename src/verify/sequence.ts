@@ -53,11 +53,15 @@ export class Sequences {
     if (index >= this.#roles.length) this.#grow(index);
     switch (entry.kind) {
       case 'open': {
-        if (this.#open.has(entry.connection) || this.#closed.has(entry.connection)) {
+        if (this.#open.has(entry.connection)) {
           this.#findings.add('tampered', 'sequence', `connection ${entry.connection} is opened a second time`, { index });
           return;
         }
-        this.#begin(entry.connection, index, entry.mode).entries = 1;
+        if (this.#closed.has(entry.connection)) {
+          // A tap that was given up and forgotten came back: its recorder could not know better.
+          this.#findings.add('note', 'recovery', 'a connection that was given up was opened again', { index });
+          this.#reopen(entry.connection, index, entry.mode).entries = 1;
+        } else this.#begin(entry.connection, index, entry.mode).entries = 1;
         if (this.custody === undefined || weakestFirst.indexOf(entry.custody) < weakestFirst.indexOf(this.custody)) this.custody = entry.custody;
         break;
       }
@@ -90,11 +94,7 @@ export class Sequences {
       }
       case 'recovery': {
         if (entry.reason === 'resumed' && entry.connection !== undefined && this.#closed.has(entry.connection)) {
-          this.#closed.delete(entry.connection);
-          const connection = this.#begin(entry.connection, index, undefined);
-          // What it had counted before is no longer known here.
-          connection.seq = -1;
-          connection.last = [-1, -1];
+          this.#reopen(entry.connection, index, undefined);
         }
         const isSerious = entry.reason === 'receipt-missing' || entry.reason === 'clock-set-back';
         const what = {
@@ -151,6 +151,18 @@ export class Sequences {
       lost: [0, 0],
     };
     this.#open.set(name, connection);
+    return connection;
+  }
+
+  /** Goes on with a closed connection. Its entries keep their ordinal, so that references across the close hold; what it had counted is no longer known. */
+  #reopen(name: string, index: number, mode: Connection['mode']): Connection {
+    const ordinal = this.#closed.get(name)!;
+    this.#closed.delete(name);
+    const connection = this.#begin(name, index, mode);
+    this.connections--;
+    connection.ordinal = ordinal;
+    connection.seq = -1;
+    connection.last = [-1, -1];
     return connection;
   }
 
@@ -268,7 +280,7 @@ export class Sequences {
     }
     this.#judgeHoles(connection);
     this.#open.delete(entry.connection);
-    this.#closed.set(entry.connection, index);
+    this.#closed.set(entry.connection, connection.ordinal);
   }
 
   /** A hole is explained by a `gap` of the connection; in mode `observe` it may stay when recorder and tap both died. */

@@ -97,6 +97,39 @@ describe('a whole ledger', () => {
     expect(result.exit).toBe(0);
     expect(result.notChecked.join()).toContain('no payload');
   });
+  it('takes a connection that was given up and comes back for what it is: its entries may point behind the close', async () => {
+    const frame = { connection: fixtureConnection, stream: 0, direction: 'c2s', transport: 'stdio', server: 'fs', verdict: 'pass', origin: 'client' };
+    const resumed = sampleLedger({
+      pairs: 3,
+      later: (fixture) => {
+        fixture.add({ kind: 'recovery', reason: 'resumed', connection: fixtureConnection });
+        fixture.add({ kind: 'message', ...frame, seq: 90, tapSeq: 90, who: 2, type: 'opaque', anomalies: ['not-json'] }, {}, ['x']);
+        fixture.add({ kind: 'close', connection: fixtureConnection, reason: 'client closed' });
+      },
+    });
+    expect(await pinned(resumed.files(), resumed)).toMatchObject({ exit: 0 });
+    const reopened = sampleLedger({
+      pairs: 3,
+      later: (fixture) => {
+        const tap = { uid: 1000, source: 'kernel' };
+        const open = {
+          kind: 'open',
+          connection: fixtureConnection,
+          transport: 'stdio',
+          server: 'fs',
+          mode: 'commit',
+          onUnrecordable: 'block',
+          custody: 'same-user',
+          tap,
+        };
+        fixture.add(open);
+        fixture.add({ kind: 'close', connection: fixtureConnection, reason: 'client closed' });
+      },
+    });
+    const result = await pinned(reopened.files(), reopened);
+    expect(result.exit).toBe(0);
+    expect(codes(result)).toContain('recovery');
+  });
   it('holds with segments and parts that were erased in place, and counts them', async () => {
     const fixture = sampleLedger({ pairs: 5, erased: true });
     const result = await pinned(fixture.files(), fixture);
