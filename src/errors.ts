@@ -25,14 +25,17 @@ export const errorKinds = {
   'socket-unsafe': { exit: 77, hint: 'the folder must belong to you with mode 0700: remove it, or choose --socket' },
   'lock-held': { exit: 75, hint: 'another recorder writes this ledger: sworn recorder status' },
   'ledger-corrupt': { exit: 65, hint: 'run `sworn verify` for the extent; keep a copy, and begin a new ledger with --ledger DIR' },
-  'ledger-rollback': { exit: 65, hint: 'the ledger is older than its last signed head: put the newer copy back, or begin a new ledger; never continue a restored one' },
+  'ledger-rollback': {
+    exit: 65,
+    hint: 'the ledger is older than its last signed head: put the newer copy back, or begin a new ledger; never continue a restored one',
+  },
   'ledger-key-missing': { exit: 66, hint: 'restore {path} from its backup, or begin a new ledger with --ledger DIR' },
   'ledger-foreign': { exit: 65, hint: 'this folder holds something else: choose another --ledger DIR' },
   'ledger-create': { exit: 73, hint: 'choose a folder that can be written: --ledger DIR (and HOME for the key)' },
   'sync-failed': { exit: 70, hint: 'the disk did not confirm a write; check its health, the next start recovers' },
-  unrecordable: { exit: 74, hint: 'free space on the ledger\'s disk; recording goes on by itself' },
+  unrecordable: { exit: 74, hint: "free space on the ledger's disk; recording goes on by itself" },
   'too-large': { exit: 65, hint: 'the value is over a bound of limits.ts' },
-  permission: { exit: 77, hint: 'only the recorder\'s own account or root may do this' },
+  permission: { exit: 77, hint: "only the recorder's own account or root may do this" },
   unsupported: { exit: 1, hint: 'use Linux or macOS; this platform was not tried' },
   internal: { exit: 70, hint: 'this is a defect of sworn: please report it with the text above' },
 } as const satisfies Record<string, ErrorKind>;
@@ -56,7 +59,9 @@ export class SwornError extends Error {
   }
 
   get hint(): string {
-    return errorKinds[this.code].hint.replace(/\{(\w+)\}/g, (_, key: string) => this.details[key] ?? key).replace('`sworn command --help`', '`sworn --help`');
+    return errorKinds[this.code].hint
+      .replace(/\{(\w+)\}/g, (_, key: string) => this.details[key] ?? key)
+      .replace('`sworn command --help`', '`sworn --help`');
   }
 }
 

@@ -108,7 +108,9 @@ describe.skipIf(!canMount)('a disk', () => {
     for (let i = 0; i < 300; i++) client.append(`n ${i}`);
     await client.answered();
     await client.ledger!.close();
-    const before = readdirSync(disk, { recursive: true }).sort();
+    const before = readdirSync(disk, { recursive: true })
+      .map(String)
+      .toSorted((a, b) => (a < b ? -1 : 1));
     expect(mount('-o', 'remount,ro', disk)).toBe(true);
     expect(existsSync(at.folder)).toBe(true);
     let refused: unknown;
@@ -119,7 +121,11 @@ describe.skipIf(!canMount)('a disk', () => {
     }
     expect(refused).toBeInstanceOf(SwornError);
     expect(refused).toMatchObject({ code: 'ledger-create', message: expect.stringContaining('EROFS') });
-    expect(readdirSync(disk, { recursive: true }).sort()).toEqual(before);
+    expect(
+      readdirSync(disk, { recursive: true })
+        .map(String)
+        .toSorted((a, b) => (a < b ? -1 : 1)),
+    ).toEqual(before);
     expect(mount('-o', 'remount,rw', disk)).toBe(true);
     await reopenAndCheck(at, [client]);
   });

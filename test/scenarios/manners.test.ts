@@ -265,7 +265,7 @@ test("the recorder is given nothing of the client's secrets, and outlives the ta
   await tap.output.count(1);
   const pid = stage.recorderPid!;
   const environ = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter(Boolean);
-  expect(environ.map((pair) => pair.split('=')[0]).sort()).toEqual(['HOME', 'PATH']);
+  expect(environ.map((pair) => pair.split('=')[0]).toSorted((a, b) => (a! < b! ? -1 : 1))).toEqual(['HOME', 'PATH']);
   const { pgrp, session } = /\) \S+ \d+ (?<pgrp>\d+) (?<session>\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))!.groups!;
   expect([Number(pgrp), Number(session)]).toEqual([pid, pid]);
   await tap.close();
