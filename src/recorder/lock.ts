@@ -1,12 +1,16 @@
 /**
  * One recorder for each ledger: a kernel lock (`flock`) on `run/lock`, which ends with the process however it dies. Without the native part an
  * exclusive SQLite transaction on `run/lock.sqlite` does the same.
+ *
+ * The two kinds do not see each other, and two writers would destroy the ledger. So each holder also leaves its process (pid and start time) in a claim,
+ * and then looks at the claim of the other kind: whoever comes second sees the first, and of two at the same time at least one gives way.
  */
-import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { SwornError } from '../errors.ts';
 import type { Native } from './native.ts';
+import { startTimeOf } from './peer.ts';
 
 export interface Lock {
   kind: 'flock' | 'sqlite';
@@ -25,16 +29,51 @@ export async function takeLock(ledger: string, native: Native | { missing: strin
     mkdirSync(run, { recursive: true, mode: 0o700 });
     for (;;) {
       const lock = 'lock' in native ? tryFlock(join(run, 'lock'), native) : await trySqlite(join(run, 'lock.sqlite'));
-      if (lock !== undefined) return lock;
+      if (lock !== undefined) {
+        claim(run, lock.kind);
+        if (!isClaimed(run, lock.kind === 'flock' ? 'sqlite' : 'flock')) return lock;
+        rmSync(claimPath(run, lock.kind), { force: true });
+        lock.release();
+      }
       if (performance.now() >= until || (await isServed(socket))) {
         throw new SwornError('lock-held', `the ledger ${ledger} is locked by another recorder`);
       }
-      await new Promise((done) => setTimeout(done, 20));
+      // not in step with another that also gives way
+      await new Promise((done) => setTimeout(done, 10 + 20 * Math.random()));
     }
   } catch (error) {
     if (error instanceof SwornError) throw error;
     throw new SwornError('ledger-create', `the ledger ${ledger} cannot be locked: ${(error as Error).message}`, {}, { cause: error });
   }
+}
+
+function claimPath(run: string, kind: Lock['kind']): string {
+  return join(run, `${kind}.claim`);
+}
+
+function claim(run: string, kind: Lock['kind']): void {
+  try {
+    writeFileSync(claimPath(run, kind), `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode: 0o600 });
+  } catch {
+    // a full disk must not keep a recorder from starting; an older claim of a process that is gone then stays
+  }
+}
+
+/** Does a living process claim the lock of this kind? A pid alone may be another process by now. */
+function isClaimed(run: string, kind: Lock['kind']): boolean {
+  let pid: number;
+  let startTime: string;
+  try {
+    const [first, second] = readFileSync(claimPath(run, kind), 'utf8').trim().split(' ');
+    pid = Number(first);
+    startTime = second ?? '';
+    if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+    return true; // another account's process: alive
+  }
+  return startTime === '' || startTimeOf(pid) === startTime;
 }
 
 /** Does anybody listen there? */
@@ -53,13 +92,6 @@ function tryFlock(path: string, native: Native): Lock | undefined {
   if (!native.lock(fd)) {
     closeSync(fd);
     return undefined;
-  }
-  // for people who look; nobody reads it
-  try {
-    ftruncateSync(fd, 0);
-    writeSync(fd, `${process.pid}\n`);
-  } catch {
-    // a full disk must not keep a recorder from starting
   }
   return { kind: 'flock', release: () => closeSync(fd) };
 }

@@ -78,6 +78,11 @@ export function parentsOf(pid: number): Process[] {
   return parents;
 }
 
+/** When a process started, in clock ticks since boot (proc(5)); `undefined` where /proc is not there or the process is gone. */
+export function startTimeOf(pid: number): string | undefined {
+  return statOf(pid)?.startTime;
+}
+
 /** Is `pid` one of `ancestors`, or below one? */
 export function descendsFrom(pid: number, ancestors: ReadonlySet<number>): boolean {
   let at: number | undefined = pid;
