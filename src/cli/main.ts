@@ -47,6 +47,7 @@ const verifyHelp: CommandHelp = {
     { flags: '--known <file>', description: 'a checkpoint that was kept elsewhere: the ledger must continue from it; nothing is pinned' },
     { flags: '--policy <file>', description: "a C2SP tlog-policy file with the log's key; nothing is pinned" },
     { flags: '--json', description: 'the result as one JSON object' },
+    { flags: '--new-ledger', description: 'another ledger than before stands at this path, and that is meant' },
   ],
   example: 'sworn verify',
 };
@@ -112,13 +113,14 @@ export const commands: readonly CommandEntry[] = [
       const [{ verifyCommand }, { oneLedgerPath }] = await Promise.all([import('./verify.ts'), import('./ledger-path.ts')]);
       return {
         help: verifyHelp,
-        start: ({ dir, ledger, known, policy, json }, output) =>
+        start: ({ dir, ledger, known, policy, newLedger, json }, output) =>
           verifyCommand(
             {
               ledger: oneLedgerPath((dir ?? ledger) as string | undefined, 'verify'),
               json: json === true,
               ...(known === undefined ? {} : { known: known as string }),
               ...(policy === undefined ? {} : { policy: policy as string }),
+              ...(newLedger === true ? { newLedger: true } : {}),
             },
             output,
           ),

@@ -1,10 +1,11 @@
 /**
- * What `verify` has pinned on this machine: `~/.config/sworn/known`, one line for each origin: origin, verifier key, size, root in base64, with spaces between.
+ * What `verify` has pinned on this machine: `~/.config/sworn/known`, one line for each origin: origin, verifier key, size, root in base64, with spaces between;
+ * and one line for each place where a ledger was found: `at`, the absolute path in base64, the origin. So a ledger that was replaced as a whole is noticed too.
  * Lines that cannot be read are kept as they are and never believed.
  */
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { base64, fromBase64 } from '../bytes/bytes.ts';
+import { base64, fromBase64, utf8 } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
 
 export interface Pin {
@@ -52,11 +53,24 @@ export function readPin(path: string, origin: string): Pin | undefined {
   return undefined;
 }
 
-/** Replaces the origin's line, or adds it: a temporary file, 0600, renamed over the old one. Errors of the file system are thrown. */
-export function writePin(path: string, pin: Pin): void {
-  const line = `${pin.origin} ${pin.vkey} ${pin.size} ${base64(pin.root)}`;
+/** The origin of the ledger that was pinned at this absolute path. Errors of the file system are thrown. */
+export function originAt(path: string, place: string): string | undefined {
+  const start = placeStart(place);
+  return lines(path)
+    .find((line) => line.startsWith(start))
+    ?.slice(start.length);
+}
+
+function placeStart(place: string): string {
+  return `at ${base64(utf8(place))} `;
+}
+
+/** Replaces the lines of the origin and of the place, or adds them: a temporary file, 0600, renamed over the old one. Errors of the file system are thrown. */
+export function writePin(path: string, pin: Pin, place: string): void {
+  const start = placeStart(place);
+  const line = `${pin.origin} ${pin.vkey} ${pin.size} ${base64(pin.root)}\n${start}${pin.origin}`;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const others = lines(path).filter((other) => other.split(' ')[0] !== pin.origin);
+  const others = lines(path).filter((other) => other.split(' ')[0] !== pin.origin && !other.startsWith(start));
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     writeFileSync(temporary, `${[...others, line].join('\n')}\n`, { mode: 0o600 });

@@ -32,6 +32,7 @@ async function run(options: Partial<VerifyCommandOptions> = {}) {
   return { exit, out, err, first: out.split('\n')[0]! };
 }
 const known = () => readFileSync(join(keysHome, 'known'), 'utf8');
+const place = () => `at ${Buffer.from(ledger).toString('base64')} ${fixtureOrigin}\n`;
 
 describe('verify', () => {
   it('says first what holds and in whose custody, then the rest, and pins', async () => {
@@ -42,7 +43,7 @@ describe('verify', () => {
     expect(out).toContain('Not checked');
     expect(out).toContain('no witness');
     expect(err).toBe('');
-    expect(known()).toBe(`${fixtureOrigin} ${sample.key.vkey} ${sample.leaves.length} ${sample.checkpoint().split('\n')[2]}\n`);
+    expect(known()).toBe(`${fixtureOrigin} ${sample.key.vkey} ${sample.leaves.length} ${sample.checkpoint().split('\n')[2]}\n${place()}`);
     expect(statSync(join(keysHome, 'known')).mode & 0o777).toBe(0o600);
   });
   it('moves the pin forward, and keeps other lines', async () => {
@@ -54,7 +55,7 @@ describe('verify', () => {
     expect((await run()).exit).toBe(0);
     expect(known()).toContain(` ${sample.leaves.length} `);
     expect(known()).toContain('someone else entirely\n');
-    expect(known().split('\n').length).toBe(3);
+    expect(known().split('\n').length).toBe(4);
   });
   it('finds an older copy, another history and another key against the pin, and leaves the pin as it was', async () => {
     put(sample);
@@ -69,6 +70,17 @@ describe('verify', () => {
     expect(exit).toBe(1);
     expect(first).toMatch(/^TAMPERED/);
     expect(known()).toBe(before);
+  });
+  it('finds a whole other ledger where one was pinned, until that is said to be meant', async () => {
+    put(sample);
+    expect((await run()).exit).toBe(0);
+    put(sampleLedger({ pairs: 3, key: fixtureKey('sworn.invalid/ffffffffffffffffffffffffffffffff') }));
+    const replaced = await run();
+    expect(replaced.exit).toBe(5);
+    expect(replaced.out).toContain(`this path held the ledger ${fixtureOrigin}`);
+    expect(known()).toContain(place());
+    expect((await run({ newLedger: true })).exit).toBe(0);
+    expect((await run()).exit).toBe(0);
   });
   it('takes the key of the recorder of this account where it is there', async () => {
     put(sampleLedger({ pairs: 3, key: fixtureKey(fixtureOrigin, 'another') }));

@@ -1,7 +1,7 @@
 /** `sworn verify`: checks a ledger's directory, remembers its key and head, and says in one sentence what holds; the rest behind it. */
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
@@ -12,7 +12,7 @@ import { openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import type { Exit, Finding, Severity } from '../verify/finding.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
 import { safeJson, visible, type Output } from './output.ts';
-import { readPin, writePin, type Pin } from './pins.ts';
+import { originAt, readPin, writePin, type Pin } from './pins.ts';
 import { directorySource, strayFiles } from './verify-files.ts';
 
 export interface VerifyCommandOptions {
@@ -23,6 +23,8 @@ export interface VerifyCommandOptions {
   json: boolean;
   /** A C2SP tlog-policy file with the log's key. Nothing is pinned then. */
   policy?: string;
+  /** Another ledger than before stands at this path, and that is meant: pin it. */
+  newLedger?: boolean;
   /** Folder of `known` and of the ledgers' own key folders; default `~/.config/sworn`. */
   keysHome?: string;
 }
@@ -35,6 +37,8 @@ interface Trust {
   /** Where the key comes from, in words. */
   keySource: string | undefined;
   pin: Pin | undefined;
+  /** The origin that was pinned at this path, when it is another one. */
+  replaced: string | undefined;
   /** Bytes of the note of `--known`. */
   knownNote: Uint8Array | undefined;
   /** Why the policy cannot be met, when it cannot. */
@@ -106,7 +110,15 @@ async function readCheckpoint(read: () => Promise<Uint8Array | undefined>): Prom
 // Trust
 
 function trustOf(options: VerifyCommandOptions, checkpoint: ParsedCheckpoint | undefined, pinFile: string, keysHome: string): Trust {
-  const trust: Trust = { vkeys: [], known: undefined, keySource: undefined, pin: undefined, knownNote: undefined, unmet: undefined };
+  const trust: Trust = {
+    vkeys: [],
+    known: undefined,
+    keySource: undefined,
+    pin: undefined,
+    replaced: undefined,
+    knownNote: undefined,
+    unmet: undefined,
+  };
   if (options.policy !== undefined) {
     const policy = parsePolicy(options.policy);
     trust.vkeys = policy.vkeys;
@@ -130,6 +142,8 @@ function trustOf(options: VerifyCommandOptions, checkpoint: ParsedCheckpoint | u
 
   try {
     trust.pin = readPin(pinFile, checkpoint.origin);
+    const before = originAt(pinFile, resolve(options.ledger));
+    if (before !== checkpoint.origin && !options.newLedger) trust.replaced = before;
   } catch (error) {
     if (error instanceof SwornError) throw error;
     return trust; // cannot be read: said when it cannot be written either
@@ -217,6 +231,10 @@ function judgeTrust(result: Verification, trust: Trust, options: VerifyCommandOp
       result.notChecked = result.notChecked.filter((line) => !line.startsWith('the key was taken from the ledger itself'));
     }
   }
+  if (trust.replaced !== undefined) {
+    const message = `this path held the ledger ${trust.replaced}, which is not there any more; if a new one was begun on purpose: sworn verify --new-ledger`;
+    add({ code: 'origin', severity: 'rollback', message, path: 'log/checkpoint' }, 5);
+  }
   if (trust.unmet !== undefined) add({ code: 'quorum', severity: 'policy', message: trust.unmet }, 4);
 }
 
@@ -228,9 +246,10 @@ function pin(result: Verification, trust: Trust, options: VerifyCommandOptions, 
   if (result.exit !== 0 || origin === undefined || vkey === undefined || root === undefined)
     return trust.pin ? { state } : { state: 'not-pinned', why: 'it does not hold' };
   if (/\s/.test(origin)) return { state: 'not-pinned', why: 'the origin has white space in it' };
-  if (trust.pin && trust.pin.size === size) return { state };
+  const place = resolve(options.ledger);
   try {
-    writePin(pinFile, { origin, vkey, size, root });
+    if (trust.pin?.size === size && originAt(pinFile, place) === origin) return { state };
+    writePin(pinFile, { origin, vkey, size, root }, place);
     return { state };
   } catch (error) {
     const why = `${pinFile} cannot be written (${(error as NodeJS.ErrnoException).code ?? 'error'})`;

@@ -35,6 +35,9 @@ export class Sequences {
   readonly #findings: Findings;
   readonly #open = new Map<string, Connection>();
   readonly #closed = new Map<string, number>();
+  /** Batches whose last item was not seen: how many items they say they have, and how many were seen. */
+  readonly #batches = new Map<number, number>();
+  readonly #items = new Map<number, number>();
   #roles = new Uint8Array(1024);
   #connections = new Uint32Array(1024);
   connections = 0;
@@ -118,6 +121,12 @@ export class Sequences {
       const first = this.#open.values().next().value!;
       this.#findings.add('note', 'no-close', `${this.#open.size} connection(s) without a close: still open, or lost`, { index: first.open });
     }
+    for (const [batch, items] of this.#batches) {
+      const missing = items - (this.#items.get(batch) ?? 0);
+      this.#findings.add('warning', 'sequence', `${missing} of ${items} items of the batch ${batch} have no entry; its bytes are recorded`, {
+        index: batch,
+      });
+    }
     if (this.repliesToNothing > 0) {
       const at = this.#firstReplyToNothing === undefined ? {} : { index: this.#firstReplyToNothing };
       this.#findings.add('note', 'reply-to-nothing', `${this.repliesToNothing} replies answer no request that is recorded`, at);
@@ -193,6 +202,7 @@ export class Sequences {
     }
     if (entry.kind === 'batch') {
       this.#roles[index] = isBatch;
+      if (entry.items > 0) this.#batches.set(index, entry.items);
       return;
     }
     this.messages++;
@@ -200,7 +210,21 @@ export class Sequences {
     if (isItem && !this.#points(entry.batch!, index, connection, isBatch, isBatch)) {
       this.#findings.add('tampered', 'reference', `\`batch\` names ${entry.batch}, which is no batch of this connection before it`, { index });
     }
+    if (isItem) this.#countItem(index, entry.batch!, entry.item!);
     this.#exchange(index, entry, connection);
+  }
+
+  /** Items come in order, each once; after a crash the next recorder adds those that were cut off. */
+  #countItem(index: number, batch: number, item: number): void {
+    const due = this.#batches.get(batch);
+    if (due === undefined) return; // not a batch, or complete: the reference was judged
+    const seen = this.#items.get(batch) ?? 0;
+    if (item !== seen) this.#findings.add('tampered', 'sequence', `item ${item} of the batch ${batch} where item ${seen} was next`, { index });
+    if (item + 1 < due) this.#items.set(batch, item + 1);
+    else {
+      this.#items.delete(batch);
+      this.#batches.delete(batch);
+    }
   }
 
   #exchange(index: number, entry: MessageEntry, connection: Connection): void {

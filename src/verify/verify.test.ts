@@ -130,6 +130,33 @@ describe('a whole ledger', () => {
     expect(result.exit).toBe(0);
     expect(codes(result)).toContain('recovery');
   });
+  it('says which items of a batch have no entry, and takes those that a later recorder added', async () => {
+    const frame = { connection: fixtureConnection, stream: 0, direction: 'c2s', transport: 'stdio', server: 'fs', verdict: 'pass', origin: 'client' };
+    const text = '[{"jsonrpc":"2.0","method":"a"},{"jsonrpc":"2.0","method":"b"}]';
+    const withBatch = (items: number, late: boolean) =>
+      sampleLedger({
+        pairs: 1,
+        later: (fixture) => {
+          fixture.add({ kind: 'recovery', reason: 'resumed', connection: fixtureConnection });
+          const batch = fixture.add({ kind: 'batch', ...frame, seq: 50, tapSeq: 50, items: 2 }, {}, [text]);
+          const item = { kind: 'message', ...frame, tapSeq: 50, sizeBytes: 30, type: 'notification', method: 'a', batch };
+          for (let i = 0; i < items; i++) {
+            if (i === 1 && late) fixture.add({ kind: 'recovery', reason: 'unclean-stop' });
+            fixture.add({ ...item, seq: 51 + i, item: i, range: i === 0 ? [1, 31] : [32, 62] });
+          }
+          fixture.add({ kind: 'close', connection: fixtureConnection, reason: 'client closed' });
+        },
+      });
+    const cut = withBatch(1, false);
+    const result = await pinned(cut.files(), cut);
+    expect(result.exit).toBe(0);
+    expect(result.findings.some(({ message }) => message.startsWith('1 of 2 items of the batch'))).toBe(true);
+    for (const whole of [withBatch(2, false), withBatch(2, true)]) {
+      const held = await pinned(whole.files(), whole);
+      expect(held.exit).toBe(0);
+      expect(codes(held)).not.toContain('sequence');
+    }
+  });
   it('holds with segments and parts that were erased in place, and counts them', async () => {
     const fixture = sampleLedger({ pairs: 5, erased: true });
     const result = await pinned(fixture.files(), fixture);
