@@ -74,7 +74,7 @@ describe('verify', () => {
   it('finds a whole other ledger where one was pinned, until that is said to be meant', async () => {
     put(sample);
     expect((await run()).exit).toBe(0);
-    put(sampleLedger({ pairs: 3, key: fixtureKey('sworn.invalid/ffffffffffffffffffffffffffffffff') }));
+    put(sampleLedger({ pairs: 3, key: fixtureKey('audit.example/other') }));
     const replaced = await run();
     expect(replaced.exit).toBe(5);
     expect(replaced.out).toContain(`this path held the ledger ${fixtureOrigin}`);

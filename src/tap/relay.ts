@@ -7,10 +7,11 @@
  *   3. What is not yet settled (durable, or counted as lost) stays in the window and is sent again to the next recorder; the window is bounded, and
  *      beyond it nothing more is read.
  *   4. A line of ours (a refusal) is written only between two frames.
+ *   5. Of a frame that was refused nothing more is delivered, whoever passes the rest; and no recorder gets that rest without its beginning.
  */
 import type { Readable, Writable } from 'node:stream';
 import { LineSplitter } from '../frames/lines.ts';
-import { tapWindowBytes } from '../limits.ts';
+import { tapWindowBytes, unitBytes as defaultUnitBytes } from '../limits.ts';
 import {
   frameHeaderBytes,
   moreUnits,
@@ -47,6 +48,8 @@ interface Lane {
   delivered: number;
   /** Some units of a frame were delivered, and not its last. */
   midFrame: boolean;
+  /** The frame of unit `released` is refused, and its last unit is still to come: the rest is withheld. */
+  refused: boolean;
   /** A unit of the frame that is arriving was settled without a recorder: the rest of the frame is too, whoever answers meanwhile. */
   broken: boolean;
   /** Its units so far, to be answered as a whole. */
@@ -82,6 +85,7 @@ export interface Losses {
 }
 
 const outFrom = frameHeaderBytes;
+const none = Buffer.alloc(0);
 /** A frame of more units gets no answer when no recorder can be reached. */
 const keptUnits = 8;
 /** Below this, several units are joined into one write. */
@@ -107,11 +111,12 @@ export class Relay {
     s2c: { source: Readable; target: Writable },
     onUnrecordable: 'block' | 'pass',
     events: RelayEvents,
+    unitBytes: number = defaultUnitBytes,
   ) {
     this.#link = link;
     this.#events = events;
     this.#onUnrecordable = onUnrecordable;
-    this.#lanes = [newLane(0, c2s.source, c2s.target), newLane(1, s2c.source, s2c.target)];
+    this.#lanes = [newLane(0, c2s.source, c2s.target, unitBytes), newLane(1, s2c.source, s2c.target, unitBytes)];
     for (const lane of this.#lanes) {
       lane.source.on('data', (chunk: Buffer) => this.#read(lane, lane.splitter.push(chunk)));
       lane.source.on('end', () => this.#ended(lane));
@@ -207,6 +212,7 @@ export class Relay {
       if (through > lane.settled) lane.settled = through;
     }
     if (resend) {
+      for (const lane of this.#lanes) this.#buryRest(lane);
       const due = this.#lanes
         .flatMap((lane) => lane.window.filter((unit) => unit.unit > lane.settled).map((unit) => ({ lane, unit })))
         .sort((a, b) => a.unit.arrival - b.unit.arrival);
@@ -215,6 +221,25 @@ export class Relay {
     for (const lane of this.#lanes) {
       this.#release(lane);
       this.#forget(lane);
+    }
+  }
+
+  /**
+   * The rest of a frame whose refusal no recorder will finish any more: to the next one it would be a frame of its own, and it could answer it as one.
+   * What is still to arrive of it goes the same way.
+   */
+  #buryRest(lane: Lane): void {
+    this.#release(lane);
+    while (lane.refused) {
+      const first = firstAfter(lane.window, lane.released);
+      const [unit] = lane.window.splice(first, 1);
+      if (unit === undefined) {
+        lane.broken = true;
+        lane.kept = undefined;
+        return;
+      }
+      this.#windowBytes -= unit.wire.length;
+      this.#settleAlone(lane, unit);
     }
   }
 
@@ -237,10 +262,8 @@ export class Relay {
     const lane = this.#lanes[answer.direction];
     if (answer.receipt !== undefined) this.#keepReceipt(answer.receipt);
     if (answer.through > lane.settled) lane.settled = answer.through;
-    if (this.#wait === 'receipt' && answer.through > lane.passed) {
-      lane.passed = answer.through;
-      this.#release(lane);
-    }
+    if (this.#wait === 'receipt' && answer.through > lane.passed) lane.passed = answer.through;
+    this.#release(lane);
     this.#forget(lane);
   }
 
@@ -261,13 +284,23 @@ export class Relay {
     lane.settled = Math.max(lane.settled, refusal.unit);
     // What was delivered before the recorder asked us to wait cannot be taken back: a second answer would be worse than none.
     if (unit !== undefined && refusal.unit > lane.released) this.#withhold(lane, unit, refusal.toSender, refusal.toReceiver);
+    else if (unit !== undefined && this.#isMidFrame(lane, refusal.unit)) lane.refused = true;
     this.#release(lane);
     this.#forget(lane);
+  }
+
+  /** What was delivered from this unit on is the beginning of one frame, whose last unit is not among it. */
+  #isMidFrame(lane: Lane, unit: number): boolean {
+    const from = firstAfter(lane.window, unit - 1);
+    const to = firstAfter(lane.window, lane.released);
+    for (let i = from; i < to; i++) if (!lane.window[i]!.more) return false;
+    return to > from;
   }
 
   /** Leaves a unit out of what is delivered, and puts the answers in its place. */
   #withhold(lane: Lane, unit: Unit, toSender: Buffer, toReceiver: Buffer): void {
     lane.released = unit.unit;
+    lane.refused = unit.more;
     if (!unit.more) {
       if (lane.midFrame) this.#write(lane, Buffer.from('\n'), 0);
       lane.midFrame = false;
@@ -291,8 +324,11 @@ export class Relay {
   /** Delivers, in order, what may be delivered. */
   #release(lane: Lane): void {
     const through = this.#wait === 'none' ? Math.max(lane.handed, lane.passed) : this.#wait === undefined ? 0 : lane.passed;
-    if (through <= lane.released) return;
-    const first = firstAfter(lane.window, lane.released);
+    let first = firstAfter(lane.window, lane.released);
+    // The recorder's word on the last unit brings the answers: a hand-over alone does not end a refused frame.
+    const answered = Math.max(lane.passed, lane.settled);
+    while (lane.refused && first < lane.window.length && lane.window[first]!.unit <= answered) this.#withhold(lane, lane.window[first++]!, none, none);
+    if (lane.refused || through <= lane.released) return;
     let end = first;
     let sizeBytes = 0;
     while (end < lane.window.length && lane.window[end]!.unit <= through) sizeBytes += lane.window[end++]!.wire.length - outFrom;
@@ -398,7 +434,9 @@ export class Relay {
     this.#losses.until = now;
     if (!unit.more) this.#losses.lost[lane.direction]++;
     const out = unit.wire.subarray(outFrom);
-    if (this.#onUnrecordable === 'pass') {
+    if (lane.refused) {
+      this.#withhold(lane, unit, none, none);
+    } else if (this.#onUnrecordable === 'pass') {
       lane.released = unit.unit;
       lane.midFrame = unit.more;
       this.#write(lane, out, unit.unit);
@@ -409,7 +447,7 @@ export class Relay {
       kept?.push(out);
       lane.kept = kept !== undefined && unit.more && kept.length < keptUnits ? kept : undefined;
       const answers = unit.more || kept === undefined ? undefined : this.#answersFor!(kept.length === 1 ? out : Buffer.concat(kept), this.#reason);
-      this.#withhold(lane, unit, answers?.toSender ?? Buffer.alloc(0), answers?.toReceiver ?? Buffer.alloc(0));
+      this.#withhold(lane, unit, answers?.toSender ?? none, answers?.toReceiver ?? none);
     }
     lane.broken = unit.more;
   }
@@ -434,12 +472,12 @@ function firstAfter(window: readonly Unit[], unit: number): number {
   return low;
 }
 
-function newLane(direction: DirectionIndex, source: Readable, target: Writable): Lane {
+function newLane(direction: DirectionIndex, source: Readable, target: Writable, unitBytes: number): Lane {
   return {
     direction,
     source,
     target,
-    splitter: new LineSplitter(),
+    splitter: new LineSplitter(unitBytes),
     window: [],
     lastUnit: 0,
     handed: 0,
@@ -448,6 +486,7 @@ function newLane(direction: DirectionIndex, source: Readable, target: Writable):
     released: 0,
     delivered: 0,
     midFrame: false,
+    refused: false,
     broken: false,
     kept: undefined,
     inserts: [],
