@@ -15,6 +15,7 @@ import type { Anomaly, BatchEntry, Direction, MessageEntry, OpenEntry, Principal
 import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { ContentItem, PartRecord } from '../ledger/segment.ts';
 import { idBytes, methodBytes, peekBytes, shortTextBytes, targetBytes } from '../limits.ts';
+import { bounded, schemeOf } from '../mcp/bounded.ts';
 import { effectOf, readToolDefinitions } from '../mcp/effect.ts';
 import { MessageReader, readMessage, type Batch, type Message } from '../mcp/message.ts';
 import { readNames } from '../mcp/names.ts';
@@ -23,13 +24,22 @@ import { notRecorded, refusalLine, replyWithheld } from '../wire/refusal.ts';
 import { moreUnits, unterminated, type DirectionIndex, type FrameUnit } from '../wire/wire.ts';
 import type { Clock } from './clock.ts';
 import type { Connection, LongFrame } from './connection.ts';
-import { bounded, commitment, salt, seal, segmentOf, type Attributes } from './seal.ts';
+import { commitment, salt, seal, segmentOf, type Attributes } from './seal.ts';
 
 export interface RecordDeps {
   ledger: Ledger;
   clock: Clock;
   /** `open` and `principal` of a connection, built when its first frame can be recorded. */
   openingOf(connection: Connection): { open: OpenEntry; openAttributes: Attributes; principal: PrincipalEntry; principalAttributes: Attributes };
+}
+
+/** A batch as recovery found it, and the first of its items that has no entry. */
+export interface UnfinishedBatch {
+  index: number;
+  entry: BatchEntry;
+  batch: Batch;
+  bytes: Buffer;
+  next: number;
 }
 
 const names: readonly [Direction, Direction] = ['c2s', 's2c'];
@@ -196,12 +206,26 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
   };
   finish(entry, frame, connection);
   append(entry, {}, frame, frame.items, connection, deps, undo, false);
+  recordItems(frame, batch, index, 0, connection, deps);
+}
+
+function recordItems(frame: Frame, batch: Batch, index: number, from: number, connection: Connection, deps: RecordDeps): void {
   for (const [item, { message, range }] of batch.items.entries()) {
+    if (item < from) continue;
     const described = describe(frame, message, connection, deps, range);
     Object.assign(described.entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
     finish(described.entry, frame, connection);
     append(described.entry, described.attributes, frame, [], connection, deps, described.undo, item === batch.items.length - 1);
   }
+}
+
+/** A crash cut off the entries of a batch's last items: the batch counts as recorded, so they are added from its bytes. */
+export function finishBatch({ index, entry, batch, bytes, next }: UnfinishedBatch, connection: Connection, deps: RecordDeps): void {
+  const direction = entry.direction === 'c2s' ? 0 : 1;
+  const delivered = entry.delivered ?? [0, 0];
+  const unit: FrameUnit = { direction, flags: 0, stream: entry.stream, unit: entry.tapSeq, delivered, seenUs: entry.monotonicUs, bytes };
+  const frame: Frame = { direction, unit, seenUs: unit.seenUs, message: batch, sizeBytes: bytes.length, units: 1, hashes: [], items: [], bytes };
+  recordItems(frame, batch, index, next, connection, deps);
 }
 
 /** The fields that every frame's entry begins with. Order of fields is order in the ledger's lines. */
@@ -275,7 +299,7 @@ function describe(
       attributes['id'] = message.id;
     }
   }
-  const method = message.method ?? request?.method;
+  const { method, target } = message;
   if (method !== undefined) {
     entry.method = bounded(method, methodBytes);
     if (entry.method !== method) {
@@ -283,15 +307,17 @@ function describe(
       attributes['method'] = method;
     }
   }
-  const target = message.target ?? request?.target;
   if (target !== undefined) {
     // of a resource only the scheme: a URI may hold names, paths and tokens
-    entry.target = target.kind === 'resource' ? bounded(schemeOf(target.value), targetBytes) : bounded(target.value, targetBytes);
+    entry.target = bounded(target.kind === 'resource' ? schemeOf(target.value) : target.value, targetBytes);
     if (entry.target !== target.value) {
       if (target.kind !== 'resource') truncated.push('target');
-      if (!isReply || target.kind !== 'resource') attributes['target'] = target.value;
+      attributes['target'] = target.value;
     }
   }
+  // as the request's entry has them; it also has them whole
+  if (request?.method !== undefined) entry.method = request.method;
+  if (request?.target !== undefined) entry.target = request.target.value;
   const era = isReply ? request?.era : message.era;
   if (era !== undefined) entry.era = era;
   if (message.protocolVersion !== undefined && (!isReply || request?.method === 'initialize')) {
@@ -440,8 +466,4 @@ export function recordOpening(connection: Connection, deps: RecordDeps, essentia
   }
   connection.who = deps.ledger.nextIndex;
   deps.ledger.append(seal(principal, principalAttributes), { durable: () => undefined, undo: () => void (connection.who = undefined) }, options);
-}
-
-function schemeOf(uri: string): string {
-  return /^[A-Za-z][A-Za-z0-9+.-]*:/.exec(uri)?.[0] ?? '';
 }

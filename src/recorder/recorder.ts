@@ -14,6 +14,7 @@ import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { connections as mostConnections, labelBytes, labelsCount, publishEveryMs, serverNameBytes, tapReturnMs } from '../limits.ts';
+import { bounded } from '../mcp/bounded.ts';
 import {
   encodeJson,
   readFrame,
@@ -32,8 +33,8 @@ import { Connection, type Closing, type Opened } from './connection.ts';
 import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
 import { descendsFrom, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
-import { record, recordOpening, resumeLong, type RecordDeps } from './record.ts';
-import { bounded, seal, type Attributes } from './seal.ts';
+import { finishBatch, record, recordOpening, resumeLong, type RecordDeps } from './record.ts';
+import { seal, type Attributes } from './seal.ts';
 import { bury, State, unbury } from './state.ts';
 
 export interface RecorderOptions {
@@ -125,6 +126,7 @@ export class Recorder {
     const now = performance.now();
     for (const connection of this.#connections.values()) connection.lostAt = now;
     this.#takeUpParts();
+    for (const { connection, held } of state.unfinishedBatches) finishBatch(held, connection, this.#deps);
   }
 
   get ledger(): Ledger {
@@ -185,8 +187,8 @@ export class Recorder {
     // We hold the ledger's lock, so whoever left its own socket is gone; one that was chosen may be another ledger's.
     if (await isServed(path)) throw new SwornError('lock-held', `another recorder listens at ${path}`);
     await this.#bind();
-    this.#timers.push(setInterval(() => this.#everySecond(), 1_000));
-    this.#timers.push(setInterval(() => this.#capture(), publishEveryMs));
+    this.#timers.push(setInterval(() => this.#guarded(() => this.#everySecond()), 1_000));
+    this.#timers.push(setInterval(() => this.#guarded(() => this.#capture()), publishEveryMs));
     this.#watchIdle();
     this.#log(`listens at ${path}, ledger ${this.#ledger.id}, ${this.#ledger.size} entries`);
   }
@@ -542,6 +544,15 @@ export class Recorder {
     });
   }
 
+  /** What fails in a timer fails again in the next recorder, which finds the same ledger: it must not end it. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#log(`defect: ${(error as Error).stack}`);
+    }
+  }
+
   #everySecond(): void {
     this.#lookAfterPlaces();
     if (!this.#ledger.recordable) return;
@@ -556,10 +567,20 @@ export class Recorder {
   }
 
   #capture(): void {
-    const text = this.#ending ? undefined : State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values());
+    const text = this.#ending ? undefined : this.#snapshotText();
     if (text === undefined) return;
     this.#snapshot = { size: this.#ledger.nextIndex, text };
     if (this.#ledger.size >= this.#snapshot.size) this.#flushed();
+  }
+
+  /** None when it cannot be made (too long for one string): it is disposable, and the next start replays more. */
+  #snapshotText(): string | undefined {
+    try {
+      return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values());
+    } catch (error) {
+      this.#log(`no snapshot: ${(error as Error).message}`);
+      return undefined;
+    }
   }
 
   #watchIdle(): void {
@@ -655,7 +676,7 @@ export class Recorder {
     for (const connection of this.#connections.values()) this.#recordGap(connection);
     unlinkSocket(this.#options.socket);
     this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
-    const text = State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values());
+    const text = this.#snapshotText();
     await this.#ledger.close();
     if (this.#ledger.recordable && text !== undefined) State.write(this.#options.ledger, text);
     this.#log(`ended: ${reason}`);

@@ -9,9 +9,9 @@ import type { Entry, MessageEntry, OpenEntry, BatchEntry, RecoveryEntry } from '
 import { nodeFiles, replace } from '../ledger/files.ts';
 import type { EntryRecord } from '../ledger/segment.ts';
 import { effectOf } from '../mcp/effect.ts';
-import { readMessage, type Batch, type Message } from '../mcp/message.ts';
+import { readMessage, type Message } from '../mcp/message.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
-import { learn } from './record.ts';
+import { learn, type UnfinishedBatch } from './record.ts';
 
 /** How many closed connections are remembered: their taps end within seconds, but for one that was stopped and goes on. */
 const closedConnections = 256;
@@ -28,7 +28,7 @@ export class State {
   /** What remains of closed ones, oldest first; bounded. */
   readonly closed = new Map<string, Connection>();
   /** The last batch of each connection: its items follow it as entries of their own, without the bytes. */
-  readonly #batches = new Map<string, { index: number; batch: Batch; bytes: Buffer }>();
+  readonly #batches = new Map<string, UnfinishedBatch>();
   /** First index to replay. */
   readonly from: number;
   /** Of the last entry that was replayed. */
@@ -105,10 +105,11 @@ export class State {
     if (entry.kind === 'batch') {
       const bytes = frameOf(record);
       const batch = bytes && readMessage(bytes);
-      if (batch?.type === 'batch') this.#batches.set(connection.id, { index: record.index, batch, bytes: bytes! });
+      if (batch?.type === 'batch') this.#batches.set(connection.id, { index: record.index, entry, batch, bytes: bytes!, next: 0 });
     } else if (entry.batch !== undefined) {
       // only the items that are there: a crash may have cut the batch's last entries off
       const held = this.#batches.get(connection.id);
+      if (held?.index === entry.batch) held.next = (entry.item ?? 0) + 1;
       const item = held?.index === entry.batch ? held.batch.items[entry.item ?? -1] : undefined;
       if (item !== undefined) this.#pair(connection, item.message, entry, record.index, held!.bytes.subarray(...item.range));
     } else {
@@ -125,6 +126,14 @@ export class State {
         connection.exchanges.forget(entry.exchange);
       }
     }
+  }
+
+  /** Batches of open connections whose last items a crash cut off. */
+  get unfinishedBatches(): { connection: Connection; held: UnfinishedBatch }[] {
+    return [...this.#batches].flatMap(([id, held]) => {
+      const connection = this.connections.get(id);
+      return connection === undefined || held.next >= held.batch.items.length ? [] : [{ connection, held }];
+    });
   }
 
   #pair(connection: Connection, message: Message, entry: MessageEntry | BatchEntry, index: number, bytes: Buffer): void {
