@@ -33,10 +33,16 @@ export const jsonDepth = 512;
 export const batchItems = 1_000;
 /** Requests of one connection that wait for a reply; beyond it the oldest are forgotten (shown as unanswered). */
 export const pendingRequests = 10_000;
+/** What the waiting requests of one connection hold together; beyond it the oldest are forgotten. */
+export const pendingBytes = 4 * MiB;
+/** A waiting request keeps a digest of an id longer than this. */
+export const idKeyBytes = 256;
 /** An id longer than this is not paired. */
 export const pairedIdBytes = 16 * KiB;
 /** Tool definitions remembered for each connection. */
 export const toolsCount = 10_000;
+/** Of their names together. */
+export const toolNamesBytes = 1 * MiB;
 /** A `tools/list` or `initialize` message longer than this is not read for definitions and names. */
 export const peekBytes = 8 * MiB;
 

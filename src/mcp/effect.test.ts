@@ -66,3 +66,12 @@ test('garbage has no definitions, and lists are bounded', () => {
   expect(Tools.from(JSON.parse(JSON.stringify(tools))).toJSON()).toEqual(tools.toJSON());
   expect(Tools.from('x').size).toBe(0);
 });
+
+test('the names of remembered tools are bounded together, also when they come back from JSON', () => {
+  const tools = new Tools();
+  for (let i = 0; i < 100; i++) tools.add([{ name: `${i}${'x'.repeat(60_000)}`, readOnlyHint: true }]);
+  expect(tools.size).toBe(17);
+  tools.add([{ name: `0${'x'.repeat(60_000)}`, readOnlyHint: false }]);
+  expect(tools.get(`0${'x'.repeat(60_000)}`)).toMatchObject({ readOnlyHint: false });
+  expect(Tools.from(JSON.parse(JSON.stringify(tools))).size).toBe(17);
+});

@@ -2,8 +2,8 @@
  * What a message does (`spec/entry.md`, `effect`): from the user's overrides, else from the tool's annotations (MCP ToolAnnotations), else from a
  * table of methods. Annotations are the server's own word and are marked as such.
  */
-import { utf8Text } from '../bytes/bytes.ts';
-import { peekBytes, toolsCount } from '../limits.ts';
+import { utf8, utf8Text } from '../bytes/bytes.ts';
+import { peekBytes, toolNamesBytes, toolsCount } from '../limits.ts';
 import { anyGlobMatches, splitGlobs } from './glob.ts';
 import type { Message } from './message.ts';
 
@@ -31,9 +31,12 @@ export interface Overrides {
   read?: readonly string[];
 }
 
-/** The tools of one connection by name: at most `limits.toolsCount`, the last definition of a name counts. */
+/**
+ * The tools of one connection by name: at most `limits.toolsCount` with names of `limits.toolNamesBytes` together, the last definition of a name counts.
+ */
 export class Tools {
   readonly #byName = new Map<string, ToolDefinition>();
+  #namesBytes = 0;
 
   get size(): number {
     return this.#byName.size;
@@ -46,7 +49,12 @@ export class Tools {
   /** Adds the definitions of one page of a list. Names beyond the bound are not remembered: their effect is `unknown`. */
   add(definitions: readonly ToolDefinition[]): void {
     for (const definition of definitions) {
-      if (this.#byName.size < toolsCount || this.#byName.has(definition.name)) this.#byName.set(definition.name, definition);
+      if (!this.#byName.has(definition.name)) {
+        const nameBytes = utf8(definition.name).length;
+        if (this.#byName.size >= toolsCount || this.#namesBytes + nameBytes > toolNamesBytes) continue;
+        this.#namesBytes += nameBytes;
+      }
+      this.#byName.set(definition.name, definition);
     }
   }
 

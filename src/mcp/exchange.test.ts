@@ -54,6 +54,34 @@ test('the oldest is forgotten at the bound', () => {
   expect(short(exchanges.place(result('2'), 's2c', 5, 0))).toEqual([2]);
 });
 
+test('what waits is bounded by its bytes too: long methods, names and ids are cut, and the oldest are forgotten', () => {
+  const exchanges = new Exchanges();
+  const long = 'x'.repeat(6_000);
+  const asks = (id: string, body: string) => readMessage(Buffer.from(`{"jsonrpc":"2.0","id":${id},${body}}`)) as Message;
+  for (let i = 0; i < 9_500; i++) exchanges.place(asks(`"${i}${'y'.repeat(2_000)}"`, `"method":"${long}"`), 's2c', i, 0);
+  exchanges.place(asks('1', `"method":"tools/call","params":{"name":"${long}"}`), 's2c', 9_500, 0);
+  exchanges.place(asks('2', `"method":"resources/read","params":{"uri":"file:///${long}"}`), 's2c', 9_501, 0);
+  const pending = [...exchanges.pending()];
+  expect(pending.slice(-2).map(({ target }) => target!.value)).toEqual([`${'x'.repeat(253)}…`, 'file:']);
+  expect(pending[0]!.method).toBe(`${'x'.repeat(125)}…`);
+  expect(JSON.stringify(exchanges).length).toBeLessThan(8 * 1024 * 1024);
+  // a long id is told from another of the same length, before and after JSON
+  const copy = Exchanges.from(JSON.parse(JSON.stringify(exchanges)));
+  expect(copy.size).toBe(exchanges.size);
+  for (const one of [exchanges, copy]) {
+    expect(short(one.place(result(`"9499${'z'.repeat(2_000)}"`), 'c2s', 9_600, 0))).toEqual([undefined, 'reply-to-nothing']);
+    expect(short(one.place(result(`"9498${'y'.repeat(2_000)}"`), 'c2s', 9_601, 0))).toEqual([9_498]);
+  }
+  const small = new Exchanges(10, 1_500);
+  small.place(request('1'), 'c2s', 1, 0);
+  small.place(request('2'), 'c2s', 2, 0);
+  const before = JSON.stringify(small);
+  const large = small.place(asks(`"${'y'.repeat(250)}"`, `"method":"${'\u00e9'.repeat(60)}"`), 'c2s', 3, 0);
+  expect(small.size).toBeLessThan(3);
+  large.undo();
+  expect(JSON.stringify(small)).toBe(before);
+});
+
 test('undo restores the state exactly, and the state survives JSON', () => {
   const step = fc.record({
     kind: fc.constantFrom('request', 'result', 'cancelled'),
@@ -62,13 +90,13 @@ test('undo restores the state exactly, and the state survives JSON', () => {
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), fc.array(step, { maxLength: 12 }), fc.integer({ min: 1, max: 6 }), (before, after, most) => {
-      const exchanges = new Exchanges(most);
+      const exchanges = new Exchanges(most, 1_000);
       let index = 0;
       const place = ({ kind, id, way }: typeof step extends fc.Arbitrary<infer S> ? S : never) =>
         exchanges.place(kind === 'request' ? request(String(id)) : kind === 'result' ? result(String(id)) : cancelled(String(id)), way, index++, 0);
       before.forEach(place);
       const state = JSON.stringify(exchanges);
-      const copy = Exchanges.from(JSON.parse(state), most);
+      const copy = Exchanges.from(JSON.parse(state), most, 1_000);
       for (const placement of after.map(place).reverse()) placement.undo();
       expect(JSON.stringify(exchanges)).toBe(state);
       expect(JSON.stringify(copy)).toBe(state);

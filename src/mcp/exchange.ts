@@ -2,18 +2,24 @@
  * Pairs replies with requests on one connection. The key is stream, direction and typed id (JSON-RPC 2.0 §4–5; MCP: ids are unique for their sender,
  * and the two directions have separate ids). Replies to an id that is used twice at a time pair first in, first out.
  */
-import { pendingRequests } from '../limits.ts';
+import { idKeyBytes, methodBytes, pendingBytes, pendingRequests, targetBytes } from '../limits.ts';
+import { bounded, schemeOf } from './bounded.ts';
 import type { EffectFields } from './effect.ts';
 import type { Anomaly, Direction, Era, Message, Target } from './message.ts';
 
-/** A request without its reply yet. The recorder adds what it decides about it (effect, `call`), so that the reply can repeat it. */
+/**
+ * A request without its reply yet: what the reply's entry repeats of it, and no more, because a peer can have thousands of them wait. The recorder adds what it decides about it (effect, `call`), so that the reply can repeat it.
+ */
 export interface PendingRequest {
   /** Leaf position of the request's entry. */
   index: number;
   stream: number;
   direction: Direction;
+  /** The message's own, or a digest of one longer than `limits.idKeyBytes`. */
   idKey: string;
+  /** At most `limits.methodBytes`. */
   method?: string;
+  /** At most `limits.targetBytes`; of a resource the scheme only. */
   target?: Target;
   era?: Era;
   /** When the tap saw the request, in microseconds of the tap's monotonic clock. */
@@ -36,6 +42,7 @@ export interface Placement {
 interface Link {
   request: PendingRequest;
   key: string;
+  sizeBytes: number;
   older: Link;
   newer: Link;
   /** Neighbours of the same key. */
@@ -47,15 +54,18 @@ const nothing = (): void => undefined;
 
 export class Exchanges {
   readonly #most: number;
+  readonly #mostBytes: number;
   /** The oldest and the newest waiting request of a key. */
   readonly #byKey = new Map<string, { oldest: Link; newest: Link }>();
   /** Ring of all waiting requests by age; `#ring.newer` is the oldest, `#ring.older` the newest. */
   readonly #ring: Link;
   #size = 0;
+  #sizeBytes = 0;
 
-  /** `most`: requests that wait at a time; beyond it the oldest are forgotten, and a reply to one of them is a reply to nothing. */
-  constructor(most: number = pendingRequests) {
+  /** `most`, `mostBytes`: of requests that wait at a time; beyond it the oldest are forgotten, and a reply to one of them is a reply to nothing. */
+  constructor(most: number = pendingRequests, mostBytes: number = pendingBytes) {
     this.#most = most;
+    this.#mostBytes = mostBytes;
     const ring = { key: '' } as Link;
     ring.older = ring;
     ring.newer = ring;
@@ -81,7 +91,7 @@ export class Exchanges {
     if (message.type === 'result' || message.type === 'error') return this.#reply(message, direction, stream);
     if (message.cancels !== undefined) {
       // whoever asked cancels, so the request went the same way
-      const link = this.#byKey.get(keyOf(stream, direction, message.cancels))?.oldest;
+      const link = this.#byKey.get(keyOf(stream, direction, shortKey(message.cancels)))?.oldest;
       if (link !== undefined) return { exchange: link.request.index, request: link.request, anomalies: [], undo: nothing };
     }
     return { anomalies: [], undo: nothing };
@@ -89,23 +99,27 @@ export class Exchanges {
 
   #request(message: Message, direction: Direction, index: number, seenUs: number, stream: number): Placement {
     if (message.idKey === undefined) return { exchange: index, anomalies: [], undo: nothing };
-    const request: PendingRequest = { index, stream, direction, idKey: message.idKey, seenUs };
-    if (message.method !== undefined) request.method = message.method;
-    if (message.target !== undefined) request.target = message.target;
+    const request: PendingRequest = { index, stream, direction, idKey: shortKey(message.idKey), seenUs };
+    if (message.method !== undefined) request.method = bounded(message.method, methodBytes);
+    if (message.target !== undefined) request.target = shortTarget(message.target);
     if (message.era !== undefined) request.era = message.era;
-    const forgotten = this.#size >= this.#most ? this.#ring.newer : undefined;
-    if (forgotten !== undefined) this.#remove(forgotten);
+    const forgotten: Link[] = [];
+    const sizeBytes = sizeOf(request);
+    while (this.#size > 0 && (this.#size >= this.#most || this.#sizeBytes + sizeBytes > this.#mostBytes)) {
+      forgotten.push(this.#ring.newer);
+      this.#remove(this.#ring.newer);
+    }
     const link = this.#append(request);
     const undo = (): void => {
       this.#remove(link);
-      if (forgotten !== undefined) this.#putBack(forgotten);
+      for (let i = forgotten.length - 1; i >= 0; i--) this.#putBack(forgotten[i]!);
     };
     return { exchange: index, request, anomalies: link.olderSame !== undefined ? ['id-reused'] : [], undo };
   }
 
   #reply(message: Message, direction: Direction, stream: number): Placement {
     const asked: Direction = direction === 'c2s' ? 's2c' : 'c2s';
-    const link = message.idKey === undefined ? undefined : this.#byKey.get(keyOf(stream, asked, message.idKey))?.oldest;
+    const link = message.idKey === undefined ? undefined : this.#byKey.get(keyOf(stream, asked, shortKey(message.idKey)))?.oldest;
     if (link === undefined) return { anomalies: ['reply-to-nothing'], undo: nothing };
     this.#remove(link);
     return { exchange: link.request.index, request: link.request, anomalies: [], undo: () => this.#putBack(link) };
@@ -115,7 +129,7 @@ export class Exchanges {
     const ring = this.#ring;
     const key = keyOf(request.stream, request.direction, request.idKey);
     const same = this.#byKey.get(key);
-    const link: Link = { request, key, older: ring.older, newer: ring, olderSame: same?.newest, newerSame: undefined };
+    const link: Link = { request, key, sizeBytes: sizeOf(request), older: ring.older, newer: ring, olderSame: same?.newest, newerSame: undefined };
     this.#putBack(link);
     return link;
   }
@@ -131,6 +145,7 @@ export class Exchanges {
     else if (link.olderSame === undefined) same.oldest = link.newerSame!;
     else if (link.newerSame === undefined) same.newest = link.olderSame;
     this.#size--;
+    this.#sizeBytes -= link.sizeBytes;
   }
 
   #putBack(link: Link): void {
@@ -143,6 +158,7 @@ export class Exchanges {
     else if (link.olderSame === undefined) same.oldest = link;
     else if (link.newerSame === undefined) same.newest = link;
     this.#size++;
+    this.#sizeBytes += link.sizeBytes;
   }
 
   /** The request of entry `index` waits no longer: a reply was recorded that is not read again. */
@@ -160,8 +176,8 @@ export class Exchanges {
   }
 
   /** From what `toJSON` gave, after a round through JSON. Items that do not fit are left out. */
-  static from(json: unknown, most: number = pendingRequests): Exchanges {
-    const exchanges = new Exchanges(most);
+  static from(json: unknown, most: number = pendingRequests, mostBytes: number = pendingBytes): Exchanges {
+    const exchanges = new Exchanges(most, mostBytes);
     if (!Array.isArray(json)) return exchanges;
     for (const item of json as unknown[]) {
       if (typeof item !== 'object' || item === null) continue;
@@ -170,9 +186,11 @@ export class Exchanges {
         Number.isSafeInteger(request.index) &&
         Number.isSafeInteger(request.stream) &&
         Number.isFinite(request.seenUs) &&
-        typeof request.idKey === 'string' &&
+        isText(request.idKey, idKeyBytes) &&
+        (request.method === undefined || isText(request.method, methodBytes)) &&
+        (request.target === undefined || isText(request.target?.value, targetBytes)) &&
         (request.direction === 'c2s' || request.direction === 's2c');
-      if (fits && exchanges.#size < most) exchanges.#append(request);
+      if (fits && exchanges.#size < most && exchanges.#sizeBytes + sizeOf(request) <= mostBytes) exchanges.#append(request);
     }
     return exchanges;
   }
@@ -180,4 +198,38 @@ export class Exchanges {
 
 function keyOf(stream: number, direction: Direction, idKey: string): string {
   return `${stream}${direction}${idKey}`;
+}
+
+function isText(value: unknown, mostChars: number): boolean {
+  return typeof value === 'string' && value.length <= mostChars;
+}
+
+function shortTarget({ kind, value }: Target): Target {
+  return { kind, value: bounded(kind === 'resource' ? schemeOf(value) : value, targetBytes) };
+}
+
+/** What a link and its fixed fields take, roughly. */
+const linkBytes = 160;
+
+/** Two bytes for each character that a peer chose: what they take in memory at most, and in a snapshot unless they are escaped. */
+function sizeOf({ idKey, method, target }: PendingRequest): number {
+  return linkBytes + 2 * (2 * idKey.length + (method?.length ?? 0) + (target?.value.length ?? 0));
+}
+
+/**
+ * The key of an id, or a digest of a long one. Not a cryptographic digest: who finds two ids with the same one confuses the pairing of its own requests,
+ * which it can do with equal ids, too. No other key begins with its letter.
+ */
+function shortKey(idKey: string): string {
+  if (idKey.length <= idKeyBytes) return idKey;
+  let digest = `h${idKey.length}`;
+  for (let lane = 1; lane <= 4; lane++) {
+    let hash = Math.imul(lane, 0x9e3779b1) | 0;
+    for (let i = 0; i < idKey.length; i++) {
+      hash = Math.imul(hash ^ idKey.charCodeAt(i), 0x01000193);
+      hash ^= hash >>> 15;
+    }
+    digest += `.${(hash >>> 0).toString(16)}`;
+  }
+  return digest;
 }

@@ -65,12 +65,3 @@ export function seal(entry: Entry, attributes: Attributes = {}, frame: readonly 
   if (leaf.length > entryBytes) throw new SwornError('too-large', `an entry of kind ${entry.kind} has ${leaf.length} bytes`);
   return { leaf, attributes: items, frame };
 }
-
-/** `text`, or as much of it as leaves room for the mark `…` (3 bytes of UTF-8) within `maxBytes`. */
-export function bounded(text: string, maxBytes: number): string {
-  if (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes) return text;
-  let cut = Buffer.from(text).subarray(0, maxBytes - 3);
-  // not within a character
-  while (cut.length > 0 && (Buffer.from(text)[cut.length]! & 0xc0) === 0x80) cut = cut.subarray(0, -1);
-  return `${cut.toString()}…`;
-}

@@ -1,0 +1,103 @@
+import { expect, test } from 'vitest';
+import { readEntry } from '../entry/read.ts';
+import type { Entry } from '../entry/entry.ts';
+import type { AppendOptions, Content, Ledger, Waiter } from '../ledger/ledger.ts';
+import type { DirectionIndex } from '../wire/wire.ts';
+import { Clock } from './clock.ts';
+import { Connection } from './connection.ts';
+import { record, type RecordDeps } from './record.ts';
+
+const id = 'a'.repeat(32);
+
+/** A ledger that keeps what it is given and never answers by itself. */
+class Kept {
+  readonly appended: { entry: Entry; content: Content; waiter: Waiter; options: AppendOptions }[] = [];
+  parts = 0;
+  recordable = true;
+
+  get nextIndex(): number {
+    return this.appended.length;
+  }
+
+  append(content: Content, waiter: Waiter, options: AppendOptions = {}): void {
+    this.appended.push({ entry: readEntry(content.leaf) as Entry, content, waiter, options });
+  }
+
+  appendPart(): { file: number; offset: number } {
+    this.parts++;
+    return { file: 0, offset: 0 };
+  }
+}
+
+function newConnection(): Connection {
+  const connection = new Connection({
+    connection: id,
+    server: 's',
+    mode: 'commit',
+    onUnrecordable: 'block',
+    custody: 'same-user',
+    overrides: { sensitive: [], write: [], read: [] },
+    tokenDigest: '0'.repeat(64),
+  });
+  connection.isRecorded = true;
+  connection.who = 0;
+  return connection;
+}
+
+function stage(): {
+  ledger: Kept;
+  connection: Connection;
+  deps: RecordDeps;
+  take: (direction: DirectionIndex, unit: number, bytes: Buffer, flags?: number) => void;
+} {
+  const ledger = new Kept();
+  const connection = newConnection();
+  const deps: RecordDeps = {
+    ledger: ledger as unknown as Ledger,
+    clock: new Clock(),
+    openingOf: () => {
+      const common = { v: 1 as const, time: '2026-01-01T00:00:00.000000Z', monotonicUs: 1, connection: id };
+      return {
+        open: {
+          ...common,
+          kind: 'open',
+          transport: 'stdio',
+          server: 's',
+          mode: 'commit',
+          onUnrecordable: 'block',
+          custody: 'same-user',
+          tap: { source: 'unknown' },
+        },
+        openAttributes: {},
+        principal: { ...common, kind: 'principal', source: 'observed' },
+        principalAttributes: {},
+      };
+    },
+  };
+  const take = (direction: DirectionIndex, unit: number, bytes: Buffer, flags = 0): void =>
+    record({ direction, flags, stream: 0, unit, delivered: [0, 0], seenUs: 1, bytes }, connection, deps);
+  return { ledger, connection, deps, take };
+}
+
+test('a reply repeats the cut method and target of its request, whose entry alone has them whole', () => {
+  const { ledger, take } = stage();
+  const method = 'm'.repeat(60_000);
+  const name = 'n'.repeat(60_000);
+  take(0, 1, Buffer.from(`{"jsonrpc":"2.0","id":1,"method":"${method}"}`));
+  take(0, 2, Buffer.from(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"${name}"}}`));
+  take(0, 3, Buffer.from('{"jsonrpc":"2.0","id":3,"method":"resources/read","params":{"uri":"file:///secret"}}'));
+  for (const unit of [1, 2, 3]) take(1, unit, Buffer.from(`{"jsonrpc":"2.0","id":${unit},"result":{}}`));
+  const [first, second, third, ...replies] = ledger.appended.map(({ entry }) => entry);
+  expect(first).toMatchObject({ method: `${'m'.repeat(125)}…`, truncated: ['method'], attributes: 1 });
+  expect(second).toMatchObject({ target: `${'n'.repeat(253)}…`, truncated: ['target'], attributes: 1 });
+  expect(third).toMatchObject({ target: 'file:', attributes: 1 });
+  expect(replies).toMatchObject([
+    { exchange: 0, method: `${'m'.repeat(125)}…` },
+    { exchange: 1, method: 'tools/call', target: `${'n'.repeat(253)}…` },
+    { exchange: 2, method: 'resources/read', target: 'file:' },
+  ]);
+  for (const reply of replies) {
+    expect(reply).not.toHaveProperty('truncated');
+    expect(reply).not.toHaveProperty('attributes');
+  }
+});
