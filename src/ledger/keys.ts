@@ -20,8 +20,6 @@ export interface LedgerKey {
   vkey: string;
   /** First 16 hex digits of the SHA-256 of the public key: for reading aloud. */
   fingerprint: string;
-  /** Secret for tokens that only this recorder and its successors can make: derived from the seed, used for nothing else. */
-  tokenSecret: Buffer;
 }
 
 /** `~/.config/sworn`: keys, pins and configuration of this user. */
@@ -45,7 +43,7 @@ export function createKey(files: Files, folder: string, origin: string): LedgerK
     Buffer.from(formatSkey({ name: origin, keyId: keyId(nodeCrypto, origin, publicKey), seed }) + '\n'),
     0o600,
   );
-  const key = keyOf(origin, privateKey, seed);
+  const key = keyOf(origin, privateKey);
   replaceDurably(files, join(folder, 'vkey'), Buffer.from(key.vkey + '\n'), 0o644);
   return key;
 }
@@ -58,18 +56,17 @@ export function loadKey(folder: string): LedgerKey {
     throw new SwornError('ledger-key-missing', `the key ${path} is readable by others; chmod 600 it`, { path });
   const parsed = parseSkey(readFileSync(path, 'utf8').trim());
   if (parsed === undefined) throw new SwornError('ledger-key-missing', `the key ${path} cannot be read`, { path });
-  const key = keyOf(parsed.name, createPrivateKey({ key: Buffer.concat([pkcs8Prefix, parsed.seed]), format: 'der', type: 'pkcs8' }), parsed.seed);
+  const key = keyOf(parsed.name, createPrivateKey({ key: Buffer.concat([pkcs8Prefix, parsed.seed]), format: 'der', type: 'pkcs8' }));
   if (!equal(key.signer.keyId, parsed.keyId)) throw new SwornError('ledger-key-missing', `the key ${path} is damaged`, { path });
   return key;
 }
 
-function keyOf(name: string, privateKey: KeyObject, seed: Uint8Array): LedgerKey {
+function keyOf(name: string, privateKey: KeyObject): LedgerKey {
   const publicKey = publicKeyOf(privateKey);
   return {
     signer: { name, keyId: keyId(nodeCrypto, name, publicKey), sign: (message) => signBytes(null, message, privateKey) },
     vkey: formatVkey(nodeCrypto, name, publicKey),
     fingerprint: Buffer.from(nodeCrypto.sha256(publicKey)).toString('hex', 0, 8),
-    tokenSecret: Buffer.from(nodeCrypto.sha256(Buffer.from('sworn resume token\n'), seed)),
   };
 }
 
