@@ -121,7 +121,7 @@ function problemOf(path: string, name: string, folder: Folder, specifier: string
   if (!specifier.endsWith('.ts')) return `${specifier} does not end in .ts`;
   const target = folderOf(normalize(join(dirname(path), specifier)));
   // one dynamic import a command: `sworn log` never loads what `sworn verify` needs
-  if (path === 'src/cli/main.ts' && target !== 'errors' && target !== 'version' && !dynamic && !specifier.endsWith('/output.ts')) {
+  if (path === 'src/cli/main.ts' && target !== 'errors' && target !== 'version' && !dynamic && !/\/(output|help)\.ts$/.test(specifier)) {
     return `the command line imports ${specifier} only lazily`;
   }
   if (target === name || everyone.has(target) || folder.may.includes(target)) return undefined;

@@ -3,7 +3,7 @@ import { SwornError } from '../errors.ts';
 import { globMatches } from '../mcp/glob.ts';
 import { readEntryAt, type Located } from '../readers/entries.ts';
 import { openFrame, readPayload, type Payload } from '../readers/payload.ts';
-import type { OptionHelp } from './main.ts';
+import type { OptionHelp } from './help.ts';
 
 export interface FilterOptions {
   session?: string;

@@ -4,7 +4,7 @@ import { peekBytes } from '../limits.ts';
 import { indexSince, readEntries, readEntriesBackwards, readEntryAt, type Located } from '../readers/entries.ts';
 import { filterHelp, filterOf, payloadOf, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
-import type { CommandHelp } from './main.ts';
+import type { CommandHelp } from './help.ts';
 import type { Output } from './output.ts';
 import { headline, jsonRow, payloadFields, payloadLine, Rows } from './rows.ts';
 

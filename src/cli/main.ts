@@ -5,21 +5,8 @@
 import { Command, CommanderError, Option } from 'commander';
 import { SwornError } from '../errors.ts';
 import { version } from '../version.ts';
+import type { CommandHelp, OptionHelp } from './help.ts';
 import { errorText, terminalOutput, type Output } from './output.ts';
-
-export interface OptionHelp {
-  readonly flags: string;
-  readonly description: string;
-  readonly default?: unknown;
-  /** May be given several times; the command gets a list. */
-  readonly repeat?: boolean;
-}
-
-export interface CommandHelp {
-  readonly options: readonly OptionHelp[];
-  /** A command line that works as it stands. */
-  readonly example: string;
-}
 
 type Values = Record<string, unknown>;
 

@@ -8,7 +8,7 @@ import { recorderWaitMs, recorderYoungHeapMB } from '../limits.ts';
 import { ask } from '../wire/ask.ts';
 import { defaultLedger, socketPathOf } from '../wire/socket-path.ts';
 import { swornPath } from './installation.ts';
-import type { CommandHelp } from './main.ts';
+import type { CommandHelp } from './help.ts';
 import { custodyTexts } from './rows.ts';
 import { count, duration, safeJson, size, table, visible, type Output } from './output.ts';
 

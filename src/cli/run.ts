@@ -1,6 +1,6 @@
 /** The help of `sworn run`. The tap (`src/tap/`) reads these options by itself: it starts with every MCP server and loads no argument parser. */
 import { SwornError } from '../errors.ts';
-import type { CommandHelp } from './main.ts';
+import type { CommandHelp } from './help.ts';
 
 export const runHelp: CommandHelp = {
   options: [

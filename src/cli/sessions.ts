@@ -5,7 +5,7 @@ import { globMatches } from '../mcp/glob.ts';
 import { filterOf, timeHelp } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import { limitOf } from './log.ts';
-import type { CommandHelp } from './main.ts';
+import type { CommandHelp } from './help.ts';
 import { count, duration, paint, safeJson, size, table, visible, type Output } from './output.ts';
 import { effectText, headline } from './rows.ts';
 

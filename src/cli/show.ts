@@ -7,7 +7,7 @@ import { readEntries, readEntryAt, type Located } from '../readers/entries.ts';
 import type { Payload } from '../readers/payload.ts';
 import { payloadOf } from './filter.ts';
 import { oneLedgerPath } from './ledger-path.ts';
-import type { CommandHelp } from './main.ts';
+import type { CommandHelp } from './help.ts';
 import { cell, duration, paint, size, visible, visibleLines, widthOf, type Output } from './output.ts';
 import { controlText, effectText, jsonRow, notesOf, payloadFields, subjectOf, wholeCharacters } from './rows.ts';
 

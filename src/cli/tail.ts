@@ -3,7 +3,7 @@ import { readEntries, readEntriesBackwards, sizeOf } from '../readers/entries.ts
 import { filterHelp, filterOf, type FilterOptions } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import { limitOf, matching, writerOf, type Row } from './log.ts';
-import type { CommandHelp } from './main.ts';
+import type { CommandHelp } from './help.ts';
 import type { Output } from './output.ts';
 import { SwornError } from '../errors.ts';
 

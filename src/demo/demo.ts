@@ -11,7 +11,7 @@ import { dirname, join, resolve } from 'node:path';
 import { Client } from '@modelcontextprotocol/client';
 import { getDefaultEnvironment, StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { installation, swornPath } from '../cli/installation.ts';
-import type { CommandHelp } from '../cli/main.ts';
+import type { CommandHelp } from '../cli/help.ts';
 import { cut, visible, type Output } from '../cli/output.ts';
 import { SwornError } from '../errors.ts';
 import { tileWidth } from '../limits.ts';

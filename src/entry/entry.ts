@@ -3,31 +3,18 @@
  * An entry is serialised once, by the recorder; nobody else turns an `Entry` back into bytes.
  */
 
-export type Direction = 'c2s' | 's2c';
+import type { Effect, EffectSource } from '../mcp/effect.ts';
+import type { Anomaly as MessageAnomaly, Direction, Era, MessageType, Outcome } from '../mcp/message.ts';
+
+export type { Direction, Effect, EffectSource, Era, MessageType, Outcome };
 export type Transport = 'stdio';
 export type Mode = 'commit' | 'observe';
 export type OnUnrecordable = 'block' | 'pass';
 export type Custody = 'same-user' | 'separate-user' | 'remote' | 'in-process';
-export type MessageType = 'request' | 'notification' | 'result' | 'error' | 'opaque';
-export type Era = 'legacy' | 'modern';
-export type Effect = 'read' | 'write' | 'unknown';
-export type EffectSource = 'override' | 'annotation' | 'default';
 export type VerdictKind = 'pass' | 'block' | 'flag' | 'ask';
-export type Outcome = 'ok' | 'error' | 'toolError';
 export type Origin = 'client' | 'server' | 'sworn';
-export type Anomaly =
-  | 'not-json'
-  | 'not-jsonrpc'
-  | 'invalid-utf8'
-  | 'duplicate-key'
-  | 'case-variant-key'
-  | 'too-deep'
-  | 'id-reused'
-  | 'id-not-scalar'
-  | 'reply-to-nothing'
-  | 'unterminated'
-  | 'nul-byte'
-  | 'too-many-items';
+/** Of the message, and of its frame. */
+export type Anomaly = MessageAnomaly | 'unterminated';
 
 export const kinds = [
   'start',
