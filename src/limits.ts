@@ -18,6 +18,8 @@ export const shortTextBytes = 32;
 export const serverNameBytes = 128;
 export const labelsCount = 16;
 export const labelBytes = 128;
+/** A connection's overrides, as JSON. */
+export const overridesBytes = 64 * KiB;
 /** One attribute, before it is cut; what is longer is still in the frame. */
 export const attributeBytes = 256 * KiB;
 

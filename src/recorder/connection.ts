@@ -176,7 +176,7 @@ export class Connection {
 
   lose(direction: DirectionIndex, reason: string, nowUs: number): void {
     this.losses ??= { lost: [0, 0], reason, fromUs: nowUs, untilUs: nowUs };
-    this.losses.lost[direction]++;
+    this.losses.lost[direction] = Math.min(this.losses.lost[direction] + 1, Number.MAX_SAFE_INTEGER);
     this.losses.untilUs = nowUs;
   }
 

@@ -46,7 +46,7 @@ function peerFromSs(fd: number): Peer {
     const pid = Number(/pid=(\d+)/.exec(other?.slice(8).join(' ') ?? '')?.[1]);
     if (!Number.isInteger(pid)) return { source: 'unknown' };
     const uid = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-    return { pid, uid, source: 'ss' };
+    return Number.isInteger(uid) ? { pid, uid, source: 'ss' } : { source: 'unknown' };
   } catch {
     return { source: 'unknown' };
   }

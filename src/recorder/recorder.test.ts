@@ -4,12 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
 import { segmentFiles } from '../ledger/recover.ts';
 import { scanSegment, segmentName } from '../ledger/segment.ts';
-import { encodeJson, readJson, WireReader, wireType } from '../wire/wire.ts';
+import { encodeJson, frameHeaderBytes, readJson, WireReader, wireType, writeFrameHeader } from '../wire/wire.ts';
 import { loadNative } from './native.ts';
 import { Recorder } from './recorder.ts';
 import { State } from './state.ts';
@@ -125,4 +126,125 @@ test('a snapshot that cannot be made is left out, and the recorder goes on and e
   expect(recorder.status()).toMatchObject({ recordable: true });
   await end();
   expect(entriesOf(ledger).map(({ kind }) => kind)).toEqual(['start', 'open', 'principal', 'close', 'stop']);
+});
+
+function frame(direction: 0 | 1, unit: number, bytes: Buffer, { flags = 0, delivered = [0, 0] as [number, number], seenUs = 1 } = {}): Buffer {
+  const message = Buffer.alloc(frameHeaderBytes + bytes.length);
+  writeFrameHeader(message, 0, direction, flags, unit, delivered, seenUs, bytes.length);
+  bytes.copy(message, frameHeaderBytes);
+  return message;
+}
+
+const most = Number.MAX_SAFE_INTEGER;
+const oddValue = fc.oneof(
+  fc.constantFrom(-5, -1, 0, 1, 1.5, 255, 3e14, 1e300, most, most + 1, '1', '', 'client closed', '\ud800', null, true),
+  fc.jsonValue({ maxDepth: 2 }),
+);
+const oddPair = fc.oneof(oddValue, fc.record({ c2s: oddValue, s2c: oddValue, more: oddValue }, { requiredKeys: [] }));
+const count = fc.constantFrom(0, 1, 2, most);
+const goodPair = fc.record({ c2s: count, s2c: count });
+const hash = fc.constantFrom('0'.repeat(64), 'x');
+
+const oddHello = fc.record(
+  {
+    serverPid: oddValue,
+    client: oddValue,
+    labels: fc.oneof(oddValue, fc.dictionary(fc.string({ maxLength: 8 }), oddValue, { maxKeys: 3 })),
+    argv: fc.oneof(oddValue, fc.array(fc.string({ unit: 'binary' }))),
+    cwd: oddValue,
+    overrides: fc.oneof(oddValue, fc.record({ sensitive: fc.constant([]), write: fc.constant(['*']), read: fc.constant([]), more: oddValue })),
+    openedAt: oddValue,
+    receipt: fc.oneof(oddValue, fc.record({ index: oddValue, hash }), fc.record({ index: count, hash, more: oddValue })),
+  },
+  { requiredKeys: [] },
+);
+const lost = fc.record({ reason: oddValue, lost: fc.oneof(oddPair, goodPair), from: oddValue, until: oddValue }, { requiredKeys: ['lost'] });
+const close = fc.record(
+  {
+    reason: oddValue,
+    exitCode: oddValue,
+    signal: oddValue,
+    error: oddValue,
+    frames: fc.oneof(oddPair, goodPair),
+    delivered: fc.oneof(oddValue, fc.array(oddValue, { minLength: 2, maxLength: 2 })),
+  },
+  { requiredKeys: [] },
+);
+const frames = fc.array(
+  fc.record({
+    direction: fc.constantFrom(0 as const, 1 as const),
+    unit: fc.constantFrom(0, 1, 2, 7, most - 1, most),
+    flags: fc.constantFrom(0, 2, 4, 255 - 1),
+    delivered: fc.tuple(count, count),
+    seenUs: count,
+    bytes: fc.oneof(
+      fc
+        .constantFrom(
+          '{"jsonrpc":"2.0","id":1,"method":"\\ud800"}',
+          '{"jsonrpc":"2.0","id":1,"error":{"code":9007199254740991,"message":""}}',
+          '[{"jsonrpc":"2.0","id":1,"result":{"resultType":"\\u0000"}},[]]',
+          '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":null}]}}',
+        )
+        .map((text) => Buffer.from(text)),
+      fc.json().map((json) => Buffer.from(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":${json}}`)),
+      fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes)),
+    ),
+  }),
+  { maxLength: 4 },
+);
+
+test('whatever a peer says of itself, its losses and its end, every entry is one that the strict reader takes', async () => {
+  const { socket, ledger, log, end } = await stage();
+  let runs = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      oddHello,
+      fc.array(lost, { maxLength: 3 }),
+      frames,
+      fc.option(close, { nil: undefined }),
+      async (more, losses, units, closing) => {
+        runs++;
+        // some say nothing odd at first, so that what follows is heard
+        const tap = new Raw(socket);
+        tap.send(wireType.hello, hello(runs % 2 === 0 ? {} : more));
+        for (const one of losses) tap.send(wireType.lost, one);
+        for (const { direction, unit, bytes, ...rest } of units) tap.socket.write(frame(direction, unit, bytes, rest));
+        if (closing !== undefined) tap.send(wireType.close, closing);
+        tap.socket.end();
+        await tap.closed;
+      },
+    ),
+    { numRuns: 300 },
+  );
+  await end();
+  expect(log.filter((line) => line.startsWith('defect'))).toEqual([]);
+  expect(entriesOf(ledger).filter(({ kind }) => kind === 'close' || kind === 'gap').length).toBeGreaterThan(20);
+});
+
+test('odd numbers of a peer are left out or mended, the rest of what it says is recorded', async () => {
+  const { socket, ledger, end } = await stage();
+  const refused = new Raw(socket);
+  refused.send(wireType.hello, hello({ serverPid: -5 }));
+  expect(await refused.answer(wireType.error)).toMatchObject({ code: 'wire-corrupt' });
+  const greedy = new Raw(socket);
+  greedy.send(wireType.hello, hello({ overrides: { sensitive: ['x'.repeat(70_000)], write: [], read: [] } }));
+  expect(await greedy.answer(wireType.error)).toMatchObject({ code: 'wire-corrupt' });
+
+  const tap = new Raw(socket);
+  tap.send(wireType.hello, hello({ receipt: { index: 7, hash: '0'.repeat(64), secret: 'in the leaf' } }));
+  tap.send(wireType.lost, { reason: '', lost: { c2s: -1, s2c: 0 }, from: 0, until: 0 });
+  tap.send(wireType.lost, { reason: '', lost: { c2s: 2, s2c: most }, from: 3e14, until: 'never' });
+  tap.send(wireType.close, { reason: 'server exited', exitCode: -1, frames: { c2s: -1, s2c: 0 }, delivered: [0, -1] });
+  await tap.answer(wireType.closed);
+  await end();
+  const entries = entriesOf(ledger);
+  expect(entries.find(({ kind }) => kind === 'recovery')).toMatchObject({ receipt: { index: 7 } });
+  expect(JSON.stringify(entries)).not.toContain('in the leaf');
+  const gaps = entries.filter((entry) => entry.kind === 'gap');
+  expect(gaps).toMatchObject([{ lost: { c2s: 2, s2c: most } }]);
+  // a time that cannot be is the time of the entry
+  expect(gaps[0]!.from!.slice(0, 4)).toBe(gaps[0]!.time.slice(0, 4));
+  const last = entries.find(({ kind }) => kind === 'close')!;
+  expect(last).toMatchObject({ reason: 'server exited' });
+  for (const field of ['exitCode', 'frames', 'delivered']) expect(last).not.toHaveProperty(field);
 });

@@ -13,23 +13,12 @@ import type { CloseEntry, Custody, Entry, GapEntry, OpenEntry, PrincipalEntry, R
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import { Ledger } from '../ledger/ledger.ts';
-import { connections as mostConnections, labelBytes, labelsCount, publishEveryMs, serverNameBytes, tapReturnMs } from '../limits.ts';
+import { connections as mostConnections, publishEveryMs, tapReturnMs } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
-import {
-  encodeJson,
-  readFrame,
-  readJson,
-  WireReader,
-  wireType,
-  wireVersion,
-  type Close,
-  type Hello,
-  type Lost,
-  type Wait,
-  type Welcome,
-} from '../wire/wire.ts';
+import { encodeJson, readFrame, readJson, WireReader, wireType, wireVersion, type Hello, type Wait, type Welcome } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
+import { plus, readClose, readHello, readLost } from './input.ts';
 import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
 import { descendsFrom, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
@@ -248,8 +237,9 @@ export class Recorder {
         if (unit === undefined) this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
         else if (!connection.isClosed) record(unit, connection, this.#deps);
       } else if (type === wireType.hello && connection === undefined) connection = this.#hello(socket, peer, readJson(body));
-      else if (type === wireType.close && connection !== undefined) this.#close(connection, readJson(body) as Close | undefined);
-      else if (type === wireType.lost && connection !== undefined) this.#lost(connection, readJson(body) as Lost | undefined);
+      else if (type === wireType.close && connection !== undefined) {
+        if (!connection.isClosed) this.#recordClose(connection, readClose(readJson(body)));
+      } else if (type === wireType.lost && connection !== undefined) this.#lost(connection, readJson(body));
       else if (type === wireType.ask && connection === undefined) this.#ask(socket, peer, String(readJson(body)?.['what']));
       else if (type === wireType.frame || connection === undefined) this.#refuse(socket, 'wire-corrupt', 'the first message must be hello or ask');
     };
@@ -465,13 +455,13 @@ export class Recorder {
     }
   }
 
-  #lost(connection: Connection, lost: Lost | undefined): void {
-    if (!Number.isSafeInteger(lost?.lost?.c2s) || !Number.isSafeInteger(lost?.lost?.s2c)) return;
-    const { c2s, s2c } = lost!.lost;
-    const losses = (connection.losses ??= { lost: [0, 0], reason: 'no recorder', fromUs: Number(lost!.from) * 1000, untilUs: 0 });
-    losses.lost[0] += c2s;
-    losses.lost[1] += s2c;
-    losses.untilUs = Number(lost!.until) * 1000;
+  #lost(connection: Connection, json: Record<string, unknown> | undefined): void {
+    const lost = readLost(json, this.#clock.wallUs());
+    if (lost === undefined) return;
+    const losses = (connection.losses ??= { lost: [0, 0], reason: 'no recorder', fromUs: lost.fromUs, untilUs: 0 });
+    losses.lost[0] = plus(losses.lost[0], lost.c2s);
+    losses.lost[1] = plus(losses.lost[1], lost.s2c);
+    losses.untilUs = lost.untilUs;
     this.#recordGap(connection);
   }
 
@@ -493,24 +483,7 @@ export class Recorder {
         connection.losses =
           connection.losses === undefined
             ? losses
-            : { ...losses, lost: [losses.lost[0] + connection.losses.lost[0], losses.lost[1] + connection.losses.lost[1]] };
-    });
-  }
-
-  #close(connection: Connection, close: Close | undefined): void {
-    if (connection.isClosed) return;
-    const reason = close?.reason;
-    const known = reason === 'client closed' || reason === 'server exited' || reason === 'signal' || reason === 'spawn failed';
-    const frames = close?.frames;
-    this.#recordClose(connection, {
-      reason: known ? reason : 'client closed',
-      ...(Number.isSafeInteger(close?.exitCode) ? { exitCode: close!.exitCode! } : {}),
-      ...(typeof close?.signal === 'string' ? { signal: bounded(close.signal, 32) } : {}),
-      ...(Number.isSafeInteger(frames?.c2s) && Number.isSafeInteger(frames?.s2c) ? { frames: { c2s: frames!.c2s, s2c: frames!.s2c } } : {}),
-      ...(Array.isArray(close?.delivered) && close.delivered.every(Number.isSafeInteger) && close.delivered.length === 2
-        ? { delivered: close.delivered }
-        : {}),
-      ...(typeof close?.error === 'string' ? { error: close.error } : {}),
+            : { ...losses, lost: [plus(losses.lost[0], connection.losses.lost[0]), plus(losses.lost[1], connection.losses.lost[1])] };
     });
   }
 
@@ -726,38 +699,4 @@ function readJsonFile(path: string): Record<string, unknown> {
   } catch {
     return {};
   }
-}
-
-/** A `hello` whose every field was looked at, or what is wrong with it. */
-function readHello(json: Record<string, unknown> | undefined): Hello | string {
-  const hello = json as unknown as Partial<Hello> | undefined;
-  if (hello === undefined) return 'hello is not a JSON object';
-  if (!Array.isArray(hello.wire) || hello.wire.length !== 2 || !hello.wire.every(Number.isSafeInteger)) return 'hello has no wire versions';
-  if (typeof hello.connection !== 'string' || !/^[0-9a-f]{32}$/.test(hello.connection)) return 'hello has no connection id of 32 hex digits';
-  if (typeof hello.token !== 'string' || !/^[0-9a-f]{32}$/.test(hello.token)) return 'hello has no token of 32 hex digits';
-  if (hello.transport !== 'stdio') return 'hello names a transport that this recorder does not know';
-  if (typeof hello.server !== 'string' || hello.server === '' || Buffer.byteLength(hello.server) > serverNameBytes) return 'hello has no server name';
-  if (hello.client !== undefined && (typeof hello.client !== 'string' || Buffer.byteLength(hello.client) > serverNameBytes))
-    return 'hello has a client name that is too long';
-  if (hello.mode !== 'commit' && hello.mode !== 'observe') return 'hello names a mode that this recorder does not know';
-  if (hello.onUnrecordable !== 'block' && hello.onUnrecordable !== 'pass') return 'hello has no onUnrecordable';
-  if (!Array.isArray(hello.argv) || !hello.argv.every((word) => typeof word === 'string')) return 'hello has no argv';
-  if (typeof hello.cwd !== 'string') return 'hello has no cwd';
-  if (hello.serverPid !== undefined && !Number.isSafeInteger(hello.serverPid)) return 'hello has a serverPid that is no number';
-  const labels = hello.labels ?? {};
-  if (typeof labels !== 'object' || Array.isArray(labels) || Object.keys(labels).length > labelsCount) return 'hello has too many labels';
-  for (const [key, value] of Object.entries(labels))
-    if (typeof value !== 'string' || Buffer.byteLength(key + value) > labelBytes) return 'hello has a label that is too long';
-  const overrides = hello.overrides;
-  for (const list of ['sensitive', 'write', 'read'] as const) {
-    if (!Array.isArray(overrides?.[list]) || !overrides[list].every((glob) => typeof glob === 'string')) return 'hello has no overrides';
-  }
-  const { receipt } = hello;
-  if (
-    receipt !== undefined &&
-    (!Number.isSafeInteger(receipt.index) || receipt.index < 0 || typeof receipt.hash !== 'string' || !/^[0-9a-f]{64}$/.test(receipt.hash))
-  ) {
-    return 'hello has a receipt that cannot be read';
-  }
-  return { ...(hello as Hello), labels };
 }
