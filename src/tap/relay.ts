@@ -29,6 +29,8 @@ interface Unit {
   unit: number;
   arrival: number;
   more: boolean;
+  /** Of the rest of a refused frame, and passed, or delivered before the refusal came. */
+  dead: boolean;
   wire: Buffer;
 }
 
@@ -48,6 +50,8 @@ interface Lane {
   delivered: number;
   /** Some units of a frame were delivered, and not its last. */
   midFrame: boolean;
+  /** First unit of the frame of unit `released`. */
+  frameFrom: number;
   /** The frame of unit `released` is refused, and its last unit is still to come: the rest is withheld. */
   refused: boolean;
   /** A unit of the frame that is arriving was settled without a recorder: the rest of the frame is too, whoever answers meanwhile. */
@@ -68,7 +72,7 @@ export interface RelayEvents {
   /** A direction's source has ended and everything of it is delivered (or the target is gone). */
   drained(direction: DirectionIndex): void;
   targetGone(direction: DirectionIndex): void;
-  /** A frame was lost although a recorder answers again: the rest of one whose beginning it never had. */
+  /** A frame was lost although a recorder answers again: the rest of one whose beginning it never had, or that another one refused. */
   lost(): void;
 }
 
@@ -170,7 +174,7 @@ export class Relay {
       writeFrameHeader(slab, at, lane.direction, flags, ++lane.lastUnit, delivered, seenUs, outBytes);
       slab.set(bytes, at + outFrom);
       if (terminated) slab[at + outFrom + bytes.length] = 0x0a;
-      arrived.push({ unit: lane.lastUnit, arrival: ++this.#arrivals, more, wire: slab.subarray(at, at + outFrom + outBytes) });
+      arrived.push({ unit: lane.lastUnit, arrival: ++this.#arrivals, more, dead: false, wire: slab.subarray(at, at + outFrom + outBytes) });
       at += outFrom + outBytes;
     }
     let alone = 0;
@@ -230,17 +234,28 @@ export class Relay {
    */
   #buryRest(lane: Lane): void {
     this.#release(lane);
+    const before = this.#losses?.lost[lane.direction] ?? 0;
+    // passed or delivered already, and not known to be durable
+    for (let i = firstAfter(lane.window, lane.settled); i < lane.window.length;) {
+      if (lane.window[i]!.dead) this.#count(lane, this.#drop(lane, i));
+      else i++;
+    }
     while (lane.refused) {
       const first = firstAfter(lane.window, lane.released);
-      const [unit] = lane.window.splice(first, 1);
-      if (unit === undefined) {
+      if (first === lane.window.length) {
+        if (!lane.broken) lane.kept = undefined;
         lane.broken = true;
-        lane.kept = undefined;
-        return;
+        break;
       }
-      this.#windowBytes -= unit.wire.length;
-      this.#settleAlone(lane, unit);
+      this.#settleAlone(lane, this.#drop(lane, first));
     }
+    if ((this.#losses?.lost[lane.direction] ?? 0) > before) this.#events.lost();
+  }
+
+  #drop(lane: Lane, at: number): Unit {
+    const [unit] = lane.window.splice(at, 1);
+    this.#windowBytes -= unit!.wire.length;
+    return unit!;
   }
 
   /** The socket is open for the first time: what was read meanwhile is handed over. */
@@ -284,22 +299,22 @@ export class Relay {
     lane.settled = Math.max(lane.settled, refusal.unit);
     // What was delivered before the recorder asked us to wait cannot be taken back: a second answer would be worse than none.
     if (unit !== undefined && refusal.unit > lane.released) this.#withhold(lane, unit, refusal.toSender, refusal.toReceiver);
-    else if (unit !== undefined && this.#isMidFrame(lane, refusal.unit)) lane.refused = true;
+    else if (unit !== undefined && (lane.midFrame || lane.refused) && refusal.unit >= lane.frameFrom) {
+      lane.refused = true;
+      for (const one of lane.window) if (one.unit > refusal.unit && one.unit <= lane.released) one.dead = true;
+    }
     this.#release(lane);
     this.#forget(lane);
   }
 
-  /** What was delivered from this unit on is the beginning of one frame, whose last unit is not among it. */
-  #isMidFrame(lane: Lane, unit: number): boolean {
-    const from = firstAfter(lane.window, unit - 1);
-    const to = firstAfter(lane.window, lane.released);
-    for (let i = from; i < to; i++) if (!lane.window[i]!.more) return false;
-    return to > from;
+  #advance(lane: Lane, unit: Unit): void {
+    if (!lane.midFrame && !lane.refused) lane.frameFrom = unit.unit;
+    lane.released = unit.unit;
   }
 
   /** Leaves a unit out of what is delivered, and puts the answers in its place. */
   #withhold(lane: Lane, unit: Unit, toSender: Buffer, toReceiver: Buffer): void {
-    lane.released = unit.unit;
+    this.#advance(lane, unit);
     lane.refused = unit.more;
     if (!unit.more) {
       if (lane.midFrame) this.#write(lane, Buffer.from('\n'), 0);
@@ -327,7 +342,11 @@ export class Relay {
     let first = firstAfter(lane.window, lane.released);
     // The recorder's word on the last unit brings the answers: a hand-over alone does not end a refused frame.
     const answered = Math.max(lane.passed, lane.settled);
-    while (lane.refused && first < lane.window.length && lane.window[first]!.unit <= answered) this.#withhold(lane, lane.window[first++]!, none, none);
+    while (lane.refused && first < lane.window.length && lane.window[first]!.unit <= answered) {
+      const unit = lane.window[first++]!;
+      unit.dead = true;
+      this.#withhold(lane, unit, none, none);
+    }
     if (lane.refused || through <= lane.released) return;
     let end = first;
     let sizeBytes = 0;
@@ -335,10 +354,12 @@ export class Relay {
     if (end === first) return;
     const due = lane.window.slice(first, end);
     const last = due.at(-1)!;
-    lane.released = last.unit;
+    for (const unit of due) {
+      this.#advance(lane, unit);
+      lane.midFrame = unit.more;
+    }
     if (lane.inserts.length === 0 && (due.length === 1 || sizeBytes <= joinBytes)) {
       const outs = due.map((unit) => unit.wire.subarray(outFrom));
-      lane.midFrame = last.more;
       this.#write(lane, outs.length === 1 ? outs[0]! : Buffer.concat(outs, sizeBytes), last.unit);
     } else {
       lane.target.cork();
@@ -428,22 +449,24 @@ export class Relay {
     this.#flow();
   }
 
-  #settleAlone(lane: Lane, unit: Unit): void {
+  #count(lane: Lane, unit: Unit): void {
     const now = Date.now();
     this.#losses ??= { lost: [0, 0], from: now, until: now };
     this.#losses.until = now;
     if (!unit.more) this.#losses.lost[lane.direction]++;
+  }
+
+  #settleAlone(lane: Lane, unit: Unit): void {
+    this.#count(lane, unit);
     const out = unit.wire.subarray(outFrom);
-    if (lane.refused) {
-      this.#withhold(lane, unit, none, none);
-    } else if (this.#onUnrecordable === 'pass') {
-      lane.released = unit.unit;
+    if (this.#onUnrecordable === 'pass' && !lane.refused) {
+      this.#advance(lane, unit);
       lane.midFrame = unit.more;
       this.#write(lane, out, unit.unit);
       this.#insertDue(lane);
     } else {
-      // Its id may be anywhere in the frame. One that was delivered in part, or is very long, is not kept as a whole: it gets no answer.
-      const kept = lane.broken ? lane.kept : lane.midFrame ? undefined : [];
+      // Its id may be anywhere in the frame. One that was delivered or refused in part, or is very long, is not kept as a whole: it gets no answer.
+      const kept = lane.broken ? lane.kept : lane.midFrame || lane.refused ? undefined : [];
       kept?.push(out);
       lane.kept = kept !== undefined && unit.more && kept.length < keptUnits ? kept : undefined;
       const answers = unit.more || kept === undefined ? undefined : this.#answersFor!(kept.length === 1 ? out : Buffer.concat(kept), this.#reason);
@@ -486,6 +509,7 @@ function newLane(direction: DirectionIndex, source: Readable, target: Writable, 
     released: 0,
     delivered: 0,
     midFrame: false,
+    frameFrom: 1,
     refused: false,
     broken: false,
     kept: undefined,

@@ -255,6 +255,38 @@ test('a long frame: refused before any of it was delivered leaves nothing, refus
   await ended(scene);
 });
 
+test('a frame that was refused stays refused, whoever passes its rest, and no other recorder gets that [wire-refuse-rest]', async () => {
+  const scene = await set();
+  const { recorder, tap, server, peer } = scene;
+  peer.welcome('receipt');
+  const units = ['x', 'y', 'z'].map((letter) => letter.repeat(unitBytes));
+  await tap.write(`${units.join('')}\nafter\n`);
+  await peer.until(({ units }) => units.length === 4);
+  peer.pass(0, 1);
+  peer.refuse(0, 2);
+  peer.pass(0, 4);
+  await server.input.size(unitBytes + 7);
+  expect(server.input.text).toBe(`${units[0]}\nafter\n`);
+
+  // a recorder dies within a refused frame, of which some is there and some is to come
+  await tap.write(`${units.join('')}.`);
+  await peer.until(({ units }) => units.length === 7);
+  peer.pass(0, 5);
+  await server.input.size(2 * unitBytes + 7);
+  peer.refuse(0, 6);
+  peer.socket.destroy();
+  const next = await recorder.next();
+  next.welcome('receipt', [6, 0], true);
+  await tap.write('end\nlast\n');
+  await next.until(({ units }) => units.length === 1);
+  expect(next.units[0]).toMatchObject({ unit: 9, text: 'last' });
+  next.pass(0, 9);
+  await server.input.count(4);
+  expect(server.input.text).toBe(`${units[0]}\nafter\n${units[0]}\nlast\n`);
+  expect(next.others).toMatchObject([{ type: wireType.lost, json: { lost: { c2s: 1, s2c: 0 } } }]);
+  await ended({ tap, peer: next });
+});
+
 test('a line of ours waits for the end of a frame that is being delivered [wire-between]', async () => {
   const scene = await set();
   const { tap, server, peer } = scene;
