@@ -25,6 +25,8 @@ export const attributeBytes = 256 * KiB;
 
 /** A frame is cut into units of this size on the wire, and into segments of this size in the ledger. */
 export const unitBytes = 1 * MiB;
+/** Units of one frame, 4 GiB: what a frame of more holds of hashes and places grows with it. Beyond it the frame is unrecordable, and `onUnrecordable` decides. */
+export const frameUnits = 4_096;
 /** Wire message: a unit and its header, or a JSON body. */
 export const wireBytes = 1 * MiB + 64 * KiB;
 /** What the tap keeps of frames that are not yet durable; beyond it stops reading. */
@@ -74,3 +76,5 @@ export const idleExitMs = 300_000;
 /** Longest Unix socket path (Linux: 108 bytes with the terminating zero). */
 export const socketPathBytes = 107;
 export const connections = 1_024;
+/** Of one account other than the recorder's own, so that none can take all of them. */
+export const connectionsOfOthers = 256;

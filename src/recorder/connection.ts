@@ -32,7 +32,7 @@ export interface LongFrame {
   sizeBytes: number;
   units: number;
   seenUs: number;
-  /** A part could not be stored: the frame is refused, unit by unit. */
+  /** A part could not be stored, or there are too many: the frame is refused, unit by unit. */
   failed: boolean;
   /** The units so far, while the frame may be a list of tools, up to `limits.peekBytes`. */
   kept: Buffer[] | undefined;

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
 import type { AppendOptions, Content, Ledger, Waiter } from '../ledger/ledger.ts';
-import type { DirectionIndex } from '../wire/wire.ts';
+import { frameUnits } from '../limits.ts';
+import { moreUnits, type DirectionIndex } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection } from './connection.ts';
 import { record, type RecordDeps } from './record.ts';
@@ -100,4 +101,21 @@ test('a reply repeats the cut method and target of its request, whose entry alon
     expect(reply).not.toHaveProperty('truncated');
     expect(reply).not.toHaveProperty('attributes');
   }
+});
+
+test('a frame of too many units is refused from there on, and what it held is let go', () => {
+  const { ledger, connection, take } = stage();
+  const refused: number[] = [];
+  connection.refuse = ({ unit }) => void refused.push(unit);
+  for (let unit = 1; unit <= frameUnits + 3; unit++) take(1, unit, Buffer.from(' '), moreUnits);
+  expect(ledger.parts).toBe(frameUnits);
+  expect(refused).toEqual([frameUnits + 1, frameUnits + 2, frameUnits + 3]);
+  expect(connection.long[1]).toMatchObject({ hashes: [], items: [] });
+  take(1, frameUnits + 4, Buffer.from('{}'));
+  expect(refused.at(-1)).toBe(frameUnits + 4);
+  expect(ledger.appended).toEqual([]);
+  expect(connection.losses?.lost).toEqual([0, 1]);
+  // the next one is a frame of its own
+  take(1, frameUnits + 5, Buffer.from('{}'));
+  expect(ledger.appended.map(({ entry }) => entry.kind)).toEqual(['message']);
 });

@@ -14,7 +14,7 @@ import { segmentHash } from '../entry/commitment.ts';
 import type { Anomaly, BatchEntry, Direction, MessageEntry, OpenEntry, PrincipalEntry } from '../entry/entry.ts';
 import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { ContentItem, PartRecord } from '../ledger/segment.ts';
-import { idBytes, methodBytes, peekBytes, shortTextBytes, targetBytes } from '../limits.ts';
+import { frameUnits, idBytes, methodBytes, peekBytes, shortTextBytes, targetBytes } from '../limits.ts';
 import { bounded, schemeOf } from '../mcp/bounded.ts';
 import { effectOf, readToolDefinitions } from '../mcp/effect.ts';
 import { MessageReader, readMessage, type Batch, type Message } from '../mcp/message.ts';
@@ -108,6 +108,11 @@ function gather(unit: FrameUnit, connection: Connection, deps: RecordDeps): Fram
   long.units++;
   if (long.sizeBytes <= peekBytes) long.kept?.push(unit.bytes);
   else long.kept = undefined;
+  if (long.units > frameUnits) {
+    long.failed = true;
+    long.hashes.length = 0;
+    long.items.length = 0;
+  }
   const isLast = (unit.flags & moreUnits) === 0;
   if (!isLast) {
     if (long.failed) unrecordable(connection, direction, unit.unit, undefined, deps);

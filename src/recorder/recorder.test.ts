@@ -1,5 +1,4 @@
 /** The recorder within this process, on a real socket: what its peers may send it, and what it answers. */
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +7,7 @@ import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
+import { connectionsOfOthers, unitBytes } from '../limits.ts';
 import { segmentFiles } from '../ledger/recover.ts';
 import { scanSegment, segmentName } from '../ledger/segment.ts';
 import { encodeJson, frameHeaderBytes, readJson, WireReader, wireType, writeFrameHeader } from '../wire/wire.ts';
@@ -30,7 +30,8 @@ interface Stage {
   end(): Promise<void>;
 }
 
-async function stage(): Promise<Stage> {
+/** `uidOf`: whom the kernel is said to name; else whom it names. */
+async function stage(uidOf?: () => number | undefined): Promise<Stage> {
   const folder = mkdtempSync(join(tmpdir(), 'sworn-recorder-'));
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
   const ledger = join(folder, 'ledger');
@@ -39,7 +40,15 @@ async function stage(): Promise<Stage> {
   const log: string[] = [];
   const recorder = new Recorder(
     { ledger, keysHome: join(folder, 'keys'), socket, version: '0', logFile: join(folder, 'log') },
-    loadNative(),
+    uidOf === undefined
+      ? loadNative()
+      : {
+          lock: () => true,
+          peerOf: () => {
+            const uid = uidOf();
+            return uid === undefined ? undefined : { uid, gid: 0, pid: process.pid };
+          },
+        },
     { kind: 'flock', release: () => undefined },
     (line) => log.push(line),
     () => undefined,
@@ -60,7 +69,7 @@ class Raw {
   constructor(path: string) {
     this.socket = connect(path);
     this.socket.on('error', () => undefined);
-    this.closed = once(this.socket, 'close');
+    this.closed = new Promise((done) => this.socket.once('close', done));
     const reader = new WireReader();
     this.socket.on('data', (chunk: Buffer) => reader.push(chunk, (type, body) => this.received.push({ type, json: readJson(body) })));
     cleanups.push(() => void this.socket.destroy());
@@ -247,4 +256,48 @@ test('odd numbers of a peer are left out or mended, the rest of what it says is 
   const last = entries.find(({ kind }) => kind === 'close')!;
   expect(last).toMatchObject({ reason: 'server exited' });
   for (const field of ['exitCode', 'frames', 'delivered']) expect(last).not.toHaveProperty(field);
+});
+
+test('a unit that others follow is full, and none is larger', async () => {
+  const { socket } = await stage();
+  for (const [sizeBytes, flags] of [
+    [0, 1],
+    [unitBytes - 1, 1],
+    [unitBytes + 1, 0],
+  ] as const) {
+    const tap = new Raw(socket);
+    tap.send(wireType.hello, hello());
+    tap.socket.write(frame(0, 1, Buffer.alloc(sizeBytes), { flags }));
+    expect(await tap.answer(wireType.error)).toMatchObject({ code: 'wire-corrupt' });
+    await tap.closed;
+  }
+  const tap = new Raw(socket);
+  tap.send(wireType.hello, hello());
+  tap.socket.write(frame(0, 1, Buffer.alloc(unitBytes), { flags: 1 }));
+  tap.socket.write(frame(0, 2, Buffer.alloc(unitBytes)));
+  tap.send(wireType.close, { reason: 'client closed' });
+  await tap.answer(wireType.closed);
+});
+
+test('another account has its share of the sockets, and leaves the others theirs', async () => {
+  let uid = 4_000_000;
+  const { socket } = await stage(() => uid);
+  const status = async (): Promise<Record<string, unknown> | undefined> => {
+    const asking = new Raw(socket);
+    asking.send(wireType.ask, { what: 'status' });
+    await asking.closed;
+    return asking.received[0]?.json;
+  };
+  const many: Raw[] = [];
+  for (let i = 0; i < connectionsOfOthers; i++) {
+    many.push(new Raw(socket));
+    many[i]!.send(wireType.hello, hello());
+  }
+  for (const one of many) await one.answer(wireType.welcome);
+  expect(await status()).toBeUndefined();
+  uid++;
+  expect(await status()).toBeDefined();
+  uid--;
+  many[0]!.socket.destroy();
+  await vi.waitFor(async () => expect(await status()).toBeDefined(), 30_000);
 });

@@ -13,9 +13,21 @@ import type { CloseEntry, Custody, Entry, GapEntry, OpenEntry, PrincipalEntry, R
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import { Ledger } from '../ledger/ledger.ts';
-import { connections as mostConnections, publishEveryMs, tapReturnMs } from '../limits.ts';
+import { connections as mostConnections, connectionsOfOthers, unitBytes, publishEveryMs, tapReturnMs } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
-import { encodeJson, readFrame, readJson, WireReader, wireType, wireVersion, type Hello, type Wait, type Welcome } from '../wire/wire.ts';
+import {
+  encodeJson,
+  readFrame,
+  readJson,
+  WireReader,
+  wireType,
+  wireVersion,
+  type Hello,
+  type Wait,
+  type Welcome,
+  moreUnits,
+  type FrameUnit,
+} from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
@@ -64,6 +76,8 @@ export class Recorder {
   readonly #closed: Map<string, Connection>;
   readonly #origins = new WeakMap<Connection, Origin>();
   readonly #sockets = new Set<Socket>();
+  /** How many of them each account has; `undefined`: of the kernel that does not say whose they are. */
+  readonly #socketsOf = new Map<number | undefined, number>();
   readonly #taps = new Map<Connection, Socket>();
   readonly #startedAt = performance.now();
   readonly #onEnd: (status: number) => void;
@@ -221,12 +235,18 @@ export class Recorder {
       socket.destroy();
       return;
     }
+    const peer = peerOf(socket, this.#native);
+    const ofUid = this.#socketsOf.get(peer.uid) ?? 0;
+    if (peer.uid !== process.getuid?.() && ofUid >= connectionsOfOthers) {
+      socket.destroy();
+      return;
+    }
     this.#sockets.add(socket);
+    this.#socketsOf.set(peer.uid, ofUid + 1);
     clearTimeout(this.#idle);
     surviveWrites(socket);
     // who connects and says nothing must not keep this recorder from ending
     const silent = setTimeout(() => socket.destroy(), helloWaitMs);
-    const peer = peerOf(socket, this.#native);
     const reader = new WireReader();
     let connection: Connection | undefined;
     const receive = (type: number, body: Buffer): void => {
@@ -235,6 +255,7 @@ export class Recorder {
       if (type === wireType.frame && connection !== undefined) {
         const unit = readFrame(body);
         if (unit === undefined) this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
+        else if (!isWhole(unit)) this.#refuse(socket, 'wire-corrupt', 'a frame is not cut into units as it must be');
         else if (!connection.isClosed) record(unit, connection, this.#deps);
       } else if (type === wireType.hello && connection === undefined) connection = this.#hello(socket, peer, readJson(body));
       else if (type === wireType.close && connection !== undefined) {
@@ -257,6 +278,9 @@ export class Recorder {
     socket.on('close', () => {
       clearTimeout(silent);
       this.#sockets.delete(socket);
+      const left = this.#socketsOf.get(peer.uid)! - 1;
+      if (left > 0) this.#socketsOf.set(peer.uid, left);
+      else this.#socketsOf.delete(peer.uid);
       if (connection !== undefined && this.#taps.get(connection) === socket) {
         this.#taps.delete(connection);
         connection.socket = undefined;
@@ -679,6 +703,11 @@ function surviveWrites(socket: Socket): void {
 
 function custodyOf(peer: Peer): Custody {
   return peer.uid !== undefined && peer.uid !== process.getuid?.() ? 'separate-user' : 'same-user';
+}
+
+/** A unit that others follow is full: many small ones would make the bookkeeping of a frame larger than the frame. */
+function isWhole({ flags, bytes }: FrameUnit): boolean {
+  return (flags & moreUnits) === 0 ? bytes.length <= unitBytes : bytes.length === unitBytes;
 }
 
 function sha256Hex(text: string): string {

@@ -161,7 +161,7 @@ test('units that never came end the frame that was arriving: the next frame is n
   const stage = await recording();
   const raw = new RawTap(stage.ledger);
   raw.hello();
-  raw.unit(0, 1, '{"jsonrpc":"2.0","method":"lost",', 1);
+  raw.unit(0, 1, '{"jsonrpc":"2.0","method":"lost",'.padEnd(unitBytes), 1);
   await raw.until(({ received }) => received.some(({ through }) => through === 1));
   // as a tap does that had to give up in the middle
   raw.say(wireType.lost, { reason: 'no recorder', lost: { c2s: 1, s2c: 0 }, from: Date.now() - 5, until: Date.now() });
