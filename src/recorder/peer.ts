@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, readlinkSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import type { Custody } from '../entry/entry.ts';
 import type { Native } from './native.ts';
 
 export interface Peer {
@@ -52,6 +53,11 @@ function peerFromSs(fd: number): Peer {
   }
 }
 
+/** Root can rewrite everything of everybody, and whom nobody knows may be anybody: neither is kept from the ledger by its account. */
+export function custodyOf({ uid }: Peer, ownUid: number | undefined): Custody {
+  return uid === undefined || uid === 0 || uid === ownUid ? 'same-user' : 'separate-user';
+}
+
 /** What /proc says of a process. Only its start time is readable across accounts. */
 export function processOf(pid: number): Process {
   const found: Process = { pid };
@@ -81,6 +87,12 @@ export function parentsOf(pid: number): Process[] {
 /** When a process started, in clock ticks since boot (proc(5)); `undefined` where /proc is not there or the process is gone. */
 export function startTimeOf(pid: number): string | undefined {
   return statOf(pid)?.startTime;
+}
+
+/** Was `pid` started by `parent`, which still lives? `undefined` when nobody can say: it is gone, or there is no /proc. */
+export function isChildOf(pid: number, parent: number): boolean | undefined {
+  const stat = statOf(pid);
+  return stat && stat.parent === parent;
 }
 
 /** Is `pid` one of `ancestors`, or below one? */

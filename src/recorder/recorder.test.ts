@@ -1,4 +1,6 @@
 /** The recorder within this process, on a real socket: what its peers may send it, and what it answers. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -30,32 +32,29 @@ interface Stage {
   end(): Promise<void>;
 }
 
-/** `uidOf`: whom the kernel is said to name; else whom it names. */
-async function stage(uidOf?: () => number | undefined): Promise<Stage> {
+/** `peerOf`: whom the kernel is said to name; else whom it names. */
+async function stage(peerOf?: () => { uid: number; pid: number }): Promise<Stage> {
   const folder = mkdtempSync(join(tmpdir(), 'sworn-recorder-'));
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
   const ledger = join(folder, 'ledger');
   const socket = join(folder, 'sock');
   mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
   const log: string[] = [];
+  let gone = (): void => undefined;
+  const ended = new Promise<void>((done) => (gone = done));
   const recorder = new Recorder(
     { ledger, keysHome: join(folder, 'keys'), socket, version: '0', logFile: join(folder, 'log') },
-    uidOf === undefined
-      ? loadNative()
-      : {
-          lock: () => true,
-          peerOf: () => {
-            const uid = uidOf();
-            return uid === undefined ? undefined : { uid, gid: 0, pid: process.pid };
-          },
-        },
+    peerOf === undefined ? loadNative() : { lock: () => true, peerOf: () => ({ ...peerOf(), gid: 0 }) },
     { kind: 'flock', release: () => undefined },
     (line) => log.push(line),
-    () => undefined,
+    () => gone(),
   );
   await recorder.listen();
-  let ended: Promise<void> | undefined;
-  const end = (): Promise<void> => (ended ??= recorder.end('signal'));
+  // also when somebody else has ended it
+  const end = async (): Promise<void> => {
+    await recorder.end('signal');
+    await ended;
+  };
   cleanups.push(end);
   return { folder, ledger, socket, recorder, log, end };
 }
@@ -281,7 +280,7 @@ test('a unit that others follow is full, and none is larger', async () => {
 
 test('another account has its share of the sockets, and leaves the others theirs', async () => {
   let uid = 4_000_000;
-  const { socket } = await stage(() => uid);
+  const { socket } = await stage(() => ({ uid, pid: process.pid }));
   const status = async (): Promise<Record<string, unknown> | undefined> => {
     const asking = new Raw(socket);
     asking.send(wireType.ask, { what: 'status' });
@@ -300,4 +299,59 @@ test('another account has its share of the sockets, and leaves the others theirs
   uid--;
   many[0]!.socket.destroy();
   await vi.waitFor(async () => expect(await status()).toBeDefined(), 30_000);
+});
+
+/** A client, its tap, the tap's server, and somebody who is none of them: real processes. */
+async function family(): Promise<{ client: number; tap: number; server: number; other: number }> {
+  const client = spawn('sh', ['-c', `sh -c 'sleep 600 & echo "$$ $!"; wait' & wait`], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const other = spawn('sleep', ['600'], { stdio: 'ignore' });
+  const pids = [client.pid!, other.pid!];
+  cleanups.push(() => pids.forEach((pid) => process.kill(pid, 'SIGKILL')));
+  const [line] = (await once(client.stdout, 'data')) as [Buffer];
+  const [tap, server] = line.toString().trim().split(' ').map(Number) as [number, number];
+  pids.push(tap, server);
+  return { client: client.pid!, tap, server, other: other.pid! };
+}
+
+const ownUid = process.getuid?.() ?? 0;
+
+test.runIf(process.platform === 'linux')(
+  'who belongs to a tapped client may not stop the recorder, and a tap makes nobody belong by naming it',
+  async () => {
+    const { client, tap, server, other } = await family();
+    let peer = { uid: ownUid, pid: tap };
+    const { socket, ledger, end } = await stage(() => peer);
+    for (const serverPid of [server, other]) {
+      const raw = new Raw(socket);
+      raw.send(wireType.hello, hello({ serverPid }));
+      await raw.answer(wireType.welcome);
+    }
+    for (const pid of [client, tap, server]) {
+      peer = { uid: ownUid, pid };
+      const asking = new Raw(socket);
+      asking.send(wireType.ask, { what: 'stop' });
+      expect(await asking.answer(wireType.error)).toMatchObject({ code: 'permission' });
+    }
+    peer = { uid: ownUid, pid: other };
+    const asking = new Raw(socket);
+    asking.send(wireType.ask, { what: 'stop' });
+    expect(await asking.answer(wireType.reply)).toMatchObject({ stopping: true });
+    await end();
+    const opened = entriesOf(ledger).filter((entry) => entry.kind === 'open');
+    expect(opened.map((entry) => entry.process?.pid)).toEqual([server, undefined]);
+  },
+);
+
+test.runIf(process.platform === 'linux')('an account that no tap has may always stop its recorder', async () => {
+  const { tap, server } = await family();
+  let peer = { uid: 4_000_000, pid: tap };
+  const { socket, end } = await stage(() => peer);
+  const raw = new Raw(socket);
+  raw.send(wireType.hello, hello({ serverPid: server }));
+  await raw.answer(wireType.welcome);
+  peer = { uid: ownUid, pid: server };
+  const asking = new Raw(socket);
+  asking.send(wireType.ask, { what: 'stop' });
+  expect(await asking.answer(wireType.reply)).toMatchObject({ stopping: true });
+  await end();
 });

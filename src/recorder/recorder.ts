@@ -9,7 +9,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { hex } from '../bytes/bytes.ts';
-import type { CloseEntry, Custody, Entry, GapEntry, OpenEntry, PrincipalEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
+import type { CloseEntry, Entry, GapEntry, OpenEntry, PrincipalEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import { Ledger } from '../ledger/ledger.ts';
@@ -33,7 +33,7 @@ import { Connection, type Closing, type Opened } from './connection.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
-import { descendsFrom, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
+import { custodyOf, descendsFrom, isChildOf, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
 import { finishBatch, record, recordOpening, resumeLong, type RecordDeps } from './record.ts';
 import { seal, type Attributes } from './seal.ts';
 import { bury, State, unbury } from './state.ts';
@@ -61,6 +61,8 @@ const endWaitMs = 1_000;
 interface Origin {
   hello: Hello;
   peer: Peer;
+  /** The process that `hello` names as the server is not the tap's: nothing is recorded of it. */
+  isServerForeign: boolean;
 }
 
 export class Recorder {
@@ -321,7 +323,7 @@ export class Recorder {
     if (connection.closed === 'tap lost') unbury(connection, { connections: this.#connections, closed: this.#closed });
     this.#taps.get(connection)?.destroy();
     this.#taps.set(connection, socket);
-    if (!this.#origins.has(connection)) this.#origins.set(connection, { hello, peer });
+    if (!this.#origins.has(connection)) this.#origins.set(connection, { hello, peer, isServerForeign: false });
     connection.attach(socket);
     connection.wait = this.#waitOf(connection);
     const welcome: Welcome = {
@@ -359,26 +361,30 @@ export class Recorder {
   }
 
   #open(hello: Hello, peer: Peer, tokenDigest: string): Connection {
+    // A tap can name any process as its server, an administrator's shell for instance. Asked now: when the tap has ended, its server has another parent.
+    const isChild = hello.serverPid === undefined || peer.pid === undefined ? undefined : isChildOf(hello.serverPid, peer.pid);
     const opened: Opened = {
       connection: hello.connection,
       server: hello.server,
       ...(hello.client === undefined ? {} : { client: hello.client }),
       mode: this.#options.modeFloor === 'commit' ? 'commit' : hello.mode,
       onUnrecordable: hello.onUnrecordable,
-      custody: custodyOf(peer),
+      custody: custodyOf(peer, process.getuid?.()),
       overrides: hello.overrides,
       tokenDigest,
       ...(peer.pid === undefined ? {} : { tapPid: peer.pid }),
-      ...(hello.serverPid === undefined ? {} : { serverPid: hello.serverPid }),
+      ...(isChild === true ? { serverPid: hello.serverPid! } : {}),
     };
     const connection = new Connection(opened);
     this.#connections.set(connection.id, connection);
+    this.#origins.set(connection, { hello, peer, isServerForeign: isChild === false });
     return connection;
   }
 
   #openingOf(connection: Connection): ReturnType<RecordDeps['openingOf']> {
-    const { hello, peer } = this.#origins.get(connection)!;
-    const server = hello.serverPid === undefined ? undefined : processOf(hello.serverPid);
+    const { hello, peer, isServerForeign } = this.#origins.get(connection)!;
+    const serverPid = isServerForeign ? undefined : hello.serverPid;
+    const server = serverPid === undefined ? undefined : processOf(serverPid);
     const tap = peer.pid === undefined ? undefined : processOf(peer.pid);
     const parents = peer.pid === undefined ? [] : parentsOf(peer.pid);
     const client = parents[0];
@@ -399,9 +405,9 @@ export class Recorder {
         ...(tap?.startTime === undefined ? {} : { startTime: tap.startTime }),
         source: peer.source,
       },
-      ...(hello.serverPid === undefined
+      ...(serverPid === undefined
         ? {}
-        : { process: { pid: hello.serverPid, ...(server?.startTime === undefined ? {} : { startTime: server.startTime }) } }),
+        : { process: { pid: serverPid, ...(server?.startTime === undefined ? {} : { startTime: server.startTime }) } }),
       ...(executableDigest === undefined ? {} : { executableDigest }),
       tokenDigest: opened.tokenDigest,
       ...(Object.keys(hello.labels).length === 0 ? {} : { labels: hello.labels }),
@@ -595,13 +601,7 @@ export class Recorder {
         this.#refuse(socket, 'permission', `uid ${peer.uid ?? 'unknown'} may not stop the recorder of uid ${own}`);
         return;
       }
-      // An agent that runs under the same account must not be able to end its own record through the tools that it was given.
-      const tapped = new Set<number>();
-      for (const { opened } of this.#connections.values()) {
-        if (opened.serverPid !== undefined) tapped.add(opened.serverPid);
-        if (opened.tapPid !== undefined) for (const parent of parentsOf(opened.tapPid).slice(0, 1)) tapped.add(parent.pid);
-      }
-      if (peer.pid === undefined || descendsFrom(peer.pid, tapped)) {
+      if (peer.pid === undefined || !this.#isApart(peer.uid, peer.pid)) {
         this.#refuse(socket, 'permission', `process ${peer.pid ?? 'unknown'} belongs to a tapped client and may not stop the recorder`);
         return;
       }
@@ -611,6 +611,23 @@ export class Recorder {
       const selfAdministered = this.#options.groupId === undefined || connections.some(({ opened }) => opened.custody === 'same-user');
       void this.end('asked', { by: { uid: peer.uid, pid: peer.pid }, ...(selfAdministered ? { selfAdministered: true } : {}) });
     } else this.#refuse(socket, 'wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
+  }
+
+  /**
+   * An agent that runs under the same account must not be able to end its own record through the tools that it was given. Where no tap has that account
+   * there is nobody to be kept apart from, and what taps of others name keeps no administrator out.
+   */
+  #isApart(uid: number, pid: number): boolean {
+    const connections = [...this.#connections.values()];
+    // of one that no tap has come back to, since this recorder started, nobody can say
+    const uidOf = (connection: Connection): number => this.#origins.get(connection)?.peer.uid ?? uid;
+    if (connections.every((connection) => uidOf(connection) !== uid)) return true;
+    const tapped = new Set<number>();
+    for (const { opened } of connections) {
+      if (opened.serverPid !== undefined) tapped.add(opened.serverPid);
+      if (opened.tapPid !== undefined) for (const parent of parentsOf(opened.tapPid).slice(0, 1)) tapped.add(parent.pid);
+    }
+    return !descendsFrom(pid, tapped);
   }
 
   /** What `sworn recorder status` shows. */
@@ -699,10 +716,6 @@ function surviveWrites(socket: Socket): void {
   const writev = socket._writev?.bind(socket);
   socket._write = (chunk, encoding, done) => write(chunk, encoding, () => done());
   if (writev !== undefined) socket._writev = (chunks, done) => writev(chunks, () => done());
-}
-
-function custodyOf(peer: Peer): Custody {
-  return peer.uid !== undefined && peer.uid !== process.getuid?.() ? 'separate-user' : 'same-user';
 }
 
 /** A unit that others follow is full: many small ones would make the bookkeeping of a frame larger than the frame. */
