@@ -80,6 +80,8 @@ export class Connection {
   closed: CloseEntry['reason'] | undefined;
   /** A `close` that could not be stored yet. */
   closeDue: Closing | undefined;
+  /** A tap came back, and no entry says so yet: it must stand before every other that follows a `close`. */
+  isReturnDue: boolean;
   wait: Wait;
   /** Since when no tap is attached, monotonic ms. */
   lostAt: number | undefined;
@@ -101,6 +103,7 @@ export class Connection {
     this.namedServer = state?.named[1] ?? false;
     this.isRecorded = state !== undefined;
     this.closed = state?.closed;
+    this.isReturnDue = state?.isReturnDue ?? false;
     this.wait = opened.mode === 'commit' ? 'receipt' : 'none';
   }
 
@@ -189,6 +192,7 @@ export class Connection {
       tools: this.tools.toJSON(),
       ...(this.who === undefined ? {} : { who: this.who }),
       ...(this.closed === undefined ? {} : { closed: this.closed }),
+      ...(this.isReturnDue ? { isReturnDue: true } : {}),
     };
     return { opened: this.opened, state };
   }
@@ -200,6 +204,7 @@ export interface ConnectionState {
   who?: number;
   named: [boolean, boolean];
   closed?: CloseEntry['reason'];
+  isReturnDue?: boolean;
   pending: unknown;
   tools: unknown;
 }

@@ -6,7 +6,7 @@ import { frameUnits } from '../limits.ts';
 import { moreUnits, type DirectionIndex } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection } from './connection.ts';
-import { record, type RecordDeps } from './record.ts';
+import { record, recordReturn, type RecordDeps } from './record.ts';
 
 const id = 'a'.repeat(32);
 
@@ -118,4 +118,30 @@ test('a frame of too many units is refused from there on, and what it held is le
   // the next one is a frame of its own
   take(1, frameUnits + 5, Buffer.from('{}'));
   expect(ledger.appended.map(({ entry }) => entry.kind)).toEqual(['message']);
+});
+
+test('a return that the disk refuses is tried again before anything else of the connection, also by the next recorder', () => {
+  const { ledger, connection, deps, take } = stage();
+  recordReturn(connection, deps, true);
+  expect(ledger.appended[0]).toMatchObject({ entry: { kind: 'recovery', reason: 'resumed' }, options: { essential: true } });
+  ledger.appended[0]!.waiter.undo?.();
+  const { opened, state } = JSON.parse(JSON.stringify(connection)) as ReturnType<Connection['toJSON']>;
+  expect(new Connection(opened, state).isReturnDue).toBe(true);
+  // refused at once while the disk is full: it stays due, for a `close` in the same breath
+  ledger.recordable = false;
+  take(0, 1, Buffer.from('{}'));
+  expect(connection.isReturnDue).toBe(true);
+  ledger.recordable = true;
+  take(0, 2, Buffer.from('{}'));
+  take(0, 3, Buffer.from('{}'));
+  expect(ledger.appended.slice(2).map(({ entry }) => entry.kind)).toEqual(['recovery', 'message', 'message']);
+});
+
+test('an opening that a full disk would refuse is not taken for recorded', () => {
+  const { ledger, connection, take } = stage();
+  connection.isRecorded = false;
+  connection.who = undefined;
+  ledger.recordable = false;
+  take(0, 1, Buffer.from('{}'));
+  expect(connection.isRecorded).toBe(false);
 });

@@ -11,7 +11,7 @@
  */
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash } from '../entry/commitment.ts';
-import type { Anomaly, BatchEntry, Direction, MessageEntry, OpenEntry, PrincipalEntry } from '../entry/entry.ts';
+import type { Anomaly, BatchEntry, Direction, MessageEntry, OpenEntry, PrincipalEntry, RecoveryEntry } from '../entry/entry.ts';
 import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { ContentItem, PartRecord } from '../ledger/segment.ts';
 import { frameUnits, idBytes, methodBytes, peekBytes, shortTextBytes, targetBytes } from '../limits.ts';
@@ -72,6 +72,7 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
   if (unit.delivered[1] > connection.delivered[1]) connection.delivered[1] = unit.delivered[1];
 
   // 0. The connection's own entries come first; they wait here while the disk is full.
+  if (connection.isReturnDue) recordReturn(connection, deps);
   if (!connection.isRecorded || connection.who === undefined) recordOpening(connection, deps);
 
   // 1. Parse a copy. A frame of several units is scanned and stored unit by unit: it is never whole in memory.
@@ -463,6 +464,8 @@ function unrecordable(connection: Connection, direction: DirectionIndex, unit: n
  * `essential`: a `close` follows, which must not stand without them.
  */
 export function recordOpening(connection: Connection, deps: RecordDeps, essential = false): void {
+  // It would be refused, but only later: a `close` that comes before must not take it for recorded.
+  if (!essential && !deps.ledger.recordable) return;
   const { open, openAttributes, principal, principalAttributes } = deps.openingOf(connection);
   const options = { urgent: connection.wait === 'receipt', essential };
   if (!connection.isRecorded) {
@@ -471,4 +474,21 @@ export function recordOpening(connection: Connection, deps: RecordDeps, essentia
   }
   connection.who = deps.ledger.nextIndex;
   deps.ledger.append(seal(principal, principalAttributes), { durable: () => undefined, undo: () => void (connection.who = undefined) }, options);
+}
+
+/** `recovery` with `resumed`. If it cannot be stored, whatever comes next of the connection tries again first, so that nothing stands behind a `close` without it. */
+export function recordReturn(connection: Connection, deps: RecordDeps, essential = false): void {
+  if (!essential && !deps.ledger.recordable) return;
+  connection.isReturnDue = false;
+  const monotonicUs = deps.clock.monotonicUs();
+  const entry: RecoveryEntry = {
+    v: 1,
+    kind: 'recovery',
+    time: deps.clock.text(deps.clock.wallUs(monotonicUs)),
+    monotonicUs,
+    reason: 'resumed',
+    connection: connection.id,
+  };
+  const options = { urgent: connection.wait === 'receipt', essential };
+  deps.ledger.append(seal(entry), { durable: () => undefined, undo: () => void (connection.isReturnDue = true) }, options);
 }

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
-import { connectionsOfOthers, unitBytes } from '../limits.ts';
+import { connectionsOfOthers, tapReturnMs, unitBytes } from '../limits.ts';
 import { segmentFiles } from '../ledger/recover.ts';
 import { scanSegment, segmentName } from '../ledger/segment.ts';
 import { encodeJson, frameHeaderBytes, readJson, WireReader, wireType, writeFrameHeader } from '../wire/wire.ts';
@@ -354,4 +354,39 @@ test.runIf(process.platform === 'linux')('an account that no tap has may always 
   asking.send(wireType.ask, { what: 'stop' });
   expect(await asking.answer(wireType.reply)).toMatchObject({ stopping: true });
   await end();
+});
+
+test('a tap that comes back after it was given up: the entry that says so stands before all others, although the disk refused it once', async () => {
+  const { socket, ledger, recorder, end } = await stage();
+  const greeting = hello();
+  const first = new Raw(socket);
+  first.send(wireType.hello, greeting);
+  await first.answer(wireType.welcome);
+  first.socket.destroy();
+  await vi.waitFor(() => expect(recorder.status()['connections']).toMatchObject([{ attached: false }]), 30_000);
+  const now = performance.now.bind(performance);
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + tapReturnMs);
+  await vi.waitFor(() => expect(recorder.status()['connections']).toEqual([]), 30_000);
+  clock.mockRestore();
+
+  const append = recorder.ledger.append.bind(recorder.ledger);
+  let refusals = 0;
+  vi.spyOn(recorder.ledger, 'append').mockImplementation((content, waiter, options) => {
+    if (refusals > 0 || !Buffer.from(content.leaf).includes('"resumed"')) return append(content, waiter, options);
+    refusals++;
+    queueMicrotask(() => {
+      waiter.undo?.();
+      waiter.failed?.(new Error('no room'));
+    });
+  });
+  const again = new Raw(socket);
+  again.send(wireType.hello, greeting);
+  expect(await again.answer(wireType.welcome)).toMatchObject({ resumed: true });
+  again.socket.write(frame(0, 1, Buffer.from('{}')));
+  again.send(wireType.close, { reason: 'client closed' });
+  await again.answer(wireType.closed);
+  expect(refusals).toBe(1);
+  await end();
+  const kinds = entriesOf(ledger).map(({ kind }) => kind);
+  expect(kinds).toEqual(['start', 'open', 'principal', 'close', 'recovery', 'principal', 'message', 'close', 'stop']);
 });

@@ -34,7 +34,7 @@ import { plus, readClose, readHello, readLost } from './input.ts';
 import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
 import { custodyOf, descendsFrom, isChildOf, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
-import { finishBatch, record, recordOpening, resumeLong, type RecordDeps } from './record.ts';
+import { finishBatch, record, recordOpening, recordReturn, resumeLong, type RecordDeps } from './record.ts';
 import { seal, type Attributes } from './seal.ts';
 import { bury, State, unbury } from './state.ts';
 
@@ -343,7 +343,7 @@ export class Recorder {
       return connection;
     }
     if (known === undefined) recordOpening(connection, this.#deps);
-    else if (isReturn) this.#append({ ...this.#common('recovery'), reason: 'resumed', connection: connection.id } satisfies RecoveryEntry);
+    else if (isReturn && connection.isRecorded) recordReturn(connection, this.#deps, true);
     if (hello.receipt !== undefined && !this.#has(hello.receipt)) {
       this.#append({
         ...this.#common('recovery'),
@@ -473,7 +473,11 @@ export class Recorder {
     if (!recordable) this.#snapshot = undefined;
     else this.#startDue?.();
     for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
-    if (recordable) for (const connection of this.#connections.values()) this.#recordGap(connection);
+    if (!recordable) return;
+    for (const connection of this.#connections.values()) {
+      if (connection.isReturnDue) recordReturn(connection, this.#deps, true);
+      this.#recordGap(connection);
+    }
   }
 
   #flushed(): void {
@@ -498,6 +502,7 @@ export class Recorder {
   #recordGap(connection: Connection): void {
     const { losses } = connection;
     if (losses === undefined || !connection.isRecorded) return;
+    if (connection.isReturnDue) recordReturn(connection, this.#deps, true);
     connection.losses = undefined;
     const gap: GapEntry = {
       ...this.#common('gap'),
@@ -518,6 +523,7 @@ export class Recorder {
   }
 
   #recordClose(connection: Connection, close: Closing): void {
+    if (connection.isReturnDue) recordReturn(connection, this.#deps, true);
     if (!connection.isRecorded) recordOpening(connection, this.#deps, true);
     this.#recordGap(connection);
     connection.closed = close.reason;
