@@ -3,6 +3,9 @@
  * URIs come from strangers: nothing of them may move the cursor, change colours, reorder a line or hide in it.
  */
 import { styleText } from 'node:util';
+import { beyondAscii, harmful, visible } from '../bytes/visible.ts';
+
+export { visible } from '../bytes/visible.ts';
 
 export interface Output {
   /** To stdout, soon: at the latest when the event loop turns. */
@@ -82,27 +85,6 @@ type Style = Parameters<typeof styleText>[0];
 /** `text` in a style where the output has colours. */
 export function paint(output: Output, style: Style, text: string): string {
   return output.color && text !== '' ? styleText(style, text, { validateStream: false }) : text;
-}
-
-/**
- * What must not reach a terminal as it is: C0 and C1 controls with DEL, format characters (bidirectional controls, zero-width ones, the byte order
- * mark, soft hyphen, tags), line and paragraph separators, lone surrogates, private use, and marks that pile up on one letter.
- */
-const harmful = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\u115f\u1160\u3164\uffa0]|\u034f|[\u180b-\u180f]|[\ufe00-\ufe0e]|(?<=\p{M}{4})\p{M}/gu;
-
-/** Most text is printable ASCII, and found to be so much sooner than it is searched for all of the above. */
-const beyondAscii = /[^\x20-\x7e]/;
-
-/** Untrusted text for one line of a terminal: everything invisible or active shows as `\n`, `\x1b` or `\u{202e}`, a backslash stays itself. */
-export function visible(text: string): string {
-  if (!beyondAscii.test(text)) return text;
-  return text.replace(harmful, (character) => {
-    if (character === '\n') return '\\n';
-    if (character === '\r') return '\\r';
-    if (character === '\t') return '\\t';
-    const code = character.codePointAt(0)!;
-    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
-  });
 }
 
 /** Text of several lines: line ends and tabs stay, the rest as `visible`. */

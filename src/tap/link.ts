@@ -33,7 +33,9 @@ export interface LinkEvents {
   wait(wait: Wait): void;
   closed(): void;
   down(): void;
-  /** No recorder for `recorderWaitMs`, or one that refuses us: `onUnrecordable` decides from now on. Said once for each time it goes down. */
+  /** Something is held back until the recorder answers. */
+  waits(): boolean;
+  /** No recorder for `recorderWaitMs`, or one that is silent so long while something waits for it, or one that refuses us: `onUnrecordable` decides from now on. Said once for each time it goes down. */
   unreachable(reason: string, hint: string): void;
 }
 
@@ -46,6 +48,8 @@ export interface LinkOptions {
 
 const retryMs = 5;
 const retrySlowMs = 1_000;
+/** How often it is looked whether the recorder answers. */
+const watchMs = 500;
 /** A recorder that died at once is not started again before this. */
 const respawnMs = 500;
 
@@ -71,6 +75,10 @@ export class Link {
   #spawnedAt = -Infinity;
   /** The recorder that we started runs, or waits for the ledger's lock: another one would only take its processor time. */
   #recorderRuns = false;
+  /** When the recorder last said anything, since when something waits for it, and when this was last looked at. */
+  #heardAt = 0;
+  #waitsSince: number | undefined;
+  #watchedAt = 0;
   #reason = '';
   #hint: string = errorKinds['recorder-unreachable'].hint;
 
@@ -82,6 +90,7 @@ export class Link {
 
   start(): void {
     this.#connect();
+    setInterval(() => this.#watch(), watchMs).unref();
   }
 
   /** Frames may be sent: the socket is open, and unless it is the first one, the recorder has said what it has. */
@@ -111,6 +120,27 @@ export class Link {
     this.#socket?.unref();
   }
 
+  /**
+   * A recorder that is stopped, or whose disk hangs, keeps its socket open and says nothing: what waits for it would wait for ever. Its socket is given up,
+   * and a new one tried, where it answers once it can.
+   */
+  #watch(): void {
+    const now = performance.now();
+    // If it was us who stood still, what came meanwhile is not read yet.
+    const stoodStill = now - this.#watchedAt > recorderWaitMs / 2;
+    this.#watchedAt = now;
+    if (this.#socket === undefined || (this.#welcomed && !this.#events.waits())) {
+      this.#waitsSince = undefined;
+      return;
+    }
+    if (this.#waitsSince === undefined || stoodStill) this.#waitsSince = now;
+    if (now - Math.max(this.#waitsSince, this.#heardAt) <= recorderWaitMs) return;
+    this.#waitsSince = undefined;
+    const socket = this.#socket;
+    if (!this.#gaveUp) this.#giveUp(`the recorder at ${this.#options.socket} does not answer`, errorKinds['recorder-unreachable'].hint);
+    socket.destroy();
+  }
+
   #connect(): void {
     if (this.#stopped) return;
     if (!this.#options.external && isStrangers(dirname(this.#options.socket))) {
@@ -129,6 +159,7 @@ export class Link {
       this.#events.connected();
     });
     socket.on('data', (chunk) => {
+      this.#heardAt = performance.now();
       if (!reader.push(chunk, (type, body) => this.#receive(type, body))) socket.destroy();
     });
     socket.on('error', (error) => (failure = error));

@@ -78,7 +78,10 @@ class Model {
   gaveUp = false;
   gaveUpOnce = false;
   first = true;
+  /** What the recorder was told as lost, and what of it would go with it if it died. */
   lost: [number, number] = [0, 0];
+  told: { lost: [number, number]; behind: readonly [number, number] }[] = [];
+  readonly withheld: [Set<number>, Set<number>] = [new Set(), new Set()];
   pending: { bytes: Buffer; handedOver: (() => void) | undefined }[] = [];
   readonly handed: [number, number] = [0, 0];
   /** Delivered so far. */
@@ -146,10 +149,19 @@ class Model {
     return this.sent[direction].slice(0, position + 1).reduce((sum, text) => sum + unitsOf(text), 0);
   }
 
-  takeLosses(): void {
-    const lost = this.relay.takeLosses()?.lost ?? [0, 0];
-    this.lost[0] += lost[0];
-    this.lost[1] += lost[1];
+  takeLosses(isNewLine = false): void {
+    const losses = this.relay.takeLosses(isNewLine);
+    if (losses === undefined) return;
+    this.told.push({ lost: losses.lost, behind: isNewLine ? [0, 0] : this.relay.lastUnits });
+    for (const side of [0, 1] as const) {
+      this.lost[side] += losses.lost[side];
+      for (const [from, through] of losses.units[side]) for (let unit = from; unit <= through; unit++) this.withheld[side].add(unit);
+    }
+  }
+
+  /** A gap is durable with what was sent behind it. */
+  keepLosses(direction: DirectionIndex, settled: number): void {
+    this.told = this.told.filter(({ behind }) => settled <= behind[direction]);
   }
 
   /** The socket's other end reads: units that it has are dropped, as the recorder does. */
@@ -177,7 +189,7 @@ class Model {
   welcome(wait: Wait): void {
     this.wait = wait;
     this.gaveUp = false;
-    this.takeLosses();
+    this.takeLosses(true);
     for (const side of [0, 1] as const) {
       // what it had not made durable it has forgotten
       this.units[side] = this.units[side].filter(({ unit }) => unit <= this.settled[side]);
@@ -205,7 +217,7 @@ class Model {
         const { direction } = step;
         const through = this.passed[direction] + Math.round((this.known[direction] - this.passed[direction]) * step.share);
         this.passed[direction] = through;
-        if (this.wait === 'receipt') this.settled[direction] = Math.max(this.settled[direction], through);
+        if (this.wait === 'receipt' && through > this.settled[direction]) this.keepLosses(direction, (this.settled[direction] = through));
         this.relay.pass({ direction, through });
         break;
       }
@@ -214,6 +226,7 @@ class Model {
         const { direction } = step;
         const most = this.wait === 'verdict' ? this.passed[direction] : this.known[direction];
         const through = this.settled[direction] + Math.round(Math.max(0, most - this.settled[direction]) * step.share);
+        if (through > this.settled[direction]) this.keepLosses(direction, through);
         this.settled[direction] = through;
         this.relay.durable({ direction, through });
         break;
@@ -242,6 +255,7 @@ class Model {
         break;
       case 'die':
         for (const side of [0, 1] as const) for (const text of this.refused[side]) this.dead[side].add(text);
+        for (const { lost } of this.told.splice(0)) for (const side of [0, 1] as const) this.lost[side] -= lost[side];
         this.up = false;
         this.wait = undefined;
         this.first = false;
@@ -300,6 +314,14 @@ test.each(['block', 'pass'] as const)(
           if (onUnrecordable === 'pass') expect(delivered).toEqual(kept);
           // what was neither delivered nor refused was counted as lost, and so was what a recorder began to refuse and did not finish
           else expect(kept.length - delivered.length + unfinished).toBe(model.lost[direction]);
+          // and of what `delivered` runs over, every unit that no recorder answered for is named
+          for (const text of onUnrecordable === 'block' ? kept.filter((line) => !delivered.includes(line)) : []) {
+            expect(model.withheld[direction].has(model.frameOf[direction].lastIndexOf(text)), `${text} was withheld`).toBe(true);
+          }
+          for (const line of delivered) {
+            const units = model.frameOf[direction].flatMap((text, unit) => (text === line && model.withheld[direction].has(unit) ? [unit] : []));
+            expect(units, `${line} was delivered`).toEqual([]);
+          }
           for (const line of delivered) expect(model.out[1 - direction]!.includes(`ours ${line}\n`), `${line} was delivered and refused`).toBe(false);
           // and what was not lost is recorded
           const missing = model.sent[direction].filter((line) => !last.has(model.frameOf[direction].lastIndexOf(line)));

@@ -82,8 +82,13 @@ export interface RelayLink {
   send(bytes: Buffer, handedOver?: () => void): void;
 }
 
+/** Units from one to another, both among them. */
+type Range = [from: number, through: number];
+
 export interface Losses {
   lost: [number, number];
+  /** What we withheld ourselves, per direction: `delivered` runs over it. */
+  units: [Range[], Range[]];
   from: number;
   until: number;
 }
@@ -92,6 +97,8 @@ const outFrom = frameHeaderBytes;
 const none = Buffer.alloc(0);
 /** A frame of more units gets no answer when no recorder can be reached. */
 const keptUnits = 8;
+/** More ranges of withheld units are not told. */
+const rangesCount = 64;
 /** Below this, several units are joined into one write. */
 const joinBytes = 64 * 1024;
 
@@ -106,6 +113,8 @@ export class Relay {
   #full = false;
   #receipt: Receipt | undefined;
   #losses: Losses | undefined;
+  /** What was told and is not known to be durable, and the last units sent before. */
+  #told: { losses: Losses; behind: readonly [number, number] }[] = [];
   #answersFor: ((frame: Buffer, reason: string) => { toSender: Buffer; toReceiver: Buffer }) | undefined;
   #reason = '';
 
@@ -150,6 +159,11 @@ export class Relay {
   /** Everything that was read is settled. */
   get settled(): boolean {
     return this.#lanes.every((lane) => lane.window.length === 0);
+  }
+
+  /** Something is held back until the recorder answers. What was delivered and is not yet durable holds nothing back before the window is full of it. */
+  get waits(): boolean {
+    return this.#full || this.#lanes.some((lane) => lane.window.length > 0 && lane.window.at(-1)!.unit > lane.released);
   }
 
   /** Stops reading what a client that is no longer served still sends. What it has begun to say is recorded as it is. */
@@ -268,7 +282,7 @@ export class Relay {
     const lane = this.#lanes[answer.direction];
     if (answer.receipt !== undefined) this.#keepReceipt(answer.receipt);
     if (answer.through > lane.passed) lane.passed = answer.through;
-    if (this.#wait === 'receipt') lane.settled = Math.max(lane.settled, answer.through);
+    if (this.#wait === 'receipt') this.#settle(lane, answer.through);
     this.#release(lane);
     this.#forget(lane);
   }
@@ -276,7 +290,7 @@ export class Relay {
   durable(answer: Answer): void {
     const lane = this.#lanes[answer.direction];
     if (answer.receipt !== undefined) this.#keepReceipt(answer.receipt);
-    if (answer.through > lane.settled) lane.settled = answer.through;
+    this.#settle(lane, answer.through);
     if (this.#wait === 'receipt' && answer.through > lane.passed) lane.passed = answer.through;
     this.#release(lane);
     this.#forget(lane);
@@ -445,13 +459,14 @@ export class Relay {
       this.#windowBytes -= unit.wire.length;
       this.#settleAlone(lane, unit);
     }
-    this.#full = this.#windowBytes > tapWindowBytes;
+    // what comes now is not kept, so a window that is full of what was delivered need not stop it
+    this.#full = false;
     this.#flow();
   }
 
   #count(lane: Lane, unit: Unit): void {
     const now = Date.now();
-    this.#losses ??= { lost: [0, 0], from: now, until: now };
+    this.#losses ??= { lost: [0, 0], units: [[], []], from: now, until: now };
     this.#losses.until = now;
     if (!unit.more) this.#losses.lost[lane.direction]++;
   }
@@ -470,17 +485,49 @@ export class Relay {
       kept?.push(out);
       lane.kept = kept !== undefined && unit.more && kept.length < keptUnits ? kept : undefined;
       const answers = unit.more || kept === undefined ? undefined : this.#answersFor!(kept.length === 1 ? out : Buffer.concat(kept), this.#reason);
+      addRange(this.#losses!.units[lane.direction], unit.unit, unit.unit);
       this.#withhold(lane, unit, answers?.toSender ?? none, answers?.toReceiver ?? none);
     }
     lane.broken = unit.more;
   }
 
-  /** What was lost since the last time this was asked. */
-  takeLosses(): Losses | undefined {
+  /**
+   * What was lost and not told. To a recorder that is new on the line also what the last one was told and perhaps took with it: nothing that was sent
+   * behind it became durable.
+   */
+  takeLosses(isNewLine: boolean): Losses | undefined {
+    if (isNewLine) {
+      const told = this.#told.splice(0).map(({ losses }) => losses);
+      if (this.#losses !== undefined) told.push(this.#losses);
+      if (told.length > 0) this.#losses = told.reduce(merged);
+    }
     const losses = this.#losses;
+    // a frame that is still being lost is told with its end
+    if (losses === undefined || (losses.lost[0] === 0 && losses.lost[1] === 0)) return undefined;
     this.#losses = undefined;
+    this.#told.push({ losses, behind: isNewLine ? [0, 0] : this.lastUnits });
     return losses;
   }
+
+  /** The recorder has this: what it was told before that, it has too. */
+  #settle(lane: Lane, through: number): void {
+    if (through <= lane.settled) return;
+    lane.settled = through;
+    if (this.#told.length > 0) this.#told = this.#told.filter(({ behind }) => through <= behind[lane.direction]);
+  }
+}
+
+function merged(first: Losses, second: Losses): Losses {
+  const units: [Range[], Range[]] = [[...first.units[0]], [...first.units[1]]];
+  for (const direction of [0, 1] as const) for (const [from, through] of second.units[direction]) addRange(units[direction], from, through);
+  return { lost: [first.lost[0] + second.lost[0], first.lost[1] + second.lost[1]], units, from: first.from, until: second.until };
+}
+
+/** Ranges come in order. */
+function addRange(ranges: Range[], from: number, through: number): void {
+  const last = ranges.at(-1);
+  if (last !== undefined && last[1] + 1 === from) last[1] = through;
+  else if (ranges.length < rangesCount) ranges.push([from, through]);
 }
 
 /** Position of the first unit behind number `unit`: units stand in order, with holes only where some were settled without a recorder. */

@@ -5,6 +5,7 @@
 import { fstatSync, openSync, readSync, closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
+import { visible } from '../bytes/visible.ts';
 import { SwornError } from '../errors.ts';
 import { encodeJson, wireType, wireVersion, type Close, type Hello, type Lost } from '../wire/wire.ts';
 import { Link } from './link.ts';
@@ -39,7 +40,8 @@ export async function main(argv: string[]): Promise<number | void> {
 }
 
 function complain(message: string, hint: string): void {
-  process.stderr.write(`sworn: error: ${message}\nsworn: hint: ${hint}\n`);
+  // paths, names and what a recorder says come from others
+  process.stderr.write(`sworn: error: ${visible(message)}\nsworn: hint: ${visible(hint)}\n`);
 }
 
 /** 128 random bits in hex. From the kernel's file where there is one: loading a cryptography module would cost more than the rest of our start. */
@@ -115,7 +117,7 @@ function tap(options: RunOptions): void {
       if (link.sendable) relay.sendHeld();
     },
     welcome: (welcome) => {
-      tellLosses();
+      tellLosses(true);
       relay.welcome(welcome.wait, [welcome.durable.c2s, welcome.durable.s2c], !firstWelcome);
       firstWelcome = false;
       if (closing) sendClose();
@@ -125,6 +127,7 @@ function tap(options: RunOptions): void {
     refuse: (refusal) => relay.refuse(refusal),
     wait: (wait) => relay.wait(wait),
     closed: () => end(),
+    waits: () => relay.waits,
     down: () => {
       firstWelcome = false;
     },
@@ -164,10 +167,16 @@ function tap(options: RunOptions): void {
     },
   );
 
-  function tellLosses(): void {
-    const losses = relay.takeLosses();
+  function tellLosses(isNewLine = false): void {
+    const losses = relay.takeLosses(isNewLine);
     if (losses === undefined) return;
-    const lost: Lost = { reason: 'no recorder', lost: { c2s: losses.lost[0], s2c: losses.lost[1] }, from: losses.from, until: losses.until };
+    const lost: Lost = {
+      reason: 'no recorder',
+      lost: { c2s: losses.lost[0], s2c: losses.lost[1] },
+      ...(losses.units.every((ranges) => ranges.length === 0) ? {} : { units: { c2s: losses.units[0], s2c: losses.units[1] } }),
+      from: losses.from,
+      until: losses.until,
+    };
     link.send(encodeJson(wireType.lost, lost));
   }
 

@@ -73,6 +73,8 @@ export interface Close {
 export interface Lost {
   reason: string;
   lost: { c2s: number; s2c: number };
+  /** Units that the tap withheld on its own, as ranges of the first and the last: `delivered` runs over them, and a recorder that is gone may have them. */
+  units?: { c2s: [number, number][]; s2c: [number, number][] };
   from: number;
   until: number;
 }

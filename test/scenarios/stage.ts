@@ -286,13 +286,16 @@ export class Stage {
   }
 
   get recorderPid(): number | undefined {
-    try {
-      const pid = Number(readFileSync(join(this.ledger, 'run', 'lock'), 'utf8'));
-      // the lock's file outlives its writer, and a pid its process
-      return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.ledger) ? pid : undefined;
-    } catch {
-      return undefined;
+    for (const kind of ['flock', 'sqlite']) {
+      try {
+        const pid = Number.parseInt(readFileSync(join(this.ledger, 'run', `${kind}.claim`), 'utf8'), 10);
+        // the claim outlives its writer, and a pid its process
+        if (pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.ledger)) return pid;
+      } catch {
+        // nobody holds a lock of this kind
+      }
     }
+    return undefined;
   }
 
   async stopRecorder(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

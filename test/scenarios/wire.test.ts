@@ -433,6 +433,47 @@ test('an error of the recorder is told on stderr, and requests are answered at o
   expect(close).toMatchObject({ frames: { c2s: 3, s2c: 1 } });
 });
 
+test('what was lost is told again until a recorder has recorded something behind it, with the units that were withheld [wire-lost]', async () => {
+  const scene = await set();
+  const { recorder, tap, server, peer } = scene;
+  peer.welcome('receipt');
+  await tap.write(note);
+  await peer.until(({ units }) => units.length === 1);
+  peer.pass(0, 1);
+  await server.input.count(1);
+  peer.socket.end(encodeJson(wireType.error, { code: 'wire-version', message: 'the recorder is too old', hint: 'update it' }));
+  await tap.errors.count(2);
+  await tap.write(ask + ask);
+  await tap.output.count(2);
+
+  const lost = { lost: { c2s: 2, s2c: 0 }, units: { c2s: [[2, 3]], s2c: [] } };
+  const second = await recorder.next();
+  second.welcome('receipt', [1, 0], true);
+  await second.until(({ others }) => others.length === 1);
+  expect(second.others[0]).toMatchObject({ type: wireType.lost, json: lost });
+  second.socket.destroy();
+
+  const third = await recorder.next();
+  third.welcome('receipt', [1, 0], true);
+  await third.until(({ others }) => others.length === 1);
+  expect(third.others[0]).toMatchObject({ type: wireType.lost, json: lost });
+  await tap.write(note);
+  await third.until(({ units }) => units.length === 1);
+  third.pass(0, 4);
+  await server.input.count(2);
+  third.socket.destroy();
+
+  const fourth = await recorder.next();
+  fourth.welcome('receipt', [4, 0], true);
+  await tap.write(note);
+  await fourth.until(({ units }) => units.length === 1);
+  expect(fourth.others).toEqual([]);
+  fourth.pass(0, 5);
+  await server.input.count(3);
+  const close = await ended({ tap, peer: fourth });
+  expect(close).toMatchObject({ delivered: [5, 0] });
+});
+
 test('with --on-unrecordable pass, what no recorder takes is delivered and counted [unrecordable-pass]', async () => {
   const scene = await set(['--on-unrecordable', 'pass']);
   const { recorder, tap, server, peer } = scene;
