@@ -32,7 +32,7 @@ function start() {
     name = 'recorder';
   var program = join(here, '..', 'dist', name + '.mjs');
   if (!existsSync(program)) {
-    console.error('sworn: error: ' + program + ' is missing');
+    console.error('sworn: error: ' + visible(program) + ' is missing');
     console.error('sworn: hint: in a checkout run: npm ci');
     process.exitCode = 1;
     return;
@@ -48,10 +48,18 @@ function start() {
     })
     .catch(function (error) {
       var known = error && error.name === 'SwornError';
-      console.error('sworn: error: ' + (known ? error.message : error && error.stack ? error.stack : error));
-      console.error('sworn: hint: ' + (known ? error.hint : 'this is a defect of sworn: please report it with the text above'));
+      console.error('sworn: error: ' + (known ? visible(error.message) : visible(error && error.stack ? error.stack : error, true)));
+      console.error('sworn: hint: ' + (known ? visible(error.hint) : 'this is a defect of sworn: please report it with the text above'));
       process.exitCode = known ? error.exit : 70;
     });
+}
+
+// Paths and names come from others, and must not steer a terminal. What is loaded from dist/ has more of this; here it may be that which is missing.
+function visible(text, severalLines) {
+  return String(text).replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, function (character) {
+    if (severalLines && character === '\n') return character;
+    return '\\u{' + character.charCodeAt(0).toString(16) + '}';
+  });
 }
 
 // Compiled code that another account could write would run as this one: only a folder of our own with mode 0700 will do. Without it we start a little slower.
@@ -92,7 +100,7 @@ function startWithNewerNode() {
     }
   });
   child.on('error', function (error) {
-    console.error('sworn: error: ' + own + ' cannot be started: ' + error.message);
+    console.error('sworn: error: ' + visible(own) + ' cannot be started: ' + visible(error.message));
     process.exitCode = 1;
   });
   child.on('exit', function (status, signal) {

@@ -70,6 +70,10 @@ export function printConfig(argv: readonly string[]): number {
     platform: process.platform,
     home: homedir(),
   };
+  // whoever reads may have enough (`| head`)
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   for (const { client, where, text } of clientBlocks(argv, machine)) process.stdout.write(`# ${client}: ${where}\n${text}\n\n`);
   return 0;
 }
