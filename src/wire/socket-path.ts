@@ -2,9 +2,9 @@
  * Where a ledger's recorder listens (`spec/wire.md`). Tap and recorder compute it alike, from the ledger's path and the process's own uid,
  * never from the environment, which MCP clients strip.
  */
-import { existsSync, lstatSync, mkdirSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { SwornError } from '../errors.ts';
 import { socketPathBytes } from '../limits.ts';
 
@@ -13,10 +13,21 @@ export function defaultLedger(): string {
   return join(homedir(), '.local', 'state', 'sworn');
 }
 
-/** FNV-1a, 64 bit, 16 hex digits, of the absolute path. Not a secret and not evidence: `welcome` repeats the path. */
+/** Where a path leads: without symbolic links, as far as it exists. Two names of one ledger must lead to one recorder. */
+export function ledgerPath(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return realpathSync(absolute);
+  } catch {
+    const parent = dirname(absolute);
+    return parent === absolute ? absolute : join(ledgerPath(parent), basename(absolute));
+  }
+}
+
+/** FNV-1a, 64 bit, 16 hex digits, of the absolute path without symbolic links. Not a secret and not evidence: `welcome` repeats the path. */
 export function socketId(ledger: string): string {
   let hash = 0xcbf29ce484222325n;
-  for (const byte of Buffer.from(resolve(ledger))) hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffff_ffff_ffff_ffffn;
+  for (const byte of Buffer.from(ledgerPath(ledger))) hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffff_ffff_ffff_ffffn;
   return hash.toString(16).padStart(16, '0');
 }
 

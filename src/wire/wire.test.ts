@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { wireBytes } from '../limits.ts';
 import { socketId } from './socket-path.ts';
 import {
@@ -234,6 +236,15 @@ describe('bodies on the wire', () => {
 });
 
 describe('socketId', () => {
+  it('a ledger has one socket, by whatever links it is named, also before it is there', () => {
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), 'sworn-links-')));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    mkdirSync(join(folder, 'real'));
+    symlinkSync('real', join(folder, 'link'));
+    for (const rest of ['.', 'ledger', 'state/ledger']) expect(socketId(join(folder, 'link', rest))).toBe(socketId(join(folder, 'real', rest)));
+    expect(socketId(join(folder, 'link'))).not.toBe(socketId(folder));
+  });
+
   it('has 16 hex digits and takes a path as absolute', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (path) => {
