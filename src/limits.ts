@@ -54,6 +54,10 @@ export const peekBytes = 8 * MiB;
 export const segmentBytes = 64 * MiB;
 /** One record of a payload segment: an entry with all the small segments of its frame. */
 export const recordBytes = 64 * MiB;
+/** A server's program longer than this is not hashed. */
+export const executableBytes = 1024 * MiB;
+/** Digests of programs that are remembered. */
+export const digestsCount = 256;
 /** What the recorder holds of entries that are not yet durable before it stops reading from its taps. */
 export const acceptedBytes = 4 * MiB;
 /** Of the recorder's Node. Its own bound is four times as much, and with it grows what the dead frames hold outside the heap; no faster for it. */

@@ -1,7 +1,20 @@
 /** The recorder within this process, on a real socket: what its peers may send it, and what it answers. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,12 +22,12 @@ import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
-import { connectionsOfOthers, tapReturnMs, unitBytes } from '../limits.ts';
+import { connectionsOfOthers, digestsCount, executableBytes, tapReturnMs, unitBytes } from '../limits.ts';
 import { segmentFiles } from '../ledger/recover.ts';
 import { scanSegment, segmentName } from '../ledger/segment.ts';
 import { encodeJson, frameHeaderBytes, readJson, WireReader, wireType, writeFrameHeader } from '../wire/wire.ts';
 import { loadNative } from './native.ts';
-import { Recorder } from './recorder.ts';
+import { isHashable, Recorder } from './recorder.ts';
 import { State } from './state.ts';
 
 const cleanups: (() => Promise<void> | void)[] = [];
@@ -389,4 +402,75 @@ test('a tap that comes back after it was given up: the entry that says so stands
   await end();
   const kinds = entriesOf(ledger).map(({ kind }) => kind);
   expect(kinds).toEqual(['start', 'open', 'principal', 'close', 'recovery', 'principal', 'message', 'close', 'stop']);
+});
+
+test('another account is told how the recorder does, and nothing of whom it records where', async () => {
+  let uid = ownUid;
+  const { socket, ledger, folder } = await stage(() => ({ uid, pid: process.pid }));
+  const tap = new Raw(socket);
+  const { connection, ...greeting } = hello({ server: 'secret server', client: 'secret client' });
+  tap.send(wireType.hello, { ...greeting, connection });
+  await tap.answer(wireType.welcome);
+  const ask = async (): Promise<Record<string, unknown> | undefined> => {
+    const asking = new Raw(socket);
+    asking.send(wireType.ask, { what: 'status' });
+    return await asking.answer(wireType.reply);
+  };
+  expect(await ask()).toMatchObject({ ledger, logFile: join(folder, 'log'), connections: [{ connection, server: 'secret server' }] });
+  uid = 4_000_000;
+  const told = await ask();
+  expect(told).toMatchObject({ pid: process.pid, recordable: true, connections: [{ attached: true, pending: 0 }] });
+  for (const secret of [connection, 'secret', ledger, join(folder, 'log')]) expect(JSON.stringify(told)).not.toContain(secret);
+});
+
+test('a place that cannot be looked at was not taken away, one that is gone was', async () => {
+  const { socket, ledger, log } = await stage();
+  const payload = join(ledger, 'payload');
+  const hidden = join(ledger, 'hidden');
+  // ELOOP: an error of the file system that is not ENOENT
+  renameSync(payload, hidden);
+  symlinkSync('payload', payload);
+  unlinkSync(socket);
+  // the next look at both: the socket is made anew, the ledger is let be
+  await vi.waitFor(() => expect(log).toContain(`the socket ${socket} was taken away`), 30_000);
+  await vi.waitFor(() => expect(statSync(socket).isSocket()).toBe(true), 30_000);
+  expect(log.filter((line) => line.startsWith('fatal'))).toEqual([]);
+  unlinkSync(payload);
+  await vi.waitFor(() => expect(log).toContain(`fatal: the folder ${ledger} was taken away`), 30_000);
+  renameSync(hidden, payload);
+});
+
+test.runIf(process.platform === 'linux')('digests are of regular files that are not too large, and the newest are remembered', async () => {
+  const { folder, ledger, socket } = await stage(() => ({ uid: ownUid, pid: process.pid }));
+  const cacheFile = join(ledger, 'run', 'digests.json');
+  const old = Object.fromEntries(Array.from({ length: digestsCount + 50 }, (_, i) => [`/old/${i} 1 1 1 1`, 'f'.repeat(64)]));
+  writeFileSync(cacheFile, JSON.stringify(old));
+  const program = join(folder, 'program');
+  copyFileSync('/bin/sleep', program);
+  const child = spawn(program, ['600'], { stdio: 'ignore' });
+  cleanups.push(() => void process.kill(child.pid!, 'SIGKILL'));
+  await vi.waitFor(() => expect(readlinkSync(`/proc/${child.pid}/exe`)).toBe(program), 30_000);
+  const greet = async (): Promise<void> => {
+    const tap = new Raw(socket);
+    tap.send(wireType.hello, hello({ serverPid: child.pid }));
+    await tap.answer(wireType.welcome);
+  };
+  await greet();
+  await vi.waitFor(() => {
+    const keys = Object.keys(JSON.parse(readFileSync(cacheFile, 'utf8')) as object);
+    expect(keys.at(-1)).toContain(program);
+    expect(keys).toHaveLength(digestsCount);
+    expect(keys[0]).toBe('/old/51 1 1 1 1');
+  }, 30_000);
+});
+
+test('what is no regular file, or a very long one, is not hashed', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sworn-program-'));
+  cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
+  const large = join(folder, 'large');
+  writeFileSync(large, '');
+  truncateSync(large, executableBytes + 1);
+  const small = join(folder, 'small');
+  writeFileSync(small, 'x');
+  expect([small, large, folder, '/dev/zero'].map((path) => isHashable(statSync(path)))).toEqual([true, false, false, false]);
 });

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, chownSync, createReadStream, existsSync, readFileSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, createReadStream, readFileSync, statSync, unlinkSync, type Stats } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,15 @@ import type { CloseEntry, Entry, GapEntry, OpenEntry, PrincipalEntry, RecoveryEn
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import { Ledger } from '../ledger/ledger.ts';
-import { connections as mostConnections, connectionsOfOthers, unitBytes, publishEveryMs, tapReturnMs } from '../limits.ts';
+import {
+  connections as mostConnections,
+  connectionsOfOthers,
+  digestsCount,
+  executableBytes,
+  unitBytes,
+  publishEveryMs,
+  tapReturnMs,
+} from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
 import {
   encodeJson,
@@ -56,6 +64,17 @@ export interface RecorderOptions {
 const helloWaitMs = 10_000;
 /** How long the end waits for sockets that should close by themselves. */
 const endWaitMs = 1_000;
+
+interface ConnectionStatus {
+  connection: string;
+  server: string;
+  client?: string;
+  custody: string;
+  mode: string;
+  attached: boolean;
+  pending: number;
+  entries: number;
+}
 
 /** What a connection was opened with beyond what its entries keep at hand. */
 interface Origin {
@@ -221,11 +240,11 @@ export class Recorder {
   /** Somebody may have tidied up: a ledger without its folder would be written where nobody finds it, and without its socket nobody finds us. */
   #lookAfterPlaces(): void {
     const { socket: path, ledger } = this.#options;
-    if (!existsSync(join(ledger, 'payload'))) {
+    if (isGone(join(ledger, 'payload'))) {
       this.#log(`fatal: the folder ${ledger} was taken away`);
       unlinkSocket(path);
       this.#onEnd(errorKinds['ledger-foreign'].exit);
-    } else if (!existsSync(path)) {
+    } else if (isGone(path)) {
       this.#log(`the socket ${path} was taken away`);
       this.#server?.close();
       this.#bind().catch((error: Error) => this.#log(`cannot listen at ${path}: ${error.message}`));
@@ -439,6 +458,7 @@ export class Recorder {
     const cacheFile = join(this.#options.ledger, 'run', 'digests.json');
     try {
       const stat = statSync(executable);
+      if (!isHashable(stat)) return undefined;
       const key = `${executable} ${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeMs}`;
       const cache = readJsonFile(cacheFile);
       const known = cache[key];
@@ -450,7 +470,8 @@ export class Recorder {
       stream.on('end', () => {
         connection.executableDigest = hash.digest('hex');
         try {
-          replace(nodeFiles, cacheFile, Buffer.from(JSON.stringify({ ...readJsonFile(cacheFile), [key]: connection.executableDigest })), 0o600);
+          const older = Object.entries(readJsonFile(cacheFile)).slice(1 - digestsCount);
+          replace(nodeFiles, cacheFile, Buffer.from(JSON.stringify(Object.fromEntries([...older, [key, connection.executableDigest]]))), 0o600);
         } catch {
           // disposable
         }
@@ -601,7 +622,9 @@ export class Recorder {
   #ask(socket: Socket, peer: Peer, what: string): void {
     const own = process.getuid?.();
     if (what === 'status') {
-      socket.end(encodeJson(wireType.reply, this.status()));
+      socket.end(
+        encodeJson(wireType.reply, peer.uid === 0 || (peer.uid !== undefined && peer.uid === own) ? this.status() : this.#statusForOthers()),
+      );
     } else if (what === 'stop') {
       if (peer.uid === undefined || (peer.uid !== 0 && peer.uid !== own)) {
         this.#refuse(socket, 'permission', `uid ${peer.uid ?? 'unknown'} may not stop the recorder of uid ${own}`);
@@ -637,7 +660,7 @@ export class Recorder {
   }
 
   /** What `sworn recorder status` shows. */
-  status(): Record<string, unknown> {
+  status(): Record<string, unknown> & { connections: ConnectionStatus[] } {
     const ledger = this.#ledger;
     const open = [...this.#connections.values()].filter((connection) => !connection.isClosed);
     const custodies = open.map(({ opened }) => opened.custody);
@@ -676,6 +699,15 @@ export class Recorder {
     };
   }
 
+  /** Whoever may connect learns that the recorder lives and how it does, not what is recorded of whom, and where. */
+  #statusForOthers(): Record<string, unknown> {
+    const { connections, ...status } = this.status();
+    delete status['ledger'];
+    delete status['logFile'];
+    const unnamed = connections.map(({ custody, mode, attached, pending, entries }) => ({ server: '', custody, mode, attached, pending, entries }));
+    return { ...status, connections: unnamed };
+  }
+
   /** Stops accepting, drains, unlinks the socket, writes `stop`, and closes the ledger. The caller releases the lock. */
   async end(reason: StopEntry['reason'], more: Pick<StopEntry, 'by' | 'selfAdministered'> = {}): Promise<void> {
     if (this.#ending) return;
@@ -704,6 +736,16 @@ export class Recorder {
   }
 }
 
+/** A file system that does not answer for a moment, or a folder that keeps us from it, took nothing away. */
+function isGone(path: string): boolean {
+  try {
+    statSync(path);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
 /** A folder that keeps us from it keeps the socket; who connects there is refused. */
 function unlinkSocket(path: string): void {
   try {
@@ -722,6 +764,11 @@ function surviveWrites(socket: Socket): void {
   const writev = socket._writev?.bind(socket);
   socket._write = (chunk, encoding, done) => write(chunk, encoding, () => done());
   if (writev !== undefined) socket._writev = (chunks, done) => writev(chunks, () => done());
+}
+
+/** A device or a pipe has no end, and a very long file would keep us busy for somebody who only names it. */
+export function isHashable(stat: Stats): boolean {
+  return stat.isFile() && stat.size <= executableBytes;
 }
 
 /** A unit that others follow is full: many small ones would make the bookkeeping of a frame larger than the frame. */
