@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
 import { recorderWaitMs, recorderYoungHeapMB } from '../limits.ts';
 import { ask } from '../wire/ask.ts';
-import { defaultLedger, socketPathOf } from '../wire/socket-path.ts';
+import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 import { swornPath } from './installation.ts';
 import type { CommandHelp } from './help.ts';
 import { custodyTexts } from './rows.ts';
@@ -63,7 +63,7 @@ interface Status {
 
 export async function recorderCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as RecorderOptions;
-  const ledger = resolve(options.ledger ?? defaultLedger());
+  const ledger = ledgerPath(options.ledger ?? defaultLedger());
   const socketPath = options.socket === undefined ? socketPathOf(ledger) : resolve(options.socket);
   switch (options.action ?? 'status') {
     case 'start': {

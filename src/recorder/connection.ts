@@ -53,6 +53,9 @@ export interface TapSocket {
   write(bytes: Buffer): unknown;
 }
 
+/** A tap has at most its window on the way; of refusals it needs those that it may not have read. */
+const keptRefusals = 1_024;
+
 export class Connection {
   readonly opened: Opened;
   readonly overrides: SplitOverrides;
@@ -86,6 +89,8 @@ export class Connection {
   /** Since when no tap is attached, monotonic ms. */
   lostAt: number | undefined;
 
+  /** The last refusals, for a tap whose socket broke before it had read them. */
+  readonly #refusals: Buffer[] = [];
   readonly #judged: [number, number] = [0, 0];
   readonly #answered: [number, number] = [0, 0];
   readonly #receipts: [Receipt | undefined, Receipt | undefined] = [undefined, undefined];
@@ -159,7 +164,10 @@ export class Connection {
     this.answer();
     this.settled[direction] = Math.max(this.settled[direction], unit);
     this.#answered[direction] = this.settled[direction];
-    this.socket?.write(encodeRefusal(refusal));
+    const message = encodeRefusal(refusal);
+    this.#refusals.push(message);
+    if (this.#refusals.length > keptRefusals) this.#refusals.shift();
+    this.socket?.write(message);
   }
 
   raise(wait: Wait): void {
@@ -172,6 +180,9 @@ export class Connection {
   /** A tap is attached (again): it learns from `welcome` what is settled. */
   attach(socket: TapSocket): void {
     this.socket = socket;
+    // Before `welcome`, whose `durable` covers refused units too: a tap that never read a refusal must not take it for a pass.
+    // One that did ignores it the second time.
+    for (const refusal of this.#refusals) socket.write(refusal);
     this.lostAt = undefined;
     this.#answered[0] = this.settled[0];
     this.#answered[1] = this.settled[1];

@@ -9,7 +9,7 @@ import { errorKinds, SwornError } from '../errors.ts';
 import { configHome } from '../ledger/keys.ts';
 import { SyncError } from '../ledger/files.ts';
 import { idleExitMs, recorderWaitMs } from '../limits.ts';
-import { checkSocketPath, defaultLedger, prepareSocketFolder, socketPathOf } from '../wire/socket-path.ts';
+import { checkSocketPath, defaultLedger, ledgerPath, prepareSocketFolder, socketPathOf } from '../wire/socket-path.ts';
 import { takeLock } from './lock.ts';
 import { loadNative } from './native.ts';
 import { Recorder } from './recorder.ts';
@@ -17,7 +17,7 @@ import { version } from '../version.ts';
 
 export async function main(argv: string[]): Promise<number> {
   const { values } = readOptions(argv);
-  const ledger = resolve(values.ledger ?? defaultLedger());
+  const ledger = ledgerPath(values.ledger ?? defaultLedger());
   const socket = values.socket === undefined ? socketPathOf(ledger) : resolve(values.socket);
   const logFile = join(ledger, 'run', 'recorder.log');
   const log = (line: string): void => {

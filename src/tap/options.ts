@@ -2,7 +2,7 @@
 import { basename, resolve } from 'node:path';
 import { SwornError } from '../errors.ts';
 import { labelBytes, labelsCount, serverNameBytes } from '../limits.ts';
-import { checkSocketPath, defaultLedger, socketPathOf } from '../wire/socket-path.ts';
+import { checkSocketPath, defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 
 export interface RunOptions {
   command: string[];
@@ -56,7 +56,7 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
       .filter(Boolean);
   const help = given.has('--help');
   if ((command[0] ?? '') === '' && !help) throw usage('no server command: sworn run [options] -- <server command>');
-  const ledger = resolve(one('--ledger') ?? defaultLedger());
+  const ledger = ledgerPath(one('--ledger') ?? defaultLedger());
   const socket = one('--socket') === undefined ? socketPathOf(ledger) : resolve(one('--socket')!);
   checkSocketPath(socket);
   const client = one('--client');
