@@ -63,12 +63,18 @@ export function importsOf(source: string): Import[] {
     const { type, source: from, argument } = node as { type?: string; source?: { value?: unknown }; argument?: { literal?: { value?: unknown } } };
     const add = (value: unknown, dynamic: boolean): number => found.push({ specifier: typeof value === 'string' ? value : '(computed)', dynamic });
     if (from && (type === 'ImportDeclaration' || type === 'ExportNamedDeclaration' || type === 'ExportAllDeclaration')) add(from.value, false);
-    else if (type === 'ImportExpression') add(from?.value ?? siblingProgram(from), true);
+    else if (type === 'ImportExpression') add(from?.value ?? plainTemplate(from) ?? siblingProgram(from), true);
     else if (type === 'TSImportType') add(from?.value ?? argument?.literal?.value, false);
     Object.values(node).forEach(visit);
   };
   visit(parseAst(source, { lang: 'ts' }));
   return found;
+}
+
+/** A template without expressions, which is how a minifier writes a string. */
+function plainTemplate(node: unknown): unknown {
+  const { quasis } = (node ?? {}) as { quasis?: { value?: { cooked?: unknown } }[] };
+  return quasis?.length === 1 ? quasis[0]!.value?.cooked : undefined;
 }
 
 /** `import(new URL('./cli.mjs', import.meta.url).href)`: another program of `dist/`, never bundled into this one. */
@@ -77,7 +83,9 @@ function siblingProgram(node: unknown): unknown {
     object?: { callee?: { name?: string }; arguments?: { value?: unknown }[] };
     property?: { name?: string };
   };
-  return property?.name === 'href' && object?.callee?.name === 'URL' ? object.arguments?.[0]?.value : undefined;
+  return property?.name === 'href' && object?.callee?.name === 'URL'
+    ? (object.arguments?.[0]?.value ?? plainTemplate(object.arguments?.[0]))
+    : undefined;
 }
 
 function folderOf(path: string): string {

@@ -142,10 +142,10 @@ export class World {
     return (await this.status(socket))?.['connections'] as { connection: string; attached: boolean }[] | undefined;
   }
 
-  /** The process that holds the ledger's lock, as it wrote into the lock file; undefined when it is gone. */
+  /** The process that holds the ledger's lock, as it claims; undefined when it is gone. */
   recorderPid(ledger = this.ledger): number | undefined {
     try {
-      const pid = Number(readFileSync(join(ledger, 'run', 'lock'), 'utf8').trim());
+      const pid = Number(readFileSync(join(ledger, 'run', 'flock.claim'), 'utf8').split(' ')[0]);
       return pid > 0 && isAlive(pid) && commandLineOf(pid).includes(ledger) ? pid : undefined;
     } catch {
       return undefined;
