@@ -4,8 +4,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
-import { recorderWaitMs, recorderYoungHeapMB } from '../limits.ts';
+import { recorderWaitMs } from '../limits.ts';
 import { ask } from '../wire/ask.ts';
+import { recorderEnvironment, recorderWords } from '../wire/recorder-command.ts';
 import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 import { swornPath } from './installation.ts';
 import type { CommandHelp } from './help.ts';
@@ -104,12 +105,12 @@ async function listens(socketPath: string): Promise<boolean> {
 
 /** Starts a recorder in the background, as the tap does. When it would not start: what it said, and its exit status. */
 async function start(ledger: string, socketPath: string, options: RecorderOptions): Promise<{ text: string; status: number } | undefined> {
-  const words = [`--max-semi-space-size=${recorderYoungHeapMB}`, swornPath(), 'recorder', 'start', '--daemon', '--ledger', ledger];
+  const words = recorderWords(swornPath(), ledger);
   if (options.socket !== undefined) words.push('--socket', socketPath);
   if (options.keys !== undefined) words.push('--keys', resolve(options.keys));
   for (const name of ['group', 'mode', 'idle'] as const) if (options[name] !== undefined) words.push(`--${name}`, options[name]);
   // Its complaints at start would go nowhere: the pipe is closed when it listens.
-  const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', env: allowed(process.env) });
+  const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', env: recorderEnvironment() });
   let complaint = '';
   child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
   let ended: { status: number | null; signal: string | null } | undefined;
@@ -125,13 +126,6 @@ async function start(ledger: string, socketPath: string, options: RecorderOption
   if (ended?.status && complaint.includes('sworn: error: ')) return { text: complaint, status: ended.status };
   const reason = ended === undefined ? `no answer within ${recorderWaitMs / 1000} s` : `it ended with ${ended.signal ?? `status ${ended.status}`}`;
   throw new SwornError('recorder-unreachable', `the recorder of ${ledger} did not start: ${reason}; see ${join(ledger, 'run', 'recorder.log')}`);
-}
-
-/** A daemon keeps no secrets of the shell that happened to start it. */
-function allowed(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const kept: NodeJS.ProcessEnv = {};
-  for (const name of ['HOME', 'PATH', 'TZ', 'LANG', 'LC_ALL', 'TMPDIR']) if (environment[name] !== undefined) kept[name] = environment[name];
-  return kept;
 }
 
 /**

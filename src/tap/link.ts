@@ -8,7 +8,8 @@ import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorKinds } from '../errors.ts';
-import { recorderWaitMs, recorderYoungHeapMB } from '../limits.ts';
+import { recorderWaitMs } from '../limits.ts';
+import { recorderEnvironment, recorderWords } from '../wire/recorder-command.ts';
 import {
   encodeJson,
   readAnswer,
@@ -52,9 +53,6 @@ const retrySlowMs = 1_000;
 const watchMs = 500;
 /** A recorder that died at once is not started again before this. */
 const respawnMs = 500;
-
-/** What a recorder may see of a client's environment: no secrets, and nothing that changes how Node runs. */
-const passedEnvironment = ['HOME', 'LANG', 'LC_ALL', 'LOGNAME', 'PATH', 'TZ', 'USER', 'SystemRoot'];
 
 /** In a shared `/tmp` anybody could have made the folder, and would get to read what we hand over. One that is not there yet, the recorder makes. */
 function isStrangers(folder: string): boolean {
@@ -198,13 +196,11 @@ export class Link {
     if (this.#recorderRuns || now - this.#spawnedAt < respawnMs) return;
     this.#spawnedAt = now;
     const program = fileURLToPath(new URL('../bin/sworn.mjs', import.meta.url));
-    const environment = Object.fromEntries(passedEnvironment.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
-    const heap = `--max-semi-space-size=${recorderYoungHeapMB}`;
-    const recorder = spawn(process.execPath, [heap, program, 'recorder', 'start', '--daemon', '--ledger', this.#options.ledger], {
+    const recorder = spawn(process.execPath, recorderWords(program, this.#options.ledger), {
       detached: true,
       stdio: 'ignore',
       cwd: '/',
-      env: environment,
+      env: recorderEnvironment(),
     });
     recorder.unref();
     this.#recorderRuns = recorder.pid !== undefined;
