@@ -315,6 +315,11 @@ export class Ledger {
     return true;
   }
 
+  /** Flushes at once what `urgent` would flush at the end of this turn: for a caller that knows that nothing else will join it. */
+  flushUrgent(): void {
+    if (this.#immediate !== undefined) void this.#flush();
+  }
+
   #flushSoon(): void {
     clearTimeout(this.#lazy);
     this.#lazy = undefined;

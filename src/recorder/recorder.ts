@@ -38,6 +38,7 @@ import {
 } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
+import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
@@ -97,6 +98,8 @@ export class Recorder {
   readonly #closed: Map<string, Connection>;
   readonly #origins = new WeakMap<Connection, Origin>();
   readonly #sockets = new Set<Socket>();
+  /** Nothing more is taken from these. One that merely closed may have left something to be worked on. */
+  readonly #refused = new WeakSet<Socket>();
   /** How many of them each account has; `undefined`: of the kernel that does not say whose they are. */
   readonly #socketsOf = new Map<number | undefined, number>();
   readonly #taps = new Map<Connection, Socket>();
@@ -271,7 +274,7 @@ export class Recorder {
     const reader = new WireReader();
     let connection: Connection | undefined;
     const receive = (type: number, body: Buffer): void => {
-      if (socket.destroyed) return;
+      if (this.#refused.has(socket)) return;
       clearTimeout(silent);
       if (type === wireType.frame && connection !== undefined) {
         const unit = readFrame(body);
@@ -285,7 +288,7 @@ export class Recorder {
       else if (type === wireType.ask && connection === undefined) this.#ask(socket, peer, String(readJson(body)?.['what']));
       else if (type === wireType.frame || connection === undefined) this.#refuse(socket, 'wire-corrupt', 'the first message must be hello or ask');
     };
-    socket.on('data', (chunk) => {
+    const work = (chunk: Buffer): void => {
       try {
         if (!reader.push(chunk, receive)) this.#refuse(socket, 'wire-corrupt', 'this is not the protocol of a sworn tap');
       } catch (error) {
@@ -294,9 +297,19 @@ export class Recorder {
         this.#refuse(socket, 'internal', `the recorder failed on a message: ${(error as Error).message}`);
       }
       if (this.#ledger.congested) socket.pause();
-    });
+      // nobody else is here whose entries could share the sync
+      else if (this.#sockets.size === 1) this.#ledger.flushUrgent();
+    };
+    const inbox = new Inbox(
+      socket,
+      work,
+      () => connection?.wait === 'none',
+      () => !this.#ledger.congested,
+    );
+    socket.on('data', (chunk) => inbox.push(chunk));
     socket.on('error', () => undefined);
     socket.on('close', () => {
+      inbox.drain();
       clearTimeout(silent);
       this.#sockets.delete(socket);
       const left = this.#socketsOf.get(peer.uid)! - 1;
@@ -312,6 +325,7 @@ export class Recorder {
   }
 
   #refuse(socket: Socket, code: ErrorCode, message: string): void {
+    this.#refused.add(socket);
     socket.end(encodeJson(wireType.error, { code, message, hint: errorKinds[code].hint }));
     socket.destroySoon();
   }
