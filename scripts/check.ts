@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { docsFindings, errorsPage } from './docs.ts';
+import { docsFindings, errorsPage, schemaText } from './docs.ts';
 import { importFindings } from './imports.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -55,6 +55,15 @@ async function docs(): Promise<Result> {
   return { name: 'docs', findings: docsFindings(documents, names, (path) => existsSync(join(root, path))).join('\n') };
 }
 
+async function schema(): Promise<Result> {
+  const { jsonSchema } = await import('../src/config/config.ts');
+  const path = join(root, 'spec', 'sworn.schema.json');
+  const text = schemaText(jsonSchema);
+  if (write) writeFileSync(path, text);
+  const same = existsSync(path) && readFileSync(path, 'utf8') === text;
+  return { name: 'schema', findings: same ? '' : 'spec/sworn.schema.json: is not what src/config/shape.ts says; run: npm run check -- --write' };
+}
+
 if (write) await tool('format', 'oxfmt', ...formatted);
 const results = await Promise.all([
   tool('types', 'tsc', '--noEmit', '-p', '.'),
@@ -62,6 +71,7 @@ const results = await Promise.all([
   tool('format', 'oxfmt', '--check', ...formatted),
   Promise.resolve(imports()),
   docs(),
+  schema(),
 ]);
 for (const { name, findings } of results) {
   console.log(findings === '' ? `ok      ${name}` : `FAILED  ${name}\n${findings.replaceAll(/^/gm, '        ')}`);

@@ -22,6 +22,11 @@ ${rows.join('\n')}
 `;
 }
 
+/** The text of `spec/sworn.schema.json`. */
+export function schemaText(schema: object): string {
+  return `${JSON.stringify(schema, undefined, 2)}\n`;
+}
+
 /** What is wrong in `documents` (path from the root → text). `exists` answers for paths from the root. */
 export function docsFindings(documents: ReadonlyMap<string, string>, commands: readonly string[], exists: (path: string) => boolean): string[] {
   const findings: string[] = [];

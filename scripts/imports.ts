@@ -29,10 +29,11 @@ export const folders: Readonly<Record<string, Folder>> = {
   mcp: { may: ['frames'], browserSafe: true },
   entry: { may: ['tlog', 'mcp'], browserSafe: true },
   verify: { may: ['tlog', 'mcp', 'entry'], browserSafe: true },
-  policy: { may: ['mcp', 'entry'], browserSafe: true },
+  policy: { may: ['mcp', 'entry'], browserSafe: true, packages: ['@bufbuild/cel', '@bufbuild/re2'] },
+  config: { may: ['policy', 'mcp', 'entry'], packages: ['yaml', 'zod'] },
   wire: { may: ['frames'] },
   ledger: { may: ['tlog', 'entry', 'crypto-node'], packages: ['koffi'] },
-  recorder: { may: ['mcp', 'entry', 'policy', 'wire', 'ledger', 'tlog', 'crypto-node', 'version'], packages: ['koffi'] },
+  recorder: { may: ['mcp', 'entry', 'policy', 'config', 'wire', 'ledger', 'tlog', 'crypto-node', 'version'], packages: ['koffi'] },
   tap: {
     may: ['frames', 'wire'],
     never: ['node:http', 'node:https', 'node:http2', 'node:crypto', 'node:sqlite', 'node:worker_threads'],
@@ -40,7 +41,7 @@ export const folders: Readonly<Record<string, Folder>> = {
   },
   readers: { may: ['tlog', 'entry', 'ledger', 'crypto-node'] },
   cli: {
-    may: ['tlog', 'mcp', 'entry', 'verify', 'wire', 'ledger', 'readers', 'recorder', 'tap', 'crypto-node', 'version', 'demo'],
+    may: ['tlog', 'mcp', 'entry', 'verify', 'policy', 'config', 'wire', 'ledger', 'readers', 'recorder', 'tap', 'crypto-node', 'version', 'demo'],
     packages: ['commander'],
   },
   demo: { may: ['cli'], packages: ['@modelcontextprotocol/client', '@modelcontextprotocol/server', 'zod'] },

@@ -33,6 +33,8 @@ export const errorKinds = {
   'ledger-foreign': { exit: 65, hint: 'this folder holds something else: choose another --ledger DIR' },
   'ledger-create': { exit: 73, hint: 'choose a folder that can be written: --ledger DIR (and HOME for the key)' },
   'sync-failed': { exit: 70, hint: 'the disk did not confirm a write; check its health, the next start recovers' },
+  'config-missing': { exit: 66, hint: 'check the path and its permissions; what the file may say: spec/policy.md' },
+  'config-invalid': { exit: 78, hint: 'see all of it with: sworn policy check {path}' },
   unrecordable: { exit: 74, hint: "free space on the ledger's disk; recording goes on by itself" },
   'too-large': { exit: 65, hint: 'the value is over a bound of limits.ts' },
   permission: { exit: 77, hint: "only the recorder's own account or root may do this" },

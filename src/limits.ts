@@ -31,6 +31,8 @@ export const frameUnits = 4_096;
 export const wireBytes = 1 * MiB + 64 * KiB;
 /** What the tap keeps of frames that are not yet durable; beyond it stops reading. */
 export const tapWindowBytes = 16 * MiB;
+/** And in units: many small ones would take more memory, and more of the collector's time, than their bytes say. */
+export const tapWindowUnits = 8_192;
 /** Nesting depth of JSON that we follow; deeper is recorded as opaque. */
 export const jsonDepth = 512;
 /** Items of a JSON-RPC batch; more is recorded as opaque. */
@@ -49,6 +51,17 @@ export const toolsCount = 10_000;
 export const toolNamesBytes = 1 * MiB;
 /** A `tools/list` or `initialize` message longer than this is not read for definitions and names. */
 export const peekBytes = 8 * MiB;
+
+/** Kinds of messages (method, tool, effect …) of one connection for which it is remembered which rules are about them. */
+export const judgedKeys = 1_024;
+/** A frame longer than this is not judged or redacted: where a rule could refuse it, it is refused; where its content is not stored in full, none of it is. */
+export const judgeBytes = 8 * MiB;
+/** Stretches of one frame that are left out; of more, everything between the first and the last. */
+export const redactedRanges = 4_096;
+/** Rules that an entry counts redactions for; those of others are counted together. */
+export const redactedRules = 16;
+/** Of a rule's reason, in an entry and a refusal. */
+export const reasonBytes = 256;
 
 /** Payload segments are closed at this size, always between records. */
 export const segmentBytes = 64 * MiB;

@@ -2,7 +2,7 @@
 import { SwornError } from '../errors.ts';
 import { globMatches } from '../mcp/glob.ts';
 import { readEntryAt, type Located } from '../readers/entries.ts';
-import { openFrame, readPayload, type Payload } from '../readers/payload.ts';
+import { openFrame, readPayload, stretchesOf, whyDropped, type Payload } from '../readers/payload.ts';
 import type { OptionHelp } from './help.ts';
 
 export interface FilterOptions {
@@ -13,6 +13,7 @@ export interface FilterOptions {
   direction?: string;
   effect?: string;
   outcome?: string;
+  verdict?: string;
   since?: string;
   until?: string;
   text?: string;
@@ -25,7 +26,11 @@ export const filterHelp: readonly OptionHelp[] = [
   { flags: '--method <glob>', description: 'only these methods, and their replies' },
   { flags: '--direction <direction>', description: 'only c2s (client to server) or s2c' },
   { flags: '--effect <effect>', description: 'only read, write, unknown, sensitive or destructive' },
-  { flags: '--outcome <outcome>', description: 'only replies that are ok, error or toolError, or requests that are cancelled or unanswered' },
+  {
+    flags: '--outcome <outcome>',
+    description: 'only replies that are ok, error or toolError, or requests that are blocked, cancelled or unanswered',
+  },
+  { flags: '--verdict <verdict>', description: 'only messages that policy judged so: block, flag or pass' },
   { flags: '--text <text>', description: 'only messages whose payload contains this text' },
 ];
 
@@ -35,7 +40,8 @@ export const timeHelp: readonly OptionHelp[] = [
 ];
 
 const effects = ['read', 'write', 'unknown', 'sensitive', 'destructive'];
-const outcomes = ['ok', 'error', 'toolError', 'cancelled', 'unanswered'];
+const outcomes = ['ok', 'error', 'toolError', 'blocked', 'cancelled', 'unanswered'];
+const verdicts = ['block', 'flag', 'pass'];
 /** Entries in a row outside the asked time after which none inside is expected: a clock may have been set in between. */
 const outsideMost = 1024;
 
@@ -53,16 +59,17 @@ export interface Filter {
 export function filterOf(options: FilterOptions, command: string, nowMs = Date.now()): Filter {
   const wrong = (flag: string, value: string, allowed: string): SwornError =>
     new SwornError('usage', `--${flag} ${value} is not one of: ${allowed}`, { command });
-  const { session, server, tool, method, direction, effect, outcome, text } = options;
+  const { session, server, tool, method, direction, effect, outcome, verdict, text } = options;
   if (session !== undefined && !/^[0-9a-f]{1,32}$/.test(session)) {
     throw new SwornError('usage', `--session ${session} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`, { command });
   }
   if (direction !== undefined && direction !== 'c2s' && direction !== 's2c') throw wrong('direction', direction, 'c2s, s2c');
   if (effect !== undefined && !effects.includes(effect)) throw wrong('effect', effect, effects.join(', '));
   if (outcome !== undefined && !outcomes.includes(outcome)) throw wrong('outcome', outcome, outcomes.join(', '));
+  if (verdict !== undefined && !verdicts.includes(verdict)) throw wrong('verdict', verdict, verdicts.join(', '));
   const sinceMs = options.since === undefined ? undefined : timeOf(options.since, 'since', command, nowMs);
   const untilMs = options.until === undefined ? undefined : timeOf(options.until, 'until', command, nowMs);
-  const onlyMessages = [tool, method, direction, effect, outcome, text].some((value) => value !== undefined);
+  const onlyMessages = [tool, method, direction, effect, outcome, verdict, text].some((value) => value !== undefined);
   const servers = new Map<string, string>();
   let later = 0;
   let earlier = 0;
@@ -78,7 +85,8 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     if (entry.kind === 'unreadable') return !onlyMessages && session === undefined && server === undefined;
     if (!inTime(entry.time)) return false;
     const connection = 'connection' in entry ? entry.connection : undefined;
-    if (connection !== undefined && 'server' in entry && !servers.has(connection) && servers.size < 100_000) servers.set(connection, entry.server);
+    if (connection !== undefined && 'server' in entry && entry.server !== undefined && !servers.has(connection) && servers.size < 100_000)
+      servers.set(connection, entry.server);
     if (session !== undefined && !connection?.startsWith(session)) return false;
     if (server !== undefined) {
       const name = 'server' in entry ? entry.server : connection === undefined ? undefined : servers.get(connection);
@@ -92,7 +100,9 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     if (effect === 'sensitive' || effect === 'destructive') {
       if (entry[effect] !== true) return false;
     } else if (effect !== undefined && entry.effect !== effect) return false;
+    if (verdict !== undefined && entry.verdict !== verdict) return false;
     if (outcome === 'cancelled' || outcome === 'unanswered') return entry.type === 'request';
+    if (outcome === 'blocked') return entry.type === 'request' && entry.verdict === 'block';
     if (outcome === undefined) return true;
     return entry.outcome === outcome;
   };
@@ -132,7 +142,8 @@ export async function* requestsOf(
     const { entry, index } = located;
     if (entry.kind !== 'message') continue;
     if (entry.type === 'request') {
-      if (!filter.matches(located)) continue;
+      // what was refused has its outcome, whether it could be answered or not
+      if (entry.verdict === 'block' || !filter.matches(located)) continue;
       waiting.set(index, located);
       if (waiting.size > most) {
         const [oldest, request] = waiting.entries().next().value!;
@@ -157,7 +168,7 @@ export async function textMatches(ledger: string, located: Located, text: string
   const has = (bytes: Buffer): boolean => needles.some((needle) => bytes.includes(needle));
   if (entry.batch !== undefined) {
     const payload = await payloadOf(ledger, located, Number.POSITIVE_INFINITY);
-    return payload !== undefined && has(Buffer.from(payload.bytes));
+    return payload !== undefined && [...stretchesOf(payload)].some((stretch) => stretch instanceof Uint8Array && has(Buffer.from(stretch)));
   }
   let before = Buffer.alloc(0);
   for (const piece of openFrame(ledger, located.content?.frame ?? [])) {
@@ -175,8 +186,10 @@ export async function payloadOf(ledger: string, located: Located, mostBytes: num
   const { entry } = located;
   if (entry.kind === 'message' && entry.batch !== undefined) {
     const batch = await readEntryAt(ledger, entry.batch);
-    return batch?.content === undefined ? undefined : readPayload(ledger, batch.content.frame, mostBytes, entry.range);
+    return batch?.content === undefined
+      ? undefined
+      : readPayload(ledger, batch.content.frame, mostBytes, { range: entry.range, dropped: whyDropped(entry) });
   }
   if ((entry.kind !== 'message' && entry.kind !== 'batch') || located.content === undefined) return undefined;
-  return readPayload(ledger, located.content.frame, mostBytes);
+  return readPayload(ledger, located.content.frame, mostBytes, { dropped: whyDropped(entry) });
 }

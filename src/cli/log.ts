@@ -6,7 +6,8 @@ import { filterHelp, filterOf, payloadOf, textMatches, timeHelp, requestsOf, typ
 import { ledgerPaths } from './ledger-path.ts';
 import type { CommandHelp } from './help.ts';
 import type { Output } from './output.ts';
-import { headline, jsonRow, payloadFields, payloadLine, Rows } from './rows.ts';
+import { payloadFields, payloadLine } from './payload.ts';
+import { headline, jsonRow, Rows } from './rows.ts';
 
 export interface LogOptions extends FilterOptions {
   ledger?: string | string[];
@@ -61,7 +62,7 @@ export interface Writer {
   /** Prints a row; `false` when nobody reads any more. */
   show(row: Row): Promise<boolean>;
   /** Learns from an entry that may not be shown. */
-  note(located: Located): void;
+  note(located: Located, ledger: string): void;
 }
 
 /** Prints the headline, where one belongs, and makes the writer of the rows. */
@@ -72,20 +73,22 @@ export async function writerOf(options: LogOptions, output: Output, ledgers: rea
   }
   const rows = new Rows(output, ledgers.length > 1);
   const show = async ({ located, ledger }: Row): Promise<boolean> => {
-    const opened = options.payload ? await withContent(ledger, located) : located;
+    const { entry } = located;
+    // why a policy file was not taken is an attribute
+    const isTold = !options.json && entry.kind === 'policy' && entry.act === 'rejected';
+    const opened = options.payload || isTold ? await withContent(ledger, located) : located;
     if (options.json) {
       const fields = options.payload ? payloadFields(await payloadOf(ledger, opened, peekBytes)) : {};
       output.out(`${jsonRow(located, ledgers.length > 1 ? { ledger } : {}, fields)}\n`);
     } else {
-      output.out(rows.of(located, ledger));
-      const { kind } = located.entry;
-      if (options.payload && (kind === 'message' || kind === 'batch'))
+      output.out(rows.of(opened, ledger));
+      if (options.payload && (entry.kind === 'message' || entry.kind === 'batch'))
         output.out(payloadLine(output, await payloadOf(ledger, opened, linePayloadBytes)));
     }
     await output.drained?.();
     return output.closed !== true;
   };
-  return { show, note: (located) => rows.note(located) };
+  return { show, note: (located, ledger) => rows.note(located, ledger) };
 }
 
 async function withContent(ledger: string, located: Located): Promise<Located> {
@@ -124,7 +127,7 @@ export async function* matching(
   note?: Writer['note'],
 ): AsyncGenerator<Row> {
   for await (const located of entries) {
-    note?.(located);
+    note?.(located, ledger);
     if (filter.matches(located)) {
       const { text } = filter;
       if (text === undefined) yield { located, ledger };

@@ -93,6 +93,14 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'find',
+    summary: 'where a value passed',
+    load: async () => {
+      const { findCommand, findHelp } = await import('./find.ts');
+      return { help: findHelp, start: findCommand };
+    },
+  },
+  {
     name: 'verify',
     words: [{ name: 'dir', flags: '[dir]', description: "the ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn)" }],
     summary: 'check that a ledger is whole and unchanged',
@@ -112,6 +120,35 @@ export const commands: readonly CommandEntry[] = [
             output,
           ),
       };
+    },
+  },
+  {
+    name: 'policy',
+    words: [
+      { name: 'action', flags: '[action]', description: 'what to do (default: check)', choices: ['check', 'test', 'simulate'] },
+      { name: 'file', flags: '[file]', description: 'the policy file (default: ~/.config/sworn/sworn.yaml); of `test` the file of cases' },
+    ],
+    summary: 'check a policy file, test it with cases, or try it on the recorded past',
+    load: async () => {
+      const { policyCommand, policyHelp } = await import('./policy.ts');
+      return { help: policyHelp, start: policyCommand };
+    },
+  },
+  {
+    name: 'freeze',
+    summary: 'refuse writes, or everything, from the next message on',
+    load: async () => {
+      const { freezeCommand, freezeHelp } = await import('./freeze.ts');
+      return { help: freezeHelp, start: freezeCommand };
+    },
+  },
+  {
+    name: 'unfreeze',
+    words: [{ name: 'id', flags: '[id]', description: 'the number that `sworn freeze` gave' }],
+    summary: 'take a freeze back',
+    load: async () => {
+      const { unfreezeCommand, unfreezeHelp } = await import('./freeze.ts');
+      return { help: unfreezeHelp, start: unfreezeCommand };
     },
   },
   {

@@ -80,7 +80,7 @@ export function terminalOutput(stdout: NodeJS.WriteStream = process.stdout, stde
   };
 }
 
-type Style = Parameters<typeof styleText>[0];
+export type Style = Parameters<typeof styleText>[0];
 
 /** `text` in a style where the output has colours. */
 export function paint(output: Output, style: Style, text: string): string {

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
 import { recorderWaitMs } from '../limits.ts';
+import type { Freeze } from '../policy/freeze.ts';
 import { ask } from '../wire/ask.ts';
 import { recorderEnvironment, recorderWords } from '../wire/recorder-command.ts';
 import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
@@ -21,6 +22,7 @@ export const recorderHelp: CommandHelp = {
     { flags: '--foreground', description: 'start: stay in the foreground, for a service manager' },
     { flags: '--group <group>', description: 'start: open the socket to this group' },
     { flags: '--keys <dir>', description: 'start: where keys and heads are kept (default: ~/.config/sworn)' },
+    { flags: '--config <file>', description: 'start: the policy file (default: ~/.config/sworn/sworn.yaml, if it is there)' },
     { flags: '--mode <mode>', description: 'start: `commit` makes every connection wait for the disk, whatever its tap asked for' },
     { flags: '--idle <seconds>', description: 'start: end after this long without a connection; not with --foreground (default: 300)' },
   ],
@@ -36,6 +38,7 @@ interface RecorderOptions {
   keys?: string;
   mode?: string;
   idle?: string;
+  config?: string;
 }
 
 /** What a recorder says of itself (`status()` in `recorder/recorder.ts`); a recorder of another version may leave things out. */
@@ -51,6 +54,8 @@ interface Status {
   entries?: number;
   signedSize?: number;
   publishedSize?: number;
+  policy?: { path: string; digest: string; rules: number; redact: number; canBlock: boolean } | null;
+  freezes?: Freeze[];
   recordable?: boolean;
   queueBytes?: number;
   lastSyncMs?: number;
@@ -70,7 +75,7 @@ export async function recorderCommand(values: Record<string, unknown>, output: O
     case 'start': {
       const already = await listens(socketPath);
       if (!already) {
-        const refusal = await start(ledger, socketPath, options);
+        const refusal = await startRecorder(ledger, socketPath, options);
         if (refusal !== undefined) {
           output.err(refusal.text);
           return refusal.status;
@@ -94,7 +99,7 @@ export async function recorderCommand(values: Record<string, unknown>, output: O
   }
 }
 
-async function listens(socketPath: string): Promise<boolean> {
+export async function listens(socketPath: string): Promise<boolean> {
   try {
     await ask(socketPath, 'status');
     return true;
@@ -104,8 +109,12 @@ async function listens(socketPath: string): Promise<boolean> {
 }
 
 /** Starts a recorder in the background, as the tap does. When it would not start: what it said, and its exit status. */
-async function start(ledger: string, socketPath: string, options: RecorderOptions): Promise<{ text: string; status: number } | undefined> {
-  const words = recorderWords(swornPath(), ledger);
+export async function startRecorder(
+  ledger: string,
+  socketPath: string,
+  options: RecorderOptions = {},
+): Promise<{ text: string; status: number } | undefined> {
+  const words = recorderWords(swornPath(), ledger, options.config === undefined ? undefined : resolve(options.config));
   if (options.socket !== undefined) words.push('--socket', socketPath);
   if (options.keys !== undefined) words.push('--keys', resolve(options.keys));
   for (const name of ['group', 'mode', 'idle'] as const) if (options[name] !== undefined) words.push(`--${name}`, options[name]);
@@ -159,6 +168,26 @@ function custodyText(custody: string): string {
   return `${custody}: ${known.says}${known.improve === undefined ? '' : `\n           ${known.improve}`}`;
 }
 
+function policyText({ policy }: Status): string {
+  if (policy === null || policy === undefined) return 'none: everything passes, and is stored in full';
+  const acts = policy.canBlock ? 'can refuse' : 'refuses nothing';
+  return `${count(policy.rules, 'rule')} (${acts}), ${count(policy.redact, 'redact rule')}, digest ${visible(policy.digest.slice(0, 16))}…, ${visible(policy.path)}`;
+}
+
+/** One line for what a freeze is about. */
+export function freezeText({ id, server, client, principal, session, all, reason, untilMs }: Freeze): string {
+  const about = [
+    server === undefined ? undefined : `server ${server}`,
+    client === undefined ? undefined : `client ${client}`,
+    principal === undefined ? undefined : `principal ${principal}`,
+    session === undefined ? undefined : `session ${session}`,
+  ].filter((part) => part !== undefined);
+  const until = untilMs === undefined ? '' : ` until ${new Date(untilMs).toISOString().slice(0, 19)}Z`;
+  return visible(
+    `${id}: ${all ? 'all requests' : 'writes'} ${about.length === 0 ? 'everywhere' : `on ${about.join(', ')}`}${until}${reason === undefined ? '' : `: ${reason}`}`,
+  );
+}
+
 function statusText(answer: Record<string, unknown>, output: Output): string {
   const status = answer as Status;
   const number = (value: number | undefined): string => (value === undefined ? '?' : String(value));
@@ -173,6 +202,8 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ['custody', custody],
     ['ledger', visible(status.ledger ?? '?')],
     ['entries', `${number(status.entries)}, ${number(status.signedSize)} signed, ${number(status.publishedSize)} published`],
+    ['policy', policyText(status)],
+    ...(status.freezes ?? []).map((freeze): [string, string] => ['frozen', freezeText(freeze)]),
     ['recording', status.recordable ? `yes, ${size(status.queueBytes ?? 0)} queued` : 'NO: the disk does not take entries; see the log'],
     ['sync', `last ${duration((status.lastSyncMs ?? 0) * 1e3)}, median commit ${duration((status.medianCommitMs ?? 0) * 1e3)}`],
     ['key', visible(status.keyFingerprint ?? '?')],

@@ -1,9 +1,9 @@
 /** Entries as people read them: one aligned line each. */
 import type { Custody, Entry, MessageEntry } from '../entry/entry.ts';
 import { readEntries, readEntriesBackwards, type Located } from '../readers/entries.ts';
-import type { Payload } from '../readers/payload.ts';
-import { base64, lossyText, utf8Text } from '../bytes/bytes.ts';
-import { cell, count, cut, duration, paint, safeJson, size, visible, type Output } from './output.ts';
+import { lossyText } from '../bytes/bytes.ts';
+import { cell, duration, paint, safeJson, size, visible, type Output } from './output.ts';
+import { controlText, effectText, notesOf, subjectOf, type Around } from './words.ts';
 
 /** What each custody means, and the one step that improves it. */
 export const custodyTexts: Record<Custody, { says: string; improve?: string }> = {
@@ -70,40 +70,6 @@ export function jsonRow(located: Located, before: Record<string, unknown> = {}, 
   return safeJson(`${head.slice(0, -1)},${leaf.slice(1, -1)}${tail}`);
 }
 
-/** A payload under the names that `--json --payload` promises. What is missing or cut off is counted, in bytes. */
-export function payloadFields(payload: Payload | undefined): Record<string, unknown> {
-  if (payload === undefined) return {};
-  const { bytes, erasedBytes, lostBytes, cutBytes } = payload;
-  const text = utf8Text(cutBytes > 0 ? wholeCharacters(bytes) : bytes);
-  const fields: Record<string, unknown> = text === undefined ? { payloadBase64: base64(bytes) } : { payload: text };
-  if (erasedBytes > 0) fields['payloadErasedBytes'] = erasedBytes;
-  if (lostBytes > 0) fields['payloadLostBytes'] = lostBytes;
-  if (cutBytes > 0) fields['payloadCutBytes'] = cutBytes;
-  return fields;
-}
-
-/** Without the beginning of a character whose end was cut off. */
-export function wholeCharacters(bytes: Uint8Array): Uint8Array {
-  let end = bytes.length;
-  while (end > 0 && bytes.length - end < 3 && (bytes[end - 1]! & 0xc0) === 0x80) end--;
-  return end > 0 && bytes[end - 1]! >= 0xc0 && utf8Text(bytes.subarray(end - 1)) === undefined ? bytes.subarray(0, end - 1) : bytes;
-}
-
-const anomalyTexts: Record<string, string> = {
-  'not-json': 'not JSON',
-  'not-jsonrpc': 'not JSON-RPC',
-  'invalid-utf8': 'invalid UTF-8',
-  'duplicate-key': 'duplicate key',
-  'case-variant-key': 'key in another case',
-  'too-deep': 'nested too deep',
-  'id-reused': 'id in use twice',
-  'id-not-scalar': 'id is no string or number',
-  'reply-to-nothing': 'reply to nothing',
-  unterminated: 'no line end',
-  'nul-byte': 'NUL byte',
-  'too-many-items': 'too many items',
-};
-
 interface Layout {
   time: number;
   sinceOpen: number;
@@ -120,13 +86,24 @@ function layoutFor(columns: number): Layout {
   return { time: 8, sinceOpen: 0, server: 0, subject: Math.max(16, rest - 8 - 16), what: 16 };
 }
 
+/** What later lines refer to. */
+interface Seen {
+  openIndex: number;
+  openedMs: number;
+  server: string;
+  blocked: number;
+  flagged: number;
+}
+
 /** Turns entries into lines, and remembers what later lines refer to. */
 export class Rows {
   readonly #output: Output;
   readonly #layout: Layout;
   readonly #withLedger: boolean;
-  /** Connections by id: when they began, and their server. */
-  readonly #connections = new Map<string, { openedMs: number; server: string }>();
+  /** Connections by id. */
+  readonly #connections = new Map<string, Seen>();
+  /** Of each ledger, the entries that came here one after the other, up to the last one. */
+  readonly #runs = new Map<string, { from: number; last: number }>();
   #day = '';
 
   constructor(output: Output, withLedger = false) {
@@ -135,16 +112,27 @@ export class Rows {
     this.#withLedger = withLedger;
   }
 
-  /** Remembers when connections began, of entries that are not shown too. */
-  note({ entry }: Located): void {
-    if (entry.kind !== 'open') return;
-    if (this.#connections.size > 10_000) this.#connections.clear();
-    this.#connections.set(entry.connection, { openedMs: Date.parse(entry.time), server: entry.server });
+  /** Remembers what later lines refer to, of entries that are not shown too. */
+  note({ index, entry }: Located, ledger: string): void {
+    const run = this.#runs.get(ledger);
+    if (run?.last === index) return;
+    if (run === undefined || run.last + 1 !== index) this.#runs.set(ledger, { from: index, last: index });
+    else run.last = index;
+    if (entry.kind === 'open') {
+      if (this.#connections.size > 10_000) this.#connections.clear();
+      const openedMs = Date.parse(entry.time);
+      this.#connections.set(entry.connection, { openIndex: index, openedMs, server: entry.server, blocked: 0, flagged: 0 });
+    } else if (entry.kind === 'message' && entry.verdict !== 'pass') {
+      const seen = this.#connections.get(entry.connection);
+      if (seen === undefined) return;
+      if (entry.verdict === 'block') seen.blocked++;
+      else if (entry.verdict === 'flag') seen.flagged++;
+    }
   }
 
   /** Lines for one entry, with a line for each new day. */
   of(located: Located, ledger: string): string {
-    this.note(located);
+    this.note(located, ledger);
     const { entry } = located;
     const output = this.#output;
     let lines = '';
@@ -156,10 +144,10 @@ export class Rows {
       }
     }
     const suffix = this.#withLedger ? `  ${paint(output, 'dim', visible(ledger))}` : '';
-    return `${lines}${this.#row(located)}${suffix}\n`;
+    return `${lines}${this.#row(located, ledger)}${suffix}\n`;
   }
 
-  #row({ index, entry }: Located): string {
+  #row({ index, entry, content }: Located, ledger: string): string {
     const output = this.#output;
     if (entry.kind === 'unreadable')
       return `${cell(String(index), 6, 'right')} ${paint(output, 'red', `unreadable entry: ${visible(entry.problem)}`)}`;
@@ -170,8 +158,14 @@ export class Rows {
       const seconds = connection === undefined ? '' : `+${((Date.parse(entry.time) - connection.openedMs) / 1000).toFixed(3)}`;
       start.push(paint(output, 'dim', cell(seconds, sinceOpen, 'right')));
     }
-    if (server > 0) start.push(paint(output, 'dim', cell('server' in entry ? entry.server : (connection?.server ?? ''), server)));
-    if (entry.kind !== 'message') return `${start.join(' ')} ${this.#control(entry, connection?.server)}`.trimEnd();
+    const ofServer = 'server' in entry && entry.kind !== 'policy' ? entry.server : (connection?.server ?? '');
+    if (server > 0) start.push(paint(output, 'dim', cell(ofServer, server)));
+    if (entry.kind !== 'message') {
+      // counts of a connection that was not seen whole would be wrong
+      const isWhole = connection !== undefined && connection.openIndex >= (this.#runs.get(ledger)?.from ?? Number.POSITIVE_INFINITY);
+      const counts = isWhole ? { blocked: connection.blocked, flagged: connection.flagged } : {};
+      return `${start.join(' ')} ${this.#control(entry, { server: connection?.server, ...counts, content })}`.trimEnd();
+    }
 
     const arrow = entry.direction === 'c2s' ? '→' : '←';
     const isQuiet = entry.type === 'notification';
@@ -182,8 +176,8 @@ export class Rows {
       cell(entry.durationUs === undefined ? '' : duration(entry.durationUs), 8, 'right'),
       paint(output, 'dim', cell(size(entry.sizeBytes), 8, 'right')),
     ];
-    const notes = notesOf(entry);
-    const tail = notes === '' ? '' : `  ${paint(output, 'yellow', notes)}`;
+    const notes = notesOf(output, entry);
+    const tail = notes === '' ? '' : `  ${notes}`;
     return `${start.join(' ')} ${cells.join(' ')}${tail}`.trimEnd();
   }
 
@@ -203,90 +197,21 @@ export class Rows {
     return cell(entry.type === 'opaque' ? 'opaque' : '', width);
   }
 
-  #control(entry: Exclude<Entry, MessageEntry>, server: string | undefined): string {
+  #control(entry: Exclude<Entry, MessageEntry>, around: Around): string {
     const output = this.#output;
-    const text = controlText(entry, server);
+    const text = controlText(output, entry, around);
     switch (entry.kind) {
       case 'gap':
         return paint(output, 'red', text);
       case 'recovery':
         return paint(output, 'yellow', text);
+      case 'policy':
+        return paint(output, entry.act === 'rejected' || entry.act === 'freeze' ? 'yellow' : 'bold', text);
       case 'open':
+      case 'batch':
         return text;
       default:
         return paint(output, 'dim', text);
     }
   }
-}
-
-/** `write! sensitive`: `!` marks a destructive tool. */
-export function effectText(entry: Pick<MessageEntry, 'effect' | 'sensitive' | 'destructive'>): string {
-  return `${entry.effect ?? ''}${entry.destructive ? '!' : ''}${entry.sensitive ? ' sensitive' : ''}`;
-}
-
-/** `tools/call read_file`. Untrusted: goes through `cell` or `visible`. */
-export function subjectOf(entry: MessageEntry): string {
-  if (entry.method === undefined) return entry.type === 'opaque' ? '(opaque)' : entry.type;
-  return entry.target === undefined ? entry.method : `${entry.method} ${entry.target}`;
-}
-
-/** What is out of the ordinary about a message, in words. */
-export function notesOf(entry: MessageEntry): string {
-  const notes: string[] = [];
-  if (entry.verdict !== 'pass') notes.push(`${entry.verdict}${entry.rule === undefined ? '' : ` by ${visible(entry.rule)}`}`);
-  if (entry.origin === 'sworn') notes.push('written by sworn');
-  for (const anomaly of entry.anomalies ?? []) notes.push(anomalyTexts[anomaly] ?? anomaly);
-  if (entry.batch !== undefined) notes.push(`item ${entry.item} of batch ${entry.batch}`);
-  return notes.join(', ');
-}
-
-/** An entry that is no message, in words. */
-export function controlText(entry: Exclude<Entry, MessageEntry>, server?: string): string {
-  const name = visible('server' in entry ? entry.server : (server ?? ''));
-  switch (entry.kind) {
-    case 'start':
-      return `recorder ${visible(entry.recorder.version)} started, uid ${entry.recorder.uid}, pid ${entry.recorder.pid}`;
-    case 'stop':
-      return `recorder stopped (${entry.reason}${entry.by === undefined ? '' : ` by uid ${entry.by.uid}, pid ${entry.by.pid}`})`;
-    case 'open': {
-      const client = entry.client === undefined ? '' : ` for ${visible(entry.client)}`;
-      return `● ${name} opened${client}, ${entry.mode}, custody ${entry.custody}, connection ${entry.connection.slice(0, 8)}`;
-    }
-    case 'principal': {
-      const facts = [entry.uid === undefined ? '' : `uid ${entry.uid}`, entry.pid === undefined ? '' : `pid ${entry.pid}`].filter(
-        (fact) => fact !== '',
-      );
-      return `client ${facts.join(', ')} (${entry.source})`;
-    }
-    case 'close': {
-      const status = entry.signal === undefined ? (entry.exitCode === undefined ? '' : `, status ${entry.exitCode}`) : `, ${visible(entry.signal)}`;
-      return `○ ${name === '' ? 'connection' : name} closed: ${entry.reason}${status}`;
-    }
-    case 'batch': {
-      const notes = (entry.anomalies ?? []).map((anomaly) => anomalyTexts[anomaly] ?? anomaly);
-      return `${entry.direction === 'c2s' ? '→' : '←'} batch of ${count(entry.items, 'message')}, ${[size(entry.sizeBytes), ...notes].join(', ')}`;
-    }
-    case 'gap':
-      return `gap: ${count(entry.lost.c2s + entry.lost.s2c, 'frame')} not recorded (c2s ${entry.lost.c2s}, s2c ${entry.lost.s2c}): ${visible(entry.reason)}`;
-    case 'recovery': {
-      const more =
-        entry.cutBytes !== undefined ? `, ${size(entry.cutBytes)} cut` : entry.backUs !== undefined ? `, ${duration(entry.backUs)} back` : '';
-      return `recovery: ${entry.reason}${more}`;
-    }
-    default:
-      return entry.kind;
-  }
-}
-
-/** One line of a payload below its row. */
-export function payloadLine(output: Output, payload: Payload | undefined): string {
-  if (payload === undefined) return paint(output, 'dim', '         (no payload to read)\n');
-  const missing = [
-    payload.erasedBytes > 0 ? `${size(payload.erasedBytes)} erased` : '',
-    payload.lostBytes > 0 ? `${size(payload.lostBytes)} missing` : '',
-    payload.cutBytes > 0 ? `${size(payload.cutBytes)} more` : '',
-  ].filter((text) => text !== '');
-  const text = visible(lossyText(wholeCharacters(payload.bytes)));
-  const shown = output.columns === Number.POSITIVE_INFINITY ? text : cut(text, Math.max(20, output.columns - 9));
-  return paint(output, 'dim', `         ${shown}${missing.length > 0 ? ` (${missing.join(', ')})` : ''}\n`);
 }

@@ -11,6 +11,10 @@ export const runHelp: CommandHelp = {
     { flags: '--socket <path>', description: 'where the recorder listens, when it runs under its own account' },
     { flags: '--mode <mode>', description: 'commit: nothing is delivered before it is on disk; observe: nothing waits (default: commit)' },
     { flags: '--on-unrecordable <what>', description: 'block or pass what cannot be recorded (default: block)' },
+    {
+      flags: '--config <file>',
+      description: 'the policy file of the recorder that is started (default: ~/.config/sworn/sworn.yaml, if it is there)',
+    },
     { flags: '--sensitive <tools>', description: "tools whose calls are marked sensitive: 'get_pay*,get_ssn'" },
     { flags: '--write <tools>', description: 'tools that write, whatever the server says' },
     { flags: '--read <tools>', description: 'tools that only read, whatever the server says' },

@@ -7,7 +7,8 @@ import { ledgerPaths } from './ledger-path.ts';
 import { limitOf } from './log.ts';
 import type { CommandHelp } from './help.ts';
 import { count, duration, paint, safeJson, size, table, visible, type Output } from './output.ts';
-import { effectText, headline } from './rows.ts';
+import { headline } from './rows.ts';
+import { effectText } from './words.ts';
 
 export interface SessionsOptions {
   ledger?: string | string[];
@@ -77,6 +78,8 @@ export async function sessionsCommand(options: SessionsOptions, output: Output):
 }
 
 function list(output: Output, sessions: readonly { ledger: string; session: Session }[], withLedger: boolean): string {
+  // columns for what policy did, where it did something
+  const isJudged = sessions.some(({ session }) => session.blocked + session.flagged > 0);
   const rows = sessions.map(({ ledger, session }) => [
     session.connection.slice(0, 8),
     session.openedAt.slice(0, 19).replace('T', ' '),
@@ -86,6 +89,7 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
     String(session.calls),
     String(session.errors),
     String(session.unanswered),
+    ...(isJudged ? [String(session.blocked), String(session.flagged)] : []),
     toolsOf(session),
     endOf(session),
     ...(withLedger ? [ledger] : []),
@@ -101,6 +105,12 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
       { title: 'calls', align: 'right' },
       { title: 'errors', align: 'right' },
       { title: 'unanswered', align: 'right' },
+      ...(isJudged
+        ? [
+            { title: 'blocked', align: 'right' as const },
+            { title: 'flagged', align: 'right' as const },
+          ]
+        : []),
       { title: 'tools', most: 44 },
       { title: 'end', most: 32 },
       ...(withLedger ? [{ title: 'ledger' }] : []),
@@ -122,12 +132,15 @@ function detail(output: Output, session: Session): string {
     session.custody === undefined ? '' : `custody ${session.custody}`,
     `${count(session.messages, 'message')}, ${size(session.sizeBytes)}`,
     `${count(session.calls, 'call')}, ${count(session.errors, 'error')}, ${session.unanswered} unanswered, ${session.cancelled} cancelled`,
+    session.blocked + session.flagged > 0 ? `${session.blocked} blocked, ${session.flagged} flagged` : '',
+    session.uncaptured > 0 ? `${session.uncaptured} not captured, so replies may be missing here` : '',
     session.lost > 0 ? `${count(session.lost, 'frame')} not recorded` : '',
     session.anomalies > 0 ? count(session.anomalies, 'anomaly', 'anomalies') : '',
     ...who.map((text) => `who ${visible(text)}`),
     endOf(session) === '' ? '' : `end ${visible(endOf(session))}`,
   ].filter((text) => text !== '');
   const title = `${session.connection}  ${session.openedAt.slice(0, 19).replace('T', ' ')} UTC, ${lengthOf(session)}`;
+  const isJudged = session.tools.some(({ blocked }) => blocked > 0);
   const tools = session.tools.map((tool) => {
     const mean = tool.answered > 0 ? duration(tool.totalUs / tool.answered) : '';
     return [
@@ -136,6 +149,7 @@ function detail(output: Output, session: Session): string {
       String(tool.calls),
       String(tool.errors),
       String(tool.unanswered),
+      ...(isJudged ? [String(tool.blocked)] : []),
       mean,
       tool.longestUs > 0 ? duration(tool.longestUs) : '',
     ];
@@ -146,6 +160,7 @@ function detail(output: Output, session: Session): string {
     { title: 'calls', align: 'right' as const },
     { title: 'errors', align: 'right' as const },
     { title: 'unanswered', align: 'right' as const },
+    ...(isJudged ? [{ title: 'blocked', align: 'right' as const }] : []),
     { title: 'mean', align: 'right' as const },
     { title: 'longest', align: 'right' as const },
   ];

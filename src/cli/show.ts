@@ -1,15 +1,16 @@
 /** `sworn show <index>`: everything that is recorded of one entry. */
 import { SwornError } from '../errors.ts';
-import type { MessageEntry } from '../entry/entry.ts';
-import { peekBytes } from '../limits.ts';
-import { lossyText, utf8Text } from '../bytes/bytes.ts';
+import type { BatchEntry, MessageEntry } from '../entry/entry.ts';
+import { batchItems, peekBytes } from '../limits.ts';
+import { lossyText } from '../bytes/bytes.ts';
 import { readEntries, readEntryAt, type Located } from '../readers/entries.ts';
-import type { Payload } from '../readers/payload.ts';
 import { payloadOf } from './filter.ts';
 import { oneLedgerPath } from './ledger-path.ts';
 import type { CommandHelp } from './help.ts';
 import { cell, duration, paint, size, visible, visibleLines, widthOf, type Output } from './output.ts';
-import { controlText, effectText, jsonRow, notesOf, payloadFields, subjectOf, wholeCharacters } from './rows.ts';
+import { payloadFields, payloadText } from './payload.ts';
+import { jsonRow } from './rows.ts';
+import { controlText, effectText, notesOf, subjectOf } from './words.ts';
 
 export interface ShowOptions {
   index?: string | number;
@@ -33,6 +34,8 @@ export const showHelp: CommandHelp = {
 const shownBytes = 16 * 1024;
 /** How far ahead a reply and the word of its delivery are looked for. */
 const aheadEntries = 100_000;
+/** How far what was refused and our answer to it can be apart: those of all items of a batch stand behind its last item. */
+const answerEntries = 2 * batchItems + 1;
 
 export async function showCommand(options: ShowOptions, output: Output): Promise<number> {
   const ledger = oneLedgerPath(options.ledger, 'show');
@@ -48,6 +51,8 @@ export async function showCommand(options: ShowOptions, output: Output): Promise
   if (options.json) {
     const fields: Record<string, unknown> = {};
     if (ahead.counterpart !== undefined) fields['counterpart'] = ahead.counterpart.index;
+    if (ahead.answer !== undefined) fields['answer'] = ahead.answer.index;
+    if (ahead.inPlaceOf !== undefined) fields['inPlaceOf'] = ahead.inPlaceOf.index;
     if (ahead.delivered !== undefined) fields['deliveryConfirmed'] = ahead.delivered;
     if (located.content !== undefined && Object.keys(located.content.attributes).length > 0) fields['attributeValues'] = located.content.attributes;
     Object.assign(fields, options.payload ? payloadFields(await payloadOf(ledger, located, peekBytes)) : {});
@@ -59,6 +64,11 @@ export async function showCommand(options: ShowOptions, output: Output): Promise
   output.out(linkLines(output, located, ahead));
   const payload = await payloadOf(ledger, located, options.full ? peekBytes : shownBytes);
   if (located.entry.kind === 'message' || located.entry.kind === 'batch') output.out(payloadText(output, payload));
+  if (located.entry.kind === 'policy') output.out(policyLines(output, located, options.full === true));
+  if (ahead.answer !== undefined && isBlocked(located.entry)) {
+    const answer = (await readEntryAt(ledger, ahead.answer.index)) ?? ahead.answer;
+    output.out(payloadText(output, await payloadOf(ledger, answer, shownBytes), `answered in its place (entry ${answer.index})`));
+  }
   await output.drained?.();
   return 0;
 }
@@ -66,20 +76,43 @@ export async function showCommand(options: ShowOptions, output: Output): Promise
 interface Ahead {
   /** The reply of a request, or the request of a reply or cancellation. */
   counterpart?: Located;
+  /** What we said in place of a message that was refused: of this one, or of the reply to it. */
+  answer?: Located;
+  /** Of what we said ourselves: the message that was refused. */
+  inPlaceOf?: Located;
   /** Whether a later entry confirms the delivery; `undefined` where the question has no meaning. */
   delivered?: boolean;
   /** The search ended at its bound. */
   isPartial?: boolean;
 }
 
+function isBlocked(entry: Located['entry']): boolean {
+  return (entry.kind === 'message' || entry.kind === 'batch') && entry.verdict === 'block';
+}
+
 async function lookAhead(ledger: string, { index, entry }: Located): Promise<Ahead> {
   if (entry.kind !== 'message' && entry.kind !== 'batch') return {};
-  const ahead: Ahead = { delivered: false };
+  const ahead: Ahead = {};
   const isRequest = entry.kind === 'message' && entry.type === 'request';
   if (!isRequest && entry.kind === 'message' && entry.exchange !== undefined) {
     const request = await readEntryAt(ledger, entry.exchange, false);
     if (request !== undefined) ahead.counterpart = request;
   }
+  if (entry.origin === 'sworn') {
+    for await (const earlier of readEntries(ledger, { from: Math.max(0, index - answerEntries), to: index }))
+      if (entry.kind === 'message' && answers(entry, earlier)) ahead.inPlaceOf = earlier;
+    return ahead;
+  }
+  if (isBlocked(entry)) {
+    // delivery is no question
+    for await (const later of readEntries(ledger, { from: index + 1, to: index + 1 + answerEntries })) {
+      if (later.entry.kind !== 'message' || !answers(later.entry, { index, entry })) continue;
+      ahead.answer = later;
+      break;
+    }
+    return ahead;
+  }
+  ahead.delivered = false;
   const way = entry.direction === 'c2s' ? 0 : 1;
   for await (const later of readEntries(ledger, { from: index + 1, to: index + 1 + aheadEntries })) {
     if (later.index === index + aheadEntries) ahead.isPartial = true;
@@ -88,17 +121,29 @@ async function lookAhead(ledger: string, { index, entry }: Located): Promise<Ahe
     if ((other.kind === 'message' || other.kind === 'batch' || other.kind === 'close') && (other.delivered?.[way] ?? 0) >= entry.tapSeq)
       ahead.delivered = true;
     const isReply = other.kind === 'message' && other.exchange === index && (other.type === 'result' || other.type === 'error');
-    if (isRequest && isReply) ahead.counterpart = later;
-    if ((ahead.delivered && (!isRequest || ahead.counterpart !== undefined)) || other.kind === 'close') break;
+    if (isRequest && isReply) {
+      if (other.origin === 'sworn') ahead.answer ??= later;
+      else ahead.counterpart ??= later;
+    }
+    const isAnswered = ahead.answer !== undefined || (ahead.counterpart !== undefined && !isBlocked(ahead.counterpart.entry));
+    if ((ahead.delivered && (!isRequest || isAnswered)) || other.kind === 'close') break;
   }
   return ahead;
 }
 
-function heading(output: Output, { index, entry }: Located): string {
+/** Whether `answer` is what we said in place of a message that was refused. */
+function answers(answer: MessageEntry, { index, entry }: Pick<Located, 'index' | 'entry'>): boolean {
+  if (answer.origin !== 'sworn' || entry.kind !== 'message' || entry.verdict !== 'block' || entry.connection !== answer.connection) return false;
+  const isReply = entry.type === 'result' || entry.type === 'error';
+  const exchange = entry.type === 'request' ? index : isReply ? entry.exchange : undefined;
+  return answer.exchange === exchange && answer.id === entry.id && answer.rule === entry.rule && (answer.direction === entry.direction) === isReply;
+}
+
+function heading(output: Output, { index, entry, content }: Located): string {
   if (entry.kind === 'unreadable')
     return `${paint(output, 'bold', `entry ${index}`)}  ${paint(output, 'red', `unreadable: ${visible(entry.problem)}`)}\n`;
   const time = `${entry.time.slice(0, 10)} ${entry.time.slice(11, -1)} UTC`;
-  const text = entry.kind === 'message' ? messageText(output, entry) : controlText(entry);
+  const text = entry.kind === 'message' ? messageText(output, entry) : controlText(output, entry, { content });
   return `${paint(output, 'bold', `entry ${index}`)}  ${paint(output, 'dim', time)}\n${text}\n\n`;
 }
 
@@ -110,83 +155,107 @@ function messageText(output: Output, entry: MessageEntry): string {
   }
   if (entry.outcome !== undefined)
     parts.push(paint(output, entry.outcome === 'ok' ? 'green' : 'red', entry.outcome === 'toolError' ? 'tool error' : entry.outcome));
-  const notes = notesOf(entry);
-  if (notes !== '') parts.push(paint(output, 'yellow', notes));
+  const notes = notesOf(output, entry);
+  if (notes !== '') parts.push(notes);
   return parts.join('  ');
 }
 
 /** Fields that the heading says already. */
 const said = new Set(['v', 'kind', 'time', 'direction', 'type', 'anomalies']);
 
+/** What a field means where its value alone does not say it. */
+const meanings: Record<string, (value: unknown, entry: Located['entry']) => string> = {
+  sizeBytes: (value) => size(Number(value)),
+  durationUs: (value) => duration(Number(value)),
+  shadow: () => 'it would have been blocked, had the rule been enforced',
+  problem: (value) =>
+    value === 'delivered-before' ? 'a rule came into force when it was with its receiver' : 'a condition of the rule could not be evaluated',
+  capture: (value) =>
+    value === 'full'
+      ? 'the content is stored'
+      : value === 'request'
+        ? 'the content of requests is stored, that of replies is not'
+        : 'the content is not stored',
+  redacted: () => 'stretches that were never stored, by what found them',
+  uncaptured: (value) => {
+    const [c2s, s2c] = value as [number, number];
+    return `left out by capture: none so far, ${c2s} from client to server, ${s2c} from server to client`;
+  },
+  origin: (value) => (value === 'sworn' ? 'written by the recorder; no tap sent it' : ''),
+  policyDigest: () => 'of the policy file in force, SHA-256',
+  selfAdministered: () => 'by the account that the recorder and its agents run under',
+};
+
 function fieldLines(output: Output, { leaf, entry, content }: Located): string {
   const lines: [string, string][] = [];
   if (entry.kind === 'unreadable') return `${visible(lossyText(leaf))}\n`;
   for (const [name, value] of Object.entries(entry)) {
     if (said.has(name)) continue;
-    if (name === 'sizeBytes') lines.push([name, `${String(value)} (${size(Number(value))})`]);
-    else if (name === 'durationUs') lines.push([name, `${String(value)} (${duration(Number(value))})`]);
-    else lines.push([name, typeof value === 'string' ? value : JSON.stringify(value)]);
+    const meaning = meanings[name]?.(value, entry) ?? '';
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    lines.push([name, meaning === '' ? text : `${text} (${meaning})`]);
   }
-  for (const [name, value] of Object.entries(content?.attributes ?? {}))
+  for (const [name, value] of Object.entries(content?.attributes ?? {})) {
+    if (entry.kind === 'policy' && inLines.has(name) && typeof value === 'string') continue;
     lines.push([`† ${name}`, typeof value === 'string' ? value : JSON.stringify(value)]);
+  }
   if (content !== undefined && content.erasedAttributes > 0) lines.push(['†', `${content.erasedAttributes} erased`]);
   const width = Math.max(0, ...lines.map(([name]) => widthOf(visible(name))));
   return lines.map(([name, value]) => `  ${paint(output, 'dim', cell(name, width))}  ${visible(value)}\n`).join('');
 }
 
-function linkLines(output: Output, { entry }: Located, { counterpart, delivered, isPartial }: Ahead): string {
+/** Attributes of a policy entry that have lines of their own. */
+const inLines = new Set(['diff', 'text']);
+
+function policyLines(output: Output, { content }: Located, isFull: boolean): string {
+  let shown = '';
+  for (const [name, title] of [
+    ['diff', 'what changed'],
+    ['text', 'the file'],
+  ] as const) {
+    const value = content?.attributes[name];
+    if (typeof value !== 'string' || value === '') continue;
+    const isCut = !isFull && value.length > shownBytes;
+    const lines = visibleLines(isCut ? value.slice(0, shownBytes) : value)
+      .split('\n')
+      .map((line) => (name === 'diff' && /^[-+]/.test(line) ? paint(output, line.startsWith('-') ? 'red' : 'green', line) : line));
+    if (lines.at(-1) === '') lines.pop();
+    shown += `\n${paint(output, 'dim', isCut ? `${title}, its beginning` : title)}\n${lines.join('\n')}\n`;
+  }
+  return shown;
+}
+
+function linkLines(output: Output, { entry }: Located, ahead: Ahead): string {
   if (entry.kind !== 'message' && entry.kind !== 'batch') return '';
+  const { counterpart, answer, inPlaceOf, delivered } = ahead;
   const lines: string[] = [];
-  if (counterpart !== undefined && counterpart.entry.kind === 'message') {
-    const other = counterpart.entry;
-    const isReply = other.type !== 'request';
-    const after = isReply && other.durationUs !== undefined ? ` after ${duration(other.durationUs)}` : '';
-    const how = other.outcome === undefined ? '' : `, ${other.outcome === 'toolError' ? 'tool error' : other.outcome}`;
-    lines.push(`${isReply ? 'reply' : 'request'}: entry ${counterpart.index}${isReply ? `${how}${after}` : ` ${visible(subjectOf(other))}`}`);
-  } else if (entry.kind === 'message' && entry.type === 'request') {
-    lines.push(paint(output, 'yellow', isPartial ? `no reply in the next ${aheadEntries} entries` : 'no reply recorded'));
-  }
-  if (delivered !== undefined) lines.push(delivered ? 'delivered' : paint(output, 'yellow', 'delivery unconfirmed'));
-  return `\n${lines.map((line) => `  ${line}\n`).join('')}`;
+  if (counterpart !== undefined && counterpart.entry.kind === 'message') lines.push(counterpartLine(counterpart.index, counterpart.entry));
+  else if (entry.kind === 'message' && entry.type === 'request' && answer === undefined && !isBlocked(entry))
+    lines.push(paint(output, 'yellow', unansweredLine(entry, ahead)));
+  if (answer !== undefined && answer.entry.kind === 'message')
+    lines.push(`answered in its place by sworn: entry ${answer.index}, error ${answer.entry.code ?? ''}`.trimEnd());
+  else if (entry.verdict === 'block') lines.push(unansweredRefusal(entry));
+  if (inPlaceOf !== undefined && inPlaceOf.entry.kind === 'message' && inPlaceOf.index !== counterpart?.index)
+    lines.push(`in place of: entry ${inPlaceOf.index} ${visible(subjectOf(inPlaceOf.entry))}, which was refused`);
+  if (isBlocked(entry)) lines.push(paint(output, 'red', 'not delivered'));
+  else if (delivered !== undefined) lines.push(delivered ? 'delivered' : paint(output, 'yellow', 'delivery unconfirmed'));
+  return lines.length === 0 ? '' : `\n${lines.map((line) => `  ${line}\n`).join('')}`;
 }
 
-function payloadText(output: Output, payload: Payload | undefined): string {
-  const title = (text: string): string => `\n${paint(output, 'dim', text)}\n`;
-  if (payload === undefined) return title('payload: cannot be read here');
-  const { bytes, erasedBytes, lostBytes, cutBytes } = payload;
-  const facts = [size(bytes.length + erasedBytes + lostBytes + cutBytes)];
-  if (erasedBytes > 0) facts.push(`${size(erasedBytes)} erased`);
-  if (lostBytes > 0) facts.push(`${size(lostBytes)} missing`);
-  if (cutBytes > 0) facts.push(`the first ${size(bytes.length)} shown`);
-  const whole = erasedBytes + lostBytes + cutBytes === 0;
-  const text = utf8Text(whole ? bytes : wholeCharacters(bytes));
-  if (text === undefined) facts.push('not UTF-8, shown with \ufffd');
-  const shown = visibleLines(indented(text ?? lossyText(bytes)));
-  return `${title(`payload, ${facts.join(', ')}`)}${shown}${shown.endsWith('\n') || shown === '' ? '' : '\n'}`;
+function counterpartLine(index: number, other: MessageEntry): string {
+  const refused = other.verdict === 'block' ? ', which was refused' : '';
+  if (other.type === 'request') return `request: entry ${index} ${visible(subjectOf(other))}${refused}`;
+  const after = other.durationUs === undefined ? '' : ` after ${duration(other.durationUs)}`;
+  const how = other.outcome === undefined ? '' : `, ${other.outcome === 'toolError' ? 'tool error' : other.outcome}`;
+  return `reply: entry ${index}${how}${after}${refused}`;
 }
 
-/**
- * JSON text with line ends and indents between its tokens. The tokens stay as they came: duplicate keys, large numbers and escapes are what one wants to
- * see. Text that is no JSON, or only its beginning, comes out readable too.
- */
-export function indented(text: string): string {
-  if (!/^\s*[[{]/.test(text)) return text;
-  const pieces: string[] = [];
-  let depth = 0;
-  const line = (): string => `\n${'  '.repeat(Math.min(depth, 40))}`;
-  for (const token of text.matchAll(/"(?:[^"\\]|\\[^])*"?|[{}[\],:]|[^\s"{}[\],:]+/g)) {
-    const [piece] = token;
-    if (piece === '{' || piece === '[') {
-      depth++;
-      const isEmpty = /^\s*[}\]]/.test(text.slice(token.index + 1, token.index + 64));
-      pieces.push(isEmpty ? piece : piece + line());
-    } else if (piece === '}' || piece === ']') {
-      depth = Math.max(0, depth - 1);
-      const last = pieces.at(-1);
-      pieces.push(last === '{' || last === '[' ? piece : line() + piece);
-    } else if (piece === ',') pieces.push(`,${line()}`);
-    else if (piece === ':') pieces.push(': ');
-    else pieces.push(piece);
-  }
-  return pieces.join('');
+function unansweredLine(entry: MessageEntry, { isPartial }: Ahead): string {
+  if (isPartial) return `no reply in the next ${aheadEntries} entries`;
+  return entry.uncaptured === undefined ? 'no reply recorded' : 'no reply recorded (messages of this connection were left out by capture: none)';
+}
+
+function unansweredRefusal(entry: MessageEntry | BatchEntry): string {
+  if (entry.kind === 'batch') return 'refused as a whole; what was answered stands behind its items';
+  return entry.type === 'notification' ? 'nothing was answered: a notification has no answer' : 'no answer is recorded';
 }

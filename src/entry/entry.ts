@@ -13,6 +13,8 @@ export type OnUnrecordable = 'block' | 'pass';
 export type Custody = 'same-user' | 'separate-user' | 'remote' | 'in-process';
 export type VerdictKind = 'pass' | 'block' | 'flag' | 'ask';
 export type Origin = 'client' | 'server' | 'sworn';
+/** What of a message is stored (`spec/policy.md`, Capture). */
+export type CaptureLevel = 'none' | 'metadata' | 'request' | 'full';
 /** Of the message, and of its frame. */
 export type Anomaly = MessageAnomaly | 'unterminated';
 
@@ -75,6 +77,7 @@ export interface OpenEntry extends Common {
   process?: { pid: number; startTime?: string };
   executableDigest?: string;
   tokenDigest?: string;
+  policyDigest?: string;
   labels?: Record<string, string>;
 }
 
@@ -98,6 +101,14 @@ export interface FrameFields extends Common {
   server: string;
   verdict: VerdictKind;
   rule?: string;
+  reason?: string;
+  shadow?: true;
+  problem?: string;
+  capture?: CaptureLevel;
+  /** How many ranges of the frame each rule left out. */
+  redacted?: Record<string, number>;
+  /** Units of each direction that `capture: none` left out of this connection's record so far, when there are any. */
+  uncaptured?: [number, number];
   origin: Origin;
   anomalies?: Anomaly[];
   sizeBytes: number;
@@ -144,6 +155,7 @@ export interface CloseEntry extends Common {
   signal?: string;
   frames?: { c2s: number; s2c: number };
   delivered?: [number, number];
+  uncaptured?: [number, number];
   executableDigest?: string;
 }
 
@@ -165,9 +177,30 @@ export interface GapEntry extends Common {
   until?: string;
 }
 
+export interface PolicyEntry extends Common {
+  kind: 'policy';
+  act: 'load' | 'rejected' | 'freeze' | 'unfreeze';
+  /** Of the file in force, SHA-256 in hex; absent when there is none (any more). */
+  digest?: string;
+  /** Of the one before. */
+  previous?: string;
+  rules?: number;
+  /** Of `unfreeze`: the entry that is taken back. */
+  freeze?: number;
+  server?: string;
+  client?: string;
+  principal?: string;
+  session?: string;
+  all?: true;
+  reason?: string;
+  until?: string;
+  by?: { uid: number; pid: number };
+  selfAdministered?: true;
+}
+
 /** Kinds that this version reserves but does not write. */
 export interface ReservedEntry extends Common {
-  kind: 'policy' | 'key' | 'anchor' | 'erasure' | 'approval' | 'access' | 'seal';
+  kind: 'key' | 'anchor' | 'erasure' | 'approval' | 'access' | 'seal';
 }
 
 export type Entry =
@@ -180,4 +213,5 @@ export type Entry =
   | CloseEntry
   | RecoveryEntry
   | GapEntry
+  | PolicyEntry
   | ReservedEntry;

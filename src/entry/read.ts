@@ -46,6 +46,7 @@ const object =
   (value) =>
     isObject(value) && fields.every(([name, required, check]) => (value[name] === undefined ? !required : check(value[name])));
 const labels: Check = (value) => isObject(value) && Object.values(value).every(text);
+const counts: Check = (value) => isObject(value) && Object.values(value).every(count);
 const texts: Check = (value) => Array.isArray(value) && value.every(text);
 const pair: Check = (value) => Array.isArray(value) && value.length === 2 && value.every(count);
 const range: Check = (value) => pair(value) && (value as number[])[0]! <= (value as number[])[1]!;
@@ -76,6 +77,12 @@ const frame: Fields = [
   ['server', true, text],
   ['verdict', true, oneOf('pass', 'block', 'flag', 'ask')],
   ['rule', false, text],
+  ['reason', false, text],
+  ['shadow', false, yes],
+  ['problem', false, text],
+  ['capture', false, oneOf('none', 'metadata', 'request', 'full')],
+  ['redacted', false, counts],
+  ['uncaptured', false, pair],
   ['origin', true, oneOf('client', 'server', 'sworn')],
   ['anomalies', false, texts],
   ['sizeBytes', true, count],
@@ -145,6 +152,7 @@ const fieldsOf: Record<Kind, Fields> = {
       ]),
     ],
     ['executableDigest', false, hex64],
+    ['policyDigest', false, hex64],
     ['tokenDigest', false, hex64],
     ['labels', false, labels],
   ],
@@ -186,6 +194,7 @@ const fieldsOf: Record<Kind, Fields> = {
     ['signal', false, text],
     ['frames', false, perDirection],
     ['delivered', false, pair],
+    ['uncaptured', false, pair],
     ['executableDigest', false, hex64],
   ],
   recovery: [
@@ -204,7 +213,30 @@ const fieldsOf: Record<Kind, Fields> = {
     ],
   ],
   gap: [...common, ['connection', true, hex32], ['reason', true, text], ['lost', true, perDirection], ['from', false, time], ['until', false, time]],
-  policy: reserved,
+  policy: [
+    ...common,
+    ['act', true, oneOf('load', 'rejected', 'freeze', 'unfreeze')],
+    ['digest', false, hex64],
+    ['previous', false, hex64],
+    ['rules', false, count],
+    ['freeze', false, count],
+    ['server', false, text],
+    ['client', false, text],
+    ['principal', false, text],
+    ['session', false, text],
+    ['all', false, yes],
+    ['reason', false, text],
+    ['until', false, time],
+    [
+      'by',
+      false,
+      object([
+        ['uid', true, integer],
+        ['pid', true, count],
+      ]),
+    ],
+    ['selfAdministered', false, yes],
+  ],
   key: reserved,
   anchor: reserved,
   erasure: reserved,

@@ -2,7 +2,7 @@
  * The ledger's key and its `head`, the last signed checkpoint. They live outside the ledger's folder and its backups: a ledger that is restored
  * without them is noticed as rolled back. Files: `key` (Go's signer key text, 0600), `vkey` (the public half, for pinning), `head`.
  */
-import { createPrivateKey, generateKeyPairSync, sign as signBytes, type KeyObject } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes, sign as signBytes, type KeyObject } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { equal } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
 import { formatSkey, formatVkey, keyId, parseSkey, type Signer } from '../tlog/note.ts';
 import { nodeCrypto } from '../crypto-node.ts';
-import { replaceDurably, type Files } from './files.ts';
+import { nodeFiles, replaceDurably, type Files } from './files.ts';
 
 /** DER prefix of an Ed25519 PKCS #8 private key (RFC 8410 §7); the 32-byte seed follows. */
 const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -45,6 +45,24 @@ export function createKey(files: Files, folder: string, origin: string): LedgerK
   );
   const key = keyOf(origin, privateKey);
   replaceDurably(files, join(folder, 'vkey'), Buffer.from(key.vkey + '\n'), 0o644);
+  return key;
+}
+
+const findKeyBytes = 32;
+
+/**
+ * The secret that makes checkable redactions checkable (`spec/policy.md`), made when it is first needed. Like the log's key it is never in the ledger's folder: who has only
+ * that cannot look for a value.
+ */
+export function findKeyIn(folder: string): Buffer {
+  const path = join(folder, 'find-key');
+  if (!existsSync(path)) {
+    const fresh = randomBytes(findKeyBytes);
+    replaceDurably(nodeFiles, path, fresh, 0o600);
+    return fresh;
+  }
+  const key = readFileSync(path);
+  if (key.length !== findKeyBytes) throw new SwornError('ledger-key-missing', `the key ${path} is damaged`, { path });
   return key;
 }
 

@@ -291,6 +291,11 @@ export class Ledger {
     return { file: this.#accepted.firstIndex, offset: this.#accepted.sizeBytes - pending.sizeBytes };
   }
 
+  /** Nothing to be written: the waiter hears of it in its turn among those that came before it. */
+  follow(waiter: Waiter, options: AppendOptions = {}): void {
+    this.#accept({ buffers: [], sizeBytes: 0, index: this.#accepted.nextIndex, waiter, roll: false }, options);
+  }
+
   #accept(pending: Pending, { urgent = false, essential = false }: AppendOptions): boolean {
     if (this.#dead) return false;
     if (this.#closed || (!this.#recordable && !essential)) {
@@ -338,6 +343,11 @@ export class Ledger {
       const batch = this.#takeBatch();
       const buffers = batch.length === 1 ? batch[0]!.buffers : batch.flatMap((pending) => pending.buffers);
       const sizeBytes = batch.reduce((sum, pending) => sum + pending.sizeBytes, 0);
+      if (sizeBytes === 0) {
+        for (const { waiter } of batch) waiter.durable(undefined);
+        this.#events.flushed();
+        continue;
+      }
       const startedAt = performance.now();
       const lone =
         batch.length <= loneRecords && sizeBytes <= loneBytes && this.#syncsMs.length > 0 && this.#medianSyncMs() < this.#bounds.fastSyncMs;

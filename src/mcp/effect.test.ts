@@ -29,23 +29,41 @@ const call = (value: string) => ({ method: 'tools/call', target: { kind: 'tool' 
 
 test('annotations', () => {
   expect(tools.size).toBe(5);
-  expect(effectOf(call('look'), tools, none)).toEqual({ effect: 'read', effectSource: 'annotation' });
-  expect(effectOf(call('change'), tools, none)).toEqual({ effect: 'write', effectSource: 'annotation' });
+  expect(effectOf(call('look'), tools, none)).toEqual({ effect: 'read', effectSource: 'annotation', untrusted: true });
+  expect(effectOf(call('change'), tools, none)).toEqual({ effect: 'write', effectSource: 'annotation', untrusted: true });
   for (const name of ['drop', 'bare', 'liar']) {
-    expect(effectOf(call(name), tools, none)).toEqual({ effect: 'write', effectSource: 'annotation', destructive: true });
+    expect(effectOf(call(name), tools, none)).toEqual({ effect: 'write', effectSource: 'annotation', destructive: true, untrusted: true });
   }
-  expect(effectOf(call('unlisted'), tools, none)).toEqual({ effect: 'unknown', effectSource: 'default' });
-  expect(effectOf({ method: 'tools/call' }, tools, none)).toEqual({ effect: 'unknown', effectSource: 'default' });
+  expect(effectOf(call('unlisted'), tools, none)).toEqual({ effect: 'unknown', effectSource: 'default', untrusted: true });
+  expect(effectOf({ method: 'tools/call' }, tools, none)).toEqual({ effect: 'unknown', effectSource: 'default', untrusted: true });
 });
 
 test('overrides', () => {
   const overrides = splitOverrides({ sensitive: ['l*,file:*'], write: ['look'], read: ['*'] });
-  expect(effectOf(call('look'), tools, overrides)).toEqual({ effect: 'write', effectSource: 'override', sensitive: true });
-  expect(effectOf(call('drop'), tools, overrides)).toEqual({ effect: 'read', effectSource: 'override' });
+  expect(effectOf(call('look'), tools, overrides)).toEqual({ effect: 'write', effectSource: 'override', sensitive: true, untrusted: true });
+  expect(effectOf(call('drop'), tools, overrides)).toEqual({ effect: 'read', effectSource: 'override', untrusted: true });
   expect(effectOf({ method: 'resources/read', target: { kind: 'resource', value: 'file:///x' } }, tools, overrides)).toEqual({
     effect: 'read',
     effectSource: 'default',
     sensitive: true,
+  });
+});
+
+test('what the operator says goes first, field by field; a closed world is trusted', () => {
+  const known = new Tools();
+  known.add([{ name: 'closed', readOnlyHint: true, openWorldHint: false }]);
+  expect(effectOf(call('closed'), known, none)).toEqual({ effect: 'read', effectSource: 'annotation' });
+  expect(effectOf(call('closed'), known, none, { effect: 'write', sensitive: true, destructive: true, untrusted: true })).toEqual({
+    effect: 'write',
+    effectSource: 'override',
+    sensitive: true,
+    destructive: true,
+    untrusted: true,
+  });
+  const overrides = splitOverrides({ sensitive: ['*'], write: ['*'] });
+  expect(effectOf(call('drop'), tools, overrides, { effect: 'read', sensitive: false, destructive: false, untrusted: false })).toEqual({
+    effect: 'read',
+    effectSource: 'override',
   });
 });
 

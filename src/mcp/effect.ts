@@ -15,6 +15,8 @@ export interface EffectFields {
   effectSource: EffectSource;
   sensitive?: true;
   destructive?: true;
+  /** Of tool calls: what the tool answers may hold what a stranger wrote. */
+  untrusted?: true;
 }
 
 /** What a `tools/list` result says of one tool. Hints are there only when they are booleans. */
@@ -22,6 +24,15 @@ export interface ToolDefinition {
   name: string;
   readOnlyHint?: boolean;
   destructiveHint?: boolean;
+  openWorldHint?: boolean;
+}
+
+/** What an operator says of one tool; it goes before what a tap was started with and what the server says. */
+export interface ToolWord {
+  effect?: 'read' | 'write';
+  sensitive?: boolean;
+  destructive?: boolean;
+  untrusted?: boolean;
 }
 
 /** Globs, each list also comma separated. `sensitive` is matched against tool and prompt names and resource URIs, the others against tool names. */
@@ -88,14 +99,17 @@ function definitionsIn(list: unknown): ToolDefinition[] {
   const definitions: ToolDefinition[] = [];
   for (const item of list as unknown[]) {
     if (typeof item !== 'object' || item === null) continue;
-    const { name, annotations, readOnlyHint, destructiveHint } = item as Record<string, unknown>;
+    const { name, annotations, readOnlyHint, destructiveHint, openWorldHint } = item as Record<string, unknown>;
     if (typeof name !== 'string') continue;
     // the form of the protocol, and our own of `toJSON`
     const hints =
-      typeof annotations === 'object' && annotations !== null ? (annotations as Record<string, unknown>) : { readOnlyHint, destructiveHint };
+      typeof annotations === 'object' && annotations !== null
+        ? (annotations as Record<string, unknown>)
+        : { readOnlyHint, destructiveHint, openWorldHint };
     const definition: ToolDefinition = { name };
     if (typeof hints['readOnlyHint'] === 'boolean') definition.readOnlyHint = hints['readOnlyHint'];
     if (typeof hints['destructiveHint'] === 'boolean') definition.destructiveHint = hints['destructiveHint'];
+    if (typeof hints['openWorldHint'] === 'boolean') definition.openWorldHint = hints['openWorldHint'];
     definitions.push(definition);
     if (definitions.length === toolsCount) break;
   }
@@ -144,28 +158,43 @@ export function splitOverrides(overrides: Overrides): SplitOverrides {
 /**
  * The effect of a request. A tool is `read` only when its definition says `readOnlyHint: true`; else it is `write`, and destructive unless
  * `destructiveHint` is `false` (the protocol's defaults). Without a definition it is `unknown`. An override of `write` beats one of `read`; a tool
- * that an override makes `write` is destructive when its definition says `destructiveHint: true`.
+ * that an override makes `write` is destructive when its definition says `destructiveHint: true`. `word`, the operator's, goes before all of it.
+ * A tool's results are untrusted unless the operator or its definition (`openWorldHint: false`; the protocol's default is true) says otherwise.
  */
-export function effectOf(message: Pick<Message, 'method' | 'target'>, tools: Pick<Tools, 'get'>, overrides: SplitOverrides): EffectFields {
+export function effectOf(
+  message: Pick<Message, 'method' | 'target'>,
+  tools: Pick<Tools, 'get'>,
+  overrides: SplitOverrides,
+  word: ToolWord = {},
+): EffectFields {
   const { method, target } = message;
   const fields: EffectFields = { effect: 'unknown', effectSource: 'default' };
   if (method === 'tools/call') {
     const definition = target === undefined ? undefined : tools.get(target.value);
-    if (target !== undefined && anyGlobMatches(overrides.write, target.value)) {
-      fields.effect = 'write';
+    const override =
+      word.effect ??
+      (target === undefined
+        ? undefined
+        : anyGlobMatches(overrides.write, target.value)
+          ? 'write'
+          : anyGlobMatches(overrides.read, target.value)
+            ? 'read'
+            : undefined);
+    if (override !== undefined) {
+      fields.effect = override;
       fields.effectSource = 'override';
-      if (definition?.destructiveHint === true) fields.destructive = true;
-    } else if (target !== undefined && anyGlobMatches(overrides.read, target.value)) {
-      fields.effect = 'read';
-      fields.effectSource = 'override';
+      if (override === 'write' && definition?.destructiveHint === true) fields.destructive = true;
     } else if (definition !== undefined) {
       fields.effect = definition.readOnlyHint === true ? 'read' : 'write';
       fields.effectSource = 'annotation';
       if (fields.effect === 'write' && definition.destructiveHint !== false) fields.destructive = true;
     }
+    if (word.destructive === true) fields.destructive = true;
+    else if (word.destructive === false) delete fields.destructive;
+    if (word.untrusted ?? definition?.openWorldHint !== false) fields.untrusted = true;
   } else if (method !== undefined) {
     fields.effect = methodEffects.get(method) ?? 'unknown';
   }
-  if (target !== undefined && anyGlobMatches(overrides.sensitive, target.value)) fields.sensitive = true;
+  if (word.sensitive ?? (target !== undefined && anyGlobMatches(overrides.sensitive, target.value))) fields.sensitive = true;
   return fields;
 }

@@ -25,6 +25,12 @@ export interface PendingRequest {
   /** When the tap saw the request, in microseconds of the tap's monotonic clock. */
   seenUs: number;
   effects?: EffectFields;
+  /** Its id, method or target must not be written anywhere: it is left out of the snapshot. */
+  concealed?: true;
+  /** What was left out of its content, while it waits: its answer may repeat it. Never in the snapshot. */
+  secrets?: readonly string[];
+  /** It has no entry (`capture: none`): nor has its reply, and `index` says nothing. */
+  uncaptured?: true;
   /** Leaf position of the first request of the logical call, where it is another one. */
   call?: number;
 }
@@ -70,6 +76,15 @@ export class Exchanges {
     ring.older = ring;
     ring.newer = ring;
     this.#ring = ring;
+  }
+
+  /** The request that a message would be placed with, without placing it: of a reply its request, of a cancellation the one that it names. */
+  peek(message: Message, direction: Direction, stream = 0): PendingRequest | undefined {
+    if (message.type === 'result' || message.type === 'error') {
+      const asked: Direction = direction === 'c2s' ? 's2c' : 'c2s';
+      return message.idKey === undefined ? undefined : this.#byKey.get(keyOf(stream, asked, shortKey(message.idKey)))?.oldest.request;
+    }
+    return message.cancels === undefined ? undefined : this.#byKey.get(keyOf(stream, direction, shortKey(message.cancels)))?.oldest.request;
   }
 
   /** How many requests wait. */
@@ -161,6 +176,17 @@ export class Exchanges {
     this.#sizeBytes += link.sizeBytes;
   }
 
+  /** The newest waiting request, if it is that of entry `index`, waits no longer: it was answered in the server's place. The answer takes it back. */
+  answered(index: number): () => void {
+    const link = this.#ring.older;
+    if (link === this.#ring || link.request.index !== index) {
+      this.forget(index);
+      return nothing;
+    }
+    this.#remove(link);
+    return () => this.#putBack(link);
+  }
+
   /** The request of entry `index` waits no longer: a reply was recorded that is not read again. */
   forget(index: number): void {
     for (let link = this.#ring.newer; link !== this.#ring; link = link.newer) {
@@ -172,7 +198,7 @@ export class Exchanges {
 
   /** The waiting requests, oldest first, for the recorder's snapshot. */
   toJSON(): PendingRequest[] {
-    return [...this.pending()];
+    return [...this.pending()].filter(({ concealed }) => concealed === undefined).map(({ secrets: _, ...request }) => request);
   }
 
   /** From what `toJSON` gave, after a round through JSON. Items that do not fit are left out. */

@@ -3,8 +3,26 @@ import type { VerdictKind } from '../entry/entry.ts';
 
 export interface Verdict {
   kind: VerdictKind;
+  /** The rule that decided; one that begins with `sworn:` is none of the file's. */
   rule?: string;
+  /** The rule's own words. */
+  reason?: string;
+  /** The rule would have blocked, had it been enforced. */
+  shadow?: true;
+  /** A condition could not be evaluated: which kind of error, never a value. */
+  problem?: string;
 }
 
 /** The verdict where no rule says otherwise. */
 export const passes: Verdict = { kind: 'pass' };
+
+/** Rules that stand in no file. */
+export const ownRules = {
+  /** `policy.default: deny`. */
+  default: 'sworn:default',
+  /** Two JSON readers could understand different things. */
+  ambiguous: 'sworn:ambiguous',
+  /** Longer than can be judged. */
+  tooLarge: 'sworn:too-large',
+  freeze: 'sworn:freeze',
+} as const;

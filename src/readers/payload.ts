@@ -8,6 +8,7 @@ import { crc32 } from 'node:zlib';
 import { equal } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash } from '../entry/commitment.ts';
+import type { BatchEntry, MessageEntry } from '../entry/entry.ts';
 import {
   decodeRecord,
   readSegmentHeader,
@@ -18,7 +19,7 @@ import {
   type EntryRecord,
   type PartRecord,
 } from '../ledger/segment.ts';
-import { entryBytes, recordBytes } from '../limits.ts';
+import { entryBytes, judgeBytes, recordBytes } from '../limits.ts';
 
 /** What of an entry is not in its leaf. */
 export interface Content {
@@ -184,17 +185,36 @@ function contentOf(record: EntryRecord): Content {
   return content;
 }
 
-/** A piece of a frame: its bytes, or how many are missing and why. `lost`: the part that the entry refers to is not there, or is another one. */
-export type FramePiece = { bytes: Uint8Array } | { missing: 'erased' | 'lost'; sizeBytes: number };
+/**
+ * Why bytes of a frame are not there. Never stored: `redacted` by a rule, or `not captured`. Stored once: `erased`. `lost`: the part that the entry refers
+ * to is not there, or is another one.
+ */
+export type Absence = 'redacted' | 'not captured' | 'erased' | 'lost';
+
+/** A piece of a frame: its bytes, or how many are missing and why. */
+export type FramePiece = { bytes: Uint8Array } | { missing: Absence; sizeBytes: number };
+
+/** Why stretches of an entry's frame were dropped; a segment alone does not say. Of a batch's frame, whose items may differ, `redacted` unless all agree. */
+export function whyDropped(entry: MessageEntry | BatchEntry): 'redacted' | 'not captured' {
+  const isReply = entry.kind === 'message' && (entry.type === 'result' || entry.type === 'error');
+  const { capture, redacted } = entry;
+  if (capture === 'metadata' || capture === 'none' || (capture === 'request' && isReply)) return 'not captured';
+  // a frame that is longer is not looked through, and none of it is stored
+  if (entry.sizeBytes > judgeBytes) return 'not captured';
+  const rules = Object.keys(redacted ?? {});
+  return entry.kind === 'batch' && rules.length > 0 && rules.every((rule) => rule === 'capture') ? 'not captured' : 'redacted';
+}
 
 /** The bytes of a frame, one segment (≤ 1 MiB) after the other. A part counts only when its hash is the one that the entry names. */
-export function* openFrame(ledger: string, frame: readonly ContentItem[]): Generator<FramePiece> {
+export function* openFrame(ledger: string, frame: readonly ContentItem[], dropped: Absence = 'redacted'): Generator<FramePiece> {
   let segment: Segment | undefined;
   try {
     for (const item of frame) {
       if (item.state === 'kept') {
         yield { bytes: item.bytes };
-      } else if (item.state === 'dropped' || item.state === 'erased') {
+      } else if (item.state === 'dropped') {
+        yield { missing: dropped, sizeBytes: item.sizeBytes };
+      } else if (item.state === 'erased') {
         yield { missing: 'erased', sizeBytes: item.sizeBytes };
       } else {
         if (segment?.firstIndex !== item.file) {
@@ -212,26 +232,58 @@ export function* openFrame(ledger: string, frame: readonly ContentItem[]): Gener
   }
 }
 
+/** A stretch that is not in a payload's bytes. */
+export interface Gap {
+  reason: Absence;
+  /** In the frame, or in the range of it that was asked for. */
+  offset: number;
+  sizeBytes: number;
+  /** Where it belongs in the payload's bytes. */
+  at: number;
+}
+
 export interface Payload {
   bytes: Uint8Array;
+  /** What is missing in `bytes`, in order, up to where it is cut off. */
+  gaps: Gap[];
   /** Bytes of the frame that are not in `bytes`, for each reason. */
+  redactedBytes: number;
+  uncapturedBytes: number;
   erasedBytes: number;
   lostBytes: number;
   /** Bytes beyond `mostBytes`. */
   cutBytes: number;
 }
 
-/** Up to `mostBytes` of a frame in one piece, from `range` [start, end) of it. Missing pieces are left out and counted. */
-export function readPayload(ledger: string, frame: readonly ContentItem[], mostBytes: number, range?: readonly [number, number]): Payload {
-  const payload: Payload = { bytes: new Uint8Array(0), erasedBytes: 0, lostBytes: 0, cutBytes: 0 };
-  const [start, end] = range ?? [0, Number.POSITIVE_INFINITY];
+const counters = { redacted: 'redactedBytes', 'not captured': 'uncapturedBytes', erased: 'erasedBytes', lost: 'lostBytes' } as const;
+
+export interface PayloadOptions {
+  /** [start, end) of the frame; default all of it. */
+  range?: readonly [number, number] | undefined;
+  /** What a dropped stretch is, as `whyDropped` says. */
+  dropped?: Absence;
+}
+
+/** Up to `mostBytes` of a frame in one piece. Missing stretches are left out, listed and counted. */
+export function readPayload(ledger: string, frame: readonly ContentItem[], mostBytes: number, options: PayloadOptions = {}): Payload {
+  const payload: Payload = {
+    bytes: new Uint8Array(0),
+    gaps: [],
+    redactedBytes: 0,
+    uncapturedBytes: 0,
+    erasedBytes: 0,
+    lostBytes: 0,
+    cutBytes: 0,
+  };
+  const [start, end] = options.range ?? [0, Number.POSITIVE_INFINITY];
   const kept: Uint8Array[] = [];
   let keptBytes = 0;
   let at = 0;
-  for (const piece of openFrame(ledger, frame)) {
+  for (const piece of openFrame(ledger, frame, options.dropped)) {
     const sizeBytes = 'bytes' in piece ? piece.bytes.length : piece.sizeBytes;
     const from = Math.max(start - at, 0);
     const to = Math.min(end - at, sizeBytes);
+    const offset = at + from - start;
     at += sizeBytes;
     if (to <= from) continue;
     if ('bytes' in piece) {
@@ -239,9 +291,22 @@ export function readPayload(ledger: string, frame: readonly ContentItem[], mostB
       kept.push(piece.bytes.subarray(from, from + taken));
       keptBytes += taken;
       payload.cutBytes += to - from - taken;
-    } else if (piece.missing === 'erased') payload.erasedBytes += to - from;
-    else payload.lostBytes += to - from;
+    } else {
+      payload[counters[piece.missing]] += to - from;
+      if (payload.cutBytes === 0) payload.gaps.push({ reason: piece.missing, offset, sizeBytes: to - from, at: keptBytes });
+    }
   }
   payload.bytes = kept.length === 1 ? kept[0]! : Buffer.concat(kept);
   return payload;
+}
+
+/** A payload in order: what is there, and the gaps between. */
+export function* stretchesOf({ bytes, gaps }: Pick<Payload, 'bytes' | 'gaps'>): Generator<Uint8Array | Gap> {
+  let from = 0;
+  for (const gap of gaps) {
+    if (gap.at > from) yield bytes.subarray(from, gap.at);
+    yield gap;
+    from = gap.at;
+  }
+  if (from < bytes.length) yield bytes.subarray(from);
 }

@@ -157,8 +157,17 @@ test('frames in parts, and what is missing of them', async () => {
   const wrong = content!.frame.map((item, i) => (i === 1 && item.state === 'part' ? { ...item, hash: new Uint8Array(32) } : item));
   expect(readPayload(at.ledger, wrong, 1e6)).toMatchObject({ lostBytes: 40_006, erasedBytes: 0, cutBytes: 0 });
   const dropped = content!.frame.map((item, i) => (i === 0 && item.state === 'part' ? { ...item, state: 'dropped' as const } : item));
-  expect(readPayload(at.ledger, dropped, 9)).toMatchObject({ lostBytes: 0, erasedBytes: 40_045, cutBytes: 39_997 });
-  const range = readPayload(at.ledger, content!.frame, 1e6, [40_042, 40_052]);
+  expect(readPayload(at.ledger, dropped, 9)).toMatchObject({
+    lostBytes: 0,
+    erasedBytes: 0,
+    redactedBytes: 40_045,
+    cutBytes: 39_997,
+    gaps: [{ reason: 'redacted', offset: 0, sizeBytes: 40_045, at: 0 }],
+  });
+  expect(readPayload(at.ledger, dropped, 9, { dropped: 'not captured' })).toMatchObject({ redactedBytes: 0, uncapturedBytes: 40_045 });
+  const erased = content!.frame.map((item, i) => (i === 1 && item.state === 'part' ? { ...item, state: 'erased' as const } : item));
+  expect(readPayload(at.ledger, erased, 1e6)).toMatchObject({ erasedBytes: 40_006, gaps: [{ reason: 'erased', offset: 40_045, at: 40_045 }] });
+  const range = readPayload(at.ledger, content!.frame, 1e6, { range: [40_042, 40_052] });
   expect(Buffer.from(range.bytes).toString()).toBe('needleyyyy');
 });
 

@@ -13,8 +13,10 @@ export interface ToolUse {
   answered: number;
   /** JSON-RPC errors and results with `isError: true`. */
   errors: number;
-  /** Calls without a reply so far that were not cancelled. */
+  /** Calls without a reply so far that were not blocked or cancelled. */
   unanswered: number;
+  /** Calls that policy refused. */
+  blocked: number;
   effect: Effect;
   sensitive?: true;
   destructive?: true;
@@ -53,11 +55,16 @@ export interface Session {
   messages: number;
   /** Requests of the client to a tool. */
   calls: number;
-  /** Replies that are errors, and tool results that say so. */
+  /** The other side's replies that are errors, and tool results that say so. */
   errors: number;
-  /** Requests without a reply that were not cancelled: final once the session is closed. */
+  /** Requests without a reply that were not blocked or cancelled: final once the session is closed. Their replies may be among those not captured. */
   unanswered: number;
   cancelled: number;
+  /** Messages that policy refused, and that it marked. */
+  blocked: number;
+  flagged: number;
+  /** Units of both directions that `capture: none` left out. */
+  uncaptured: number;
   /** Frames that could not be recorded. */
   lost: number;
   anomalies: number;
@@ -117,6 +124,9 @@ function begin(index: number, connection: string, entry: Entry): Open {
     errors: 0,
     unanswered: 0,
     cancelled: 0,
+    blocked: 0,
+    flagged: 0,
+    uncaptured: 0,
     lost: 0,
     anomalies: 0,
     sizeBytes: 0,
@@ -147,11 +157,13 @@ function add(open: Open, index: number, entry: Entry): void {
       session.closeReason = entry.reason;
       if (entry.exitCode !== undefined) session.exitCode = entry.exitCode;
       if (entry.signal !== undefined) session.signal = entry.signal;
+      leftOut(session, entry.uncaptured);
       break;
     case 'gap':
       session.lost += entry.lost.c2s + entry.lost.s2c;
       break;
     case 'batch':
+      leftOut(session, entry.uncaptured);
       session.sizeBytes += entry.sizeBytes;
       session.anomalies += entry.anomalies?.length ?? 0;
       break;
@@ -161,12 +173,20 @@ function add(open: Open, index: number, entry: Entry): void {
   }
 }
 
+/** Each entry says how many there were so far. */
+function leftOut(session: Session, uncaptured: readonly [number, number] = [0, 0]): void {
+  session.uncaptured = Math.max(session.uncaptured, uncaptured[0] + uncaptured[1]);
+}
+
 function addMessage({ session, tools, waiting }: Open, index: number, entry: MessageEntry): void {
   if (session.server === '') session.server = entry.server;
   session.messages++;
   // the bytes of a batch's items were counted with the batch
   if (entry.batch === undefined) session.sizeBytes += entry.sizeBytes;
   session.anomalies += entry.anomalies?.length ?? 0;
+  leftOut(session, entry.uncaptured);
+  if (entry.verdict === 'block') session.blocked++;
+  else if (entry.verdict === 'flag') session.flagged++;
   if (entry.protocolVersion !== undefined) session.protocolVersion = entry.protocolVersion;
   if (entry.type === 'request') {
     let tool: ToolUse | undefined;
@@ -174,11 +194,17 @@ function addMessage({ session, tools, waiting }: Open, index: number, entry: Mes
       session.calls++;
       tool = toolOf(tools, entry);
     }
+    // the server never had it: there is nothing to wait for, and our own answer says nothing of the tool
+    if (entry.verdict === 'block') {
+      if (tool !== undefined) tool.blocked++;
+      return;
+    }
     if (waiting.size >= pendingRequests) waiting.delete(waiting.keys().next().value!);
     waiting.set(index, tool === undefined ? { isCancelled: false } : { tool, isCancelled: false });
   } else if (entry.type === 'result' || entry.type === 'error') {
     const asked = entry.exchange === undefined ? undefined : waiting.get(entry.exchange);
     if (entry.exchange !== undefined) waiting.delete(entry.exchange);
+    if (entry.origin === 'sworn') return;
     const isError = entry.outcome !== undefined && entry.outcome !== 'ok';
     if (isError) session.errors++;
     if (asked?.tool !== undefined) {
@@ -200,7 +226,7 @@ function toolOf(tools: Map<string, ToolUse>, entry: MessageEntry): ToolUse {
   const name = entry.target ?? '';
   let tool = tools.get(name);
   if (tool === undefined) {
-    tool = { name, calls: 0, answered: 0, errors: 0, unanswered: 0, effect: entry.effect ?? 'unknown', totalUs: 0, longestUs: 0 };
+    tool = { name, calls: 0, answered: 0, errors: 0, unanswered: 0, blocked: 0, effect: entry.effect ?? 'unknown', totalUs: 0, longestUs: 0 };
     if (tools.size < toolsMost) tools.set(name, tool);
   }
   tool.calls++;

@@ -5,9 +5,13 @@
 import type { CloseEntry, Custody, Mode, OnUnrecordable } from '../entry/entry.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import type { Receipt } from '../ledger/ledger.ts';
-import { splitOverrides, Tools, type SplitOverrides } from '../mcp/effect.ts';
+import { splitOverrides, Tools, type EffectFields, type SplitOverrides } from '../mcp/effect.ts';
 import { Exchanges } from '../mcp/exchange.ts';
 import type { MessageReader } from '../mcp/message.ts';
+import type { Hasher } from '../bytes/crypto.ts';
+import { Judge, unruled, type CompiledPolicy } from '../policy/judge.ts';
+import { countsFrom, newCounts, type SessionCounts } from '../policy/session.ts';
+import { tapWindowUnits } from '../limits.ts';
 import { encodeAnswer, encodeJson, encodeRefusal, wireType, type DirectionIndex, type Hello, type Refusal, type Wait } from '../wire/wire.ts';
 
 /** What a connection was opened with. Kept in the snapshot. */
@@ -20,6 +24,9 @@ export interface Opened {
   custody: Custody;
   overrides: Hello['overrides'];
   tokenDigest: string;
+  labels?: Record<string, string>;
+  /** What the OS says of who is behind it. */
+  observed?: { uid?: number; pid?: number; executable?: string };
   tapPid?: number;
   serverPid?: number;
 }
@@ -34,8 +41,14 @@ export interface LongFrame {
   seenUs: number;
   /** A part could not be stored, or there are too many: the frame is refused, unit by unit. */
   failed: boolean;
-  /** The units so far, while the frame may be a list of tools, up to `limits.peekBytes`. */
+  /** It is held back until all of it was looked at. */
+  whole: boolean;
+  /** It can still be refused, and a rule may want to. */
+  refusable: boolean;
+  /** The units so far, while the frame may be a list of tools, up to `limits.peekBytes`; of a whole one up to `limits.judgeBytes`. */
   kept: Buffer[] | undefined;
+  /** Of one that grew too long to be kept: what binds its content. */
+  hasher: Hasher | undefined;
 }
 
 /** Frames that were not recorded, until a `gap` entry says so. */
@@ -53,8 +66,12 @@ export interface TapSocket {
   write(bytes: Buffer): unknown;
 }
 
-/** A tap has at most its window on the way; of refusals it needs those that it may not have read. */
-const keptRefusals = 1_024;
+/** A tap has at most its window on the way, and what one chunk holds beyond it; of refusals it needs those that it may not have read. */
+const keptRefusals = tapWindowUnits;
+/** How long after its welcome a tap may have something under way that it read before. */
+const underWayUs = 1_000_000;
+/** Units from one to another, both among them. */
+type Range = [first: number, last: number];
 
 export class Connection {
   readonly opened: Opened;
@@ -86,16 +103,38 @@ export class Connection {
   /** A tap came back, and no entry says so yet: it must stand before every other that follows a `close`. */
   isReturnDue: boolean;
   wait: Wait;
+  /** The policy in force, for this connection. */
+  judge: Judge;
+  readonly counts: SessionCounts;
+  /** Units per direction that have no entry (`capture: none`). */
+  readonly uncaptured: [number, number];
   /** Since when no tap is attached, monotonic ms. */
   lostAt: number | undefined;
 
-  /** The last refusals, for a tap whose socket broke before it had read them. */
-  readonly #refusals: Buffer[] = [];
+  /** The last refusals by unit, oldest first, for a tap whose socket broke before it had read them. */
+  readonly #refusals: readonly [Map<number, Buffer>, Map<number, Buffer>] = [new Map(), new Map()];
+  /** Units that were refused before those: nothing is answered for them any more, but they must not be delivered. */
+  readonly #withheld: readonly [Range[], Range[]] = [[], []];
+  /** Units that will be refused once that is durable, in order: nothing from there on may be passed before. */
+  readonly #refusing: [number[], number[]] = [[], []];
+  /** The tap need not wait any more, once nothing is left that is to be refused. */
+  #isRelaxing = false;
+  /** The attached tap has delivered something without waiting: it knows its wait class. */
+  #isFree = false;
+  /** When a tap that had not shown so was told to wait, monotonic µs. */
+  #raisedUs = -Infinity;
+  /** No unit has come since this recorder started. */
+  readonly #isTakenUp: [boolean, boolean] = [false, false];
+  /** Of a paused connection. */
+  #queue: (() => void)[] | undefined;
+  readonly #resumed: (() => void)[] = [];
   readonly #judged: [number, number] = [0, 0];
+  /** Passed as judged, before it was durable. */
+  readonly #passed: [number, number] = [0, 0];
   readonly #answered: [number, number] = [0, 0];
   readonly #receipts: [Receipt | undefined, Receipt | undefined] = [undefined, undefined];
 
-  constructor(opened: Opened, state?: ConnectionState) {
+  constructor(opened: Opened, state?: ConnectionState, compiled: CompiledPolicy = unruled) {
     this.opened = opened;
     this.overrides = splitOverrides(opened.overrides);
     this.exchanges = Exchanges.from(state?.pending);
@@ -110,6 +149,88 @@ export class Connection {
     this.closed = state?.closed;
     this.isReturnDue = state?.isReturnDue ?? false;
     this.wait = opened.mode === 'commit' ? 'receipt' : 'none';
+    this.counts = state?.counts === undefined ? newCounts() : countsFrom(state.counts);
+    this.uncaptured = state?.uncaptured === undefined ? [0, 0] : [...state.uncaptured];
+    this.judge = this.#judgeOf(compiled, state?.clientInfo);
+    for (const { direction, unit, message } of state?.refusals ?? []) this.#refusals[direction].set(unit, Buffer.from(message, 'base64'));
+    for (const direction of [0, 1] as const) this.#withheld[direction].push(...(state?.withheld?.[direction] ?? []));
+  }
+
+  #judgeOf(compiled: CompiledPolicy, clientInfo?: { name?: string; version?: string }): Judge {
+    const { opened } = this;
+    return new Judge(compiled, {
+      connection: opened.connection,
+      server: opened.server,
+      ...(opened.client === undefined ? {} : { client: opened.client }),
+      ...(clientInfo === undefined ? {} : { clientInfo }),
+      labels: opened.labels ?? {},
+      principal: {
+        observed: opened.observed ?? {},
+        verified: {},
+        declared: clientInfo?.name === undefined ? {} : { name: clientInfo.name },
+      },
+    });
+  }
+
+  /** Runs now, or behind everything that waits for a paused connection. */
+  inTurn(work: () => void): void {
+    if (this.#queue === undefined) work();
+    else this.#queue.push(work);
+  }
+
+  /** A frame is being looked through elsewhere: what comes meanwhile waits. */
+  pause(): void {
+    this.#queue = [];
+  }
+
+  get isPaused(): boolean {
+    return this.#queue !== undefined;
+  }
+
+  /** First what was waited for, then what has come since, in order; any of it may pause again. */
+  resume(first: () => void): void {
+    const due = [first, ...(this.#queue ?? [])];
+    this.#queue = undefined;
+    while (due.length > 0 && this.#queue === undefined) due.shift()!();
+    if (due.length > 0) this.#queue = [...due, ...(this.#queue ?? [])];
+    // what was judged by now need not wait for the disk
+    if (this.wait === 'verdict') this.answer();
+    if (this.#queue === undefined) for (const done of this.#resumed.splice(0)) done();
+  }
+
+  /** Once nothing waits. */
+  async idle(): Promise<void> {
+    if (this.#queue !== undefined) await new Promise<void>((done) => this.#resumed.push(done));
+  }
+
+  /** Another policy is in force from the next frame on. */
+  rule(compiled: CompiledPolicy): void {
+    this.judge = this.#judgeOf(compiled, this.judge.party.clientInfo);
+  }
+
+  /** What the OS says of who is behind it. */
+  observe(observed: NonNullable<Opened['observed']>): void {
+    this.opened.observed = observed;
+    this.judge = this.#judgeOf(this.judge.compiled, this.judge.party.clientInfo);
+  }
+
+  /** The client has said who it is. */
+  introduce(clientInfo: { name?: string; version?: string }): void {
+    this.judge.introduce(clientInfo);
+  }
+
+  /** What happens to a message that cannot be recorded. A server's own word that a tool only reads lets nothing pass. */
+  onUnrecordable({ effect, effectSource }: Partial<EffectFields>): OnUnrecordable {
+    const said = this.judge.compiled.policy.onUnrecordable;
+    const fallback = said.default ?? this.opened.onUnrecordable;
+    if (effect === undefined || (effect === 'read' && effectSource === 'annotation')) return fallback;
+    return said[effect] ?? fallback;
+  }
+
+  /** Some message is kept back when it cannot be recorded. */
+  get blocksUnrecordable(): boolean {
+    const { default: fallback = this.opened.onUnrecordable, read, write, unknown } = this.judge.compiled.policy.onUnrecordable;
+    return [fallback, read, write, unknown].includes('block');
   }
 
   get id(): string {
@@ -126,12 +247,17 @@ export class Connection {
    */
   remains(): Connection {
     const { opened, state } = this.toJSON();
-    return new Connection(opened, { ...state, pending: [], tools: [] });
+    return new Connection(opened, { ...state, pending: [], tools: [] }, this.judge.compiled);
   }
 
   /** The unit was judged: in wait class `verdict` it may go. */
   judged(direction: DirectionIndex, unit: number): void {
     this.#judged[direction] = unit;
+  }
+
+  /** The unit will be refused: nothing from it on is passed before. */
+  hold(direction: DirectionIndex, unit: number): void {
+    this.#refusing[direction].push(unit);
   }
 
   /** The unit is durable (with the receipt of its entry, if it ended a frame), or counted as lost. */
@@ -144,8 +270,11 @@ export class Connection {
   answer(): void {
     if (this.socket === undefined) return;
     for (const direction of [0, 1] as const) {
-      if (this.wait === 'verdict' && this.#judged[direction] > this.settled[direction]) {
-        this.socket.write(encodeAnswer(wireType.pass, { direction, through: this.#judged[direction] }));
+      const refusing = this.#refusing[direction][0];
+      const judged = refusing === undefined ? this.#judged[direction] : Math.min(this.#judged[direction], refusing - 1);
+      if (this.wait === 'verdict' && judged > this.settled[direction] && judged > this.#passed[direction]) {
+        this.#passed[direction] = judged;
+        this.socket.write(encodeAnswer(wireType.pass, { direction, through: judged }));
       }
       if (this.settled[direction] === this.#answered[direction]) continue;
       this.#answered[direction] = this.settled[direction];
@@ -154,27 +283,94 @@ export class Connection {
       this.socket.write(encodeAnswer(type, { direction, through: this.settled[direction], ...(receipt ? { receipt } : {}) }));
       if (this.wait === 'verdict') this.socket.write(encodeAnswer(wireType.durable, { direction, through: this.settled[direction] }));
     }
+    if (this.#isRelaxing && !this.#mayRefuse) this.raise('none');
+  }
+
+  /** Something is under way that is refused, or may be. */
+  get #mayRefuse(): boolean {
+    return this.isPaused || [0, 1].some((direction) => this.#refusing[direction]!.length > 0 || this.long[direction]?.refusable === true);
   }
 
   /** Refuses a unit, after everything before it was answered. */
   refuse(refusal: Refusal): void {
     const { direction, unit } = refusal;
-    // it may have been judged before it could not be stored
-    this.#judged[direction] = Math.min(this.#judged[direction], unit - 1);
+    const refusing = this.#refusing[direction];
+    // one that the disk refused was not announced: it may have been judged, and must not be passed now
+    if (refusing[0] === undefined || refusing[0] > unit) refusing.unshift(unit);
     this.answer();
+    while (refusing[0] !== undefined && refusing[0] <= unit) refusing.shift();
     this.settled[direction] = Math.max(this.settled[direction], unit);
     this.#answered[direction] = this.settled[direction];
     const message = encodeRefusal(refusal);
-    this.#refusals.push(message);
-    if (this.#refusals.length > keptRefusals) this.#refusals.shift();
+    this.#keep(refusal, message);
     this.socket?.write(message);
+    if (this.#isRelaxing && !this.#mayRefuse) this.raise('none');
   }
 
+  #keep({ direction, unit }: Refusal, message: Buffer): void {
+    const kept = this.#refusals[direction];
+    kept.delete(unit);
+    kept.set(unit, message);
+    const delivered = this.delivered[direction];
+    for (const oldest of kept.keys()) {
+      // the tap has gone on behind it
+      const isKnown = oldest <= delivered && oldest !== unit;
+      if (!isKnown && kept.size <= keptRefusals) break;
+      kept.delete(oldest);
+      if (!isKnown) addUnit(this.#withheld[direction], oldest, delivered);
+    }
+  }
+
+  /**
+   * Units before this one never came to this recorder, though the tap has them settled. Where frames may go without an entry, an earlier recorder let them through and
+   * died before any entry could count them.
+   */
+  foundHole(direction: DirectionIndex, unit: number): void {
+    if (!this.#isTakenUp[direction]) return;
+    this.#isTakenUp[direction] = false;
+    const { capture } = this.judge.compiled.policy;
+    const missing = unit - this.taken[direction] - 1;
+    if (missing > 0 && (capture.default === 'none' || capture.rules.some(({ level }) => level === 'none'))) this.uncaptured[direction] += missing;
+  }
+
+  /** Another recorder had it before. */
+  takeUp(): void {
+    this.#isTakenUp[0] = true;
+    this.#isTakenUp[1] = true;
+  }
+
+  /** What an earlier recorder refused, from its entry: the tap may not have heard of it, and must not take it for recorded and passed. */
+  refusedBefore(refusal: Refusal): void {
+    this.#keep(refusal, encodeRefusal(refusal));
+  }
+
+  /** What the tap waits for from now on. A tap that need not wait delivers all that it has: before that, what is refused must be refused. */
   raise(wait: Wait): void {
-    if (wait === this.wait) return;
+    this.#isRelaxing = wait === 'none' && wait !== this.wait && this.#mayRefuse;
+    if (wait === this.wait || this.#isRelaxing) return;
     this.answer();
+    if (this.wait === 'none' && !this.#isFree) this.#raisedUs = monotonicUs();
     this.wait = wait;
     this.socket?.write(encodeJson(wireType.wait, { wait }));
+  }
+
+  /** What a tap that has just been attached waits for: its `welcome` says so. */
+  admit(wait: Wait): Wait {
+    this.#isRelaxing = wait === 'none' && this.#mayRefuse;
+    this.wait = this.#isRelaxing ? 'verdict' : wait;
+    return this.wait;
+  }
+
+  /**
+   * Whether a unit is with its receiver, or cannot be kept from it. A tap that was told to wait for nothing has delivered what it handed over; also what it
+   * had read, and called held, before it could know. `seenUs`: when it read the unit, by the clock that it shares with us.
+   */
+  hasDelivered(isHeld: boolean, seenUs: number): boolean {
+    if (!isHeld) {
+      this.#isFree = true;
+      return true;
+    }
+    return seenUs < this.#raisedUs && monotonicUs() < this.#raisedUs + underWayUs;
   }
 
   /** A tap is attached (again): it learns from `welcome` what is settled. */
@@ -182,7 +378,14 @@ export class Connection {
     this.socket = socket;
     // Before `welcome`, whose `durable` covers refused units too: a tap that never read a refusal must not take it for a pass.
     // One that did ignores it the second time.
-    for (const refusal of this.#refusals) socket.write(refusal);
+    for (const direction of [0, 1] as const) {
+      for (const [first, last] of this.#withheld[direction]) {
+        for (let unit = first; unit <= last; unit++) socket.write(encodeRefusal({ direction, unit, toSender: none, toReceiver: none }));
+      }
+      for (const message of this.#refusals[direction].values()) socket.write(message);
+    }
+    this.#isFree = false;
+    this.#raisedUs = -Infinity;
     this.lostAt = undefined;
     this.#answered[0] = this.settled[0];
     this.#answered[1] = this.settled[1];
@@ -194,13 +397,28 @@ export class Connection {
     this.losses.untilUs = nowUs;
   }
 
+  /** As it may be written beside the ledger. */
+  #written<T>(value: T): T {
+    return (this.judge.anyRedactor?.cleanAll(value) ?? value) as T;
+  }
+
   toJSON(): { opened: Opened; state: ConnectionState } {
     const state: ConnectionState = {
       seq: this.seq,
       taken: this.taken,
       named: [this.namedClient, this.namedServer],
       pending: this.exchanges.toJSON(),
-      tools: this.tools.toJSON(),
+      tools: this.#written(this.tools.toJSON()),
+      counts: this.counts,
+      ...(this.uncaptured[0] + this.uncaptured[1] > 0 ? { uncaptured: this.uncaptured } : {}),
+      ...(this.judge.party.clientInfo === undefined ? {} : { clientInfo: this.#written(this.judge.party.clientInfo) }),
+      // those that the tap has not told to be behind it
+      refusals: ([0, 1] as const).flatMap((direction) =>
+        [...this.#refusals[direction]]
+          .filter(([unit]) => unit > this.delivered[direction])
+          .map(([unit, message]) => ({ direction, unit, message: message.toString('base64') })),
+      ),
+      ...(this.#withheld.some((ranges) => ranges.length > 0) ? { withheld: this.#withheld } : {}),
       ...(this.who === undefined ? {} : { who: this.who }),
       ...(this.closed === undefined ? {} : { closed: this.closed }),
       ...(this.isReturnDue ? { isReturnDue: true } : {}),
@@ -218,4 +436,25 @@ export interface ConnectionState {
   isReturnDue?: boolean;
   pending: unknown;
   tools: unknown;
+  counts?: unknown;
+  uncaptured?: [number, number];
+  clientInfo?: { name?: string; version?: string };
+  refusals?: { direction: DirectionIndex; unit: number; message: string }[];
+  withheld?: readonly [Range[], Range[]];
+}
+
+const none = Buffer.alloc(0);
+
+/** Units come in order; those that the tap has gone on behind are of no use any more. */
+function addUnit(ranges: Range[], unit: number, delivered: number): void {
+  while (ranges.length > 0 && ranges[0]![1] <= delivered) ranges.shift();
+  const last = ranges.at(-1);
+  if (last !== undefined && last[1] + 1 === unit) last[1] = unit;
+  else ranges.push([unit, unit]);
+}
+
+/** On Linux CLOCK_MONOTONIC, as the tap's. */
+function monotonicUs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1e6 + Math.floor(nanoseconds / 1000);
 }

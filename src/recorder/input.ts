@@ -27,7 +27,7 @@ export function plus(a: number, b: number): number {
 /** A `hello` whose every field was looked at, or what is wrong with it. */
 export function readHello(hello: Json | undefined): Hello | string {
   if (hello === undefined) return 'hello is not a JSON object';
-  const { wire, connection, token, transport, server, client, mode, onUnrecordable, argv, cwd, serverPid, ledger, openedAt, receipt } = hello;
+  const { wire, connection, token, transport, server, client, mode, onUnrecordable, argv, cwd, serverPid, ledger, config, openedAt, receipt } = hello;
   if (!Array.isArray(wire) || wire.length !== 2 || !wire.every(Number.isSafeInteger)) return 'hello has no wire versions';
   if (typeof connection !== 'string' || !/^[0-9a-f]{32}$/.test(connection)) return 'hello has no connection id of 32 hex digits';
   if (typeof token !== 'string' || !/^[0-9a-f]{32}$/.test(token)) return 'hello has no token of 32 hex digits';
@@ -41,6 +41,7 @@ export function readHello(hello: Json | undefined): Hello | string {
   if (typeof cwd !== 'string') return 'hello has no cwd';
   if (serverPid !== undefined && (!isCount(serverPid) || serverPid < 1 || serverPid > highestPid)) return 'hello has a serverPid that is no pid';
   if (ledger !== undefined && typeof ledger !== 'string') return 'hello names a ledger that is no path';
+  if (config !== undefined && typeof config !== 'string') return 'hello names a configuration that is no path';
   const labels = hello['labels'] ?? {};
   if (!isObject(labels) || Object.keys(labels).length > labelsCount) return 'hello has too many labels';
   for (const [key, value] of Object.entries(labels))
@@ -67,6 +68,7 @@ export function readHello(hello: Json | undefined): Hello | string {
     onUnrecordable,
     overrides,
     ...(ledger === undefined ? {} : { ledger }),
+    ...(config === undefined ? {} : { config }),
     openedAt: Number(openedAt),
     token,
     ...(receipt === undefined ? {} : { receipt: { index: receipt['index'] as number, hash: receipt['hash'] as string } }),

@@ -10,6 +10,7 @@ import { configHome } from '../ledger/keys.ts';
 import { SyncError } from '../ledger/files.ts';
 import { idleExitMs, recorderWaitMs } from '../limits.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, prepareSocketFolder, socketPathOf } from '../wire/socket-path.ts';
+import { loadPolicy } from './control.ts';
 import { takeLock } from './lock.ts';
 import { loadNative } from './native.ts';
 import { Recorder } from './recorder.ts';
@@ -34,11 +35,13 @@ export async function main(argv: string[]): Promise<number> {
     log(`defect: ${error.stack}`);
     process.exit(error instanceof SyncError ? errorKinds['sync-failed'].exit : errorKinds.internal.exit);
   });
-  process.on('SIGHUP', () => undefined);
+  process.on('SIGHUP', () => undefined); // until there is something to reload
   process.on('SIGPIPE', () => undefined);
 
   try {
     checkSocketPath(socket);
+    const config = values.config === undefined ? undefined : resolve(values.config);
+    const policy = await loadPolicy(config);
     const native = loadNative();
     mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
     const lock = await takeLock(ledger, native, recorderWaitMs, socket);
@@ -55,6 +58,7 @@ export async function main(argv: string[]): Promise<number> {
           ...(groupId === undefined ? {} : { groupId }),
           ...(values.daemon ? { idleMs: values.idle === undefined ? idleExitMs : Number(values.idle) * 1000 } : {}),
           ...(values.mode === undefined ? {} : { modeFloor: values.mode as 'commit' | 'observe' }),
+          ...(config === undefined ? {} : { config }),
           version,
           ...(values.foreground ? {} : { logFile }),
         },
@@ -67,8 +71,10 @@ export async function main(argv: string[]): Promise<number> {
           lock.release();
           done(0);
         },
+        policy,
       );
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void recorder.end('signal'));
+      process.removeAllListeners('SIGHUP').on('SIGHUP', () => void recorder.reload().catch((error: Error) => log(`defect: ${error.stack}`)));
       recorder.listen().catch((error: Error) => {
         log(`cannot listen at ${socket}: ${error.message}`);
         process.exit(error instanceof SwornError ? error.exit : errorKinds['ledger-create'].exit);
@@ -94,6 +100,7 @@ function readOptions(argv: string[]) {
         keys: { type: 'string' },
         idle: { type: 'string' },
         mode: { type: 'string' },
+        config: { type: 'string' },
       },
     });
     const { idle, mode } = parsed.values;

@@ -56,6 +56,9 @@ function stage(): {
   const deps: RecordDeps = {
     ledger: ledger as unknown as Ledger,
     clock: new Clock(),
+    freezes: [],
+    findKey: () => Buffer.alloc(32),
+    searcher: { search: (redactor, bytes, known, done) => done(redactor.ranges(bytes, 0, known)) },
     openingOf: () => {
       const common = { v: 1 as const, time: '2026-01-01T00:00:00.000000Z', monotonicUs: 1, connection: id };
       return {

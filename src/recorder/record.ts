@@ -3,34 +3,49 @@
  *
  * What must stay true:
  *   1. No answer that lets a frame through before its entry is durable (mode `commit`), or judged (`observe` while a rule can block).
- *   2. Everything up to `append` is synchronous: order of arrival is order in the ledger, and `nextIndex` is the entry's own index.
- *   3. What cannot be parsed is recorded all the same, as it came.
+ *   2. Order of arrival is order in the ledger, for each connection, and `nextIndex` is the entry's own index: everything up to `append` is synchronous but
+ *      for the search of a long frame, during which the connection is paused.
+ *   3. What cannot be parsed is recorded all the same, as it came, as far as the policy lets it be stored.
  *   4. What cannot be recorded changes nothing: pairing and counters go back to what they were, last frame first.
+ *   5. Rules see exactly the bytes that would be delivered; nothing that a redaction rule finds is written anywhere, nor what repeats it.
+ *   6. What is refused is never delivered, whatever the disk does and whoever dies: `linesFor` says the same from the entry alone.
  * If we die anywhere in here: before the append is durable nobody was answered, and the tap sends the frame again to the next recorder; after it, the
  * next recorder finds the entry and tells the tap so.
  */
-import { nodeCrypto } from '../crypto-node.ts';
-import { segmentHash } from '../entry/commitment.ts';
-import type { Anomaly, BatchEntry, Direction, MessageEntry, OpenEntry, PrincipalEntry, RecoveryEntry } from '../entry/entry.ts';
-import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
-import type { ContentItem, PartRecord } from '../ledger/segment.ts';
-import { frameUnits, idBytes, methodBytes, peekBytes, shortTextBytes, targetBytes } from '../limits.ts';
+import type { Anomaly, BatchEntry, CaptureLevel, Direction, MessageEntry, OpenEntry, PrincipalEntry, RecoveryEntry } from '../entry/entry.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import { idBytes, methodBytes, reasonBytes, redactedRules, shortTextBytes, targetBytes } from '../limits.ts';
 import { bounded, schemeOf } from '../mcp/bounded.ts';
-import { effectOf, readToolDefinitions } from '../mcp/effect.ts';
-import { MessageReader, readMessage, type Batch, type Message } from '../mcp/message.ts';
+import { effectOf, readToolDefinitions, type EffectFields } from '../mcp/effect.ts';
+import type { PendingRequest } from '../mcp/exchange.ts';
+import type { Batch, Message } from '../mcp/message.ts';
 import { readNames } from '../mcp/names.ts';
-import { passes, type Verdict } from '../policy/verdict.ts';
-import { notRecorded, refusalLine, replyWithheld } from '../wire/refusal.ts';
-import { moreUnits, unterminated, type DirectionIndex, type FrameUnit } from '../wire/wire.ts';
+import type { Freeze } from '../policy/freeze.ts';
+import { subjectOf } from '../policy/judge.ts';
+import { asks, type Subject } from '../policy/match.ts';
+import { apart, valuesOf, type Redaction, type Redactor } from '../policy/redact.ts';
+import { count } from '../policy/session.ts';
+import { ownRules, passes, type Verdict } from '../policy/verdict.ts';
+import { unterminated, type FrameUnit } from '../wire/wire.ts';
+import { FrameWaiter, joined, linesFor, salvaged, TurnWaiter, type Lines } from './answer.ts';
 import type { Clock } from './clock.ts';
-import type { Connection, LongFrame } from './connection.ts';
-import { commitment, salt, seal, segmentOf, type Attributes } from './seal.ts';
+import type { Connection } from './connection.ts';
+import { frameOf, type Frame } from './frame.ts';
+import { commitment, seal, type Attributes } from './seal.ts';
+import type { Searcher } from './searcher.ts';
+import { storedOf, type Stored } from './store.ts';
 
 export interface RecordDeps {
   ledger: Ledger;
   clock: Clock;
   /** `open` and `principal` of a connection, built when its first frame can be recorded. */
   openingOf(connection: Connection): { open: OpenEntry; openAttributes: Attributes; principal: PrincipalEntry; principalAttributes: Attributes };
+  /** Freezes in force. */
+  readonly freezes: readonly Freeze[];
+  /** The secret of checkable redaction, outside of the ledger. */
+  findKey(): Buffer;
+  /** Looks through long frames. */
+  searcher: Pick<Searcher, 'search'>;
 }
 
 /** A batch as recovery found it, and the first of its items that has no entry. */
@@ -40,25 +55,14 @@ export interface UnfinishedBatch {
   batch: Batch;
   bytes: Buffer;
   next: number;
+  /** Of a refused one: the answers to the items that have entries. */
+  lines: Lines[];
 }
 
 const names: readonly [Direction, Direction] = ['c2s', 's2c'];
-const nothing = Buffer.alloc(0);
-
-/** A frame as it is about to be recorded: its bytes are committed to, and not used below that any more. */
-interface Frame {
-  direction: DirectionIndex;
-  unit: FrameUnit;
-  /** The tap's clock at its first byte. */
-  seenUs: number;
-  message: Message | Batch;
-  sizeBytes: number;
-  units: number;
-  hashes: Uint8Array[];
-  items: readonly ContentItem[];
-  /** Absent for a frame of several units, which was never whole in memory, unless it may be a list of tools. */
-  bytes: Buffer | undefined;
-}
+/** A longer frame would keep other connections waiting. */
+const searchedHereBytes = 256 * 1024;
+const nothing = (): void => undefined;
 
 /** Takes one unit from a tap. Answers go out later, through the connection, when the ledger has flushed. */
 export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps): void {
@@ -67,6 +71,7 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
   if (unit.unit <= connection.taken[direction]) return;
   // Units that never came were settled without a recorder, the rest of a frame that was arriving among them: what comes now is another frame.
   if (unit.unit !== connection.taken[direction] + 1) connection.long[direction] = undefined;
+  connection.foundHole(direction, unit.unit);
   connection.taken[direction] = unit.unit;
   if (unit.delivered[0] > connection.delivered[0]) connection.delivered[0] = unit.delivered[0];
   if (unit.delivered[1] > connection.delivered[1]) connection.delivered[1] = unit.delivered[1];
@@ -75,163 +80,269 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
   if (connection.isReturnDue) recordReturn(connection, deps);
   if (!connection.isRecorded || connection.who === undefined) recordOpening(connection, deps);
 
-  // 1. Parse a copy. A frame of several units is scanned and stored unit by unit: it is never whole in memory.
-  const frame = connection.long[direction] !== undefined || (unit.flags & moreUnits) !== 0 ? gather(unit, connection, deps) : whole(unit);
+  // 1. Parse a copy. A frame of several units is scanned as it comes; it is held back as a whole only where a rule must see all of it.
+  const { compiled } = connection.judge;
+  const mayRefuse = connection.judge.mayRefuse(deps.freezes, deps.clock.wallUs() / 1000);
+  const frame = frameOf(unit, connection, { whole: compiled.seesWhole || mayRefuse, mayRefuse }, deps);
   if (frame === undefined) return;
   if (frame.message.type === 'batch') recordBatch(frame, frame.message, connection, deps);
   else recordMessage(frame, frame.message, connection, deps);
 }
 
-function whole(unit: FrameUnit): Frame {
-  const { item, hash } = segmentOf(unit.bytes);
-  return {
-    direction: unit.direction,
-    unit,
-    seenUs: unit.seenUs,
-    message: readMessage(unit.bytes),
-    sizeBytes: unit.bytes.length,
-    units: 1,
-    hashes: [hash],
-    items: [item],
-    bytes: unit.bytes,
-  };
-}
-
-/**
- * One unit of a long frame. All but the last are stored as parts, each settled when it is durable; the last is stored with the frame's entry, so that no
- * recorder can take the frame for complete whose entry is missing. Returns the frame with its last unit, if every part could be stored.
- */
-function gather(unit: FrameUnit, connection: Connection, deps: RecordDeps): Frame | undefined {
-  const { direction } = unit;
-  const long = (connection.long[direction] ??= newLongFrame(unit.seenUs, mayListTools(direction, connection)));
-  long.reader.push(unit.bytes);
-  long.sizeBytes += unit.bytes.length;
-  long.units++;
-  if (long.sizeBytes <= peekBytes) long.kept?.push(unit.bytes);
-  else long.kept = undefined;
-  if (long.units > frameUnits) {
-    long.failed = true;
-    long.hashes.length = 0;
-    long.items.length = 0;
-  }
-  const isLast = (unit.flags & moreUnits) === 0;
-  if (!isLast) {
-    if (long.failed) unrecordable(connection, direction, unit.unit, undefined, deps);
-    else storePart(unit, long, connection, deps);
-    return undefined;
-  }
-  connection.long[direction] = undefined;
-  const message = long.reader.end();
-  if (long.failed) {
-    connection.lose(direction, 'unrecordable', deps.clock.wallUs());
-    unrecordable(connection, direction, unit.unit, message, deps);
-    return undefined;
-  }
-  const { item, hash } = segmentOf(unit.bytes);
-  const hashes = [...long.hashes, hash];
-  return {
-    direction,
-    unit,
-    seenUs: long.seenUs,
-    message,
-    sizeBytes: long.sizeBytes,
-    units: long.units,
-    hashes,
-    items: [...long.items, item],
-    bytes: long.kept && Buffer.concat(long.kept),
-  };
-}
-
-function newLongFrame(seenUs: number, keep = false): LongFrame {
-  return { reader: new MessageReader(), hashes: [], items: [], sizeBytes: 0, units: 0, seenUs, failed: false, kept: keep ? [] : undefined };
-}
-
-/** Definitions are read from the whole list, and a list may be long. */
-function mayListTools(direction: DirectionIndex, connection: Connection): boolean {
-  for (const request of connection.exchanges.pending()) if (request.method === 'tools/list' && request.direction !== names[direction]) return true;
-  return false;
-}
-
-function storePart(unit: FrameUnit, long: LongFrame, connection: Connection, deps: RecordDeps): void {
-  const { direction } = unit;
-  const fresh = salt();
-  const hash = segmentHash(nodeCrypto, fresh, unit.bytes);
-  const place = deps.ledger.appendPart(
-    { connection: connection.id, direction, unit: unit.unit, salt: fresh, bytes: unit.bytes },
-    {
-      durable: () => connection.settle(direction, unit.unit),
-      // If the disk is full here, earlier units were delivered: the tap ends the line, and the receiver has no message.
-      failed: () => {
-        long.failed = true;
-        unrecordable(connection, direction, unit.unit, undefined, deps);
-      },
-    },
-    { urgent: connection.wait === 'receipt' },
-  );
-  long.hashes.push(hash);
-  long.items.push({ state: 'part', hash, sizeBytes: unit.bytes.length, ...place });
-  connection.judged(direction, unit.unit);
-}
-
-/** A part that an earlier recorder stored: scanned again, so that its frame goes on as if all of it had arrived here. Parts come in order. */
-export function resumeLong(connection: Connection, part: PartRecord, file: number, offset: number, seenUs: number): void {
-  const { direction, unit, bytes } = part;
-  if (unit !== connection.taken[direction] + 1) return;
-  connection.taken[direction] = unit;
-  connection.settle(direction, unit);
-  const long = (connection.long[direction] ??= newLongFrame(seenUs));
-  const hash = segmentHash(nodeCrypto, part.salt, bytes);
-  long.reader.push(bytes);
-  long.sizeBytes += bytes.length;
-  long.units++;
-  long.hashes.push(hash);
-  long.items.push({ state: 'part', hash, sizeBytes: bytes.length, file, offset });
-}
-
 function recordMessage(frame: Frame, message: Message, connection: Connection, deps: RecordDeps): void {
-  const { entry, attributes, undo } = describe(frame, message, connection, deps);
+  // 2. Pair, and 3. judge.
+  const considered = consider(frame, message, connection, deps);
+  // what streamed through is stored, whatever came into force meanwhile
+  const level = frame.streamed === undefined ? connection.judge.level(considered.subject, considered.verdict) : 'full';
+  if (level === 'none') {
+    leaveOut(frame, message, considered, connection, deps);
+    return;
+  }
+  // 4. Redact: a long frame in another thread, while the connection, and no other one, waits for it.
+  const redactor = connection.judge.redactor(considered.subject);
+  const { bytes } = frame;
+  const known = considered.request?.secrets ?? [];
+  if (bytes === undefined || redactor === undefined) conclude(frame, message, considered, level, redactor, [], connection, deps);
+  else if (bytes.length <= searchedHereBytes) {
+    conclude(frame, message, considered, level, redactor, redactor.ranges(bytes, 0, known), connection, deps);
+  } else {
+    connection.pause();
+    deps.searcher.search(redactor, bytes, known, (redactions) =>
+      connection.resume(() => conclude(frame, message, considered, level, redactor, redactions, connection, deps)),
+    );
+  }
+}
+
+function conclude(
+  frame: Frame,
+  message: Message,
+  considered: Considered,
+  level: CaptureLevel,
+  redactor: Redactor | undefined,
+  redactions: readonly Redaction[],
+  connection: Connection,
+  deps: RecordDeps,
+): void {
+  const index = deps.ledger.nextIndex;
+  const described = describe(frame, message, considered, level, new Concealed(redactor, redactions, frame.bytes), connection, deps);
+  const { entry } = described;
   // 5. Commit: the frame's bytes are in the entry only as a commitment.
-  entry.segments = frame.hashes.length;
-  entry.commitment = commitment(frame.hashes);
+  const stored = store(frame, message, level, redactions, index, deps);
+  entry.segments = stored.hashes.length;
+  entry.commitment = commitment(stored.hashes);
   if (frame.units > 1) entry.parts = frame.units;
   finish(entry, frame, connection);
   // 6. Append, and 7. answer once it is durable.
-  append(entry, attributes, frame, frame.items, connection, deps, undo, true);
+  const isSalvaged = message.id === undefined && message.type === 'opaque';
+  const { id, awaited } = isSalvaged ? salvaged(frame.bytes, connection, entry.direction, entry.stream) : { id: message.id, awaited: false };
+  const refusal = considered.verdict.kind === 'block' ? linesFor(entry, index, id, awaited) : undefined;
+  append(entry, described.attributes, frame, stored.items, considered.subject.effects, connection, deps, described.undo, true, refusal);
+  if (refusal !== undefined) recordRefusal(entry, index, refusal, described.isConcealed, connection, deps);
 }
 
-/** A batch (2025-03-26): one entry for the frame, then one for each item that points at it. */
+/** `capture: none`: the message is counted, and goes its way in its turn. */
+function leaveOut(frame: Frame, message: Message, considered: Considered, connection: Connection, deps: RecordDeps): void {
+  const { direction, unit } = frame;
+  const placement = connection.exchanges.place(message, names[direction], deps.ledger.nextIndex, frame.seenUs, unit.stream);
+  if (message.type === 'request' && placement.request !== undefined) {
+    placement.request.uncaptured = true;
+    placement.request.effects = considered.subject.effects as EffectFields;
+  }
+  // what is not stored counts all the same, and tells the same
+  count(connection.counts, considered.subject, considered.verdict.kind, message.outcome === 'toolError');
+  if (frame.bytes !== undefined) learn(frame.bytes, message, placement.request?.method, connection, {});
+  connection.uncaptured[direction] += frame.units;
+  const turn = new TurnWaiter(() => connection.settle(direction, unit.unit));
+  deps.ledger.follow(turn, { urgent: connection.wait === 'receipt' });
+  connection.judged(direction, unit.unit);
+}
+
+/** A batch (2025-03-26): one entry for the frame, then one for each item that points at it. A batch with an item that is refused is refused whole. */
 function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: RecordDeps): void {
   const index = deps.ledger.nextIndex;
+  const considered = considerBatch(frame, batch, connection, deps);
+  const refusedItem = considered.findIndex(({ verdict }) => verdict.kind === 'block');
   const { entry: common, undo } = begin(frame, batch.anomalies, connection, deps);
+  const redactions: Redaction[] = [];
+  for (const [item, { range }] of batch.items.entries()) redactions.push(...itemRedactions(frame, considered[item]!, range, connection));
+  const without = apart(redactions);
+  const stored = frame.streamed ?? storedOf(frame.bytes!, without, index, deps.findKey);
   const entry: BatchEntry = {
     ...common,
     kind: 'batch',
+    ...(refusedItem < 0 ? {} : verdictFields(considered[refusedItem]!.verdict)),
+    ...redactedFields(without),
     items: batch.items.length,
-    segments: frame.hashes.length,
-    commitment: commitment(frame.hashes),
+    segments: stored.hashes.length,
+    commitment: commitment(stored.hashes),
+    ...(frame.units > 1 ? { parts: frame.units } : {}),
   };
   finish(entry, frame, connection);
-  append(entry, {}, frame, frame.items, connection, deps, undo, false);
-  recordItems(frame, batch, index, 0, connection, deps);
+  append(entry, {}, frame, stored.items, {}, connection, deps, undo, false);
+  recordItems(frame, batch, considered, refusedItem, index, 0, connection, deps);
 }
 
-function recordItems(frame: Frame, batch: Batch, index: number, from: number, connection: Connection, deps: RecordDeps): void {
+function recordItems(
+  frame: Frame,
+  batch: Batch,
+  considered: readonly Considered[],
+  refusedItem: number,
+  index: number,
+  from: number,
+  connection: Connection,
+  deps: RecordDeps,
+  /** Answers to the items before `from`. */
+  before: readonly Lines[] = [],
+): void {
+  // of all items together: none passes unrecorded because another one may
+  const { effects } = (considered.find(({ subject }) => connection.onUnrecordable(subject.effects) === 'block') ?? considered.at(-1)!).subject;
+  const refused: { entry: MessageEntry; index: number; lines: Lines; isConcealed: boolean }[] = [];
   for (const [item, { message, range }] of batch.items.entries()) {
     if (item < from) continue;
-    const described = describe(frame, message, connection, deps, range);
-    Object.assign(described.entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
-    finish(described.entry, frame, connection);
-    append(described.entry, described.attributes, frame, [], connection, deps, described.undo, item === batch.items.length - 1);
+    const one = considered[item]!;
+    if (refusedItem >= 0 && one.verdict.kind !== 'block') {
+      const { rule } = considered[refusedItem]!.verdict;
+      one.verdict = { kind: 'block', ...(rule === undefined ? {} : { rule }), reason: `not sent: item ${refusedItem} was refused` };
+    }
+    const redactions = itemRedactions(frame, one, range, connection).map(({ start, end, ...more }) => ({
+      ...more,
+      start: start - range[0],
+      end: end - range[0],
+    }));
+    const bytes = frame.bytes?.subarray(...range);
+    const level = atLeastMetadata(connection.judge.level(one.subject, one.verdict));
+    const concealed = new Concealed(connection.judge.redactor(one.subject), redactions, bytes);
+    const described = describe(frame, message, one, level, concealed, connection, deps, range);
+    const { entry } = described;
+    Object.assign(entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
+    finish(entry, frame, connection);
+    const own = deps.ledger.nextIndex;
+    if (refusedItem >= 0) refused.push({ entry, index: own, lines: linesFor(entry, own, message.id), isConcealed: described.isConcealed });
+    const isLast = item === batch.items.length - 1;
+    const refusal = isLast && refusedItem >= 0 ? joined([...before, ...refused.map(({ lines }) => lines)]) : undefined;
+    let { undo } = described;
+    if (refusedItem >= 0 && message.type === 'request') {
+      // answered in its receiver's place, before the next item finds its own: undone in the opposite order
+      const unanswer = connection.exchanges.answered(own);
+      undo = (): void => {
+        unanswer();
+        described.undo();
+      };
+    }
+    append(entry, described.attributes, frame, [], effects, connection, deps, undo, isLast, refusal);
+    // the answers to the other items alone would be taken for all of them
+    if (refusal !== undefined && from > 0) connection.refusedBefore({ direction: frame.direction, unit: frame.unit.unit, ...refusal });
   }
+  for (const { entry, index: own, lines, isConcealed } of refused) recordRefusal(entry, own, lines, isConcealed, connection, deps);
+}
+
+/** What of an item is left out of its frame: what rules find in it, or all of it where only its entry is wanted. */
+function itemRedactions(frame: Frame, considered: Considered, range: [number, number], connection: Connection): Redaction[] {
+  if (frame.bytes === undefined || !connection.judge.compiled.seesWhole) return [];
+  const level = connection.judge.level(considered.subject, considered.verdict);
+  if (!keepsContent(level, considered.subject.type)) return [{ start: range[0], end: range[1], rule: 'capture', keep: 'drop' }];
+  return connection.judge.redactor(considered.subject)?.ranges(frame.bytes.subarray(...range), range[0], considered.request?.secrets) ?? [];
 }
 
 /** A crash cut off the entries of a batch's last items: the batch counts as recorded, so they are added from its bytes. */
-export function finishBatch({ index, entry, batch, bytes, next }: UnfinishedBatch, connection: Connection, deps: RecordDeps): void {
+export function finishBatch({ index, entry, batch, bytes, next, lines }: UnfinishedBatch, connection: Connection, deps: RecordDeps): void {
   const direction = entry.direction === 'c2s' ? 0 : 1;
   const delivered = entry.delivered ?? [0, 0];
   const unit: FrameUnit = { direction, flags: 0, stream: entry.stream, unit: entry.tapSeq, delivered, seenUs: entry.monotonicUs, bytes };
-  const frame: Frame = { direction, unit, seenUs: unit.seenUs, message: batch, sizeBytes: bytes.length, units: 1, hashes: [], items: [], bytes };
-  recordItems(frame, batch, index, next, connection, deps);
+  const isRefused = entry.verdict === 'block';
+  // what it was judged then stands: unless it was refused it may have been delivered
+  const refused: Verdict = {
+    kind: 'block',
+    ...(entry.rule === undefined ? {} : { rule: entry.rule }),
+    ...(entry.reason === undefined ? {} : { reason: entry.reason }),
+  };
+  const frame: Frame = {
+    direction,
+    unit,
+    seenUs: unit.seenUs,
+    message: batch,
+    sizeBytes: bytes.length,
+    units: 1,
+    first: unit.unit,
+    bytes,
+    refusable: false,
+  };
+  const considered = batch.items.map(({ message, range }) => {
+    const one = consider(frame, message, connection, deps, range);
+    return isRefused ? { ...one, verdict: refused } : one;
+  });
+  recordItems(frame, batch, considered, isRefused ? 0 : -1, index, next, connection, deps, lines);
+}
+
+/** A message with what was found out about it before anything was changed. */
+interface Considered {
+  subject: Subject;
+  verdict: Verdict;
+  request: PendingRequest | undefined;
+}
+
+/** Steps 2 and 3 for one message: which request it answers, what it does, and what policy says of it. Changes nothing. */
+function consider(frame: Frame, message: Message, connection: Connection, deps: RecordDeps, range?: [number, number]): Considered {
+  const { judge } = connection;
+  const direction = names[frame.direction];
+  const isReply = message.type === 'result' || message.type === 'error';
+  const request = isReply ? connection.exchanges.peek(message, direction, frame.unit.stream) : undefined;
+  const effects = isReply
+    ? (request?.effects ?? {})
+    : asks(message)
+      ? effectOf(message, connection.tools, connection.overrides, judge.word(message.method === 'tools/call' ? message.target?.value : undefined))
+      : {};
+  const subject = subjectOf(message, direction, effects, request);
+  // its first units are refused
+  const isTooLarge = frame.tooLarge !== undefined && frame.refusable;
+  if (judge.isIdle && deps.freezes.length === 0 && !isTooLarge) return { subject, verdict: passes, request };
+  const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
+  const isUnasked = isReply && request === undefined && message.idKey !== undefined;
+  const anomalies: Message['anomalies'] = isUnasked ? [...message.anomalies, 'reply-to-nothing'] : message.anomalies;
+  const nowMs = deps.clock.wallUs() / 1000;
+  const sizeBytes = range === undefined ? frame.sizeBytes : range[1] - range[0];
+  let verdict: Verdict =
+    isTooLarge || (frame.tooLarge !== undefined && judge.mayRefuse(deps.freezes, nowMs))
+      ? { kind: 'block', rule: ownRules.tooLarge, reason: 'longer than can be judged' }
+      : judge.judge({ ...subject, anomalies, bytes, sizeBytes }, connection.counts, deps.freezes, nowMs);
+  // It is with its receiver: a rule came into force too late for it, and the record must not say that it was kept from it.
+  if (verdict.kind === 'block' && !frame.refusable) verdict = { ...verdict, kind: 'flag', shadow: true, problem: 'delivered-before' };
+  return { subject, verdict, request };
+}
+
+/** Items are judged in order, each as if those before it had been let through. */
+function considerBatch(frame: Frame, batch: Batch, connection: Connection, deps: RecordDeps): Considered[] {
+  const undos: (() => void)[] = [];
+  const considered = batch.items.map(({ message, range }) => {
+    const whole = batch.anomalies.length === 0 ? message : { ...message, anomalies: [...message.anomalies, ...batch.anomalies] };
+    const one = consider(frame, whole, connection, deps, range);
+    undos.push(count(connection.counts, one.subject, one.verdict.kind, message.outcome === 'toolError'));
+    return one;
+  });
+  for (const undo of undos.toReversed()) undo();
+  return considered;
+}
+
+function keepsContent(level: CaptureLevel, type: Subject['type']): boolean {
+  return level === 'full' || (level === 'request' && type !== 'result' && type !== 'error');
+}
+
+function atLeastMetadata(level: CaptureLevel): CaptureLevel {
+  return level === 'none' ? 'metadata' : level;
+}
+
+/** The frame's segments. Of a frame that is too long, or of which only the entry is wanted, the hash alone. */
+function store(frame: Frame, message: Message, level: CaptureLevel, redactions: readonly Redaction[], index: number, deps: RecordDeps): Stored {
+  if (frame.streamed !== undefined) return frame.streamed;
+  const { bytes, tooLarge } = frame;
+  if (bytes === undefined) {
+    const hash = tooLarge!;
+    return { items: [{ state: 'dropped', hash, sizeBytes: frame.sizeBytes }], hashes: [hash] };
+  }
+  const without: readonly Redaction[] = keepsContent(level, message.type)
+    ? redactions
+    : [{ start: 0, end: bytes.length, rule: 'capture', keep: 'drop' }];
+  return storedOf(bytes, without, index, deps.findKey);
 }
 
 /** The fields that every frame's entry begins with. Order of fields is order in the ledger's lines. */
@@ -263,14 +374,71 @@ function begin(
   return { entry, undo: () => void connection.seq-- };
 }
 
-/** Steps 2 to 4 for one message: pair, judge, redact; and what the entry says of it. */
+function verdictFields({ kind, rule, reason, shadow, problem }: Verdict): Pick<MessageEntry, 'verdict' | 'rule' | 'reason' | 'shadow' | 'problem'> {
+  return {
+    verdict: kind,
+    ...(rule === undefined ? {} : { rule }),
+    ...(reason === undefined ? {} : { reason: bounded(reason, reasonBytes) }),
+    ...(shadow === undefined ? {} : { shadow }),
+    ...(problem === undefined ? {} : { problem }),
+  };
+}
+
+/** How often each rule left something out; of very many rules the rest together. */
+function redactedFields(redactions: readonly Redaction[]): Pick<MessageEntry, 'redacted'> {
+  if (redactions.length === 0) return {};
+  const counts = new Map<string, number>();
+  for (const { rule } of redactions) {
+    const name = counts.has(rule) || counts.size < redactedRules ? bounded(rule, 64) : 'other';
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return { redacted: Object.fromEntries(counts) };
+}
+
+/** What must not stand in an entry either: the values that were found in the frame, wherever else they turn up. */
+class Concealed {
+  readonly #redactor: Redactor | undefined;
+  readonly #texts: string[];
+  readonly redactions: readonly Redaction[];
+  /** To be looked for in the answer. */
+  readonly values: readonly string[];
+  /** Something was concealed in a field. */
+  any = false;
+
+  constructor(redactor: Redactor | undefined, redactions: readonly Redaction[], bytes: Buffer | undefined) {
+    this.#redactor = redactor;
+    this.redactions = redactions;
+    this.#texts = bytes === undefined ? [] : redactions.map(({ start, end }) => bytes.toString('utf8', start, end));
+    this.values = bytes === undefined || redactions.length === 0 ? [] : valuesOf(bytes, redactions);
+  }
+
+  text(text: string, field: string): string {
+    if (this.#redactor === undefined) return text;
+    const quoted = JSON.stringify(text).slice(1, -1);
+    const isFound = this.#texts.some(
+      (value) => value === text || value === quoted || (value.length >= 4 && (text.includes(value) || quoted.includes(value))),
+    );
+    const shown = isFound ? '[redacted]' : this.#redactor.clean(text, field === 'id' ? undefined : field);
+    if (shown !== text) this.any = true;
+    return shown;
+  }
+
+  all(value: unknown, name: string): unknown {
+    return this.#redactor === undefined ? value : this.#redactor.cleanAll(value, name);
+  }
+}
+
+/** Step 4 for the entry: what it says of the message, and its place among the exchanges. */
 function describe(
   frame: Frame,
   message: Message,
+  { subject, verdict }: Considered,
+  level: CaptureLevel,
+  concealed: Concealed,
   connection: Connection,
   deps: RecordDeps,
   range?: [number, number],
-): { entry: MessageEntry; attributes: Attributes; undo: () => void } {
+): { entry: MessageEntry; attributes: Attributes; isConcealed: boolean; undo: () => void } {
   const index = deps.ledger.nextIndex;
   const direction = names[frame.direction];
   const begun = begin(frame, message.anomalies, connection, deps);
@@ -278,61 +446,64 @@ function describe(
   const attributes: Attributes = {};
   const truncated: string[] = [];
   entry.type = message.type;
+  Object.assign(entry, verdictFields(verdict));
+  if (connection.judge.isNamed) entry.capture = level;
+  Object.assign(entry, redactedFields(concealed.redactions));
 
-  // 2. Pair a reply with its request; a request learns its effect, which its reply repeats.
   const placement = connection.exchanges.place(message, direction, index, frame.seenUs, frame.unit.stream);
   const isReply = message.type === 'result' || message.type === 'error';
-  const request = isReply ? placement.request : undefined;
+  const request = isReply && placement.request?.uncaptured !== true ? placement.request : undefined;
+  const { untrusted: _, ...effects } = subject.effects;
   if (message.type === 'request') {
-    const effects = effectOf(message, connection.tools, connection.overrides);
-    if (placement.request) placement.request.effects = effects;
+    if (placement.request) placement.request.effects = subject.effects as EffectFields;
     Object.assign(entry, effects);
-  } else if (request?.effects) Object.assign(entry, request.effects);
+  } else if (request?.effects) Object.assign(entry, effects);
+  const uncount = count(connection.counts, subject, verdict.kind, message.outcome === 'toolError');
 
-  // 3. Judge: before redaction, on exactly the bytes that would be delivered.
-  const verdict: Verdict = passes;
-  entry.verdict = verdict.kind;
-  if (verdict.rule !== undefined) entry.rule = verdict.rule;
-
-  // 4. Redact: nothing is sensitive yet, so the frame stays one segment for each unit.
-
-  if (placement.exchange !== undefined) entry.exchange = placement.exchange;
+  if (placement.exchange !== undefined && placement.request?.uncaptured !== true) entry.exchange = placement.exchange;
   if (placement.anomalies.length > 0) entry.anomalies = [...(entry.anomalies ?? []), ...placement.anomalies];
   if (message.id !== undefined) {
-    entry.id = bounded(message.id, idBytes);
-    if (entry.id !== message.id) {
+    const id = concealed.text(message.id, 'id');
+    entry.id = bounded(id, idBytes);
+    if (entry.id !== id) {
       truncated.push('id');
-      attributes['id'] = message.id;
+      attributes['id'] = id;
     }
   }
   const { method, target } = message;
   if (method !== undefined) {
-    entry.method = bounded(method, methodBytes);
-    if (entry.method !== method) {
+    const shown = concealed.text(method, 'method');
+    entry.method = bounded(shown, methodBytes);
+    if (entry.method !== shown) {
       truncated.push('method');
-      attributes['method'] = method;
+      attributes['method'] = shown;
     }
   }
   if (target !== undefined) {
     // of a resource only the scheme: a URI may hold names, paths and tokens
-    entry.target = bounded(target.kind === 'resource' ? schemeOf(target.value) : target.value, targetBytes);
-    if (entry.target !== target.value) {
+    const shown = concealed.text(target.value, 'target');
+    entry.target = bounded(target.kind === 'resource' ? schemeOf(shown) : shown, targetBytes);
+    if (entry.target !== shown) {
       if (target.kind !== 'resource') truncated.push('target');
-      attributes['target'] = target.value;
+      attributes['target'] = shown;
     }
   }
+  if (placement.request !== undefined && message.type === 'request') {
+    if (concealed.any) placement.request.concealed = true;
+    if (concealed.values.length > 0) placement.request.secrets = concealed.values;
+  }
   // as the request's entry has them; it also has them whole
-  if (request?.method !== undefined) entry.method = request.method;
-  if (request?.target !== undefined) entry.target = request.target.value;
+  if (request?.method !== undefined) entry.method = concealed.text(request.method, 'method');
+  if (request?.target !== undefined) entry.target = request.concealed ? '[redacted]' : concealed.text(request.target.value, 'target');
   const era = isReply ? request?.era : message.era;
   if (era !== undefined) entry.era = era;
   if (message.protocolVersion !== undefined && (!isReply || request?.method === 'initialize')) {
-    entry.protocolVersion = bounded(message.protocolVersion, shortTextBytes);
+    entry.protocolVersion = concealed.text(bounded(message.protocolVersion, shortTextBytes), 'protocolVersion');
   }
   if (isReply) {
     if (message.outcome !== undefined) entry.outcome = message.outcome;
     if (message.code !== undefined) entry.code = message.code;
-    if (message.resultType !== undefined) entry.resultType = bounded(message.resultType, shortTextBytes);
+    if (message.resultType !== undefined) entry.resultType = concealed.text(bounded(message.resultType, shortTextBytes), 'resultType');
     if (request !== undefined) {
       entry.durationUs = Math.max(0, frame.seenUs - request.seenUs);
       if (request.call !== undefined && request.call !== entry.exchange) entry.call = request.call;
@@ -340,11 +511,16 @@ function describe(
   }
   if (truncated.length > 0) entry.truncated = truncated;
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
-  if (bytes !== undefined) learn(bytes, message, request?.method, connection, attributes);
+  // what is not delivered tells the other side nothing
+  if (bytes !== undefined && verdict.kind !== 'block') learn(bytes, message, placement.request?.method, connection, attributes);
+  if (!keepsContent(level, message.type)) for (const name of Object.keys(attributes)) delete attributes[name];
+  for (const name of Object.keys(attributes)) attributes[name] = concealed.all(attributes[name], name);
   return {
     entry,
     attributes,
+    isConcealed: concealed.any,
     undo: () => {
+      uncount();
       placement.undo();
       begun.undo();
     },
@@ -357,6 +533,8 @@ export function learn(bytes: Buffer, message: Message, requestMethod: string | u
     const { clientInfo, capabilities } = readNames(bytes);
     if (clientInfo !== undefined) {
       connection.namedClient = true;
+      const { name, version } = clientInfo;
+      connection.introduce({ ...(typeof name === 'string' ? { name } : {}), ...(typeof version === 'string' ? { version } : {}) });
       attributes['clientInfo'] = clientInfo;
       if (capabilities !== undefined) attributes['capabilities'] = capabilities;
     }
@@ -373,6 +551,8 @@ export function learn(bytes: Buffer, message: Message, requestMethod: string | u
 
 function finish(entry: MessageEntry | BatchEntry, frame: Frame, connection: Connection): void {
   if ((frame.unit.flags & unterminated) !== 0) entry.anomalies = [...(entry.anomalies ?? []), 'unterminated'];
+  const { uncaptured } = connection;
+  if (uncaptured[0] + uncaptured[1] > 0) entry.uncaptured = [uncaptured[0], uncaptured[1]];
   entry.delivered = [connection.delivered[0], connection.delivered[1]];
 }
 
@@ -380,83 +560,87 @@ function append(
   entry: MessageEntry | BatchEntry,
   attributes: Attributes,
   frame: Frame,
-  items: readonly ContentItem[],
+  items: Stored['items'],
+  effects: Partial<EffectFields>,
   connection: Connection,
   deps: RecordDeps,
   undo: () => void,
   isLastOfFrame: boolean,
+  refusal?: Lines,
 ): void {
-  const { direction, unit, message } = frame;
-  const waiter = new FrameWaiter(connection, direction, unit.unit, message, deps, undo, isLastOfFrame);
-  deps.ledger.append(seal(entry, attributes, items), waiter, connection.wait === 'receipt' ? urgent : lazy);
+  const { direction, first, unit, message } = frame;
+  if (refusal !== undefined) connection.hold(direction, first);
+  const waiter = new FrameWaiter(connection, direction, first, unit.unit, message, effects, deps, undo, isLastOfFrame, refusal);
+  deps.ledger.append(seal(entry, attributes, items), waiter, connection.wait === 'receipt' || refusal !== undefined ? urgent : lazy);
   if (isLastOfFrame) connection.judged(direction, unit.unit);
 }
 
 const urgent = { urgent: true };
 const lazy = { urgent: false };
 
-/**
- * Waits for an entry of a frame. Thousands of these live at once while the disk is slow: it holds what an answer needs and not the frame, whose bytes
- * would keep the whole chunk in memory that they came in.
- */
-class FrameWaiter implements Waiter {
-  readonly #connection: Connection;
-  readonly #direction: DirectionIndex;
-  readonly #unit: number;
-  readonly #message: Message | Batch;
-  readonly #deps: RecordDeps;
-  readonly #isLastOfFrame: boolean;
-  readonly undo: () => void;
-
-  constructor(
-    connection: Connection,
-    direction: DirectionIndex,
-    unit: number,
-    message: Message | Batch,
-    deps: RecordDeps,
-    undo: () => void,
-    isLastOfFrame: boolean,
-  ) {
-    this.#connection = connection;
-    this.#direction = direction;
-    this.#unit = unit;
-    this.#message = message;
-    this.#deps = deps;
-    this.#isLastOfFrame = isLastOfFrame;
-    this.undo = undo;
-  }
-
-  durable(receipt: Receipt | undefined): void {
-    if (this.#isLastOfFrame) this.#connection.settle(this.#direction, this.#unit, receipt);
-  }
-
-  failed(): void {
-    if (!this.#isLastOfFrame) return;
-    this.#connection.lose(this.#direction, 'unrecordable', this.#deps.clock.wallUs());
-    unrecordable(this.#connection, this.#direction, this.#unit, this.#message, this.#deps);
-  }
-}
-
-/** The disk would not take a unit: `onUnrecordable` decides. Passing counts as settled, without a receipt. */
-function unrecordable(connection: Connection, direction: DirectionIndex, unit: number, message: Message | Batch | undefined, deps: RecordDeps): void {
-  if (connection.opened.onUnrecordable === 'pass') {
-    connection.settle(direction, unit);
-    return;
-  }
-  const toSender: Buffer[] = [];
-  const toReceiver: Buffer[] = [];
-  const reason = deps.ledger.recordable ? 'the entry could not be written' : "the ledger's disk cannot be written";
-  for (const item of message === undefined ? [] : message.type === 'batch' ? message.items.map((one) => one.message) : [message]) {
-    if (item.id === undefined || item.id === 'null') continue;
-    if (item.type === 'request') toSender.push(refusalLine(item.id, notRecorded(reason)));
-    else if (item.type === 'result' || item.type === 'error') toReceiver.push(refusalLine(item.id, replyWithheld(reason)));
-  }
-  connection.refuse({
+/** What we say in a message's place is a message, too (`origin: sworn`), and ends the exchange of a request. */
+export function recordRefusal(
+  refused: MessageEntry,
+  index: number,
+  lines: Lines,
+  isConcealed: boolean,
+  connection: Connection,
+  deps: RecordDeps,
+): void {
+  const line = lines.toSender.length > 0 ? lines.toSender : lines.toReceiver;
+  if (line.length === 0) return;
+  const isAnswer = lines.toSender.length > 0;
+  const bytes = line.subarray(0, -1);
+  const direction: Direction = isAnswer ? (refused.direction === 'c2s' ? 's2c' : 'c2s') : refused.direction;
+  const exchange = isAnswer && refused.type === 'request' ? index : isAnswer ? undefined : refused.exchange;
+  // it repeats the id
+  const stored = storedOf(bytes, isConcealed ? [{ start: 0, end: bytes.length, rule: 'repeated', keep: 'drop' }] : [], index, deps.findKey);
+  const monotonicUs = deps.clock.monotonicUs();
+  const { method, target, effect, effectSource, sensitive, destructive } = refused;
+  const entry: MessageEntry = {
+    v: 1,
+    kind: 'message',
+    time: deps.clock.text(deps.clock.wallUs(monotonicUs)),
+    monotonicUs,
+    connection: connection.id,
+    stream: refused.stream,
+    seq: ++connection.seq,
+    tapSeq: 0,
     direction,
-    unit,
-    toSender: toSender.length > 0 ? Buffer.concat(toSender) : nothing,
-    toReceiver: toReceiver.length > 0 ? Buffer.concat(toReceiver) : nothing,
-  });
+    transport: 'stdio',
+    server: refused.server,
+    verdict: 'pass',
+    ...(refused.rule === undefined ? {} : { rule: refused.rule }),
+    origin: 'sworn',
+    sizeBytes: bytes.length,
+    ...(connection.who === undefined ? {} : { who: connection.who }),
+    type: 'error',
+    ...(refused.id === undefined ? {} : { id: refused.id }),
+    ...(exchange === undefined ? {} : { exchange }),
+    ...(method === undefined ? {} : { method }),
+    ...(target === undefined ? {} : { target }),
+    ...(refused.era === undefined ? {} : { era: refused.era }),
+    ...(effect === undefined ? {} : { effect }),
+    ...(effectSource === undefined ? {} : { effectSource }),
+    ...(sensitive === undefined ? {} : { sensitive }),
+    ...(destructive === undefined ? {} : { destructive }),
+    outcome: 'error',
+    code: 4030,
+    segments: stored.hashes.length,
+    commitment: commitment(stored.hashes),
+    delivered: [connection.delivered[0], connection.delivered[1]],
+  };
+  const undoSeq = (): void => void connection.seq--;
+  let unplace: () => void = nothing;
+  if (exchange === index) {
+    const removed = connection.exchanges.answered(index);
+    unplace = removed;
+  }
+  const undo = (): void => {
+    unplace();
+    undoSeq();
+  };
+  deps.ledger.append(seal(entry, {}, stored.items), { durable: nothing, undo }, urgent);
 }
 
 /**

@@ -9,11 +9,13 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { hex } from '../bytes/bytes.ts';
-import type { CloseEntry, Entry, GapEntry, OpenEntry, PrincipalEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
+import type { CloseEntry, Entry, GapEntry, OpenEntry, PolicyEntry, PrincipalEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
+import { findKeyIn } from '../ledger/keys.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import {
+  attributeBytes,
   connections as mostConnections,
   connectionsOfOthers,
   digestsCount,
@@ -23,6 +25,8 @@ import {
   tapReturnMs,
 } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
+import { inForce, type Freeze } from '../policy/freeze.ts';
+import { unruled } from '../policy/judge.ts';
 import {
   encodeJson,
   readFrame,
@@ -38,14 +42,17 @@ import {
 } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
+import { applyFreeze, difference, freezeFields, loadPolicy, problemOf, readFreeze, type Loaded } from './control.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
 import { custodyOf, descendsFrom, isChildOf, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
-import { finishBatch, record, recordOpening, recordReturn, resumeLong, type RecordDeps } from './record.ts';
+import { resumeLong } from './frame.ts';
+import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
+import { Searcher } from './searcher.ts';
 import { seal, type Attributes } from './seal.ts';
-import { bury, State, unbury } from './state.ts';
+import { bury, State, unbury, type RecordedPolicy } from './state.ts';
 
 export interface RecorderOptions {
   ledger: string;
@@ -57,14 +64,24 @@ export interface RecorderOptions {
   idleMs?: number;
   /** Taps may ask for no less than this. */
   modeFloor?: 'commit' | 'observe';
+  /** The policy file that was named; absent: the default one, if it is there. */
+  config?: string;
   version: string;
   logFile?: string;
 }
 
+/** So much text fits into an attribute, however it is escaped. */
+const attributeChars = attributeBytes / 8;
 /** How long a socket may be open without a word. */
 const helloWaitMs = 10_000;
 /** How long the end waits for sockets that should close by themselves. */
 const endWaitMs = 1_000;
+
+/** Who asks for something that only an administrator may. */
+interface Administrator {
+  by: { uid: number; pid: number };
+  selfAdministered?: true;
+}
 
 interface ConnectionStatus {
   connection: string;
@@ -91,8 +108,14 @@ export class Recorder {
   readonly #lock: Lock;
   readonly #log: (line: string) => void;
   readonly #clock = new Clock();
-  readonly #deps: RecordDeps;
+  readonly #deps: RecordDeps & { freezes: Freeze[] };
   readonly #ledger: Ledger;
+  /** In force. */
+  #policy: Loaded;
+  /** As the ledger says it. */
+  #recordedPolicy: RecordedPolicy | undefined;
+  #findKey: Buffer | undefined;
+  #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
   /** What remains of closed ones. */
   readonly #closed: Map<string, Connection>;
@@ -125,13 +148,15 @@ export class Recorder {
     lock: Lock,
     log: (line: string) => void,
     onEnd: (status: number) => void,
+    policy: Loaded = { compiled: unruled },
   ) {
     this.#options = options;
+    this.#policy = policy;
     this.#native = native;
     this.#lock = lock;
     this.#log = log;
     this.#onEnd = onEnd;
-    const state = new State(options.ledger);
+    const state = new State(options.ledger, policy.compiled);
     this.#connections = state.connections;
     this.#closed = state.closed;
     this.#ledger = Ledger.open(
@@ -147,13 +172,29 @@ export class Recorder {
         },
       },
     );
-    this.#deps = { ledger: this.#ledger, clock: this.#clock, openingOf: (connection) => this.#openingOf(connection) };
+    this.#deps = {
+      ledger: this.#ledger,
+      clock: this.#clock,
+      openingOf: (connection) => this.#openingOf(connection),
+      freezes: inForce(state.freezes, this.#clock.wallUs() / 1000),
+      searcher: new Searcher(),
+      findKey: () => (this.#findKey ??= findKeyIn(this.#ledger.keysFolder)),
+    };
+    this.#recordedPolicy = state.policy;
     this.#entriesAtStart = this.#ledger.size;
     this.#recordStart(state);
+    this.#recordPolicy();
     const now = performance.now();
-    for (const connection of this.#connections.values()) connection.lostAt = now;
+    for (const connection of this.#connections.values()) {
+      connection.lostAt = now;
+      connection.wait = this.#waitOf(connection);
+      connection.takeUp();
+    }
     this.#takeUpParts();
+    const answers = state.unansweredRefusals;
     for (const { connection, held } of state.unfinishedBatches) finishBatch(held, connection, this.#deps);
+    for (const { connection, entry, index, lines } of answers)
+      recordRefusal(entry, index, lines, entry.redacted !== undefined, connection, this.#deps);
   }
 
   get ledger(): Ledger {
@@ -198,6 +239,93 @@ export class Recorder {
     if (backUs > 1e6) {
       this.#append({ ...this.#common('recovery'), reason: 'clock-set-back', backUs: Math.round(backUs) } satisfies RecoveryEntry);
     }
+  }
+
+  /** A change of the policy in force is an entry, with the whole text and what is different in it. */
+  #recordPolicy(administrator?: Administrator): void {
+    const { digest, text = '', path, compiled } = this.#policy;
+    const before = this.#recordedPolicy;
+    if (before?.digest === digest) return;
+    this.#recordedPolicy = { ...(digest === undefined ? {} : { digest }), text };
+    const entry: PolicyEntry = {
+      ...this.#common('policy'),
+      act: 'load',
+      ...(digest === undefined ? {} : { digest }),
+      ...(before?.digest === undefined ? {} : { previous: before.digest }),
+      rules: compiled.rules.length,
+      ...administrator,
+    };
+    this.#append(
+      entry,
+      { path, ...texts(text), ...(before === undefined ? {} : { diff: difference(before.text, text) }) },
+      { urgent: true },
+      (stored) => {
+        // said again with the next change, or by the next recorder
+        if (!stored) this.#recordedPolicy = before;
+      },
+    );
+  }
+
+  /**
+   * Reads the file again. One that is wrong changes nothing. Whoever delivers without waiting is told to wait before a rule that can refuse is in force.
+   */
+  reload(administrator?: Administrator): Promise<Record<string, unknown>> {
+    // one after the other: what was read first must not come into force last
+    const reloaded = this.#reloading.then(() => this.#reload(administrator));
+    this.#reloading = reloaded.catch(() => undefined);
+    return reloaded;
+  }
+
+  async #reload(administrator?: Administrator): Promise<Record<string, unknown>> {
+    let loaded: Loaded;
+    try {
+      loaded = await loadPolicy(this.#options.config);
+    } catch (error) {
+      const problem = problemOf(error);
+      this.#log(`the policy file is not taken: ${problem}; the one before stays in force`);
+      this.#append({ ...this.#common('policy'), act: 'rejected', ...this.#digest(), ...administrator } satisfies PolicyEntry, {
+        problem,
+        path: this.#options.config,
+      });
+      return { reloaded: false, problem, ...this.#digest() };
+    }
+    if (this.#ending) return { reloaded: false, problem: 'the recorder is ending' };
+    if (loaded.digest === this.#policy.digest) return { reloaded: false, ...this.#digest() };
+    this.#policy = loaded;
+    this.#recordPolicy(administrator);
+    for (const connection of this.#connections.values()) {
+      connection.raise(this.#waitOf(connection));
+      connection.rule(loaded.compiled);
+    }
+    for (const connection of this.#closed.values()) connection.rule(loaded.compiled);
+    this.#log(`policy ${loaded.digest === undefined ? 'none' : loaded.digest.slice(0, 16)} is in force, ${loaded.compiled.rules.length} rules`);
+    return { reloaded: true, ...this.#digest(), rules: loaded.compiled.rules.length };
+  }
+
+  #digest(): { digest?: string } {
+    return this.#policy.digest === undefined ? {} : { digest: this.#policy.digest };
+  }
+
+  /** Puts a freeze in force, or takes one or all back: from the next frame on. `done` once its entry is durable. */
+  #changeFreezes(entry: PolicyEntry, done: (stored: boolean) => void): number {
+    const index = this.#ledger.nextIndex;
+    const before = this.#deps.freezes;
+    this.#deps.freezes = applyFreeze(before, entry, index);
+    for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
+    this.#append(entry, {}, { urgent: true, essential: true }, (stored) => {
+      // a switch that nobody could read of afterwards is not thrown
+      if (!stored) this.#takeBack(entry, index, before);
+      done(stored);
+    });
+    return index;
+  }
+
+  /** Of several changes none of which could be recorded each takes back its own. */
+  #takeBack({ act, freeze }: PolicyEntry, index: number, before: readonly Freeze[]): void {
+    const { freezes } = this.#deps;
+    if (act === 'freeze') this.#deps.freezes = freezes.filter(({ id }) => id !== index);
+    else this.#deps.freezes = [...before.filter(({ id }) => (freeze ?? id) === id && freezes.every((one) => one.id !== id)), ...freezes];
+    for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
   }
 
   /** Parts of a frame that was arriving when the last recorder ended: its tap sends the rest only, so they are scanned again from the ledger. */
@@ -280,25 +408,28 @@ export class Recorder {
         const unit = readFrame(body);
         if (unit === undefined) this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
         else if (!isWhole(unit)) this.#refuse(socket, 'wire-corrupt', 'a frame is not cut into units as it must be');
-        else if (!connection.isClosed) record(unit, connection, this.#deps);
+        else this.#inTurn(connection, socket, (known) => known.isClosed || record(unit, known, this.#deps));
       } else if (type === wireType.hello && connection === undefined) connection = this.#hello(socket, peer, readJson(body));
       else if (type === wireType.close && connection !== undefined) {
-        if (!connection.isClosed) this.#recordClose(connection, readClose(readJson(body)));
-      } else if (type === wireType.lost && connection !== undefined) this.#lost(connection, readJson(body));
-      else if (type === wireType.ask && connection === undefined) this.#ask(socket, peer, String(readJson(body)?.['what']));
+        const close = readClose(readJson(body));
+        this.#inTurn(connection, socket, (known) => known.isClosed || this.#recordClose(known, close));
+      } else if (type === wireType.lost && connection !== undefined) {
+        const lost = readJson(body);
+        this.#inTurn(connection, socket, (known) => this.#lost(known, lost));
+      } else if (type === wireType.ask && connection === undefined) this.#ask(socket, peer, readJson(body) ?? {});
       else if (type === wireType.frame || connection === undefined) this.#refuse(socket, 'wire-corrupt', 'the first message must be hello or ask');
     };
     const work = (chunk: Buffer): void => {
       try {
         if (!reader.push(chunk, receive)) this.#refuse(socket, 'wire-corrupt', 'this is not the protocol of a sworn tap');
       } catch (error) {
-        // A stranger's input must not end the recorder for everybody else.
-        this.#log(`defect: ${(error as Error).stack}`);
-        this.#refuse(socket, 'internal', `the recorder failed on a message: ${(error as Error).message}`);
+        this.#defect(socket, error as Error);
       }
       if (this.#ledger.congested) socket.pause();
       // nobody else is here whose entries could share the sync
       else if (this.#sockets.size === 1) this.#ledger.flushUrgent();
+      // what is judged need not wait for the disk
+      if (connection?.wait === 'verdict') connection.answer();
     };
     const inbox = new Inbox(
       socket,
@@ -324,6 +455,27 @@ export class Recorder {
     });
   }
 
+  /** At once, or when a frame before it was looked through: then nobody is left who would catch what it throws. */
+  #inTurn(connection: Connection, socket: Socket, work: (connection: Connection) => unknown): void {
+    if (!connection.isPaused) {
+      work(connection);
+      return;
+    }
+    connection.inTurn(() => {
+      try {
+        work(connection);
+      } catch (error) {
+        this.#defect(socket, error as Error);
+      }
+    });
+  }
+
+  /** A stranger's input must not end the recorder for everybody else. */
+  #defect(socket: Socket, error: Error): void {
+    this.#log(`defect: ${error.stack}`);
+    this.#refuse(socket, 'internal', `the recorder failed on a message: ${error.message}`);
+  }
+
   #refuse(socket: Socket, code: ErrorCode, message: string): void {
     this.#refused.add(socket);
     socket.end(encodeJson(wireType.error, { code, message, hint: errorKinds[code].hint }));
@@ -344,6 +496,14 @@ export class Recorder {
       this.#refuse(socket, 'recorder-refused', `this recorder writes ${this.#options.ledger}, not ${hello.ledger}`);
       return undefined;
     }
+    if (hello.config !== undefined && hello.config !== this.#options.config) {
+      this.#refuse(
+        socket,
+        'recorder-refused',
+        `this recorder runs with ${this.#options.config === undefined ? 'the default configuration' : `the configuration ${this.#options.config}`}, not ${hello.config}`,
+      );
+      return undefined;
+    }
     const tokenDigest = sha256Hex(hello.token);
     const known = this.#connections.get(hello.connection) ?? this.#closed.get(hello.connection);
     if (known !== undefined && known.opened.tokenDigest !== tokenDigest) {
@@ -358,7 +518,7 @@ export class Recorder {
     this.#taps.set(connection, socket);
     if (!this.#origins.has(connection)) this.#origins.set(connection, { hello, peer, isServerForeign: false });
     connection.attach(socket);
-    connection.wait = this.#waitOf(connection);
+    connection.admit(this.#waitOf(connection));
     const welcome: Welcome = {
       wire: wireVersion,
       wait: connection.wait,
@@ -405,10 +565,12 @@ export class Recorder {
       custody: custodyOf(peer, process.getuid?.()),
       overrides: hello.overrides,
       tokenDigest,
+      ...(Object.keys(hello.labels).length === 0 ? {} : { labels: hello.labels }),
+      ...(peer.uid === undefined ? {} : { observed: { uid: peer.uid } }),
       ...(peer.pid === undefined ? {} : { tapPid: peer.pid }),
       ...(isChild === true ? { serverPid: hello.serverPid! } : {}),
     };
-    const connection = new Connection(opened);
+    const connection = new Connection(opened, undefined, this.#policy.compiled);
     this.#connections.set(connection.id, connection);
     this.#origins.set(connection, { hello, peer, isServerForeign: isChild === false });
     return connection;
@@ -423,6 +585,8 @@ export class Recorder {
     const client = parents[0];
     const executableDigest = server?.executable === undefined ? undefined : this.#digestOf(connection, server.executable);
     const { opened } = connection;
+    // command lines and labels hold secrets as often as messages do
+    const clean = <T>(value: T): T => (connection.judge.anyRedactor?.cleanAll(value) ?? value) as T;
     const open: OpenEntry = {
       ...this.#common('open'),
       connection: connection.id,
@@ -443,14 +607,20 @@ export class Recorder {
         : { process: { pid: serverPid, ...(server?.startTime === undefined ? {} : { startTime: server.startTime }) } }),
       ...(executableDigest === undefined ? {} : { executableDigest }),
       tokenDigest: opened.tokenDigest,
-      ...(Object.keys(hello.labels).length === 0 ? {} : { labels: hello.labels }),
+      ...(this.#policy.digest === undefined ? {} : { policyDigest: this.#policy.digest }),
+      ...(Object.keys(hello.labels).length === 0 ? {} : { labels: clean(hello.labels) }),
     };
-    const openAttributes: Attributes = {
+    connection.observe({
+      ...(peer.uid === undefined ? {} : { uid: peer.uid }),
+      ...(client === undefined ? {} : { pid: client.pid }),
+      ...(client?.executable === undefined ? {} : { executable: client.executable }),
+    });
+    const openAttributes: Attributes = clean({
       argv: hello.argv,
       cwd: hello.cwd,
       executable: server?.executable,
       ...(Object.values(opened.overrides).some((globs) => globs.length > 0) ? { overrides: opened.overrides } : {}),
-    };
+    });
     const principal: PrincipalEntry = {
       ...this.#common('principal'),
       connection: connection.id,
@@ -458,12 +628,12 @@ export class Recorder {
       ...(peer.uid === undefined ? {} : { uid: peer.uid }),
       ...(client === undefined ? {} : { pid: client.pid }),
     };
-    const principalAttributes: Attributes = {
+    const principalAttributes: Attributes = clean({
       executable: client?.executable,
       cwd: client?.cwd,
       ...(parents.length > 0 ? { parents } : {}),
       user: peer.uid !== undefined && peer.uid === process.getuid?.() ? userInfo().username : undefined,
-    };
+    });
     return { open, openAttributes, principal, principalAttributes };
   }
 
@@ -499,7 +669,9 @@ export class Recorder {
   /** While the disk refuses, a connection that blocks must wait for every verdict, also in mode `observe`. */
   #waitOf(connection: Connection): Wait {
     if (connection.opened.mode === 'commit') return 'receipt';
-    return !this.#ledger.recordable && connection.opened.onUnrecordable === 'block' ? 'verdict' : 'none';
+    // what a rule may refuse must not be on its way before it was judged
+    if (this.#policy.compiled.canBlock || this.#deps.freezes.length > 0) return 'verdict';
+    return !this.#ledger.recordable && connection.blocksUnrecordable ? 'verdict' : 'none';
   }
 
   #recordableChanged(recordable: boolean, error: Error | undefined): void {
@@ -569,6 +741,9 @@ export class Recorder {
       connection: connection.id,
       ...fields,
       ...(connection.executableDigest === undefined ? {} : { executableDigest: connection.executableDigest }),
+      ...(connection.uncaptured[0] + connection.uncaptured[1] === 0
+        ? {}
+        : { uncaptured: [connection.uncaptured[0], connection.uncaptured[1]] as [number, number] }),
     };
     this.#append(entry, error === undefined ? {} : { error }, { urgent: true, essential: true }, (stored) => {
       if (!stored) {
@@ -599,10 +774,15 @@ export class Recorder {
 
   #everySecond(): void {
     this.#lookAfterPlaces();
+    const { freezes } = this.#deps;
+    if (freezes.length > 0) {
+      this.#deps.freezes = inForce(freezes, this.#clock.wallUs() / 1000);
+      if (this.#deps.freezes.length < freezes.length) for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
+    }
     if (!this.#ledger.recordable) return;
     const now = performance.now();
     for (const connection of this.#connections.values()) {
-      if (connection.isClosed) continue;
+      if (connection.isClosed || connection.isPaused) continue;
       if (connection.closeDue !== undefined) this.#recordClose(connection, connection.closeDue);
       else if (connection.lostAt !== undefined && now - connection.lostAt >= tapReturnMs) {
         this.#recordClose(connection, { reason: 'tap lost', delivered: [connection.delivered[0], connection.delivered[1]] });
@@ -620,7 +800,7 @@ export class Recorder {
   /** None when it cannot be made (too long for one string): it is disposable, and the next start replays more. */
   #snapshotText(): string | undefined {
     try {
-      return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values());
+      return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values(), this.#deps.freezes, this.#recordedPolicy);
     } catch (error) {
       this.#log(`no snapshot: ${(error as Error).message}`);
       return undefined;
@@ -633,27 +813,75 @@ export class Recorder {
     this.#idle = setTimeout(() => void this.end('idle'), this.#options.idleMs);
   }
 
-  #ask(socket: Socket, peer: Peer, what: string): void {
+  #ask(socket: Socket, peer: Peer, question: Record<string, unknown>): void {
     const own = process.getuid?.();
+    const what = String(question['what']);
     if (what === 'status') {
       socket.end(
         encodeJson(wireType.reply, peer.uid === 0 || (peer.uid !== undefined && peer.uid === own) ? this.status() : this.#statusForOthers()),
       );
-    } else if (what === 'stop') {
-      if (peer.uid === undefined || (peer.uid !== 0 && peer.uid !== own)) {
-        this.#refuse(socket, 'permission', `uid ${peer.uid ?? 'unknown'} may not stop the recorder of uid ${own}`);
+      return;
+    }
+    if (what !== 'stop' && what !== 'freeze' && what !== 'unfreeze' && what !== 'reload') {
+      this.#refuse(socket, 'wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
+      return;
+    }
+    const administrator = this.#administrator(socket, peer, what === 'reload' ? 'reload the policy of' : what);
+    if (administrator === undefined) return;
+    const reply = (answer: Record<string, unknown>): void => void socket.end(encodeJson(wireType.reply, { ledger: this.#options.ledger, ...answer }));
+    if (what === 'stop') {
+      reply({ stopping: true, size: this.#ledger.size });
+      void this.end('asked', administrator);
+    } else if (what === 'reload') {
+      this.reload(administrator).then(reply, (error: Error) => this.#refuse(socket, 'internal', error.message));
+    } else if (what === 'freeze') {
+      const freeze = readFreeze(question, this.#clock.wallUs() / 1000);
+      if (typeof freeze === 'string') {
+        this.#refuse(socket, 'usage', freeze);
         return;
       }
-      if (peer.pid === undefined || !this.#isApart(peer.uid, peer.pid)) {
-        this.#refuse(socket, 'permission', `process ${peer.pid ?? 'unknown'} belongs to a tapped client and may not stop the recorder`);
+      const fields = freezeFields(freeze, (us) => this.#clock.text(us));
+      const entry: PolicyEntry = { ...this.#common('policy'), act: 'freeze', ...fields, ...administrator };
+      const id = this.#changeFreezes(entry, (stored) => {
+        if (stored) reply({ frozen: id, freezes: this.#deps.freezes });
+        else this.#refuse(socket, 'unrecordable', 'the freeze could not be recorded and is not in force');
+      });
+    } else {
+      const { freeze } = question;
+      const known = this.#deps.freezes.some(({ id }) => id === freeze);
+      if (freeze !== undefined && !known) {
+        this.#refuse(socket, 'not-found', `there is no freeze ${String(freeze)}`);
         return;
       }
-      socket.end(encodeJson(wireType.reply, { stopping: true, ledger: this.#options.ledger, size: this.#ledger.size }));
-      // a socket that no group shares is open to one account only: its agents and its administrator are the same
-      const connections = [...this.#connections.values(), ...this.#closed.values()];
-      const selfAdministered = this.#options.groupId === undefined || connections.some(({ opened }) => opened.custody === 'same-user');
-      void this.end('asked', { by: { uid: peer.uid, pid: peer.pid }, ...(selfAdministered ? { selfAdministered: true } : {}) });
-    } else this.#refuse(socket, 'wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
+      const taken = freeze === undefined ? this.#deps.freezes.map(({ id }) => id) : [freeze as number];
+      const entry: PolicyEntry = {
+        ...this.#common('policy'),
+        act: 'unfreeze',
+        ...(freeze === undefined ? {} : { freeze: freeze as number }),
+        ...administrator,
+      };
+      this.#changeFreezes(entry, (stored) => {
+        if (stored) reply({ unfrozen: taken, freezes: this.#deps.freezes });
+        else this.#refuse(socket, 'unrecordable', 'it could not be recorded, and the freeze stays in force');
+      });
+    }
+  }
+
+  /** Who may change what this recorder does, or nobody, who is told so. */
+  #administrator(socket: Socket, peer: Peer, act: string): Administrator | undefined {
+    const own = process.getuid?.();
+    if (peer.uid === undefined || (peer.uid !== 0 && peer.uid !== own)) {
+      this.#refuse(socket, 'permission', `uid ${peer.uid ?? 'unknown'} may not ${act} the recorder of uid ${own}`);
+      return undefined;
+    }
+    if (peer.pid === undefined || !this.#isApart(peer.uid, peer.pid)) {
+      this.#refuse(socket, 'permission', `process ${peer.pid ?? 'unknown'} belongs to a tapped client and may not ${act} the recorder`);
+      return undefined;
+    }
+    // a socket that no group shares is open to one account only: its agents and its administrator are the same
+    const connections = [...this.#connections.values(), ...this.#closed.values()];
+    const selfAdministered = this.#options.groupId === undefined || connections.some(({ opened }) => opened.custody === 'same-user');
+    return { by: { uid: peer.uid, pid: peer.pid }, ...(selfAdministered ? { selfAdministered: true } : {}) };
   }
 
   /**
@@ -692,6 +920,17 @@ export class Recorder {
       entriesSinceStart: ledger.size - this.#entriesAtStart,
       signedSize: ledger.signedSize,
       publishedSize: ledger.publishedSize,
+      policy:
+        this.#policy.digest === undefined
+          ? null
+          : {
+              path: this.#policy.path,
+              digest: this.#policy.digest,
+              rules: this.#policy.compiled.rules.length,
+              redact: this.#policy.compiled.redact.length,
+              canBlock: this.#policy.compiled.canBlock,
+            },
+      freezes: this.#deps.freezes,
       recordable: ledger.recordable,
       queueBytes: ledger.pendingBytes,
       lastSyncMs: Math.round(ledger.syncMs.last * 1000) / 1000,
@@ -718,6 +957,8 @@ export class Recorder {
     const { connections, ...status } = this.status();
     delete status['ledger'];
     delete status['logFile'];
+    delete status['policy'];
+    delete status['freezes'];
     const unnamed = connections.map(({ custody, mode, attached, pending, entries }) => ({ server: '', custody, mode, attached, pending, entries }));
     return { ...status, connections: unnamed };
   }
@@ -739,6 +980,7 @@ export class Recorder {
     const impatient = setTimeout(() => this.#sockets.forEach((socket) => socket.destroy()), endWaitMs);
     await closed;
     clearTimeout(impatient);
+    await Promise.all([...this.#connections.values()].map((connection) => connection.idle()));
     for (const connection of this.#connections.values()) this.#recordGap(connection);
     unlinkSocket(this.#options.socket);
     this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
@@ -748,6 +990,13 @@ export class Recorder {
     this.#log(`ended: ${reason}`);
     this.#onEnd(0);
   }
+}
+
+/** A policy file may be longer than one attribute: what is in force must be in the ledger whole. */
+function texts(text: string): Attributes {
+  const pieces: Attributes = { text: text.slice(0, attributeChars) };
+  for (let at = attributeChars, i = 2; at < text.length; at += attributeChars, i++) pieces[`text${i}`] = text.slice(at, at + attributeChars);
+  return pieces;
 }
 
 /** A file system that does not answer for a moment, or a folder that keeps us from it, took nothing away. */

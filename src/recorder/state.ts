@@ -5,12 +5,19 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lossyText } from '../bytes/bytes.ts';
-import type { Entry, MessageEntry, OpenEntry, BatchEntry, RecoveryEntry } from '../entry/entry.ts';
+import type { Entry, MessageEntry, OpenEntry, BatchEntry, PolicyEntry, PrincipalEntry, RecoveryEntry } from '../entry/entry.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import type { EntryRecord } from '../ledger/segment.ts';
-import { effectOf } from '../mcp/effect.ts';
+import { effectOf, type EffectFields } from '../mcp/effect.ts';
 import { readMessage, type Message } from '../mcp/message.ts';
+import { filled } from '../policy/fill.ts';
+import type { Freeze } from '../policy/freeze.ts';
+import { subjectOf, unruled, type CompiledPolicy } from '../policy/judge.ts';
+import { asks } from '../policy/match.ts';
+import { count } from '../policy/session.ts';
+import { joined, linesFor, noLines, salvaged, type Lines } from './answer.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
+import { applyFreeze } from './control.ts';
 import { learn, type UnfinishedBatch } from './record.ts';
 
 /** How many closed connections are remembered: their taps end within seconds, but for one that was stopped and goes on. */
@@ -21,6 +28,14 @@ interface Snapshot {
   /** Entries that the snapshot covers. */
   size: number;
   connections: { opened: Opened; state: ConnectionState }[];
+  freezes?: Freeze[];
+  policy?: RecordedPolicy;
+}
+
+/** The policy that the ledger last said to be in force. */
+export interface RecordedPolicy {
+  digest?: string;
+  text: string;
 }
 
 export class State {
@@ -29,27 +44,40 @@ export class State {
   readonly closed = new Map<string, Connection>();
   /** The last batch of each connection: its items follow it as entries of their own, without the bytes. */
   readonly #batches = new Map<string, UnfinishedBatch>();
+  /** In force from now on; what was judged before stands. */
+  readonly #compiled: CompiledPolicy;
   /** First index to replay. */
   readonly from: number;
   /** Of the last entry that was replayed. */
   lastTime = '';
   lastKind: Entry['kind'] | undefined;
+  freezes: Freeze[] = [];
+  policy: RecordedPolicy | undefined;
+  /** What was refused, and no entry says what was answered. */
+  readonly #unanswered: { connection: Connection; entry: MessageEntry; index: number; lines: Lines }[] = [];
+  /** Answers to the items of the last refused batch of each connection. */
+  readonly #refusedItems = new Map<string, { batch: number; lines: Lines[] }>();
 
   /** The snapshot of `ledger`, or nothing where it cannot be read: the ledger itself says everything that it says. */
-  constructor(ledger: string) {
+  constructor(ledger: string, compiled: CompiledPolicy = unruled) {
+    this.#compiled = compiled;
     let from = 0;
     try {
       const snapshot = JSON.parse(readFileSync(join(ledger, 'run', 'state.json'), 'utf8')) as Snapshot;
       if (snapshot.v === 1 && Number.isSafeInteger(snapshot.size)) {
         for (const { opened, state } of snapshot.connections) {
-          (state.closed === undefined ? this.connections : this.closed).set(opened.connection, new Connection(opened, state));
+          (state.closed === undefined ? this.connections : this.closed).set(opened.connection, new Connection(opened, state, compiled));
         }
         // the last entry before it is replayed again for its time; what it says of a connection is known already
         from = snapshot.size;
+        this.freezes = snapshot.freezes ?? [];
+        this.policy = snapshot.policy;
       }
     } catch {
       this.connections.clear();
       this.closed.clear();
+      this.freezes = [];
+      this.policy = undefined;
     }
     this.from = from;
   }
@@ -61,15 +89,40 @@ export class State {
     this.lastKind = entry.kind;
     if (record.index < this.from) return;
     if (entry.kind === 'open') this.#open(entry, record);
-    else if (entry.kind === 'principal') this.#with(entry, (connection) => (connection.who = record.index));
+    else if (entry.kind === 'principal') this.#with(entry, (connection) => this.#principal(connection, entry, record));
     else if (entry.kind === 'close') this.#with(entry, (connection) => bury(connection, entry.reason, this));
     else if (entry.kind === 'recovery') this.#resume(entry);
+    else if (entry.kind === 'policy') this.#policy(entry, record);
     else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
   }
 
   #with(entry: { connection: string }, apply: (connection: Connection) => void): void {
     const connection = this.connections.get(entry.connection);
     if (connection !== undefined) apply(connection);
+  }
+
+  #principal(connection: Connection, { source, uid, pid }: PrincipalEntry, record: EntryRecord): void {
+    connection.who = record.index;
+    const { executable } = attributesOf(record);
+    if (source === 'observed')
+      connection.observe({
+        ...(uid === undefined ? {} : { uid }),
+        ...(pid === undefined ? {} : { pid }),
+        ...(typeof executable === 'string' ? { executable } : {}),
+      });
+  }
+
+  #policy(entry: PolicyEntry, record: EntryRecord): void {
+    this.freezes = applyFreeze(this.freezes, entry, record.index);
+    if (entry.act !== 'load') return;
+    const attributes = attributesOf(record);
+    let text = '';
+    for (let i = 1; ; i++) {
+      const piece = attributes[i === 1 ? 'text' : `text${i}`];
+      if (typeof piece !== 'string') break;
+      text += piece;
+    }
+    this.policy = { ...(entry.digest === undefined ? {} : { digest: entry.digest }), text };
   }
 
   #open(entry: OpenEntry, record: EntryRecord): void {
@@ -83,10 +136,11 @@ export class State {
       custody: entry.custody,
       overrides: overrides ?? { sensitive: [], write: [], read: [] },
       tokenDigest: entry.tokenDigest ?? '',
+      ...(entry.labels === undefined ? {} : { labels: entry.labels }),
       ...(entry.tap.pid === undefined ? {} : { tapPid: entry.tap.pid }),
       ...(entry.process === undefined ? {} : { serverPid: entry.process.pid }),
     };
-    const connection = new Connection(opened);
+    const connection = new Connection(opened, undefined, this.#compiled);
     connection.isRecorded = true;
     this.connections.set(entry.connection, connection);
   }
@@ -99,33 +153,75 @@ export class State {
 
   #message(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
     connection.seq = entry.seq;
+    if (entry.uncaptured !== undefined) [connection.uncaptured[0], connection.uncaptured[1]] = entry.uncaptured;
+    if (entry.origin === 'sworn') {
+      // our own answer to what was refused: it came from no tap. Answers come in the order of what they answer
+      const answered = this.#unanswered.findIndex((one) => one.connection === connection);
+      if (answered >= 0) this.#unanswered.splice(answered, 1);
+      if (entry.kind === 'message' && entry.exchange !== undefined) connection.exchanges.forget(entry.exchange);
+      return;
+    }
     const direction = entry.direction === 'c2s' ? 0 : 1;
     connection.taken[direction] = Math.max(connection.taken[direction], entry.tapSeq);
     connection.settled[direction] = connection.taken[direction];
+    if (entry.verdict === 'block') this.#refused(connection, entry, record);
     if (entry.kind === 'batch') {
-      const bytes = frameOf(record);
+      const bytes = bytesOf(record);
       const batch = bytes && readMessage(bytes);
-      if (batch?.type === 'batch') this.#batches.set(connection.id, { index: record.index, entry, batch, bytes: bytes!, next: 0 });
+      if (batch?.type === 'batch') this.#batches.set(connection.id, { index: record.index, entry, batch, bytes: bytes!, next: 0, lines: [] });
     } else if (entry.batch !== undefined) {
       // only the items that are there: a crash may have cut the batch's last entries off
-      const held = this.#batches.get(connection.id);
-      if (held?.index === entry.batch) held.next = (entry.item ?? 0) + 1;
-      const item = held?.index === entry.batch ? held.batch.items[entry.item ?? -1] : undefined;
-      if (item !== undefined) this.#pair(connection, item.message, entry, record.index, held!.bytes.subarray(...item.range));
+      const found = this.#batches.get(connection.id);
+      if (found?.index === entry.batch) found.next = (entry.item ?? 0) + 1;
+      const item = found?.index === entry.batch ? found.batch.items[entry.item ?? -1] : undefined;
+      if (item !== undefined) this.#pair(connection, item.message, entry, record.index, found!.bytes.subarray(...item.range));
     } else {
-      const bytes = frameOf(record);
-      if (bytes !== undefined) {
-        const message = readMessage(bytes);
-        if (message.type !== 'batch') this.#pair(connection, message, entry, record.index, bytes);
+      const bytes = bytesOf(record);
+      const message = bytes && readMessage(bytes);
+      if (message !== undefined && message.type !== 'batch' && message.type === entry.type) {
+        this.#pair(connection, message, entry, record.index, bytes!);
       } else if (entry.exchange === record.index) {
-        // a long frame is not read again: its entry says what its reply will need
-        const message = requestOf(entry);
-        if (message !== undefined) this.#pair(connection, message, entry, record.index, Buffer.alloc(0));
+        // a long frame is not read again, nor one that is not stored: its entry says what its reply will need
+        const request = requestOf(entry);
+        if (request !== undefined) this.#pair(connection, request, entry, record.index, Buffer.alloc(0));
       } else if (entry.exchange !== undefined && entry.type !== 'notification') {
         // nor is one that answers: its entry says which request
+        this.#tally(connection, entry);
         connection.exchanges.forget(entry.exchange);
-      }
+      } else this.#tally(connection, entry);
     }
+  }
+
+  /** A tap that has not heard of a refusal would take the unit for recorded, and deliver it. */
+  #refused(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
+    const direction = entry.direction === 'c2s' ? 0 : 1;
+    let lines: Lines[];
+    if (entry.kind === 'batch') {
+      lines = [];
+      this.#refusedItems.set(connection.id, { batch: record.index, lines });
+    } else {
+      const { id } = entry.truncated?.includes('id') ? attributesOf(record) : entry;
+      // of one that was redacted nothing is left that could be answered
+      const isSalvaged = id === undefined && entry.type === 'opaque';
+      const found = isSalvaged ? salvaged(bytesOf(record), connection, entry.direction, entry.stream) : { awaited: false };
+      const line = linesFor(entry, record.index, typeof id === 'string' && isToken(id) ? id : found.id, found.awaited);
+      if (line.toSender.length + line.toReceiver.length > 0) this.#unanswered.push({ connection, entry, index: record.index, lines: line });
+      const items = this.#refusedItems.get(connection.id);
+      if (entry.batch !== undefined && items?.batch === entry.batch) {
+        items.lines.push(line);
+        lines = items.lines;
+        const batch = this.#batches.get(connection.id);
+        if (batch?.index === entry.batch) batch.lines = lines;
+      } else lines = [line];
+    }
+    // a frame of several units was held back as a whole
+    for (let unit = entry.tapSeq - (entry.parts ?? 1) + 1; unit < entry.tapSeq; unit++) connection.refusedBefore({ direction, unit, ...noLines });
+    connection.refusedBefore({ direction, unit: entry.tapSeq, ...joined(lines) });
+  }
+
+  /** Refusals of open connections whose answers a crash cut off: they are said again, and recorded as if for the first time. */
+  get unansweredRefusals(): { connection: Connection; entry: MessageEntry; index: number; lines: Lines }[] {
+    return this.#unanswered.filter(({ connection }) => this.connections.get(connection.id) === connection);
   }
 
   /** Batches of open connections whose last items a crash cut off. */
@@ -136,11 +232,24 @@ export class State {
     });
   }
 
-  #pair(connection: Connection, message: Message, entry: MessageEntry | BatchEntry, index: number, bytes: Buffer): void {
+  /** Counts what is not read again. */
+  #tally(connection: Connection, { type, direction, method, exchange, verdict, outcome }: MessageEntry): void {
+    let effects: Partial<EffectFields> = {};
+    for (const request of connection.exchanges.pending()) if (request.index === exchange) effects = request.effects ?? {};
+    count(connection.counts, { type, direction, effects, ...(method === undefined ? {} : { method }) }, verdict, outcome === 'toolError');
+  }
+
+  #pair(connection: Connection, message: Message, entry: MessageEntry, index: number, bytes: Buffer): void {
     const placement = connection.exchanges.place(message, entry.direction, index, entry.monotonicUs, entry.stream);
-    if (message.type === 'request' && placement.request) placement.request.effects = effectOf(message, connection.tools, connection.overrides);
     const isReply = message.type === 'result' || message.type === 'error';
-    learn(bytes, message, isReply ? placement.request?.method : undefined, connection, {});
+    const word = connection.judge.word(message.method === 'tools/call' ? message.target?.value : undefined);
+    const effects = asks(message) ? effectOf(message, connection.tools, connection.overrides, word) : (placement.request?.effects ?? {});
+    if (message.type === 'request' && placement.request) placement.request.effects = effects as EffectFields;
+    const subject = subjectOf(message, entry.direction, effects, isReply ? placement.request : undefined);
+    count(connection.counts, subject, entry.verdict, entry.outcome === 'toolError');
+    if (entry.verdict !== 'block') learn(bytes, message, isReply ? placement.request?.method : undefined, connection, {});
+    // it was answered in its receiver's place
+    else if (message.type === 'request') connection.exchanges.forget(index);
   }
 
   /** Writes the snapshot. Called only when everything that it covers is durable. Never throws: it is disposable. */
@@ -153,13 +262,26 @@ export class State {
   }
 
   /**
-   * The snapshot as of now; none while a frame of several units is arriving. Its parts are no entries, so a snapshot could not say which of them it covers:
+   * The snapshot as of now; none while a frame of several units is arriving, or is looked through. Its parts are no entries, so a snapshot could not say which of them it covers:
    * they are found again behind the snapshot before.
    */
-  static capture(size: number, connections: Iterable<Connection>, closed: Iterable<Connection>): string | undefined {
+  static capture(
+    size: number,
+    connections: Iterable<Connection>,
+    closed: Iterable<Connection>,
+    freezes: Freeze[] = [],
+    policy?: RecordedPolicy,
+  ): string | undefined {
     const open = [...connections].filter((connection) => connection.isRecorded);
-    if (open.some(({ long }) => long[0] !== undefined || long[1] !== undefined)) return undefined;
-    return JSON.stringify({ v: 1, size, connections: [...open, ...closed].map((connection) => connection.toJSON()) } satisfies Snapshot);
+    if (open.some(({ long, isPaused }) => long[0] !== undefined || long[1] !== undefined || isPaused)) return undefined;
+    const snapshot: Snapshot = {
+      v: 1,
+      size,
+      connections: [...open, ...closed].map((connection) => connection.toJSON()),
+      freezes,
+      ...(policy === undefined ? {} : { policy }),
+    };
+    return JSON.stringify(snapshot);
   }
 }
 
@@ -197,10 +319,18 @@ function requestOf(entry: MessageEntry): Message | undefined {
   return message.type === 'request' ? { ...message, ...(entry.era === undefined ? {} : { era: entry.era }) } : undefined;
 }
 
-/** The bytes of a frame of one kept segment. */
-function frameOf(record: EntryRecord): Buffer | undefined {
-  const item = record.frame.length === 1 ? record.frame[0]! : undefined;
-  return item?.state === 'kept' ? (item.bytes as Buffer) : undefined;
+/** The bytes of a frame that is in its own record; what was left out of it is filled. */
+function bytesOf(record: EntryRecord): Buffer | undefined {
+  if (record.frame.length === 0 || record.frame.some(({ state }) => state === 'part') || record.frame.every(({ state }) => state !== 'kept'))
+    return undefined;
+  const only = record.frame.length === 1 ? record.frame[0] : undefined;
+  if (only?.state === 'kept') return only.bytes as Buffer;
+  return Buffer.from(filled(record.frame.map((item) => (item.state === 'kept' ? { bytes: item.bytes } : { missingBytes: item.sizeBytes }))));
+}
+
+/** A JSON text or number, whole. */
+function isToken(id: string): boolean {
+  return /^(?:"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*)$/s.test(id);
 }
 
 function attributesOf(record: EntryRecord): Record<string, unknown> {

@@ -43,6 +43,8 @@ export interface LinkEvents {
 export interface LinkOptions {
   socket: string;
   ledger: string;
+  /** Of the recorder that is started. */
+  config?: string;
   /** Somebody else starts the recorder. */
   external: boolean;
 }
@@ -196,7 +198,7 @@ export class Link {
     if (this.#recorderRuns || now - this.#spawnedAt < respawnMs) return;
     this.#spawnedAt = now;
     const program = fileURLToPath(new URL('../bin/sworn.mjs', import.meta.url));
-    const recorder = spawn(process.execPath, recorderWords(program, this.#options.ledger), {
+    const recorder = spawn(process.execPath, recorderWords(program, this.#options.ledger, this.#options.config), {
       detached: true,
       stdio: 'ignore',
       cwd: '/',

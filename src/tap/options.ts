@@ -16,11 +16,25 @@ export interface RunOptions {
   mode: 'commit' | 'observe';
   onUnrecordable: 'block' | 'pass';
   overrides: { sensitive: string[]; write: string[]; read: string[] };
+  /** Absolute path of a policy file: the recorder's to read. */
+  config?: string;
   printConfig: boolean;
   help: boolean;
 }
 
-const valued = ['--ledger', '--socket', '--name', '--client', '--label', '--mode', '--on-unrecordable', '--sensitive', '--write', '--read'];
+const valued = [
+  '--ledger',
+  '--socket',
+  '--name',
+  '--client',
+  '--label',
+  '--mode',
+  '--on-unrecordable',
+  '--sensitive',
+  '--write',
+  '--read',
+  '--config',
+];
 
 /** They are kept whole with the connection: a recorder that goes on with it must know them. */
 const overrideBytes = 64 * 1024;
@@ -73,6 +87,7 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
     mode: choice(one('--mode') ?? 'commit', '--mode', ['commit', 'observe']),
     onUnrecordable: choice(one('--on-unrecordable') ?? 'block', '--on-unrecordable', ['block', 'pass']),
     overrides,
+    ...(one('--config') === undefined ? {} : { config: resolve(one('--config')!) }),
     printConfig: given.has('--print-config'),
     help,
   };

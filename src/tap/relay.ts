@@ -11,9 +11,10 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import { LineSplitter } from '../frames/lines.ts';
-import { tapWindowBytes, unitBytes as defaultUnitBytes } from '../limits.ts';
+import { tapWindowBytes, tapWindowUnits, unitBytes as defaultUnitBytes } from '../limits.ts';
 import {
   frameHeaderBytes,
+  held,
   moreUnits,
   unterminated,
   writeFrameHeader,
@@ -94,6 +95,8 @@ export interface Losses {
 }
 
 const outFrom = frameHeaderBytes;
+/** Behind length, type and direction. */
+const flagsAt = 6;
 const none = Buffer.alloc(0);
 /** A frame of more units gets no answer when no recorder can be reached. */
 const keptUnits = 8;
@@ -184,7 +187,7 @@ export class Relay {
     let at = 0;
     for (const { bytes, more, terminated } of units) {
       const outBytes = bytes.length + (terminated ? 1 : 0);
-      const flags = more ? moreUnits : terminated ? 0 : unterminated;
+      const flags = (more ? moreUnits : terminated ? 0 : unterminated) | (this.#wait === 'none' ? 0 : held);
       writeFrameHeader(slab, at, lane.direction, flags, ++lane.lastUnit, delivered, seenUs, outBytes);
       slab.set(bytes, at + outFrom);
       if (terminated) slab[at + outFrom + bytes.length] = 0x0a;
@@ -201,7 +204,7 @@ export class Relay {
       lane.window.push(unit);
       this.#windowBytes += unit.wire.length;
     }
-    if (this.#windowBytes > tapWindowBytes && !this.#full) {
+    if (!this.#full && (this.#windowBytes > tapWindowBytes || this.#lanes[0].window.length + this.#lanes[1].window.length > tapWindowUnits)) {
       this.#full = true;
       this.#flow();
     }
@@ -234,7 +237,12 @@ export class Relay {
       const due = this.#lanes
         .flatMap((lane) => lane.window.filter((unit) => unit.unit > lane.settled).map((unit) => ({ lane, unit })))
         .sort((a, b) => a.unit.arrival - b.unit.arrival);
-      for (const { lane, unit } of due) this.#handOver(lane, unit.wire, unit.unit);
+      for (const { lane, unit } of due) {
+        // what was read under another recorder, and perhaps delivered meanwhile
+        const isHeld = unit.unit > lane.released && wait !== 'none';
+        unit.wire[flagsAt] = (unit.wire[flagsAt]! & ~held) | (isHeld ? held : 0);
+        this.#handOver(lane, unit.wire, unit.unit);
+      }
     }
     for (const lane of this.#lanes) {
       this.#release(lane);
@@ -408,7 +416,7 @@ export class Relay {
     let count = 0;
     while (count < lane.window.length && lane.window[count]!.unit <= through) this.#windowBytes -= lane.window[count++]!.wire.length;
     if (count > 0) lane.window.splice(0, count);
-    if (this.#full && this.#windowBytes < tapWindowBytes / 2) {
+    if (this.#full && this.#windowBytes < tapWindowBytes / 2 && this.#lanes[0].window.length + this.#lanes[1].window.length < tapWindowUnits / 2) {
       this.#full = false;
       this.#flow();
     }

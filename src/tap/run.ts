@@ -107,6 +107,7 @@ function tap(options: RunOptions): void {
     onUnrecordable: options.onUnrecordable,
     overrides: options.overrides,
     ...(options.external ? {} : { ledger: options.ledger }),
+    ...(options.config === undefined ? {} : { config: options.config }),
     openedAt,
     token,
     ...(relay.receipt === undefined ? {} : { receipt: { index: relay.receipt.index, hash: Buffer.from(relay.receipt.hash).toString('hex') } }),

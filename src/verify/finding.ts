@@ -36,6 +36,7 @@ export type FindingCode =
   | 'content'
   | 'part'
   | 'dropped'
+  | 'never-stored'
   | 'sequence'
   | 'units-missing'
   | 'units-repeated'

@@ -21,7 +21,8 @@ const farthestIndex = segmentBytes;
 
 export type Item =
   | { kind: 'kept'; salt: Uint8Array; bytes: Uint8Array; sizeBytes: number }
-  | { kind: 'dropped'; hash: Uint8Array; sizeBytes: number }
+  /** `erased`: its bytes were here once; otherwise they never were. */
+  | { kind: 'dropped'; erased: boolean; hash: Uint8Array; sizeBytes: number }
   | { kind: 'part'; hash: Uint8Array; sizeBytes: number; file: number; offset: number };
 
 export interface EntryRecord {
@@ -349,7 +350,7 @@ export class PayloadReader {
         // filled up, so that it can be erased in place
         for (const filled = at + leastKeptBytes - sizeBytes; at < filled; at++) if (bytes[at] !== 0 || at >= end) return undefined;
       } else if (kind === 1 || kind === 3) {
-        item = { kind: 'dropped', hash: head, sizeBytes };
+        item = { kind: 'dropped', erased: kind === 3, hash: head, sizeBytes };
         if (kind === 3) {
           const filled = at + Math.max(0, sizeBytes - leastKeptBytes);
           if (filled > end) return undefined;

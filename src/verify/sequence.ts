@@ -18,6 +18,8 @@ interface Connection {
   holes: [number, number];
   firstHole: number;
   lost: [number, number];
+  /** Units that `capture: none` left out, as of the last unit of each direction. */
+  uncaptured: [number, number];
 }
 
 /** What an entry is to a reference; a request keeps its direction. */
@@ -158,6 +160,7 @@ export class Sequences {
       holes: [0, 0],
       firstHole: index,
       lost: [0, 0],
+      uncaptured: [0, 0],
     };
     this.#open.set(name, connection);
     return connection;
@@ -230,7 +233,11 @@ export class Sequences {
   #exchange(index: number, entry: MessageEntry, connection: Connection): void {
     const { exchange, call, type } = entry;
     if (exchange === undefined) {
-      if (type !== 'result' && type !== 'error') return;
+      // what we answer to a message without an id, or to a reply to nothing, answers no request either
+      if ((type !== 'result' && type !== 'error') || entry.origin === 'sworn') return;
+      const asked = sideOf(entry.direction) === 0 ? 1 : 0;
+      const isLeftOut = (entry.uncaptured?.[asked] ?? 0) > 0 && !entry.anomalies?.includes('reply-to-nothing');
+      if (isLeftOut) return;
       this.repliesToNothing++;
       this.#firstReplyToNothing ??= index;
       return;
@@ -278,17 +285,30 @@ export class Sequences {
   #countUnits(index: number, entry: MessageEntry | BatchEntry, connection: Connection): void {
     const side = sideOf(entry.direction);
     const last = connection.last[side];
-    if (last >= 0) {
-      const missing = entry.tapSeq - (entry.parts ?? 1) - last;
-      if (missing > 0) {
-        if (connection.holes[0] + connection.holes[1] === 0) connection.firstHole = index;
-        connection.holes[side] += missing;
-      } else if (missing < 0) {
-        const severity = connection.mode === 'observe' ? 'warning' : 'tampered';
-        this.#findings.add(severity, 'units-repeated', `unit ${entry.tapSeq} ${sideName[side]} after unit ${last}`, { index });
-      }
+    const missing = last < 0 ? 0 : entry.tapSeq - (entry.parts ?? 1) - last;
+    if (missing < 0) {
+      const severity = connection.mode === 'observe' ? 'warning' : 'tampered';
+      this.#findings.add(severity, 'units-repeated', `unit ${entry.tapSeq} ${sideName[side]} after unit ${last}`, { index });
     }
+    this.#hole(index, connection, side, missing, entry.uncaptured ?? [0, 0]);
     connection.last[side] = Math.max(last, entry.tapSeq);
+  }
+
+  /** `missing` units before `index`; those that capture rules left out are no hole. */
+  #hole(index: number, connection: Connection, side: 0 | 1, missing: number, uncaptured: readonly [number, number]): void {
+    const leftOut = uncaptured[side] - connection.uncaptured[side];
+    connection.uncaptured[side] = uncaptured[side];
+    // where the entries before are not known there is nothing to count from
+    if (connection.last[side] < 0) return;
+    const most = Math.max(0, missing);
+    if (leftOut < 0 || leftOut > most) {
+      const what = leftOut < 0 ? `${-leftOut} fewer than before` : `${leftOut} more, where ${most} are missing`;
+      this.#findings.add('tampered', 'sequence', `units ${sideName[side]} that are said to be left out: ${what}`, { index });
+    }
+    const hole = most - Math.max(0, leftOut);
+    if (hole <= 0) return;
+    if (connection.holes[0] + connection.holes[1] === 0) connection.firstHole = index;
+    connection.holes[side] += hole;
   }
 
   #close(index: number, entry: CloseEntry): void {
@@ -296,10 +316,8 @@ export class Sequences {
     if (entry.frames) {
       for (const side of [0, 1] as const) {
         const said = side === 0 ? entry.frames.c2s : entry.frames.s2c;
-        const missing = said - connection.last[side];
-        if (connection.last[side] < 0 || missing <= 0) continue;
-        if (connection.holes[0] + connection.holes[1] === 0) connection.firstHole = index;
-        connection.holes[side] += missing;
+        const missing = connection.last[side] < 0 ? 0 : said - connection.last[side];
+        this.#hole(index, connection, side, missing, entry.uncaptured ?? connection.uncaptured);
       }
     }
     this.#judgeHoles(connection);

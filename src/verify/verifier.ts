@@ -5,15 +5,15 @@
  * strictly, held against its payload record and the commitments in it, and against the rules between entries. Memory does not grow with content.
  *
  * What nothing covers, so that no verifier can notice a change there: records that are not yet signed, when their checksum is made anew; an incomplete last
- * record; parts of frames that were never finished; the length of an attribute whose bytes are not kept; signature lines of strangers on the checkpoint;
- * files that are no part of the log (`run/`, other names in `payload/`, tiles beyond the records).
+ * record; parts of frames that were never finished; the length of an attribute whose bytes are not kept, and of several such stretches of a frame all but
+ * the sum; signature lines of strangers on the checkpoint; files that are no part of the log (`run/`, other names in `payload/`, tiles beyond the records).
  */
 import { base64, equal, hex } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
-import type { Custody, Entry } from '../entry/entry.ts';
+import type { BatchEntry, Custody, Entry, MessageEntry } from '../entry/entry.ts';
 import { commitmentOf, segmentHash } from '../entry/commitment.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
-import { tileWidth } from '../limits.ts';
+import { judgeBytes, tileWidth } from '../limits.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile } from '../tlog/tile.ts';
@@ -58,8 +58,10 @@ export interface Verification {
   lostFrames: number;
   missingUnits: number;
   repliesToNothing: number;
-  /** Segments whose bytes are not kept; their hashes still count. */
+  /** Segments whose bytes are not kept, without a word in their entry why; their hashes still count. */
   droppedSegments: number;
+  /** Segments that were never stored, as their entries say: redaction or capture rules. Their hashes still count. */
+  neverStored: number;
   /** Bytes of content that were held against a commitment. */
   contentBytes: number;
   /** The weakest custody of all connections. */
@@ -145,6 +147,7 @@ class Verifier {
   #later = 0;
   #dropped = 0;
   #firstDropped: number | undefined;
+  #neverStored = 0;
   #contentBytes = 0;
 
   constructor(options: VerifyOptions) {
@@ -425,6 +428,7 @@ class Verifier {
   /** The commitment over a record's items in base64; `undefined` when a part is not what its reference says, which is then a finding already. */
   #commitment(index: number, items: Item[], record: EntryRecord, frame: Entry | undefined): string | undefined {
     const hashes: Uint8Array[] = [];
+    let explained = frame?.kind === 'message' || frame?.kind === 'batch' ? explainedBy(frame, items.length) : 0;
     for (const [k, item] of items.entries()) {
       if (item.kind === 'kept') {
         hashes.push(segmentHash(this.#crypto, item.salt, item.bytes));
@@ -433,6 +437,10 @@ class Verifier {
       }
       hashes.push(item.hash);
       if (item.kind === 'dropped') {
+        if (!item.erased && explained-- > 0) {
+          this.#neverStored++;
+          continue;
+        }
         this.#dropped++;
         this.#firstDropped ??= index;
         continue;
@@ -705,6 +713,9 @@ class Verifier {
       const at = this.#firstDropped === undefined ? {} : { index: this.#firstDropped };
       this.#say('warning', 'dropped', `the bytes of ${this.#dropped} segment(s) are not kept: erased, or never kept; their hashes still hold`, at);
     }
+    if (this.#neverStored > 0) {
+      this.#say('note', 'never-stored', `${this.#neverStored} stretches were never stored (redaction or capture rules); their hashes still hold`);
+    }
     if (this.#sequenceWhole) this.#sequences.finish();
   }
 
@@ -731,6 +742,7 @@ class Verifier {
       notChecked.push(`${this.#later} later record(s) are not yet signed: whoever can write to the ledger could have changed them`);
     if (this.#tornTail) notChecked.push('the incomplete last record');
     if (this.#dropped > 0) notChecked.push(`the bytes of ${this.#dropped} segment(s) that are not kept`);
+    if (this.#neverStored > 0) notChecked.push(`what stood in ${this.#neverStored} stretch(es) that were never stored`);
     if (this.#parts.size > 0) notChecked.push(`${this.#parts.size} part(s) of frames that were never finished`);
     if (!this.#sequenceWhole) notChecked.push('counts and references: not every entry could be read');
     notChecked.push('times: they are those of the recorder’s own clock');
@@ -750,6 +762,7 @@ class Verifier {
       missingUnits: sequences.missingUnits,
       repliesToNothing: sequences.repliesToNothing,
       droppedSegments: this.#dropped,
+      neverStored: this.#neverStored,
       contentBytes: this.#contentBytes,
       custody: sequences.custody,
       firstBad: findings.firstBad,
@@ -760,6 +773,18 @@ class Verifier {
       notChecked,
     };
   }
+}
+
+/** How many dropped segments of a frame its entry explains: that capture rules left out its content, or so many stretches of it redaction. */
+function explainedBy(frame: MessageEntry | BatchEntry, segments: number): number {
+  const { capture, redacted = {} } = frame;
+  const isReply = frame.kind === 'message' && (frame.type === 'result' || frame.type === 'error');
+  const isLeftOut = capture === 'metadata' || capture === 'none' || (capture === 'request' && isReply);
+  // longer than is looked through, it is left out whole
+  if (isLeftOut || (frame.sizeBytes > judgeBytes && segments === 1)) return segments;
+  let stretches = 0;
+  for (const times of Object.values(redacted)) stretches += times;
+  return stretches;
 }
 
 /** The first entry at which a bundle's bytes are not those of `leaves`. */

@@ -163,6 +163,51 @@ describe('a whole ledger', () => {
     expect(result).toMatchObject({ exit: 0, droppedSegments: 3 });
     expect(codes(result)).toEqual(['dropped']);
   });
+  it('counts what was never stored as its entry says, and tells what lacks without a word', async () => {
+    const frame = { connection: fixtureConnection, stream: 0, transport: 'stdio', server: 'fs', verdict: 'pass', origin: 'client', direction: 'c2s' };
+    let unit = 40;
+    const message = (fields: Record<string, unknown>) => ({ kind: 'message', ...frame, type: 'opaque', seq: ++unit, tapSeq: unit, ...fields });
+    const gone = (text: string) => ({ bytes: Buffer.from(text), as: 'dropped' as const });
+    const judged = (add: (fixture: Fixture) => void) =>
+      sampleLedger({
+        pairs: 1,
+        later: (fixture) => {
+          unit = 40;
+          fixture.add({ kind: 'recovery', reason: 'resumed', connection: fixtureConnection });
+          add(fixture);
+          fixture.add({ kind: 'close', connection: fixtureConnection, reason: 'client closed' });
+        },
+      });
+    const cases: [string, number, number, (fixture: Fixture) => void][] = [
+      ['redaction', 2, 0, (f) => f.add(message({ redacted: { 'key:a': 1, secrets: 1 } }), {}, ['{', gone('1'), ',', gone('2'), '}'])],
+      ['more than redaction counts', 1, 1, (f) => f.add(message({ redacted: { 'key:a': 1 } }), {}, ['{', gone('1'), ',', gone('2'), '}'])],
+      ['capture', 1, 0, (f) => f.add(message({ capture: 'metadata' }), {}, [gone('1')])],
+      ['capture of requests, of a reply', 1, 0, (f) => f.add(message({ capture: 'request', type: 'result' }), {}, [gone('1')])],
+      ['capture of requests, of a request', 0, 1, (f) => f.add(message({ capture: 'request' }), {}, [gone('1')])],
+      ['full capture', 0, 1, (f) => f.add(message({ capture: 'full' }), {}, [gone('1')])],
+      ['no word', 0, 1, (f) => f.add(message({}), {}, [gone('1')])],
+      ['a long frame', 1, 0, (f) => f.add(message({}), {}, [{ bytes: new Uint8Array(8 * 1024 * 1024 + 1), as: 'dropped' }])],
+      ['erased, whatever the entry says', 0, 1, (f) => f.add(message({ capture: 'metadata' }), {}, [{ bytes: Buffer.from('1'), as: 'erased' }])],
+      [
+        'an item and a stretch of a batch',
+        2,
+        0,
+        (f) => f.add({ ...message({ redacted: { capture: 1, pin: 1 }, items: 0 }), kind: 'batch' }, {}, ['[', gone('1'), ',', gone('2'), ']']),
+      ],
+    ];
+    for (const [name, neverStored, droppedSegments, add] of cases) {
+      const fixture = judged(add);
+      const result = await pinned(fixture.files(), fixture);
+      expect(result, name).toMatchObject({ exit: 0, neverStored, droppedSegments });
+      expect(codes(result).includes('never-stored'), name).toBe(neverStored > 0);
+      expect(codes(result).includes('dropped'), name).toBe(droppedSegments > 0);
+    }
+    const { findings } = await pinned(judged(cases[0]![3]).files(), judged(cases[0]![3]));
+    expect(findings.find(({ code }) => code === 'never-stored')).toMatchObject({
+      severity: 'note',
+      message: '2 stretches were never stored (redaction or capture rules); their hashes still hold',
+    });
+  });
   it('holds with stale partial tiles, and with a dropped segment, which it tells', async () => {
     const fixture = sampleLedger({ pairs: 140, dropped: true });
     const files: Files = fixture.files();
@@ -490,6 +535,67 @@ describe('rules between entries', () => {
       undefined,
       (f) => (f.add(open), f.add({ ...message, seq: 2, tapSeq: 1 }, {}, ['x']), f.add({ kind: 'close', connection, reason: 'server exited' })),
     ],
+    [
+      'units that capture rules left out',
+      0,
+      undefined,
+      (f) => (
+        f.add(open),
+        f.add({ ...message, seq: 1, tapSeq: 3, uncaptured: [2, 0] }, {}, ['x']),
+        f.add({ ...message, seq: 2, tapSeq: 5, uncaptured: [3, 4] }, {}, ['x']),
+        f.add({ kind: 'close', connection, reason: 'client closed', frames: { c2s: 6, s2c: 5 }, uncaptured: [4, 5] })
+      ),
+    ],
+    [
+      'more units missing than were left out',
+      3,
+      'units-missing',
+      (f) => (f.add(open), f.add({ ...message, seq: 1, tapSeq: 4, uncaptured: [2, 0] }, {}, ['x'])),
+    ],
+    [
+      'more units missing than were left out, of the other direction',
+      3,
+      'units-missing',
+      (f) => (f.add(open), f.add({ ...message, seq: 1, tapSeq: 2, uncaptured: [0, 1] }, {}, ['x'])),
+    ],
+    [
+      'what was left out before, which explains no later hole',
+      3,
+      'units-missing',
+      (f) => (
+        f.add(open),
+        f.add({ ...message, seq: 1, tapSeq: 3, uncaptured: [2, 0] }, {}, ['x']),
+        f.add({ ...message, seq: 2, tapSeq: 6, uncaptured: [2, 0] }, {}, ['x'])
+      ),
+    ],
+    [
+      'units left out at the end, which the close does not count',
+      3,
+      'units-missing',
+      (f) => (
+        f.add(open),
+        f.add({ ...message, seq: 1, tapSeq: 3, uncaptured: [2, 0] }, {}, ['x']),
+        f.add({ kind: 'close', connection, reason: 'client closed', frames: { c2s: 4, s2c: 0 } })
+      ),
+    ],
+    [
+      'more units left out than are missing',
+      1,
+      'sequence',
+      (f) => (f.add(open), f.add({ ...message, seq: 1, tapSeq: 2, uncaptured: [2, 0] }, {}, ['x'])),
+    ],
+    [
+      'fewer units left out than before',
+      1,
+      'sequence',
+      (f) => (
+        f.add(open),
+        f.add({ ...message, seq: 1, tapSeq: 3, uncaptured: [2, 0] }, {}, ['x']),
+        f.add({ ...message, seq: 2, tapSeq: 4, uncaptured: [1, 0] }, {}, ['x'])
+      ),
+    ],
+    ['a policy', 0, undefined, (f) => f.add({ kind: 'policy', act: 'load', digest: 'ab'.repeat(32), rules: 3 }, { text: 'x' })],
+    ['a policy without act', 1, 'entry', (f) => f.add({ kind: 'policy' })],
     ['a recovery', 0, 'recovery', (f) => f.add({ kind: 'recovery', reason: 'torn-record', cutBytes: 12 })],
     [
       'another ledger',
@@ -506,6 +612,27 @@ describe('rules between entries', () => {
     ['an unknown kind', 3, 'entry-unsupported', (f) => f.add({ kind: 'novelty' })],
     ['a missing field', 1, 'entry', (f) => f.add({ kind: 'gap', reason: 'x' })],
   ];
+  it('what we say ourselves is no unit of a tap, no second reply, and no reply to nothing', async () => {
+    const ours = { ...message, direction: 's2c', type: 'error', origin: 'sworn', tapSeq: 0, code: 4030, outcome: 'error' };
+    const result = await run((f) => {
+      f.add(open);
+      const exchange = f.leaves.length;
+      const request = { ...message, type: 'request', id: '1', method: 'tools/call', exchange };
+      f.add({ ...request, seq: 1, tapSeq: 1, verdict: 'block', rule: 'r' }, {}, ['x']);
+      f.add({ ...ours, seq: 2, exchange, rule: 'r' }, {}, ['x']);
+      f.add({ ...message, type: 'opaque', seq: 3, tapSeq: 2, verdict: 'block', rule: 'sworn:ambiguous' }, {}, ['x']);
+      f.add({ ...ours, seq: 4, rule: 'sworn:ambiguous' }, {}, ['x']);
+      const asked = f.leaves.length;
+      f.add({ ...request, exchange: asked, id: '2', seq: 5, tapSeq: 3 }, {}, ['x']);
+      f.add({ ...ours, origin: 'server', type: 'result', outcome: 'ok', verdict: 'block', exchange: asked, seq: 6, tapSeq: 1 }, {}, ['x']);
+      f.add({ ...ours, exchange: asked, seq: 7, tapSeq: 0 }, {}, ['x']);
+      // the request of this one was left out
+      f.add({ ...message, direction: 's2c', type: 'result', origin: 'server', seq: 8, tapSeq: 2, uncaptured: [1, 0] }, {}, ['x']);
+      f.add({ kind: 'close', connection, reason: 'client closed', frames: { c2s: 4, s2c: 2 }, uncaptured: [1, 0] });
+    });
+    expect(result).toMatchObject({ exit: 0, repliesToNothing: 0, missingUnits: 0 });
+    expect(result.findings).toEqual([]);
+  });
   it.each(cases)('%s', async (_name, exit, code, later) => {
     const result = await run(later);
     expect(result.exit, JSON.stringify(result.findings)).toBe(exit);

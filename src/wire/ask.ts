@@ -1,13 +1,20 @@
-/** Asks a recorder one question over its socket: what `sworn recorder status` and `stop` do. */
+/** Asks a recorder one question over its socket, or tells it to do something: `sworn recorder status` and `stop`, `freeze`, `policy reload`. */
 import { connect } from 'node:net';
-import { SwornError } from '../errors.ts';
+import { SwornError, type ErrorCode } from '../errors.ts';
 import { encodeJson, readJson, WireReader, wireType } from './wire.ts';
 
+export type Question = 'status' | 'stop' | 'reload' | 'freeze' | 'unfreeze';
+
 /**
- * The recorder's answer.
+ * The recorder's answer. `more`: what the question is about.
  * @throws SwornError `no-recorder` when nobody listens, `permission` or whatever the recorder answers, `wire-corrupt`
  */
-export function ask(socketPath: string, what: 'status' | 'stop', timeoutMs = 10_000): Promise<Record<string, unknown>> {
+export function ask(
+  socketPath: string,
+  what: Question,
+  more: Readonly<Record<string, unknown>> = {},
+  timeoutMs = 10_000,
+): Promise<Record<string, unknown>> {
   return new Promise((resolvePromise, reject) => {
     const socket = connect(socketPath);
     const reader = new WireReader();
@@ -18,7 +25,7 @@ export function ask(socketPath: string, what: 'status' | 'stop', timeoutMs = 10_
     socket.setTimeout(timeoutMs, () =>
       fail(new SwornError('recorder-unreachable', `the recorder at ${socketPath} did not answer within ${timeoutMs / 1000} s`)),
     );
-    socket.on('connect', () => socket.write(encodeJson(wireType.ask, { what })));
+    socket.on('connect', () => socket.write(encodeJson(wireType.ask, { ...more, what })));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EACCES') fail(new SwornError('permission', `the recorder's socket ${socketPath} is closed to this account`));
       else fail(new SwornError('no-recorder', `no recorder listens at ${socketPath}`));
@@ -31,10 +38,14 @@ export function ask(socketPath: string, what: 'status' | 'stop', timeoutMs = 10_
         else if (type === wireType.reply) {
           socket.destroy();
           resolvePromise(value);
-        } else if (type === wireType.error)
-          fail(new SwornError(value['code'] === 'permission' ? 'permission' : 'recorder-refused', String(value['message'])));
+        } else if (type === wireType.error) fail(new SwornError(codeOf(value['code']), String(value['message'])));
       });
       if (!whole) fail(new SwornError('wire-corrupt', `the answer of ${socketPath} cannot be read`));
     });
   });
+}
+
+/** What a recorder calls a refusal; of another version it may say what we do not know. */
+function codeOf(code: unknown): ErrorCode {
+  return code === 'permission' || code === 'usage' || code === 'not-found' || code === 'unrecordable' ? code : 'recorder-refused';
 }

@@ -9,6 +9,15 @@ export function recorderEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** The words behind Node's own path. `program` is `bin/sworn.mjs`. */
-export function recorderWords(program: string, ledger: string): string[] {
-  return [`--max-semi-space-size=${recorderYoungHeapMB}`, program, 'recorder', 'start', '--daemon', '--ledger', ledger];
+export function recorderWords(program: string, ledger: string, config?: string): string[] {
+  return [
+    `--max-semi-space-size=${recorderYoungHeapMB}`,
+    program,
+    'recorder',
+    'start',
+    '--daemon',
+    '--ledger',
+    ledger,
+    ...(config === undefined ? [] : ['--config', config]),
+  ];
 }

@@ -24,3 +24,26 @@ export function replyWithheld(reason: string): RefusalError {
     data: { reason, executed: 'unknown', resultWithheld: true },
   };
 }
+
+export interface Denial {
+  rule: string;
+  reason?: string;
+  /** Of the entry that says so. */
+  index?: number;
+}
+
+/** For the sender of a request that policy refused. */
+export function denied(denial: Denial): RefusalError {
+  const { rule, reason } = denial;
+  return { code: 4030, message: `blocked by policy rule ${rule}${reason === undefined ? '' : `: ${reason}`}`, data: { ...denial, executed: false } };
+}
+
+/** For the receiver of a reply that policy withheld: the call was carried out, or not; the record has its outcome. */
+export function resultWithheld(denial: Denial): RefusalError {
+  const { rule, reason } = denial;
+  return {
+    code: 4030,
+    message: `result withheld by policy rule ${rule}${reason === undefined ? '' : `: ${reason}`}`,
+    data: { ...denial, executed: 'unknown', resultWithheld: true },
+  };
+}

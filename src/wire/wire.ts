@@ -42,6 +42,8 @@ export interface Hello {
   onUnrecordable: 'block' | 'pass';
   overrides: { sensitive: string[]; write: string[]; read: string[] };
   ledger?: string;
+  /** Path of the policy file that was named: a recorder that runs with another one refuses. */
+  config?: string;
   openedAt: number;
   /** A secret of the tap, 32 hex digits: who shows it again may go on with the connection. */
   token: string;
@@ -88,6 +90,8 @@ export interface WireError {
 /** Flags of a `frame`. */
 export const moreUnits = 1;
 export const unterminated = 2;
+/** The tap delivers the unit only when it is told to: it can still be refused. */
+export const held = 4;
 
 const lineEnd = 0x0a;
 

@@ -11,18 +11,31 @@ import type { Output } from '../../src/cli/output.ts';
 import { sessionsCommand, type SessionsOptions } from '../../src/cli/sessions.ts';
 import { showCommand, type ShowOptions } from '../../src/cli/show.ts';
 import { tailCommand } from '../../src/cli/tail.ts';
+import { directorySource } from '../../src/cli/verify-files.ts';
+import { nodeCrypto } from '../../src/crypto-node.ts';
+import { verifyLedger } from '../../src/verify/verifier.ts';
 import { connection, fill, hostileTool, open, place, secondConnection, Writer } from './fixture.ts';
+import { judged } from './judged.ts';
 
 const at = place();
 const { ledger } = at;
 let index: Awaited<ReturnType<typeof fill>>;
+/** A second ledger, written under a policy. */
+const ruled = place();
+let by: Awaited<ReturnType<typeof judged>>;
 
 beforeAll(async () => {
   const writer = new Writer(at);
   index = await fill(writer);
   await writer.close();
+  const second = new Writer(ruled, '2026-11-21T08:00:00.000Z');
+  by = await judged(second);
+  await second.close();
 });
-afterAll(() => at.remove());
+afterAll(() => {
+  at.remove();
+  ruled.remove();
+});
 
 interface Screen extends Output {
   text: string;
@@ -41,33 +54,33 @@ function screen(columns = Number.POSITIVE_INFINITY, color = false): Screen {
   };
 }
 
-type Options<O> = Omit<O, 'ledger'>;
-async function log(options: Options<LogOptions> = {}, columns?: number, color?: boolean): Promise<string> {
+async function log(options: LogOptions = {}, columns?: number, color?: boolean): Promise<string> {
   const output = screen(columns, color);
   expect(await logCommand({ ledger, ...options }, output)).toBe(0);
   return output.text;
 }
-async function show(options: Options<ShowOptions>): Promise<string> {
+async function show(options: ShowOptions): Promise<string> {
   const output = screen();
   expect(await showCommand({ ledger, ...options }, output)).toBe(0);
   return output.text;
 }
-async function sessions(options: Options<SessionsOptions> = {}): Promise<string> {
+async function sessions(options: SessionsOptions = {}): Promise<string> {
   const output = screen();
   expect(await sessionsCommand({ ledger, ...options }, output)).toBe(0);
   return output.text;
 }
-const json = async (options: Options<LogOptions> = {}) =>
+const json = async (options: LogOptions = {}) =>
   (await log({ ...options, json: true }))
     .split('\n')
     .slice(0, -1)
     .map((line) => JSON.parse(line) as Record<string, unknown>);
-const indexes = async (options: Options<LogOptions>) => (await json(options)).map((row) => row['index']);
+const indexes = async (options: LogOptions) => (await json(options)).map((row) => row['index']);
 
 /** What differs from run to run, replaced. */
 const stable = (text: string) =>
   text
     .replaceAll(ledger, '<ledger>')
+    .replaceAll(ruled.ledger, '<ledger>')
     .replaceAll(/(commitment|attributesCommitment)( +)[A-Za-z0-9+/]{43}=/g, '$1$2<commitment>')
     .replaceAll(/"(commitment|attributesCommitment)":"[A-Za-z0-9+/]{43}="/g, '"$1":"<commitment>"');
 const transcript = (name: string) => join(import.meta.dirname, 'transcripts', name);
@@ -86,6 +99,114 @@ test('transcripts', async () => {
   await expect(stable(await show({ index: 1 }))).toMatchFileSnapshot(transcript('show-open.txt'));
   await expect(stable(await sessions())).toMatchFileSnapshot(transcript('sessions.txt'));
   await expect(stable(await sessions({ tools: true }))).toMatchFileSnapshot(transcript('sessions-tools.txt'));
+});
+
+test('transcripts of a ledger with a policy', async () => {
+  const judgedLedger = { ledger: ruled.ledger };
+  await expect(stable(await log(judgedLedger))).toMatchFileSnapshot(transcript('policy-log.txt'));
+  await expect(stable(await log({ ...judgedLedger, payload: true }))).toMatchFileSnapshot(transcript('policy-log-payload.txt'));
+  await expect(stable(await log({ ...judgedLedger, verdict: 'block', limit: 2 }, 120, true))).toMatchFileSnapshot(
+    transcript('policy-log-colours.txt'),
+  );
+  await expect(stable(await log({ ...judgedLedger, payload: true, json: true, tool: 'login' }))).toMatchFileSnapshot(transcript('policy-log.ndjson'));
+  await expect(stable(await sessions(judgedLedger))).toMatchFileSnapshot(transcript('policy-sessions.txt'));
+  await expect(stable(await sessions({ ...judgedLedger, tools: true }))).toMatchFileSnapshot(transcript('policy-sessions-tools.txt'));
+  for (const name of ['blocked', 'login', 'flagged', 'withheld', 'metadata', 'batch', 'loaded', 'rejected', 'freeze', 'close'] as const)
+    await expect(stable(await show({ ...judgedLedger, index: by[name] })), name).toMatchFileSnapshot(transcript(`policy-show-${name}.txt`));
+  await expect(stable(await show({ ...judgedLedger, index: by.blocked + 1 }))).toMatchFileSnapshot(transcript('policy-show-answer.txt'));
+});
+
+test('what policy did can be asked for', async () => {
+  const of = (options: LogOptions) => indexes({ ledger: ruled.ledger, ...options });
+  expect(await of({ verdict: 'block' })).toEqual([by.blocked, by.withheld, by.batch + 1, by.batch + 2, by.frozen]);
+  expect(await of({ verdict: 'block', limit: 1 })).toEqual([by.frozen]);
+  expect(await of({ verdict: 'flag' })).toEqual([by.flagged]);
+  expect(await of({ verdict: 'pass', tool: 'query' })).toEqual([by.blocked + 1, by.batch + 4]);
+  expect(await of({ outcome: 'blocked' })).toEqual([by.blocked, by.batch + 1, by.batch + 2, by.frozen]);
+  expect(await of({ outcome: 'unanswered' })).toEqual([by.late]);
+  // on both sides of a gap, but not across it, in a frame and in an item of a batch
+  expect(await of({ text: '"password":"' })).toEqual([by.login]);
+  expect(await of({ text: '"password":"","pin"' })).toEqual([]);
+  expect(await of({ text: '"token":"' })).toEqual([by.batch + 2]);
+  expect(await of({ text: '"token":""' })).toEqual([]);
+  expect(await of({ text: 'hunter2' })).toEqual([]);
+});
+
+test('json has every field by its name, and says where stretches were left out', async () => {
+  const rows = await json({ ledger: ruled.ledger, payload: true });
+  const row = (index: number) => rows.find((one) => one['index'] === index)!;
+  expect(row(by.blocked)).toMatchObject({ verdict: 'block', rule: 'no-drops', reason: 'Destructive SQL is blocked', capture: 'full' });
+  expect(row(by.blocked + 1)).toMatchObject({ origin: 'sworn', code: 4030, tapSeq: 0, exchange: by.blocked });
+  expect(row(by.flagged)).toMatchObject({ verdict: 'flag', rule: 'no-exfil', shadow: true });
+  expect(row(by.late)).toMatchObject({ uncaptured: [1, 1] });
+  const login = row(by.login);
+  expect(login).toMatchObject({ redacted: { 'key:password': 1, 'key:pin': 1 }, payloadRedactedBytes: 11 });
+  // put back in their places, the lengths are those of the frame
+  let frame = Buffer.from(login['payload'] as string);
+  for (const [offset, sizeBytes] of login['redactions'] as [number, number][])
+    frame = Buffer.concat([frame.subarray(0, offset), Buffer.alloc(sizeBytes, 'x'), frame.subarray(offset)]);
+  expect(frame.toString()).toContain('"password":"xxxxxxx","pin":xxxx}');
+  expect(frame.length).toBe(login['sizeBytes']);
+  // of an item in the item
+  expect(row(by.batch + 2)).toMatchObject({ redactions: [[(row(by.batch + 2)['sizeBytes'] as number) - '"}}}'.length - 6, 6]] });
+  expect(row(by.metadata)).toMatchObject({ payload: '', redactions: [[0, 86]], payloadUncapturedBytes: 86, capture: 'metadata' });
+  const shown = async (index: number) => JSON.parse(await show({ ledger: ruled.ledger, index, json: true })) as Record<string, unknown>;
+  expect(await shown(by.blocked)).toMatchObject({ answer: by.blocked + 1 });
+  expect(await shown(by.blocked)).not.toHaveProperty('deliveryConfirmed');
+  expect(await shown(by.blocked + 1)).toMatchObject({ inPlaceOf: by.blocked, counterpart: by.blocked });
+  expect(await shown(by.withheld - 1)).toMatchObject({ counterpart: by.withheld, answer: by.withheld + 1, deliveryConfirmed: true });
+  expect(await shown(by.withheld + 1)).toMatchObject({ counterpart: by.withheld - 1, inPlaceOf: by.withheld });
+  expect(await shown(by.batch + 1)).toMatchObject({ answer: by.batch + 3 });
+  expect(await shown(by.batch + 2)).toMatchObject({ answer: by.batch + 4 });
+  const [session] = (await sessions({ ledger: ruled.ledger, json: true })).split('\n').map((line) => JSON.parse(line || '{}') as object);
+  expect(session).toMatchObject({ calls: 8, errors: 0, unanswered: 1, blocked: 5, flagged: 1, uncaptured: 3 });
+});
+
+test('a close counts what policy did only where all of its session was read', async () => {
+  const closeOf = async (options: LogOptions) =>
+    (await log({ ledger: ruled.ledger, ...options })).split('\n').find((line) => line.includes('closed:'));
+  expect(await closeOf({})).toContain('5 blocked, 1 flagged');
+  expect(await closeOf({ session: '77aa' })).toContain('5 blocked, 1 flagged');
+  expect(await closeOf({ limit: 3 })).not.toContain('blocked');
+  expect(await closeOf({ since: '2026-11-21T08:00:00.020Z' })).toContain('5 blocked, 1 flagged');
+});
+
+test('the verifier takes all of it for whole', async () => {
+  const result = await verifyLedger({ crypto: nodeCrypto, source: directorySource(ruled.ledger) });
+  expect(result).toMatchObject({ exit: 0, neverStored: 6, droppedSegments: 0, missingUnits: 0, repliesToNothing: 0 });
+  expect(result.findings.map(({ code }) => code)).toEqual(['never-stored']);
+});
+
+test('gaps in a long frame are where they were, whatever is cut off', async () => {
+  const long = place();
+  const writer = new Writer(long);
+  try {
+    open(writer, connection, 'fs');
+    const kept = (text: string) => ({ state: 'kept' as const, salt: new Uint8Array(16), bytes: Buffer.from(text) });
+    const gone = (state: 'dropped' | 'erased', sizeBytes: number) => ({ state, hash: new Uint8Array(32), sizeBytes });
+    const fields = { type: 'notification', method: 'm', era: 'legacy', redacted: { pin: 1 } };
+    const index = writer.message('c2s', fields, [
+      kept(`{"a":"${'ü'.repeat(300_000)}`),
+      gone('dropped', 1_500_000),
+      kept('","b":"\xc3'),
+      gone('erased', 3),
+      kept(`${'\\n'.repeat(2_000_000)}"}`),
+    ]);
+    await writer.settled();
+    const at = { ledger: long.ledger, index };
+    const brief = await show(at);
+    expect(brief).toContain('1.4 MiB redacted, 3 B erased, the first 16 KiB shown');
+    expect(brief).not.toContain('▒');
+    const whole = await show({ ...at, full: true });
+    expect(whole).toContain('ü▒▒▒ redacted 1.4 MiB ▒▒▒",\n  "b": "');
+    expect(whole).toContain('▒▒▒ erased 3 B ▒▒▒\\n');
+    expect(await log({ ledger: long.ledger, payload: true }, 120)).toContain('(1.4 MiB redacted, 3 B erased, 4.4 MiB more)');
+    const [row] = await json({ ledger: long.ledger, payload: true, method: 'm' });
+    expect(row).toMatchObject({ redactions: [[600_006, 1_500_000]], payloadErasedBytes: 3 });
+  } finally {
+    await writer.close();
+    long.remove();
+  }
 });
 
 test('filters', async () => {
@@ -139,6 +260,9 @@ test('nothing of a stranger reaches the terminal as it is', async () => {
     await show({ index: 7 }),
     await show({ index: index.opaque }),
     await sessions({ tools: true }),
+    await log({ ledger: ruled.ledger, payload: true }),
+    await show({ ledger: ruled.ledger, index: by.loaded }),
+    await show({ ledger: ruled.ledger, index: by.rejected }),
   ];
   for (const text of texts) {
     expect(text).not.toMatch(/[\0-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]/);
@@ -167,10 +291,11 @@ test('several ledgers are merged by time', async () => {
 });
 
 test('wrong usage is said', async () => {
-  const wrong: [Options<LogOptions>, RegExp][] = [
+  const wrong: [LogOptions, RegExp][] = [
     [{ direction: 'up' }, /--direction up is not one of: c2s, s2c/],
     [{ effect: 'x' }, /--effect/],
     [{ outcome: 'x' }, /--outcome/],
+    [{ verdict: 'deny' }, /--verdict deny is not one of: block, flag, pass/],
     [{ session: 'XY' }, /--session/],
     [{ since: 'yesterday' }, /--since yesterday is no time/],
     [{ limit: '-1' }, /--limit -1/],

@@ -38,6 +38,11 @@ export class Writer {
     this.ledger = Ledger.open(at.ledger, join(at.folder, 'keys'), { from: 0, entry: () => undefined }, events);
   }
 
+  /** Microseconds since 1970. */
+  get nowUs(): number {
+    return this.#nowUs;
+  }
+
   /** Lets time pass. */
   wait(ms: number): void {
     this.#nowUs += ms * 1000;

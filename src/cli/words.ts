@@ -1,0 +1,145 @@
+/** What entries say, in words for people. Names in them come from strangers and are made harmless here. */
+import type { BatchEntry, Entry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
+import type { Content } from '../readers/payload.ts';
+import { count, duration, paint, size, visible, type Output, type Style } from './output.ts';
+
+const anomalyTexts: Record<string, string> = {
+  'not-json': 'not JSON',
+  'not-jsonrpc': 'not JSON-RPC',
+  'invalid-utf8': 'invalid UTF-8',
+  'duplicate-key': 'duplicate key',
+  'case-variant-key': 'key in another case',
+  'too-deep': 'nested too deep',
+  'id-reused': 'id in use twice',
+  'id-not-scalar': 'id is no string or number',
+  'reply-to-nothing': 'reply to nothing',
+  unterminated: 'no line end',
+  'nul-byte': 'NUL byte',
+  'too-many-items': 'too many items',
+};
+
+/** `write! sensitive`: `!` marks a destructive tool. */
+export function effectText(entry: Pick<MessageEntry, 'effect' | 'sensitive' | 'destructive'>): string {
+  return `${entry.effect ?? ''}${entry.destructive ? '!' : ''}${entry.sensitive ? ' sensitive' : ''}`;
+}
+
+/** `tools/call read_file`. Untrusted: goes through `cell` or `visible`. */
+export function subjectOf(entry: MessageEntry): string {
+  if (entry.method === undefined) return entry.type === 'opaque' ? '(opaque)' : entry.type;
+  return entry.target === undefined ? entry.method : `${entry.method} ${entry.target}`;
+}
+
+/** What policy said of a message: `BLOCKED by no-drops: Destructive SQL is blocked`; nothing of what simply passed. */
+export function verdictText(entry: MessageEntry | BatchEntry): string {
+  const { verdict, rule, reason, shadow, problem } = entry;
+  if (verdict === 'pass') return '';
+  const word = verdict === 'block' ? 'BLOCKED' : verdict === 'flag' ? 'flagged' : verdict;
+  const how =
+    problem === 'delivered-before'
+      ? ' (delivered before it could be blocked)'
+      : `${problem === undefined ? '' : ` (condition not evaluated: ${visible(problem)})`}${shadow ? ' (shadow)' : ''}`;
+  return `${word}${rule === undefined ? '' : ` by ${visible(rule)}`}${how}${reason === undefined ? '' : `: ${visible(reason)}`}`;
+}
+
+/** Stretches that rules left out of a frame. */
+function redactedCount({ redacted = {} }: MessageEntry | BatchEntry): number {
+  let stretches = 0;
+  // the stretches of a batch that capture rules left out are counted under this name
+  for (const [rule, times] of Object.entries(redacted)) if (rule !== 'capture') stretches += times;
+  return stretches;
+}
+
+/** What is out of the ordinary about a message, in words. */
+export function notesOf(output: Output, entry: MessageEntry | BatchEntry): string {
+  const notes: string[] = [];
+  const add = (style: Style, text: string): void => void (text === '' || notes.push(paint(output, style, text)));
+  add(entry.verdict === 'block' ? ['bold', 'red'] : 'yellow', verdictText(entry));
+  if (entry.origin === 'sworn') add('magenta', 'sworn’s own answer');
+  const stretches = redactedCount(entry);
+  if (stretches > 0) add('cyan', `${stretches} redacted`);
+  if (entry.capture !== undefined && entry.capture !== 'full') add('cyan', `capture ${entry.capture}`);
+  for (const anomaly of entry.anomalies ?? []) add('yellow', anomalyTexts[anomaly] ?? visible(anomaly));
+  if (entry.kind === 'message' && entry.batch !== undefined) add('yellow', `item ${entry.item} of batch ${entry.batch}`);
+  return notes.join(', ');
+}
+
+/** What is told of an entry beside the entry. */
+export interface Around {
+  /** Of its connection. */
+  server?: string | undefined;
+  /** Of a connection that ends, where all of it was seen. */
+  blocked?: number;
+  flagged?: number;
+  content?: Content | undefined;
+}
+
+/** An entry that is no message, in words. */
+export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>, around: Around = {}): string {
+  const name = visible('server' in entry && entry.kind !== 'policy' ? (entry.server ?? '') : (around.server ?? ''));
+  switch (entry.kind) {
+    case 'start':
+      return `recorder ${visible(entry.recorder.version)} started, uid ${entry.recorder.uid}, pid ${entry.recorder.pid}`;
+    case 'stop':
+      return `recorder stopped (${entry.reason}${entry.by === undefined ? '' : ` by uid ${entry.by.uid}, pid ${entry.by.pid}`})`;
+    case 'open': {
+      const client = entry.client === undefined ? '' : ` for ${visible(entry.client)}`;
+      const policy = entry.policyDigest === undefined ? '' : `, policy ${shortDigest(entry.policyDigest)}`;
+      return `● ${name} opened${client}, ${entry.mode}, custody ${entry.custody}, connection ${entry.connection.slice(0, 8)}${policy}`;
+    }
+    case 'principal': {
+      const facts = [entry.uid === undefined ? '' : `uid ${entry.uid}`, entry.pid === undefined ? '' : `pid ${entry.pid}`].filter(
+        (fact) => fact !== '',
+      );
+      return `client ${facts.join(', ')} (${entry.source})`;
+    }
+    case 'close': {
+      const status = entry.signal === undefined ? (entry.exitCode === undefined ? '' : `, status ${entry.exitCode}`) : `, ${visible(entry.signal)}`;
+      const { blocked = 0, flagged = 0 } = around;
+      const judged = `${blocked > 0 ? `, ${blocked} blocked` : ''}${flagged > 0 ? `, ${flagged} flagged` : ''}`;
+      const [c2s, s2c] = entry.uncaptured ?? [0, 0];
+      const left = c2s + s2c > 0 ? `, ${c2s + s2c} not captured` : '';
+      return `○ ${name === '' ? 'connection' : name} closed: ${entry.reason}${status}${judged}${left}`;
+    }
+    case 'batch': {
+      const notes = notesOf(output, entry);
+      const arrow = entry.direction === 'c2s' ? '→' : '←';
+      return `${arrow} batch of ${count(entry.items, 'message')}, ${size(entry.sizeBytes)}${notes === '' ? '' : `, ${notes}`}`;
+    }
+    case 'gap':
+      return `gap: ${count(entry.lost.c2s + entry.lost.s2c, 'frame')} not recorded (c2s ${entry.lost.c2s}, s2c ${entry.lost.s2c}): ${visible(entry.reason)}`;
+    case 'recovery': {
+      const more =
+        entry.cutBytes !== undefined ? `, ${size(entry.cutBytes)} cut` : entry.backUs !== undefined ? `, ${duration(entry.backUs)} back` : '';
+      return `recovery: ${entry.reason}${more}`;
+    }
+    case 'policy':
+      return policyText(entry, around.content);
+    default:
+      return entry.kind;
+  }
+}
+
+function shortDigest(digest: string): string {
+  return `${digest.slice(0, 8)}…`;
+}
+
+function policyText(entry: PolicyEntry, content: Content | undefined): string {
+  const by = entry.by === undefined ? '' : `, by uid ${entry.by.uid}, pid ${entry.by.pid}`;
+  const inForce = entry.digest === undefined ? 'none' : shortDigest(entry.digest);
+  if (entry.act === 'load') {
+    if (entry.digest === undefined) return `policy in force: none${by}`;
+    return `policy in force: ${count(entry.rules ?? 0, 'rule')}, digest ${inForce}${by}`;
+  }
+  if (entry.act === 'rejected') {
+    const problem = content?.attributes['problem'];
+    return `policy file not taken: ${typeof problem === 'string' ? visible(problem) : 'the reason cannot be read here'} (in force: ${inForce}${by})`;
+  }
+  if (entry.act === 'unfreeze') return `unfrozen: ${entry.freeze === undefined ? 'everything' : `the freeze of entry ${entry.freeze}`}${by}`;
+  const { server, client, principal, session } = entry;
+  const about = Object.entries({ server, client, principal, session }).flatMap(([what, value]) =>
+    value === undefined ? [] : [`${what} ${visible(value)}`],
+  );
+  const where = about.length === 0 ? ' everywhere' : ` on ${about.join(', ')}`;
+  const until = entry.until === undefined ? '' : ` (until ${entry.until.slice(0, 10)} ${entry.until.slice(11, 19)} UTC)`;
+  return `frozen: ${entry.all ? 'all requests' : 'writes'}${where}${entry.reason === undefined ? '' : `: ${visible(entry.reason)}`}${until}${by}`;
+}

@@ -1,0 +1,252 @@
+/**
+ * The shape of `sworn.yaml`: what may stand where, in which bounds. The JSON Schema for editors is made from it; what a shape cannot say is in `check.ts`.
+ */
+import * as z from 'zod';
+import { utf8 } from '../bytes/bytes.ts';
+import { visible } from '../bytes/visible.ts';
+import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
+import { compilePath, PathError, pathLength } from '../policy/paths.ts';
+
+/** Of the file. Enough for 10,000 rules of 100 bytes. */
+export const fileBytes = 1024 * 1024;
+export const rulesCount = 10_000;
+/** Redact rules, and of each its keys and its paths; globs of one matcher. */
+export const listCount = 1_000;
+export const nameBytes = 64;
+export const globBytes = 256;
+export const reasonBytes = 256;
+/** UTF-16 units; the bound of `policy/condition.ts`. */
+export const conditionLength = 8_192;
+/** Names that sworn gives itself begin so. */
+export const reserved = 'sworn:';
+/** User ids are 32 bits, and the highest one stands for none. */
+const largestUid = 0xffff_fffe;
+
+/** What `explain.ts` finds in a custom issue beside its message. `offset`: of a character in the string, in UTF-16 units. */
+export interface IssueDetails {
+  hint?: string;
+  offset?: number;
+}
+
+type Finding = string | ({ message: string } & IssueDetails) | undefined;
+
+/** A string with a check whose message goes behind the name of the field: ``` `tool` is empty```. */
+function text(check: (value: string) => Finding, schema: { minLength?: number; maxLength?: number; pattern?: string }) {
+  return z
+    .string()
+    .check(({ value, issues }) => {
+      const finding = check(value);
+      if (finding === undefined) return;
+      const { message, ...params } = typeof finding === 'string' ? { message: finding } : finding;
+      issues.push({ code: 'custom', message, params, input: value });
+    })
+    .meta(schema);
+}
+
+/** Bytes of UTF-8, from 1 to `most`. */
+function lengthFinding(value: string, most: number): Finding {
+  if (value === '') return 'is empty';
+  // three bytes a unit at most: short texts are not encoded
+  const bytes = value.length * 3 <= most ? 0 : utf8(value).length;
+  return bytes > most ? `has ${bytes.toLocaleString('en')} bytes, at most ${most} are allowed` : undefined;
+}
+
+const glob = () => text((value) => lengthFinding(value, globBytes), { minLength: 1, maxLength: globBytes });
+
+const name = () =>
+  text(
+    (value) => {
+      const length = lengthFinding(value, nameBytes);
+      if (length !== undefined) return length;
+      if (visible(value) !== value) return 'holds characters that cannot be seen';
+      if (value.trim() !== value) return 'begins or ends with a blank';
+      return value.startsWith(reserved) ? { message: `begins with ${reserved}, which is reserved`, hint: 'choose another name' } : undefined;
+    },
+    { minLength: 1, maxLength: nameBytes, pattern: `^(?!${reserved})` },
+  );
+
+const path = () =>
+  text(
+    (value) => {
+      try {
+        compilePath(value);
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof PathError)) throw error;
+        return {
+          message: `cannot be read: ${error.message}`,
+          offset: error.offset,
+          ...(value.startsWith('$')
+            ? {}
+            : {
+                hint: `as in $.params.arguments.${/^\w+$/.test(value) ? value : 'ssn'} or, at any depth, $..${/^\w+$/.test(value) ? value : 'ssn'}`,
+              }),
+        };
+      }
+    },
+    { minLength: 2, maxLength: pathLength, pattern: '^\\$[.\\[]' },
+  );
+
+/** One of it, or a list of at least one. */
+const oneOrMany = <T extends z.ZodType>(one: T) => z.union([one, z.array(one).min(1).max(listCount)]);
+/** As `oneOrMany`, and the list may be empty. */
+const anyNumber = <T extends z.ZodType>(one: T) => z.union([one, z.array(one).max(listCount)]);
+const globs = () => oneOrMany(glob());
+
+const effect = z.enum(['read', 'write', 'unknown']);
+const judged = z.enum(['request', 'result', 'notification']);
+const level = z.enum(['none', 'metadata', 'request', 'full']);
+const unrecordable = z.enum(['block', 'pass']);
+
+const principal = z
+  .strictObject({
+    observed: z
+      .strictObject({
+        uid: oneOrMany(z.int().min(0).max(largestUid)).optional().meta({ description: 'User ids of the process.' }),
+        executable: globs().optional().meta({ description: 'Globs over the absolute path of its program.' }),
+      })
+      .optional()
+      .meta({ description: 'What the operating system says of the process at the other end.', minProperties: 1 }),
+    verified: z
+      .strictObject({
+        subject: globs().optional().meta({ description: 'Globs over the subject.' }),
+        issuer: globs().optional().meta({ description: 'Globs over the issuer.' }),
+      })
+      .optional()
+      .meta({ description: 'What was checked, as from a signed token.', minProperties: 1 }),
+    declared: z
+      .strictObject({ name: globs().optional().meta({ description: 'Globs over the name.' }) })
+      .optional()
+      .meta({ description: 'What somebody says of itself. Anybody can say anything.', minProperties: 1 }),
+  })
+  .meta({ title: 'Who is behind it', description: 'The part must be named: observed, verified or declared.', minProperties: 1 });
+
+const matchers = {
+  server: globs().optional().meta({ description: 'Globs over the name of the server.' }),
+  tool: globs()
+    .optional()
+    .meta({ description: 'Globs over tool, or server/tool cut at the first slash. The rule is then about tools/call and its results alone.' }),
+  method: globs().optional().meta({ description: 'Globs over the method; of a result, that of its request.' }),
+  client: globs().optional().meta({ description: 'Globs over the name of the client.' }),
+  label: globs().optional().meta({ description: 'Globs over the labels, each of which is key=value.' }),
+  principal: principal.optional(),
+  effect: oneOrMany(effect).optional().meta({ description: 'What the message does.' }),
+  direction: z.enum(['c2s', 's2c']).optional().meta({ description: 'c2s: from client to server; s2c: from server to client.' }),
+  sensitive: z.boolean().optional().meta({ description: 'Whether it is about sensitive data.' }),
+  destructive: z.boolean().optional().meta({ description: 'Whether it may destroy something.' }),
+};
+
+const rule = z
+  .strictObject({
+    name: name().meta({ description: 'Unique among the rules. It is recorded with what the rule decides.' }),
+    allow: z.literal(true).optional().meta({ description: 'Lets the message pass.' }),
+    deny: z.literal(true).optional().meta({ description: 'Blocks the message.' }),
+    flag: z.literal(true).optional().meta({ description: 'Marks the message and lets it pass.' }),
+    on: oneOrMany(judged).optional().meta({ description: 'What is judged. Default: request.' }),
+    ...matchers,
+    when: text(
+      (value) =>
+        value.trim() === ''
+          ? 'is empty'
+          : value.length > conditionLength
+            ? `is longer than ${conditionLength.toLocaleString('en')} characters`
+            : undefined,
+      {
+        minLength: 1,
+        maxLength: conditionLength,
+      },
+    )
+      .optional()
+      .meta({ description: 'A condition in CEL.' }),
+    reason: text((value) => lengthFinding(value, reasonBytes), { minLength: 1, maxLength: reasonBytes })
+      .optional()
+      .meta({ description: 'Told to whoever is refused.' }),
+    enforce: z.boolean().optional().meta({ description: 'false: a shadow rule. What it would block is flagged. Default: true.' }),
+  })
+  .meta({ id: 'rule', title: 'A rule', oneOf: [{ required: ['allow'] }, { required: ['deny'] }, { required: ['flag'] }] });
+
+const redactRule = z
+  .strictObject({
+    name: name().optional().meta({ description: 'Unique among the redact rules. Default: redact, redact-2, …' }),
+    ...matchers,
+    keys: anyNumber(glob()).optional().meta({ description: 'Globs over whole names of members, without regard to ASCII case.' }),
+    paths: anyNumber(path()).optional().meta({ description: "Places in the message: $.params.arguments.ssn, $..token, $.items[*].id, $['a b']." }),
+    detect: anyNumber(z.enum([...Object.keys(detectorGroups), ...detectorIds] as [string, ...string[]]))
+      .optional()
+      .meta({ description: 'Detectors, or groups of them.' }),
+    keep: z
+      .enum(['drop', 'checkable'])
+      .optional()
+      .meta({ description: 'drop: nothing is kept. checkable: a salted hash is kept, against which a guess can be checked. Default: drop.' }),
+  })
+  .meta({ id: 'redactRule', title: 'What is never stored', anyOf: [{ required: ['keys'] }, { required: ['paths'] }, { required: ['detect'] }] });
+
+const captureRule = z
+  .strictObject({ ...matchers, level: level.meta({ description: 'What is stored of a message that this rule is about.' }) })
+  .meta({ id: 'captureRule', title: 'A capture rule' });
+
+const toolSettings = z
+  .strictObject({
+    effect: z.enum(['read', 'write']).optional().meta({ description: 'What the tool does.' }),
+    sensitive: z.boolean().optional().meta({ description: 'It is about sensitive data.' }),
+    destructive: z.boolean().optional().meta({ description: 'It may destroy something.' }),
+    untrusted: z.boolean().optional().meta({ description: 'Its results may hold what a stranger wrote.' }),
+  })
+  .meta({ title: 'A tool', description: 'What you know of this tool better than its server says.' });
+
+export const fileShape = z
+  .strictObject({
+    servers: z
+      .record(
+        glob(),
+        z.strictObject({
+          tools: z.record(glob(), toolSettings).optional().meta({ description: 'By glob over the name of the tool.' }),
+        }),
+      )
+      .optional()
+      .meta({ title: 'Servers', description: 'What you know of tools, by glob over the name of the server.' }),
+    redact: z
+      .union([redactRule, z.array(redactRule).max(listCount)])
+      .optional()
+      .meta({ title: 'Redaction', description: 'What is never stored: one rule or a list.' }),
+    capture: z
+      .strictObject({
+        default: level.optional().meta({ description: 'What is stored of a message that no rule is about. Default: full.' }),
+        rules: z.array(captureRule).max(rulesCount).optional().meta({ description: 'The first one that is about a message counts.' }),
+      })
+      .optional()
+      .meta({ title: 'Capture', description: 'How much of a message is stored.' }),
+    policy: z
+      .strictObject({
+        default: z.enum(['allow', 'deny']).optional().meta({ description: 'For a message on which no rule decides. Default: allow.' }),
+        rules: z.array(rule).max(rulesCount).optional().meta({ description: 'In this order.' }),
+      })
+      .optional()
+      .meta({ title: 'Policy', description: 'Which messages pass.' }),
+    onUnrecordable: z
+      .union([
+        unrecordable,
+        z.strictObject({
+          default: unrecordable.optional().meta({ description: "For all other messages. Without it the tap's own --on-unrecordable counts." }),
+          read: unrecordable.optional().meta({ description: 'For messages with effect read.' }),
+          write: unrecordable.optional().meta({ description: 'For messages with effect write.' }),
+          unknown: unrecordable.optional().meta({ description: 'For messages with effect unknown.' }),
+        }),
+      ])
+      .optional()
+      .meta({
+        title: 'When recording fails',
+        description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
+      }),
+  })
+  .meta({
+    title: 'sworn.yaml',
+    description:
+      'What sworn judges, redacts and captures; spec/policy.md explains it. For completion and checks in an editor begin the file with: # yaml-language-server: $schema=/path/to/sworn/spec/sworn.schema.json',
+  });
+
+/** What `fileShape` lets through. */
+export type FileContent = z.output<typeof fileShape>;
+
+/** JSON Schema, draft 2020-12. It is a little wider than the check of a file: lengths are in characters, and names, paths and conditions are not looked into. */
+export const jsonSchema: object = z.toJSONSchema(fileShape, { target: 'draft-2020-12', io: 'input' });

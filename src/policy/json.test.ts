@@ -1,0 +1,42 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { LargeInteger, readJson } from './json.ts';
+
+test('integers beyond ±(2^53 - 1) stay what was written, everything else is what JSON.parse gives', () => {
+  expect(readJson('[9007199254740991, -9007199254740991, 9007199254740992, -9007199254740993]')).toEqual([
+    9007199254740991,
+    -9007199254740991,
+    new LargeInteger('9007199254740992'),
+    new LargeInteger('-9007199254740993'),
+  ]);
+  // only integers: a fraction or an exponent says that a double is meant
+  expect(readJson('[12345678901234567890.0, 12345678901234567890e0, 1e400]')).toEqual([1.2345678901234567e19, 1.2345678901234567e19, Infinity]);
+  expect(readJson('{"a": "12345678901234567890", "b": [{"c": 12345678901234567890}]}')).toEqual({
+    a: '12345678901234567890',
+    b: [{ c: new LargeInteger('12345678901234567890') }],
+  });
+  expect(readJson('12345678901234567890')).toEqual(new LargeInteger('12345678901234567890'));
+});
+
+test.each(['5', '12345678901234567890'])('a member __proto__ is a member (beside %s)', (number) => {
+  const value = readJson(`{"__proto__": {"x": ${number}}, "constructor": 1}`) as object;
+  expect(Object.keys(value)).toEqual(['__proto__', 'constructor']);
+  expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
+  expect((value as { x?: unknown }).x).toBeUndefined();
+});
+
+test.each(['', '{', '[1,]', '01', "{'a':1}", '12345678901234567890,', '+1', 'NaN'])('%j is no JSON', (text) => {
+  expect(() => readJson(text)).toThrow(SyntaxError);
+});
+
+test('any JSON without large integers is read as JSON.parse reads it', () => {
+  fc.assert(
+    fc.property(fc.json(), (text) => {
+      fc.pre(!/\d{16}(?![\d.])/.test(text));
+      expect(readJson(text)).toEqual(JSON.parse(text));
+      // the other path too
+      const beside = (readJson(`[${text},12345678901234567890]`) as unknown[])[0];
+      expect(beside).toEqual(JSON.parse(text, (_, value: unknown) => value));
+    }),
+  );
+});

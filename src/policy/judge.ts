@@ -1,0 +1,249 @@
+/**
+ * Judging: ordered rules, the first that fits decides (`spec/policy.md`, Judging). The same code judges in the recorder, in `policy test` and in
+ * `policy simulate`.
+ *
+ * What must stay true: nothing here throws for any message; a rule that cannot be evaluated denies; what is not judged by a rule of the file passes
+ * only where `default` allows it.
+ */
+import type { Anomaly, Message } from '../mcp/message.ts';
+import { judgedKeys } from '../limits.ts';
+import { ambiguityOf } from './ambiguity.ts';
+import type { Condition } from './condition.ts';
+import type { Freeze } from './freeze.ts';
+import { freezeOf, isFrozen } from './freeze.ts';
+import { asks, isAbout, isLong, tells, wordOn, type Party, type Subject } from './match.ts';
+import { noPolicy, type CaptureLevel, type Policy, type Rule, type ToolSettings } from './policy.ts';
+import { compileRedaction, Redactor, type CompiledRedactRule } from './redact.ts';
+import type { SessionCounts } from './session.ts';
+import { ownRules, passes, type Verdict } from './verdict.ts';
+import { viewOf } from './view.ts';
+
+/** A policy with its conditions compiled. */
+export interface CompiledPolicy {
+  readonly policy: Policy;
+  readonly rules: readonly CompiledRule[];
+  readonly redact: readonly CompiledRedactRule[];
+  /** Some rule may refuse a message: nothing may be delivered before it is judged. */
+  readonly canBlock: boolean;
+  /** Some rule may withhold a reply. */
+  readonly canWithhold: boolean;
+  /** A frame must be seen whole before any of it is stored. */
+  readonly seesWhole: boolean;
+}
+
+interface CompiledRule extends Rule {
+  readonly condition?: Condition;
+}
+
+/** Compiles; the engine of conditions is loaded only when there is one. @throws ConditionError, RangeError for what `config/` refuses */
+export async function compilePolicy(policy: Policy): Promise<CompiledPolicy> {
+  const needsConditions = policy.policy.rules.some((rule) => rule.when !== undefined);
+  const compile = needsConditions ? (await import('./condition.ts')).compileCondition : undefined;
+  const rules = policy.policy.rules.map((rule) => (rule.when === undefined ? rule : { ...rule, condition: compile!(rule.when) }));
+  // an exception that cannot be evaluated refuses, too
+  const refusing = rules.filter((rule) => rule.enforce && (rule.action === 'deny' || (rule.action === 'allow' && rule.when !== undefined)));
+  const canBlock = policy.policy.default === 'deny' || refusing.length > 0;
+  const canWithhold = refusing.some(({ on }) => on.includes('result'));
+  const redact = await Promise.all(policy.redact.map((rule) => compileRedaction(rule)));
+  const isFull = policy.capture.default === 'full' && policy.capture.rules.every(({ level }) => level === 'full');
+  return { policy, rules, redact, canBlock, canWithhold, seesWhole: canBlock || redact.length > 0 || !isFull };
+}
+
+/** Of a recorder without a file. */
+export const unruled: CompiledPolicy = { policy: noPolicy, rules: [], redact: [], canBlock: false, canWithhold: false, seesWhole: false };
+
+/** A message to be judged, with what was found out about it. */
+export interface Judged extends Subject {
+  anomalies: readonly Anomaly[];
+  /** The message alone: of a batch, the item. */
+  bytes: Uint8Array | undefined;
+  sizeBytes: number;
+}
+
+/** Without these there is no connection at all: only a rule that names one of them, letter by letter, is about it. */
+const protectedMethods = new Set(['initialize', 'server/discover', 'ping', 'notifications/initialized', 'notifications/cancelled']);
+
+/** Judges the messages of one connection. */
+export class Judge {
+  readonly compiled: CompiledPolicy;
+  readonly party: Party;
+  /** The rules that are about messages of one kind, as far as that does not depend on their content. Names come from strangers: bounded. */
+  readonly #candidates = new Map<string, readonly CompiledRule[]>();
+  readonly #redactors = new Map<string, Redactor>();
+  #every: Redactor | undefined;
+  readonly #words = new Map<string, ToolSettings>();
+  readonly #levels = new Map<string, CaptureLevel>();
+
+  constructor(compiled: CompiledPolicy, party: Party) {
+    this.compiled = compiled;
+    this.party = party;
+  }
+
+  /** No rule of the file says anything of any message. */
+  get isIdle(): boolean {
+    return this.compiled.rules.length === 0 && this.compiled.policy.policy.default === 'allow';
+  }
+
+  /** There is a file, so entries say how much of a message is stored. */
+  get isNamed(): boolean {
+    return this.compiled.policy !== noPolicy;
+  }
+
+  /** The client has said who it is. */
+  introduce(clientInfo: { name?: string; version?: string }): void {
+    this.party.clientInfo = clientInfo;
+    if (clientInfo.name !== undefined) this.party.principal.declared.name = clientInfo.name;
+    this.#candidates.clear();
+    this.#levels.clear();
+  }
+
+  /** Something may refuse a message of this connection. */
+  mayRefuse(freezes: readonly Freeze[], nowMs: number): boolean {
+    return this.compiled.canBlock || (freezes.length > 0 && isFrozen(freezes, this.party, nowMs));
+  }
+
+  /** What the operator says of a tool. */
+  word(tool: string | undefined): ToolSettings {
+    if (tool === undefined || Object.keys(this.compiled.policy.servers).length === 0) return {};
+    return remembered(this.#words, tool, () => wordOn(this.compiled.policy.servers, this.party.server, tool));
+  }
+
+  judge(message: Judged, counts: SessionCounts, freezes: readonly Freeze[], nowMs: number): Verdict {
+    const { compiled, party } = this;
+    if (this.mayRefuse(freezes, nowMs)) {
+      const reason = ambiguityOf(message) ?? (compiled.canWithhold && message.anomalies.includes('reply-to-nothing') ? notAsked : undefined);
+      if (reason !== undefined) return { kind: 'block', rule: ownRules.ambiguous, reason };
+    }
+    const frozen = freezes.length === 0 ? undefined : freezeOf(freezes, message, party, nowMs);
+    if (frozen !== undefined && !isProtected(message.method)) {
+      return { kind: 'block', rule: ownRules.freeze, ...(frozen.reason === undefined ? {} : { reason: frozen.reason }) };
+    }
+    if (compiled.rules.length === 0 && compiled.policy.policy.default === 'allow') return passes;
+    let flagged: Verdict | undefined;
+    let view: Record<string, unknown> | undefined;
+    for (const rule of this.#rulesFor(message)) {
+      let problem: string | undefined;
+      if (rule.condition !== undefined) {
+        view ??= viewOf(message, party, counts);
+        const outcome = rule.condition.evaluate(view);
+        if (outcome === false) continue;
+        if (outcome !== true) problem = outcome.problem;
+      }
+      const said = {
+        rule: rule.name,
+        ...(rule.reason === undefined ? {} : { reason: rule.reason }),
+        ...(problem === undefined ? {} : { problem }),
+      };
+      // An exception that cannot be evaluated is none, and what it would have let through is refused.
+      const denies = rule.action === 'deny' || (problem !== undefined && rule.action === 'allow');
+      if (!rule.enforce) {
+        if (denies) flagged ??= { kind: 'flag', ...said, shadow: true };
+        continue;
+      }
+      if (denies) return { kind: 'block', ...said };
+      if (rule.action === 'flag') return flagged ?? { kind: 'flag', ...said };
+      return flagged ?? { kind: 'pass', rule: rule.name };
+    }
+    if (compiled.policy.policy.default === 'deny' && asks(message) && !isProtected(message.method)) return { kind: 'block', rule: ownRules.default };
+    return flagged ?? passes;
+  }
+
+  /** What of a message is stored. What was refused is always in the record. */
+  level(message: Subject, verdict: Verdict): CaptureLevel {
+    const { capture } = this.compiled.policy;
+    const levelOf = (): CaptureLevel => capture.rules.find((one) => isAbout(one, message, this.party, false))?.level ?? capture.default;
+    const level = capture.rules.length === 0 ? capture.default : remembered(this.#levels, keyOf(message), levelOf);
+    return level === 'none' && verdict.kind !== 'pass' ? 'metadata' : level;
+  }
+
+  /** What looks through frames for what must not be stored; `undefined` where no rule is about the message. */
+  redactor(message: Subject): Redactor | undefined {
+    const { redact } = this.compiled;
+    if (redact.length === 0) return undefined;
+    const chosen = redact.filter(({ rule }) => isAbout(rule, message, this.party, true));
+    if (chosen.length === 0) return undefined;
+    const key = chosen.length === redact.length ? '' : chosen.map((rule) => redact.indexOf(rule)).join();
+    let redactor = this.#redactors.get(key);
+    if (redactor === undefined) {
+      if (this.#redactors.size >= judgedKeys) this.#redactors.clear();
+      this.#redactors.set(key, (redactor = new Redactor(chosen)));
+    }
+    return redactor;
+  }
+
+  /** For what is recorded of a connection itself: all rules, whomever they are about. */
+  get anyRedactor(): Redactor | undefined {
+    const { redact } = this.compiled;
+    return redact.length === 0 ? undefined : (this.#every ??= new Redactor(redact));
+  }
+
+  #rulesFor(message: Judged): readonly CompiledRule[] {
+    return remembered(this.#candidates, keyOf(message), () =>
+      this.compiled.rules.filter((rule) => isOn(rule, message) && names(rule, message.method) && isAbout(rule, message, this.party, restricts(rule))),
+    );
+  }
+}
+
+const notAsked = 'it answers nothing that is known to have been asked, but its receiver may take it for an answer';
+
+/** Of stranger's keys only short ones, and not too many. */
+function remembered<T>(known: Map<string, T>, key: string, find: () => T): T {
+  let found = known.get(key);
+  if (found === undefined) {
+    found = find();
+    if (known.size >= judgedKeys) known.clear();
+    if (key.length <= 1024) known.set(key, found);
+  }
+  return found;
+}
+
+/** Equal for messages that are the same for matchers. A method and a tool may hold anything, so the length of one says where it ends. */
+function keyOf({ type, direction, method, target, effects }: Subject): string {
+  const tool = method === 'tools/call' && target?.kind === 'tool' ? ` ${target.value}` : '';
+  return `${type} ${direction} ${effects.effect} ${effects.sensitive} ${effects.destructive} ${method?.length} ${method}${tool}`;
+}
+
+/** A rule that restricts is also about what only looks like what it names: who leaves an id out, or adds one, does not get past it. */
+function isOn(rule: Rule, subject: Subject): boolean {
+  const { on } = rule;
+  const { type } = subject;
+  if (type === 'error' || type === 'result') return on.includes('result');
+  if (type === 'opaque') return false;
+  if (!restricts(rule)) return on.includes(type);
+  return (on.includes('request') && asks(subject)) || (on.includes('notification') && tells(subject));
+}
+
+function restricts(rule: Rule): boolean {
+  return rule.action !== 'allow';
+}
+
+function isProtected(method: string | undefined): boolean {
+  return method !== undefined && protectedMethods.has(method);
+}
+
+function names(rule: Rule, method: string | undefined): boolean {
+  return !isProtected(method) || (rule.method?.includes(method!) ?? false);
+}
+
+/** Of a message whose parts are known, what matchers see of it. */
+export function subjectOf(
+  message: Message,
+  direction: Subject['direction'],
+  effects: Subject['effects'],
+  request?: Pick<Subject, 'method' | 'target'>,
+): Subject {
+  const isReply = message.type === 'result' || message.type === 'error';
+  const from = isReply ? request : message;
+  return {
+    type: message.type,
+    direction,
+    effects,
+    ...(from?.method === undefined ? {} : { method: from.method }),
+    ...(from?.target === undefined ? {} : { target: from.target }),
+    ...(!isReply && isCut(message) ? { isCut: true } : {}),
+  };
+}
+
+function isCut({ cut, method, target }: Message): boolean {
+  return cut?.includes('method') === true || cut?.includes('target') === true || isLong(method) || (target?.kind === 'tool' && isLong(target.value));
+}

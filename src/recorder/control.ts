@@ -1,0 +1,106 @@
+/**
+ * What an operator has in hand: the policy file in force, and freezes. A file that is wrong never takes the place of one that is right; what is in force,
+ * and every change of it, is in the ledger.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { PolicyEntry } from '../entry/entry.ts';
+import { configHome } from '../ledger/keys.ts';
+import { SwornError } from '../errors.ts';
+import { reasonBytes } from '../limits.ts';
+import { bounded } from '../mcp/bounded.ts';
+import type { Freeze } from '../policy/freeze.ts';
+import { compilePolicy, unruled, type CompiledPolicy } from '../policy/judge.ts';
+
+/** A file that was read, or that there is none. */
+export interface Loaded {
+  /** Absent where there is no file and none was named. */
+  path?: string;
+  digest?: string;
+  text?: string;
+  compiled: CompiledPolicy;
+}
+
+/**
+ * Reads the file that was named, or the default one if it is there. The readers of YAML are loaded only where there is a file.
+ * @throws SwornError `config-missing`, `config-invalid`
+ */
+export async function loadPolicy(named: string | undefined): Promise<Loaded> {
+  const path = named ?? join(configHome(), 'sworn.yaml');
+  if (named === undefined && !existsSync(path)) return { path, compiled: unruled };
+  const { loadConfig } = await import('../config/config.ts');
+  const { digest, text, policy } = await loadConfig(path);
+  return { path, digest, text, compiled: await compilePolicy(policy) };
+}
+
+/** The lines that went and came, without what is the same before and behind them. */
+export function difference(before: string, after: string): string {
+  const old = before === '' ? [] : before.split('\n');
+  const now = after === '' ? [] : after.split('\n');
+  let same = 0;
+  while (same < old.length && same < now.length && old[same] === now[same]) same++;
+  let behind = 0;
+  while (behind < old.length - same && behind < now.length - same && old.at(-1 - behind) === now.at(-1 - behind)) behind++;
+  return [
+    `@@ line ${same + 1}`,
+    ...old.slice(same, old.length - behind).map((line) => `-${line}`),
+    ...now.slice(same, now.length - behind).map((line) => `+${line}`),
+  ].join('\n');
+}
+
+/** What a `freeze` says, from a stranger's JSON; a text says what is wrong with it. */
+export function readFreeze(json: Record<string, unknown>, nowMs: number): Omit<Freeze, 'id'> | string {
+  const freeze: Omit<Freeze, 'id'> = { all: json['all'] === true };
+  for (const name of ['server', 'client', 'principal', 'session', 'reason'] as const) {
+    const value = json[name];
+    if (value === undefined) continue;
+    if (typeof value !== 'string' || value === '' || Buffer.byteLength(value) > reasonBytes) return `${name} is a text of 1 to ${reasonBytes} bytes`;
+    freeze[name] = value;
+  }
+  if (freeze.session !== undefined && !/^[0-9a-f]{1,32}$/.test(freeze.session)) return 'session is the beginning of a connection id (hex digits)';
+  const { untilMs } = json;
+  if (untilMs !== undefined) {
+    if (typeof untilMs !== 'number' || !(untilMs > nowMs)) return 'until is a time to come';
+    freeze.untilMs = Math.floor(untilMs);
+  }
+  return freeze;
+}
+
+/** The fields of a freeze in its entry. */
+export function freezeFields(freeze: Omit<Freeze, 'id'>, timeText: (us: number) => string): Partial<PolicyEntry> {
+  const { server, client, principal, session, all, reason, untilMs } = freeze;
+  return {
+    ...(server === undefined ? {} : { server }),
+    ...(client === undefined ? {} : { client }),
+    ...(principal === undefined ? {} : { principal }),
+    ...(session === undefined ? {} : { session }),
+    ...(all ? { all: true as const } : {}),
+    ...(reason === undefined ? {} : { reason }),
+    ...(untilMs === undefined ? {} : { until: timeText(untilMs * 1000) }),
+  };
+}
+
+/** Brings the freezes up to an entry. */
+export function applyFreeze(freezes: Freeze[], entry: PolicyEntry, index: number): Freeze[] {
+  if (entry.act === 'unfreeze') return entry.freeze === undefined ? [] : freezes.filter(({ id }) => id !== entry.freeze);
+  if (entry.act !== 'freeze') return freezes;
+  const { server, client, principal, session, all, reason, until } = entry;
+  return [
+    ...freezes,
+    {
+      id: index,
+      all: all === true,
+      ...(server === undefined ? {} : { server }),
+      ...(client === undefined ? {} : { client }),
+      ...(principal === undefined ? {} : { principal }),
+      ...(session === undefined ? {} : { session }),
+      ...(reason === undefined ? {} : { reason }),
+      ...(until === undefined ? {} : { untilMs: Date.parse(until) }),
+    },
+  ];
+}
+
+/** What was wrong with a file, for an entry. */
+export function problemOf(error: unknown): string {
+  return bounded(error instanceof SwornError ? error.message : String(error), reasonBytes);
+}
