@@ -12,7 +12,7 @@ import type { Policy, Rule } from '../src/policy/policy.ts';
 import { Clock } from '../src/recorder/clock.ts';
 import { Connection } from '../src/recorder/connection.ts';
 import { record, type RecordDeps } from '../src/recorder/record.ts';
-import { held, type DirectionIndex } from '../src/wire/wire.ts';
+import { held } from '../src/wire/wire.ts';
 import { digits, isReached, median, quantile, table, targetTable, type Target } from './figures.ts';
 import { fill } from './fill.ts';
 import { cpuMs, inWorld } from './world.ts';
@@ -125,14 +125,13 @@ function stage(compiled: CompiledPolicy): (bytes: Buffer) => void {
     clock: new Clock(),
     freezes: [],
     findKey: () => Buffer.alloc(32),
-    searcher: { search: (redactor, bytes, known, done) => done(redactor.ranges(bytes, 0, known)) },
+    searcher: { search: (redactor, bytes, known, isJson, done) => done(redactor.ranges(bytes, 0, known, isJson)) },
     openingOf: () => {
       throw new Error('it is open');
     },
   };
   let unit = 0;
-  return (bytes) =>
-    record({ direction: 0 as DirectionIndex, flags: held, stream: 0, unit: ++unit, delivered: [0, 0], seenUs: unit, bytes }, connection, deps);
+  return (bytes) => record({ direction: 0, flags: held, stream: 0, unit: ++unit, delivered: [0, 0], seenUs: unit, bytes }, connection, deps);
 }
 
 const load = loadavg()[0]!;

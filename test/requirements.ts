@@ -11,6 +11,7 @@ export interface Requirement {
 const design = 'ARCHITECTURE.md';
 const wire = 'spec/wire.md';
 const entry = 'spec/entry.md';
+const policy = 'spec/policy.md';
 const mcp = 'MCP 2025-11-25 and 2026-07-28, Transports, stdio';
 const rpc = 'JSON-RPC 2.0';
 
@@ -117,6 +118,23 @@ export const requirements: readonly Requirement[] = [
   { id: 'wire-once', sentence: 'The recorder drops units that it has.', source: wire },
   { id: 'wire-strangers', sentence: 'The recorder answers nonsense with an error, and goes on serving the others.', source: wire },
   { id: 'wire-receipt-missing', sentence: 'A receipt that the ledger lacks becomes an entry.', source: wire },
+  // Policy
+  { id: 'policy-example', sentence: 'The example of the specification does what it says.', source: policy },
+  { id: 'policy-bypass', sentence: 'Nothing that a rule refuses reaches its receiver, however it is written; who asked is told.', source: policy },
+  { id: 'policy-both-ways', sentence: "A server's requests and both sides' replies and notifications are judged, too.", source: policy },
+  { id: 'policy-observe', sentence: 'In mode observe nothing is delivered before its verdict while a rule can refuse.', source: policy },
+  { id: 'policy-large', sentence: 'Of a refused call of 8 MiB not a byte is delivered.', source: policy },
+  { id: 'policy-reload', sentence: 'A reload takes effect while calls run: what is delivered behind it says that it was before.', source: policy },
+  { id: 'policy-reload-wrong', sentence: 'A wrong file leaves the one before in force, and is told in the log and in an entry.', source: policy },
+  { id: 'policy-freeze', sentence: 'A freeze is in force at once and listed, and is taken back; the next recorder goes on with it.', source: policy },
+  { id: 'policy-freeze-own', sentence: 'Nobody below a tapped client freezes, unfreezes or reloads.', source: policy },
+  {
+    id: 'policy-killed',
+    sentence: 'Whenever the recorder is killed, nothing refused is delivered, and every request is answered once.',
+    source: policy,
+  },
+  { id: 'policy-config', sentence: 'A configuration that is missing, wrong, or another one is told where it is wrong.', source: policy },
+  { id: 'policy-disk', sentence: 'On a full disk what is refused stays refused, and onUnrecordable decides by effect.', source: policy },
   {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',

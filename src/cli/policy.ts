@@ -11,9 +11,10 @@ export const policyHelp: CommandHelp = {
     { flags: '--policy <file>', description: 'simulate: the policy file, the same as [file]' },
     {
       flags: '--ledger <dir>',
-      description: 'simulate: the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn); may be given several times',
+      description: 'simulate, reload: the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn); simulate takes it several times',
       repeat: true,
     },
+    { flags: '--socket <path>', description: 'reload: where the recorder listens, if not at the place that follows from the ledger' },
     { flags: '--session <id>', description: 'simulate: only this connection; the beginning of its id is enough' },
     { flags: '--server <glob>', description: 'simulate: only servers of this name' },
     ...timeHelp.map(({ flags, description }) => ({ flags, description: `simulate: ${description}` })),
@@ -47,6 +48,7 @@ const digestDigits = 16;
 export async function policyCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as PolicyOptions;
   if (options.action === 'simulate') return (await import('./policy-simulate.ts')).simulateCommand(values, output);
+  if (options.action === 'reload') return (await import('./policy-reload.ts')).reloadCommand(values, output);
   for (const [name, flag] of Object.entries(simulateOptions))
     if (values[name] !== undefined) throw new SwornError('usage', `--${flag} belongs to \`sworn policy simulate\``, { command: 'policy' });
   if (options.action === 'test') return (await import('./policy-test.ts')).policyTestCommand(options, output);

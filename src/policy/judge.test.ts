@@ -46,8 +46,7 @@ function judged(
   const own: Partial<EffectFields> =
     effects ?? ((request ?? (isReply ? undefined : read)) ? effectOf(request ?? read, noTools, splitOverrides({})) : {});
   const subject = subjectOf(read, direction, own, request);
-  const anomalies = isReply && request === undefined && read.idKey !== undefined ? [...read.anomalies, 'reply-to-nothing' as const] : read.anomalies;
-  return judge.judge({ ...subject, anomalies, bytes, sizeBytes: bytes.length }, counts, freezes, 1_000);
+  return judge.judge({ ...subject, anomalies: read.anomalies, bytes, sizeBytes: bytes.length }, counts, freezes, 1_000);
 }
 
 interface Options {
@@ -388,7 +387,24 @@ describe('what two readers could understand differently', () => {
   test('a reply that answers nothing could answer something: an id that is a text is a number for some', async () => {
     const withholds = await judgeOf([rule('deny', { name: 'r', on: ['result'], tool: ['secret'] })]);
     const denies = await judgeOf([rule('deny', { tool: ['secret'] })]);
-    expect(judged(withholds, result({}, '1'), { direction: 's2c' })).toMatchObject({ kind: 'block', rule: 'sworn:ambiguous' });
+    expect(judged(withholds, result({}, '1'), { direction: 's2c' })).toEqual({ kind: 'block', rule: 'r' });
+    const looks = await judgeOf([
+      rule('deny', {
+        name: 'r',
+        on: ['result'],
+        tool: ['secret', 'db/x'],
+        effect: ['write'],
+        method: ['tools/call'],
+        when: 'result.text.contains("secret")',
+      }),
+    ]);
+    expect(judged(looks, result(text('secret'), '1'), { direction: 's2c' })).toEqual({ kind: 'block', rule: 'r' });
+    expect(judged(looks, result(text('fine'), '1'), { direction: 's2c' })).toEqual({ kind: 'pass' });
+    const others = await judgeOf([rule('deny', { on: ['result'], tool: ['hr/*'] }), rule('deny', { on: ['result'], client: ['nobody'] })]);
+    expect(judged(others, result({}, '1'), { direction: 's2c' })).toEqual({ kind: 'pass' });
+    // an exception is about what is known
+    const excepts = await judgeOf([rule('allow', { on: ['result'], tool: ['fine'] }), rule('deny', { name: 'r', on: ['result'] })]);
+    expect(judged(excepts, result({}, '1'), { direction: 's2c' })).toEqual({ kind: 'block', rule: 'r' });
     expect(judged(withholds, result({}), { direction: 's2c', asked: call('other') })).toEqual({ kind: 'pass' });
     expect(judged(denies, result({}, '1'), { direction: 's2c' })).toEqual({ kind: 'pass' });
     // nobody takes that for an answer

@@ -12,7 +12,7 @@ import type { Condition } from './condition.ts';
 import type { Freeze } from './freeze.ts';
 import { freezeOf, isFrozen } from './freeze.ts';
 import { asks, isAbout, isLong, tells, wordOn, type Party, type Subject } from './match.ts';
-import { noPolicy, type CaptureLevel, type Policy, type Rule, type ToolSettings } from './policy.ts';
+import { noPolicy, type CaptureLevel, type Matchers, type Policy, type Rule, type ToolSettings } from './policy.ts';
 import { compileRedaction, Redactor, type CompiledRedactRule } from './redact.ts';
 import type { SessionCounts } from './session.ts';
 import { ownRules, passes, type Verdict } from './verdict.ts';
@@ -25,8 +25,6 @@ export interface CompiledPolicy {
   readonly redact: readonly CompiledRedactRule[];
   /** Some rule may refuse a message: nothing may be delivered before it is judged. */
   readonly canBlock: boolean;
-  /** Some rule may withhold a reply. */
-  readonly canWithhold: boolean;
   /** A frame must be seen whole before any of it is stored. */
   readonly seesWhole: boolean;
 }
@@ -41,16 +39,22 @@ export async function compilePolicy(policy: Policy): Promise<CompiledPolicy> {
   const compile = needsConditions ? (await import('./condition.ts')).compileCondition : undefined;
   const rules = policy.policy.rules.map((rule) => (rule.when === undefined ? rule : { ...rule, condition: compile!(rule.when) }));
   // an exception that cannot be evaluated refuses, too
-  const refusing = rules.filter((rule) => rule.enforce && (rule.action === 'deny' || (rule.action === 'allow' && rule.when !== undefined)));
-  const canBlock = policy.policy.default === 'deny' || refusing.length > 0;
-  const canWithhold = refusing.some(({ on }) => on.includes('result'));
+  const refusing = rules.some((rule) => rule.enforce && (rule.action === 'deny' || (rule.action === 'allow' && rule.when !== undefined)));
+  const canBlock = policy.policy.default === 'deny' || refusing;
   const redact = await Promise.all(policy.redact.map((rule) => compileRedaction(rule)));
   const isFull = policy.capture.default === 'full' && policy.capture.rules.every(({ level }) => level === 'full');
-  return { policy, rules, redact, canBlock, canWithhold, seesWhole: canBlock || redact.length > 0 || !isFull };
+  return {
+    policy,
+    rules,
+    redact,
+    canBlock,
+
+    seesWhole: canBlock || redact.length > 0 || !isFull || rules.some(({ when }) => when !== undefined),
+  };
 }
 
 /** Of a recorder without a file. */
-export const unruled: CompiledPolicy = { policy: noPolicy, rules: [], redact: [], canBlock: false, canWithhold: false, seesWhole: false };
+export const unruled: CompiledPolicy = { policy: noPolicy, rules: [], redact: [], canBlock: false, seesWhole: false };
 
 /** A message to be judged, with what was found out about it. */
 export interface Judged extends Subject {
@@ -111,7 +115,7 @@ export class Judge {
   judge(message: Judged, counts: SessionCounts, freezes: readonly Freeze[], nowMs: number): Verdict {
     const { compiled, party } = this;
     if (this.mayRefuse(freezes, nowMs)) {
-      const reason = ambiguityOf(message) ?? (compiled.canWithhold && message.anomalies.includes('reply-to-nothing') ? notAsked : undefined);
+      const reason = ambiguityOf(message);
       if (reason !== undefined) return { kind: 'block', rule: ownRules.ambiguous, reason };
     }
     const frozen = freezes.length === 0 ? undefined : freezeOf(freezes, message, party, nowMs);
@@ -160,7 +164,8 @@ export class Judge {
   redactor(message: Subject): Redactor | undefined {
     const { redact } = this.compiled;
     if (redact.length === 0) return undefined;
-    const chosen = redact.filter(({ rule }) => isAbout(rule, message, this.party, true));
+    // of what cannot be read nobody knows which tool it calls
+    const chosen = redact.filter(({ rule }) => isAbout(message.type === 'opaque' ? connectionOnly(rule) : rule, message, this.party, true));
     if (chosen.length === 0) return undefined;
     const key = chosen.length === redact.length ? '' : chosen.map((rule) => redact.indexOf(rule)).join();
     let redactor = this.#redactors.get(key);
@@ -184,8 +189,6 @@ export class Judge {
   }
 }
 
-const notAsked = 'it answers nothing that is known to have been asked, but its receiver may take it for an answer';
-
 /** Of stranger's keys only short ones, and not too many. */
 function remembered<T>(known: Map<string, T>, key: string, find: () => T): T {
   let found = known.get(key);
@@ -198,9 +201,9 @@ function remembered<T>(known: Map<string, T>, key: string, find: () => T): T {
 }
 
 /** Equal for messages that are the same for matchers. A method and a tool may hold anything, so the length of one says where it ends. */
-function keyOf({ type, direction, method, target, effects }: Subject): string {
+function keyOf({ type, direction, method, target, effects, isUnasked }: Subject): string {
   const tool = method === 'tools/call' && target?.kind === 'tool' ? ` ${target.value}` : '';
-  return `${type} ${direction} ${effects.effect} ${effects.sensitive} ${effects.destructive} ${method?.length} ${method}${tool}`;
+  return `${type} ${direction} ${isUnasked} ${effects.effect} ${effects.sensitive} ${effects.destructive} ${method?.length} ${method}${tool}`;
 }
 
 /** A rule that restricts is also about what only looks like what it names: who leaves an id out, or adds one, does not get past it. */
@@ -215,6 +218,17 @@ function isOn(rule: Rule, subject: Subject): boolean {
 
 function restricts(rule: Rule): boolean {
   return rule.action !== 'allow';
+}
+
+/** The matchers that do not depend on what a message says. */
+function connectionOnly({ server, client, label, principal, direction }: Matchers): Matchers {
+  return {
+    ...(server === undefined ? {} : { server }),
+    ...(client === undefined ? {} : { client }),
+    ...(label === undefined ? {} : { label }),
+    ...(principal === undefined ? {} : { principal }),
+    ...(direction === undefined ? {} : { direction }),
+  };
 }
 
 function isProtected(method: string | undefined): boolean {
@@ -240,6 +254,7 @@ export function subjectOf(
     effects,
     ...(from?.method === undefined ? {} : { method: from.method }),
     ...(from?.target === undefined ? {} : { target: from.target }),
+    ...(isReply && request === undefined && message.idKey !== undefined ? { isUnasked: true } : {}),
     ...(!isReply && isCut(message) ? { isCut: true } : {}),
   };
 }

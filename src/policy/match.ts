@@ -31,6 +31,8 @@ export interface Subject {
   method?: string;
   target?: Target;
   effects: Partial<EffectFields>;
+  /** Of a reply: which request it answers is not known, so it may be any. Who waits for an answer may take it for one: `"1"` is 1 for some. */
+  isUnasked?: true;
   /** Of its method or target only a beginning is known, or it is longer than globs are held against. */
   isCut?: true;
 }
@@ -56,14 +58,21 @@ export function isLong(name: string | undefined): boolean {
 
 /** `restricts`: the matchers of a rule that denies, flags or redacts, which is also about names that only look like those it names. */
 export function isAbout(matchers: Matchers, subject: Subject, party: Party, restricts: boolean): boolean {
-  const { server, tool, method, client, label, principal, effect, direction, sensitive, destructive } = matchers;
+  const { server, tool, method, effect, direction, sensitive, destructive } = matchers;
   if (direction !== undefined && direction !== subject.direction) return false;
+  if (server !== undefined && !fits(server, party.server, restricts)) return false;
+  if (restricts && subject.isUnasked === true)
+    return (tool === undefined || tool.some((glob) => isOfServer(glob, party.server))) && isOf(matchers, party, restricts);
   if (effect !== undefined && !effect.includes(subject.effects.effect ?? 'unknown')) return false;
   if (sensitive !== undefined && sensitive !== (subject.effects.sensitive ?? false)) return false;
   if (destructive !== undefined && destructive !== (subject.effects.destructive ?? false)) return false;
-  if (server !== undefined && !fits(server, party.server, restricts)) return false;
   if (method !== undefined && (subject.method === undefined || !fits(method, subject.method, restricts))) return false;
   if (tool !== undefined && !tool.some((glob) => fitsTool(glob, subject, party.server, restricts))) return false;
+  return isOf(matchers, party, restricts);
+}
+
+/** The matchers that are about who is behind a connection. */
+function isOf({ client, label, principal }: Matchers, party: Party, restricts: boolean): boolean {
   if (client !== undefined) {
     const names = [party.client, party.clientInfo?.name].filter((name) => name !== undefined);
     if (!names.some((name) => fits(client, name, restricts))) return false;
@@ -81,6 +90,11 @@ function fits(globs: readonly string[], name: string, restricts: boolean): boole
 
 function fitsOne(glob: string, name: string, restricts: boolean): boolean {
   return globMatches(glob, name) || (restricts && globMatches(lookOf(glob), lookOf(name)));
+}
+
+function isOfServer(glob: string, server: string): boolean {
+  const slash = glob.indexOf('/');
+  return slash < 0 || fitsOne(glob.slice(0, slash), server, true);
 }
 
 /** `tool`, or `server/tool` cut at the first slash: a tool's own name may hold slashes, too. */

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { randomOf, written } from '../../test/property/json-forms.ts';
 import { utf8 } from '../bytes/bytes.ts';
 import { redactedRanges } from '../limits.ts';
 import { filled, type Piece } from './fill.ts';
@@ -555,41 +556,6 @@ describe('our own texts', () => {
 });
 
 // properties
-
-/** A JSON text of a document: any escapes, any blanks, any order. */
-function written(value: unknown, random: () => number): string {
-  const blank = (): string => ['', '', '', ' ', '\t', '\r\n '][Math.floor(random() * 6)]!;
-  if (typeof value === 'string') {
-    let text = '"';
-    for (let at = 0; at < value.length; at++) {
-      const unit = value[at]!;
-      const code = value.charCodeAt(at);
-      const hex = code.toString(16).padStart(4, '0');
-      if (code < 0x20 || unit === '"' || unit === '\\') text += random() < 0.5 ? JSON.stringify(unit).slice(1, -1) : `\\u${hex}`;
-      // half of a pair cannot stand as it is
-      else if ((code & 0xf800) === 0xd800 || random() < 0.15) text += `\\u${random() < 0.5 ? hex : hex.toUpperCase()}`;
-      else if (unit === '/' && random() < 0.5) text += '\\/';
-      else text += unit;
-    }
-    return `${text}"`;
-  }
-  if (Array.isArray(value)) return `[${blank()}${value.map((item) => written(item, random)).join(`${blank()},${blank()}`)}${blank()}]`;
-  if (typeof value === 'object' && value !== null) {
-    const members = Object.entries(value).map(([name, inner]) => `${written(name, random)}${blank()}:${blank()}${written(inner, random)}`);
-    return `{${blank()}${members.join(`${blank()},${blank()}`)}${blank()}}`;
-  }
-  return JSON.stringify(value);
-}
-
-function randomOf(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const names = ['password', 'Api-Token', 'AUTHORIZATION', 'contraseña', 'café', 'ssn', 'secret_stuff'];
 

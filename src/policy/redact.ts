@@ -93,6 +93,8 @@ const longNameChars = 1_024;
 const repeatedBytes = 6;
 const telling = { bytes: 8, pattern: /^(?=[^\s]*\d)[^\s]*$/ };
 const repeatedValues = 64;
+/** So much may be looked through for single values before a search for all of them at once is quicker. */
+const quickBytes = 4 * 1024 * 1024;
 /** Hits are merged from here on: far more than can be ranges of their own. */
 const hitsMost = 8 * redactedRanges;
 
@@ -101,6 +103,8 @@ export class Redactor {
   readonly #rules: readonly CompiledRedactRule[];
   readonly #hasNames: boolean;
   readonly #hasDetectors: boolean;
+  /** Each name that rules look for holds one of these; `undefined` where that cannot be said. */
+  readonly #literals: readonly string[] | undefined;
   /** What is not known to be checkable is dropped. */
   readonly #keep: Keep;
   /** By member name: which rule's glob fits it. Names come from strangers: bounded. */
@@ -118,14 +122,15 @@ export class Redactor {
     this.#rules = rules;
     this.#hasNames = rules.some(({ keys, paths }) => keys.length > 0 || paths.length > 0);
     this.#hasDetectors = rules.some(({ detectors }) => detectors !== undefined);
+    this.#literals = literalsOf(rules);
     this.#keep = rules.length > 0 && rules.every(({ rule }) => rule.keep === 'checkable') ? 'checkable' : 'drop';
   }
 
   /**
    * The ranges of a frame, or of one message in it, ascending and apart. `from`: where the bytes begin in what the ranges are of. `known`: values (`valuesOf`)
-   * that were found in the message that this one answers, which answers often repeat.
+   * that were found in the message that this one answers, which answers often repeat. `isJson`: the frame is known to be one JSON text.
    */
-  ranges(bytes: Uint8Array, from = 0, known: readonly string[] = []): Redaction[] {
+  ranges(bytes: Uint8Array, from = 0, known: readonly string[] = [], isJson = false): Redaction[] {
     if (this.#rules.length === 0 && known.length === 0) return [];
     this.#found = [];
     this.#values = [];
@@ -133,7 +138,9 @@ export class Redactor {
     const add: Add = (start, end, rule, keep) => this.#push(start, end, rule, keep);
     // Without escapes what stands between two quotes is the text itself, and one search over all of it costs half of one for each string.
     this.#detectsInStrings = text.includes('\\');
-    const isRead = new Walk(text, bytes, 0, add, this).document();
+    // Where no name of a rule stands anywhere, no member has one, and only values are left to be looked for.
+    const isRead =
+      (isJson && !this.#detectsInStrings && known.length === 0 && !this.#mayName(text)) || new Walk(text, bytes, 0, add, this).document();
     const detects = !this.#detectsInStrings && this.#hasDetectors;
     this.#detectsInStrings = true;
     if (!isRead) {
@@ -151,6 +158,15 @@ export class Redactor {
       }
     }
     return found;
+  }
+
+  /** Whether a frame without escapes has any of the names in it that rules look for, in whatever place. */
+  #mayName(text: string): boolean {
+    if (!this.#hasNames) return false;
+    // other letters may become one of ours when they are made small
+    if (this.#literals === undefined || !isAscii(text)) return true;
+    const small = text.toLowerCase();
+    return this.#literals.some((literal) => small.includes(literal));
   }
 
   #push(start: number, end: number, rule: string, keep: Keep): void {
@@ -269,6 +285,11 @@ export class Redactor {
     return member.isHarmless;
   }
 
+  /** Whether `inText` could find anything in a text, at a glance. */
+  mayFind(text: string): boolean {
+    return (this.#hasDetectors && this.#detectsInStrings && text.length >= 4) || (this.#hasNames && text.length > 2 && mayAssign.test(text));
+  }
+
   /** Looks through a text that is no JSON (any more): `bytes` from `start` on. What is added is counted from there. `name`: the member that holds it. */
   inText(text: string, bytes: Uint8Array, start: number, name: string, add: Add): void {
     if (this.#hasNames && text.length > 2 && mayAssign.test(text)) {
@@ -361,7 +382,7 @@ export class Redactor {
   /** A quick look for frames without escapes, which most are: is there any value that stands outside of what was found? */
   #mayRepeat(text: string, bytes: Uint8Array): boolean {
     const values = this.#values;
-    if (values.length > 8 || this.#found.length > 64 || bytes.length > 64 * 1024 || text.includes('\\')) return true;
+    if (values.length > 8 || this.#found.length > 64 || values.length * bytes.length > quickBytes || text.includes('\\')) return true;
     if (values.some(({ keep }) => keep !== values[0]!.keep)) return true;
     for (const { prefix, length } of values) {
       const value = byteText(prefix);
@@ -371,6 +392,27 @@ export class Redactor {
     }
     return false;
   }
+}
+
+/** The longest part of each name that no wildcard stands for. */
+function literalsOf(rules: readonly CompiledRedactRule[]): string[] | undefined {
+  const literals = new Set<string>();
+  for (const { keys, paths } of rules) {
+    for (const name of [...keys.map(({ glob }) => glob), ...paths.map(({ steps }) => nameOf(steps))]) {
+      // a hyphen and an underscore stand for each other: neither is part of it
+      const parts = name?.split(/[*?_-]+/) ?? [];
+      const longest = parts.reduce((a, b) => (b.length > a.length ? b : a), '');
+      if (longest.length < 2 || !isAscii(longest)) return undefined;
+      literals.add(longest);
+    }
+  }
+  return [...literals];
+}
+
+/** The last member's name that a path goes through. */
+function nameOf(steps: readonly PathStep[]): string | undefined {
+  const step = steps.findLast((one) => 'name' in one);
+  return step !== undefined && 'name' in step ? step.name : undefined;
 }
 
 interface KeyRule {
@@ -483,6 +525,42 @@ export function valuesOf(bytes: Uint8Array, redactions: readonly Redaction[]): s
     }
   }
   return [...values];
+}
+
+/** Shorter values are looked for as whole texts alone. */
+const heldChars = 4;
+
+/** What was found in a message, for what is said of it beside its bytes: its id, its method, its names. */
+export class FoundValues {
+  readonly #values: readonly string[];
+
+  constructor(bytes: Uint8Array, redactions: readonly Redaction[]) {
+    const values = new Set<string>();
+    for (const { start, end } of redactions)
+      for (const value of decodings(bytes.subarray(start, Math.min(end, start + rememberedRaw)))) values.add(lossyText(value));
+    this.#values = [...values];
+  }
+
+  /** Whether a text says any of it. `isCut`: it is only a beginning, and may be that of a value. A JSON token is looked at as what it means, too. */
+  isIn(text: string, isCut = text.endsWith('…')): boolean {
+    if (this.#values.length === 0) return false;
+    const beginning = text.replace(/…$/, '').replace(/^"/, '');
+    const texts = [text, plainToken(text)];
+    return this.#values.some(
+      (value) =>
+        texts.some((one) => one === value || (value.length >= heldChars && one.includes(value))) ||
+        (isCut && beginning.length >= heldChars && value.startsWith(beginning)),
+    );
+  }
+}
+
+function plainToken(token: string): string {
+  if (!token.startsWith('"')) return token;
+  try {
+    return String(JSON.parse(token));
+  } catch {
+    return token;
+  }
 }
 
 /** What a range says once it is decoded: it may stand in strings in strings. */
@@ -717,6 +795,7 @@ class Walk {
     if (token === 'true' || token === 'false' || token === 'null') return true;
     if (!/^(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)$/.test(token)) return false;
     const end = this.#at;
+    if (token.length < 8 && this.#repeats === undefined && this.#within === undefined) return true;
     // a part of a number would leave none that can be read
     const add: Add = (_from, _to, rule, keep) => {
       this.#redactor.note(this.#bytes, start, end, keep);
@@ -770,7 +849,9 @@ class Walk {
   #inside(start: number, end: number, key: string, hasEscapes: boolean): boolean {
     if (!hasEscapes) {
       if (end - start < 2) return true;
-      this.#search(this.#text.slice(start, end), this.#bytes, start, key, (from, to, rule, keep) => this.#add(start + from, start + to, rule, keep));
+      const text = this.#text.slice(start, end);
+      if (this.#repeats === undefined && this.#within === undefined && !this.#redactor.mayFind(text)) return true;
+      this.#search(text, this.#bytes, start, key, (from, to, rule, keep) => this.#add(start + from, start + to, rule, keep));
       return true;
     }
     const plain = unescaped(this.#bytes, start, end, this.#nested);

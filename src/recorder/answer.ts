@@ -14,6 +14,8 @@ const nothing = Buffer.alloc(0);
 export interface Lines {
   toSender: Buffer;
   toReceiver: Buffer;
+  /** They repeat an id that must not be written. */
+  isConcealed?: boolean;
 }
 
 export const noLines: Lines = { toSender: nothing, toReceiver: nothing };
@@ -51,22 +53,30 @@ function isAnswerable(id: string): boolean {
 }
 
 /**
- * The id in a frame that is no JSON, for who waits for an answer: the first `"id":` with a token behind it near either end, which is where every
- * implementation writes it. Whoever gets an answer to an id that nobody waits for ignores it. `awaited`: the frame is no request, and the other side has
- * asked with this id.
+ * The id that somebody waits for an answer to. In a frame that is no JSON: the first `"id":` with a token behind it near either end, which is where every
+ * implementation writes it. Whoever gets an answer to an id that nobody waits for ignores it. `awaited`: the frame is no message, and no request either, and
+ * the other side has asked with this id.
  */
-export function salvaged(bytes: Buffer | undefined, connection: Connection, direction: Direction, stream: number): { id?: string; awaited: boolean } {
-  if (bytes === undefined) return { awaited: false };
+export function answerableId(
+  type: Message['type'],
+  known: string | undefined,
+  bytes: Buffer | undefined,
+  connection: Connection,
+  { direction, stream }: Pick<MessageEntry, 'direction' | 'stream'>,
+): { id: string | undefined; awaited: boolean } {
+  if (type !== 'opaque' || bytes === undefined) return { id: known, awaited: false };
   const near = (bytes.length <= 2 * salvageBytes ? [bytes] : [bytes.subarray(0, salvageBytes), bytes.subarray(-salvageBytes)]).map((part) =>
     part.toString('latin1'),
   );
-  for (const part of near) {
-    const found = /"id"[ \t]{0,8}:[ \t]{0,8}("[^"\\\u0000-\u001f]{0,256}"|-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?)[ \t]{0,8}[,}]/.exec(part);
-    if (found === null) continue;
-    const id = Buffer.from(found[1]!, 'latin1').toString();
-    return { id, awaited: !near.some((text) => text.includes('"method"')) && isAwaited(id, connection, direction, stream) };
-  }
-  return { awaited: false };
+  let id = known;
+  for (const part of near) id ??= idIn(part);
+  const awaited = id !== undefined && !near.some((text) => /"method"/i.test(text)) && isAwaited(id, connection, direction, stream);
+  return { id, awaited };
+}
+
+function idIn(text: string): string | undefined {
+  const found = /"id"[ \t]{0,8}:[ \t]{0,8}("[^"\\\u0000-\u001f]{0,256}"|-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?)[ \t]{0,8}[,}]/.exec(text);
+  return found === null ? undefined : Buffer.from(found[1]!, 'latin1').toString();
 }
 
 const salvageBytes = 4 * 1024;
@@ -89,7 +99,11 @@ export function refuseFrame(connection: Connection, direction: DirectionIndex, f
 }
 
 export function joined(lines: readonly Lines[]): Lines {
-  return { toSender: Buffer.concat(lines.map((one) => one.toSender)), toReceiver: Buffer.concat(lines.map((one) => one.toReceiver)) };
+  return {
+    toSender: Buffer.concat(lines.map((one) => one.toSender)),
+    toReceiver: Buffer.concat(lines.map((one) => one.toReceiver)),
+    isConcealed: lines.some((one) => one.isConcealed === true),
+  };
 }
 
 /**
@@ -159,6 +173,17 @@ export class TurnWaiter implements Waiter {
   }
 }
 
+/** What passed unrecorded: a request waits for its reply, which is judged by it, as one that has no entry. */
+function remember(message: Message, connection: Connection, direction: DirectionIndex, effects: Partial<EffectFields>, deps: Deps): void {
+  const from = direction === 0 ? 'c2s' : 's2c';
+  if (message.type === 'request') {
+    const { request } = connection.exchanges.place(message, from, deps.ledger.nextIndex, 0);
+    if (request === undefined) return;
+    request.uncaptured = true;
+    request.effects = effects as EffectFields;
+  } else if (connection.exchanges.peek(message, from)?.uncaptured === true) connection.exchanges.place(message, from, deps.ledger.nextIndex, 0);
+}
+
 /** The disk would not take a unit: `onUnrecordable` decides. Passing counts as settled, without a receipt. */
 export function unrecordable(
   connection: Connection,
@@ -169,14 +194,16 @@ export function unrecordable(
   deps: Deps,
   first: number = unit,
 ): void {
+  const items = message === undefined ? [] : message.type === 'batch' ? message.items.map((one) => one.message) : [message];
   if (connection.onUnrecordable(effects) === 'pass') {
+    for (const item of items) remember(item, connection, direction, effects, deps);
     connection.settle(direction, unit);
     return;
   }
   const toSender: Buffer[] = [];
   const toReceiver: Buffer[] = [];
   const reason = deps.ledger.recordable ? 'the entry could not be written' : "the ledger's disk cannot be written";
-  for (const item of message === undefined ? [] : message.type === 'batch' ? message.items.map((one) => one.message) : [message]) {
+  for (const item of items) {
     if (item.id === undefined || !isAnswerable(item.id)) continue;
     if (item.type === 'request') toSender.push(refusalLine(item.id, notRecorded(reason)));
     else if (item.type === 'result' || item.type === 'error') toReceiver.push(refusalLine(item.id, replyWithheld(reason)));

@@ -5,7 +5,8 @@
 import type { CloseEntry, Custody, Mode, OnUnrecordable } from '../entry/entry.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import type { Receipt } from '../ledger/ledger.ts';
-import { splitOverrides, Tools, type EffectFields, type SplitOverrides } from '../mcp/effect.ts';
+import { toolsCount } from '../limits.ts';
+import { splitOverrides, Tools, type EffectFields, type SplitOverrides, type ToolDefinition } from '../mcp/effect.ts';
 import { Exchanges } from '../mcp/exchange.ts';
 import type { MessageReader } from '../mcp/message.ts';
 import type { Hasher } from '../bytes/crypto.ts';
@@ -66,6 +67,8 @@ export interface TapSocket {
   write(bytes: Buffer): unknown;
 }
 
+const nothing = Buffer.alloc(0);
+
 /** A tap has at most its window on the way, and what one chunk holds beyond it; of refusals it needs those that it may not have read. */
 const keptRefusals = tapWindowUnits;
 /** How long after its welcome a tap may have something under way that it read before. */
@@ -113,6 +116,8 @@ export class Connection {
 
   /** The last refusals by unit, oldest first, for a tap whose socket broke before it had read them. */
   readonly #refusals: readonly [Map<number, Buffer>, Map<number, Buffer>] = [new Map(), new Map()];
+  /** Of them those whose lines repeat what must not be written. */
+  readonly #unwritten: readonly [Set<number>, Set<number>] = [new Set(), new Set()];
   /** Units that were refused before those: nothing is answered for them any more, but they must not be delivered. */
   readonly #withheld: readonly [Range[], Range[]] = [[], []];
   /** Units that will be refused once that is durable, in order: nothing from there on may be passed before. */
@@ -123,6 +128,8 @@ export class Connection {
   #isFree = false;
   /** When a tap that had not shown so was told to wait, monotonic µs. */
   #raisedUs = -Infinity;
+  #hidesClient = false;
+  readonly #hiddenTools = new Set<string>();
   /** No unit has come since this recorder started. */
   readonly #isTakenUp: [boolean, boolean] = [false, false];
   /** Of a paused connection. */
@@ -215,8 +222,17 @@ export class Connection {
   }
 
   /** The client has said who it is. */
-  introduce(clientInfo: { name?: string; version?: string }): void {
+  introduce(clientInfo: { name?: string; version?: string }, hides: (text: string) => boolean = () => false): void {
+    this.#hidesClient = Object.values(clientInfo).some(hides);
     this.judge.introduce(clientInfo);
+  }
+
+  /** Definitions from a list. Those that must not be written beside the ledger are not known to the next recorder. */
+  learnTools(definitions: readonly ToolDefinition[], hides: (text: string) => boolean): void {
+    this.tools.add(definitions);
+    for (const { name } of definitions) {
+      if (hides(name) && this.#hiddenTools.size < toolsCount) this.#hiddenTools.add(name);
+    }
   }
 
   /** What happens to a message that cannot be recorded. A server's own word that a tool only reads lets nothing pass. */
@@ -292,7 +308,7 @@ export class Connection {
   }
 
   /** Refuses a unit, after everything before it was answered. */
-  refuse(refusal: Refusal): void {
+  refuse(refusal: Refusal & { isConcealed?: boolean }): void {
     const { direction, unit } = refusal;
     const refusing = this.#refusing[direction];
     // one that the disk refused was not announced: it may have been judged, and must not be passed now
@@ -307,8 +323,9 @@ export class Connection {
     if (this.#isRelaxing && !this.#mayRefuse) this.raise('none');
   }
 
-  #keep({ direction, unit }: Refusal, message: Buffer): void {
+  #keep({ direction, unit, isConcealed = false }: Refusal & { isConcealed?: boolean }, message: Buffer): void {
     const kept = this.#refusals[direction];
+    if (isConcealed) this.#unwritten[direction].add(unit);
     kept.delete(unit);
     kept.set(unit, message);
     const delivered = this.delivered[direction];
@@ -317,6 +334,7 @@ export class Connection {
       const isKnown = oldest <= delivered && oldest !== unit;
       if (!isKnown && kept.size <= keptRefusals) break;
       kept.delete(oldest);
+      this.#unwritten[direction].delete(oldest);
       if (!isKnown) addUnit(this.#withheld[direction], oldest, delivered);
     }
   }
@@ -340,7 +358,7 @@ export class Connection {
   }
 
   /** What an earlier recorder refused, from its entry: the tap may not have heard of it, and must not take it for recorded and passed. */
-  refusedBefore(refusal: Refusal): void {
+  refusedBefore(refusal: Refusal & { isConcealed?: boolean }): void {
     this.#keep(refusal, encodeRefusal(refusal));
   }
 
@@ -408,22 +426,29 @@ export class Connection {
       taken: this.taken,
       named: [this.namedClient, this.namedServer],
       pending: this.exchanges.toJSON(),
-      tools: this.#written(this.tools.toJSON()),
+      tools: this.#written(this.tools.toJSON().filter(({ name }) => !this.#hiddenTools.has(name))),
       counts: this.counts,
       ...(this.uncaptured[0] + this.uncaptured[1] > 0 ? { uncaptured: this.uncaptured } : {}),
-      ...(this.judge.party.clientInfo === undefined ? {} : { clientInfo: this.#written(this.judge.party.clientInfo) }),
+      ...(this.judge.party.clientInfo === undefined || this.#hidesClient ? {} : { clientInfo: this.#written(this.judge.party.clientInfo) }),
       // those that the tap has not told to be behind it
       refusals: ([0, 1] as const).flatMap((direction) =>
         [...this.#refusals[direction]]
           .filter(([unit]) => unit > this.delivered[direction])
-          .map(([unit, message]) => ({ direction, unit, message: message.toString('base64') })),
+          .map(([unit, message]) => {
+            // the next recorder must know that it was refused, and nothing that must not be written
+            const written = this.#unwritten[direction].has(unit)
+              ? encodeRefusal({ direction, unit, toSender: nothing, toReceiver: nothing })
+              : message;
+            return { direction, unit, message: written.toString('base64') };
+          }),
       ),
       ...(this.#withheld.some((ranges) => ranges.length > 0) ? { withheld: this.#withheld } : {}),
       ...(this.who === undefined ? {} : { who: this.who }),
       ...(this.closed === undefined ? {} : { closed: this.closed }),
       ...(this.isReturnDue ? { isReturnDue: true } : {}),
     };
-    return { opened: this.opened, state };
+    const { labels } = this.opened;
+    return { opened: { ...this.opened, ...(labels === undefined ? {} : { labels: this.#written(labels) }) }, state };
   }
 }
 

@@ -37,6 +37,8 @@ export async function main(argv: string[]): Promise<number> {
   });
   process.on('SIGHUP', () => undefined); // until there is something to reload
   process.on('SIGPIPE', () => undefined);
+  // whoever started us listens only until we run
+  process.stderr.on('error', () => undefined);
 
   try {
     checkSocketPath(socket);

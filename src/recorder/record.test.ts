@@ -58,7 +58,7 @@ function stage(): {
     clock: new Clock(),
     freezes: [],
     findKey: () => Buffer.alloc(32),
-    searcher: { search: (redactor, bytes, known, done) => done(redactor.ranges(bytes, 0, known)) },
+    searcher: { search: (redactor, bytes, known, isJson, done) => done(redactor.ranges(bytes, 0, known, isJson)) },
     openingOf: () => {
       const common = { v: 1 as const, time: '2026-01-01T00:00:00.000000Z', monotonicUs: 1, connection: id };
       return {

@@ -23,11 +23,11 @@ import { readNames } from '../mcp/names.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import { subjectOf } from '../policy/judge.ts';
 import { asks, type Subject } from '../policy/match.ts';
-import { apart, valuesOf, type Redaction, type Redactor } from '../policy/redact.ts';
+import { apart, FoundValues, Redactor, valuesOf, type Redaction } from '../policy/redact.ts';
 import { count } from '../policy/session.ts';
 import { ownRules, passes, type Verdict } from '../policy/verdict.ts';
 import { unterminated, type FrameUnit } from '../wire/wire.ts';
-import { FrameWaiter, joined, linesFor, salvaged, TurnWaiter, type Lines } from './answer.ts';
+import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } from './answer.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { frameOf, type Frame } from './frame.ts';
@@ -99,18 +99,30 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
     return;
   }
   // 4. Redact: a long frame in another thread, while the connection, and no other one, waits for it.
-  const redactor = connection.judge.redactor(considered.subject);
-  const { bytes } = frame;
   const known = considered.request?.secrets ?? [];
+  const redactor = redactorFor(considered, connection);
+  const { bytes } = frame;
   if (bytes === undefined || redactor === undefined) conclude(frame, message, considered, level, redactor, [], connection, deps);
   else if (bytes.length <= searchedHereBytes) {
-    conclude(frame, message, considered, level, redactor, redactor.ranges(bytes, 0, known), connection, deps);
+    conclude(frame, message, considered, level, redactor, redactor.ranges(bytes, 0, known, isJson(message)), connection, deps);
   } else {
     connection.pause();
-    deps.searcher.search(redactor, bytes, known, (redactions) =>
+    deps.searcher.search(redactor, bytes, known, isJson(message), (redactions) =>
       connection.resume(() => conclude(frame, message, considered, level, redactor, redactions, connection, deps)),
     );
   }
+}
+
+/** Values of the request are looked for in its answer also where no rule is about the answer. */
+function redactorFor({ subject, request }: Considered, connection: Connection): Redactor | undefined {
+  return connection.judge.redactor(subject) ?? (request?.secrets === undefined ? undefined : valuesOnly);
+}
+
+const valuesOnly = new Redactor([]);
+
+/** The strict reader has read it to its end. */
+function isJson({ anomalies }: Message): boolean {
+  return !anomalies.includes('not-json') && !anomalies.includes('too-deep') && !anomalies.includes('invalid-utf8');
 }
 
 function conclude(
@@ -133,9 +145,8 @@ function conclude(
   if (frame.units > 1) entry.parts = frame.units;
   finish(entry, frame, connection);
   // 6. Append, and 7. answer once it is durable.
-  const isSalvaged = message.id === undefined && message.type === 'opaque';
-  const { id, awaited } = isSalvaged ? salvaged(frame.bytes, connection, entry.direction, entry.stream) : { id: message.id, awaited: false };
-  const refusal = considered.verdict.kind === 'block' ? linesFor(entry, index, id, awaited) : undefined;
+  const { id, awaited } = answerableId(message.type, message.id, frame.bytes, connection, entry);
+  const refusal = considered.verdict.kind === 'block' ? { ...linesFor(entry, index, id, awaited), isConcealed: described.isConcealed } : undefined;
   append(entry, described.attributes, frame, stored.items, considered.subject.effects, connection, deps, described.undo, true, refusal);
   if (refusal !== undefined) recordRefusal(entry, index, refusal, described.isConcealed, connection, deps);
 }
@@ -148,9 +159,22 @@ function leaveOut(frame: Frame, message: Message, considered: Considered, connec
     placement.request.uncaptured = true;
     placement.request.effects = considered.subject.effects as EffectFields;
   }
+  const concealed = concealedIn(frame.bytes, message, considered, connection);
+  if (message.type === 'request' && placement.request !== undefined) {
+    for (const [field, text] of [
+      ['id', message.id],
+      ['method', message.method],
+      ['target', message.target?.value],
+    ] as const) {
+      if (text !== undefined) concealed.text(text, field, message.cut?.includes(field));
+    }
+    if (concealed.any) placement.request.concealed = true;
+    // its answer may have an entry, and say it again
+    if (concealed.values.length > 0) placement.request.secrets = concealed.values;
+  }
   // what is not stored counts all the same, and tells the same
   count(connection.counts, considered.subject, considered.verdict.kind, message.outcome === 'toolError');
-  if (frame.bytes !== undefined) learn(frame.bytes, message, placement.request?.method, connection, {});
+  if (frame.bytes !== undefined) learn(frame.bytes, message, placement.request?.method, connection, {}, (text) => concealed.hides(text));
   connection.uncaptured[direction] += frame.units;
   const turn = new TurnWaiter(() => connection.settle(direction, unit.unit));
   deps.ledger.follow(turn, { urgent: connection.wait === 'receipt' });
@@ -211,7 +235,7 @@ function recordItems(
     }));
     const bytes = frame.bytes?.subarray(...range);
     const level = atLeastMetadata(connection.judge.level(one.subject, one.verdict));
-    const concealed = new Concealed(connection.judge.redactor(one.subject), redactions, bytes);
+    const concealed = new Concealed(redactorFor(one, connection), redactions, bytes);
     const described = describe(frame, message, one, level, concealed, connection, deps, range);
     const { entry } = described;
     Object.assign(entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
@@ -219,7 +243,8 @@ function recordItems(
     const own = deps.ledger.nextIndex;
     if (refusedItem >= 0) refused.push({ entry, index: own, lines: linesFor(entry, own, message.id), isConcealed: described.isConcealed });
     const isLast = item === batch.items.length - 1;
-    const refusal = isLast && refusedItem >= 0 ? joined([...before, ...refused.map(({ lines }) => lines)]) : undefined;
+    const refusal =
+      isLast && refusedItem >= 0 ? joined([...before, ...refused.map(({ lines, isConcealed }) => ({ ...lines, isConcealed }))]) : undefined;
     let { undo } = described;
     if (refusedItem >= 0 && message.type === 'request') {
       // answered in its receiver's place, before the next item finds its own: undone in the opposite order
@@ -241,7 +266,7 @@ function itemRedactions(frame: Frame, considered: Considered, range: [number, nu
   if (frame.bytes === undefined || !connection.judge.compiled.seesWhole) return [];
   const level = connection.judge.level(considered.subject, considered.verdict);
   if (!keepsContent(level, considered.subject.type)) return [{ start: range[0], end: range[1], rule: 'capture', keep: 'drop' }];
-  return connection.judge.redactor(considered.subject)?.ranges(frame.bytes.subarray(...range), range[0], considered.request?.secrets) ?? [];
+  return redactorFor(considered, connection)?.ranges(frame.bytes.subarray(...range), range[0], considered.request?.secrets, true) ?? [];
 }
 
 /** A crash cut off the entries of a batch's last items: the batch counts as recorded, so they are added from its bytes. */
@@ -297,8 +322,7 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
   const isTooLarge = frame.tooLarge !== undefined && frame.refusable;
   if (judge.isIdle && deps.freezes.length === 0 && !isTooLarge) return { subject, verdict: passes, request };
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
-  const isUnasked = isReply && request === undefined && message.idKey !== undefined;
-  const anomalies: Message['anomalies'] = isUnasked ? [...message.anomalies, 'reply-to-nothing'] : message.anomalies;
+  const { anomalies } = message;
   const nowMs = deps.clock.wallUs() / 1000;
   const sizeBytes = range === undefined ? frame.sizeBytes : range[1] - range[0];
   let verdict: Verdict =
@@ -398,34 +422,56 @@ function redactedFields(redactions: readonly Redaction[]): Pick<MessageEntry, 'r
 /** What must not stand in an entry either: the values that were found in the frame, wherever else they turn up. */
 class Concealed {
   readonly #redactor: Redactor | undefined;
-  readonly #texts: string[];
+  readonly #found: FoundValues | undefined;
   readonly redactions: readonly Redaction[];
   /** To be looked for in the answer. */
   readonly values: readonly string[];
+  /** The frame was too long to be searched: whatever it says of itself may be what must not be stored. */
+  readonly #isBlind: boolean;
   /** Something was concealed in a field. */
   any = false;
 
   constructor(redactor: Redactor | undefined, redactions: readonly Redaction[], bytes: Buffer | undefined) {
     this.#redactor = redactor;
+    this.#isBlind = bytes === undefined;
     this.redactions = redactions;
-    this.#texts = bytes === undefined ? [] : redactions.map(({ start, end }) => bytes.toString('utf8', start, end));
-    this.values = bytes === undefined || redactions.length === 0 ? [] : valuesOf(bytes, redactions);
+    const isSearched = bytes !== undefined && redactions.length > 0;
+    this.#found = isSearched ? new FoundValues(bytes, redactions) : undefined;
+    this.values = isSearched ? valuesOf(bytes, redactions) : [];
   }
 
-  text(text: string, field: string): string {
+  /** Before it is cut: of a beginning nobody could say what it begins. */
+  text(text: string, field: string, isCut = false): string {
     if (this.#redactor === undefined) return text;
-    const quoted = JSON.stringify(text).slice(1, -1);
-    const isFound = this.#texts.some(
-      (value) => value === text || value === quoted || (value.length >= 4 && (text.includes(value) || quoted.includes(value))),
-    );
-    const shown = isFound ? '[redacted]' : this.#redactor.clean(text, field === 'id' ? undefined : field);
+    const isUnknown = this.#isBlind && field !== 'method' && !/^-?[\d.eE+-]+$/.test(text);
+    const shown = isUnknown || this.hides(text, isCut) ? '[redacted]' : this.#redactor.clean(text, field === 'id' ? undefined : field);
     if (shown !== text) this.any = true;
     return shown;
   }
 
-  all(value: unknown, name: string): unknown {
-    return this.#redactor === undefined ? value : this.#redactor.cleanAll(value, name);
+  /** A text that says what was found in the frame. */
+  hides(text: string, isCut = text.endsWith('…')): boolean {
+    return this.#found?.isIn(text, isCut || text.endsWith('…')) ?? false;
   }
+
+  all(value: unknown, name: string): unknown {
+    return this.#redactor === undefined ? value : this.#redactor.cleanAll(this.#without(value), name);
+  }
+
+  #without(value: unknown): unknown {
+    if (typeof value === 'string') return this.hides(value) ? '[redacted]' : value;
+    if (Array.isArray(value)) return value.map((item) => this.#without(item));
+    if (typeof value === 'number') return this.hides(String(value)) ? null : value;
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [this.hides(name) ? '[redacted]' : name, this.#without(inner)]));
+  }
+}
+
+/** Of a message that gets no entry. */
+function concealedIn(bytes: Buffer | undefined, message: Message, considered: Considered, connection: Connection): Concealed {
+  const redactor = redactorFor(considered, connection);
+  const redactions = bytes === undefined || redactor === undefined ? [] : redactor.ranges(bytes, 0, considered.request?.secrets, isJson(message));
+  return new Concealed(redactor, redactions, bytes);
 }
 
 /** Step 4 for the entry: what it says of the message, and its place among the exchanges. */
@@ -463,7 +509,7 @@ function describe(
   if (placement.exchange !== undefined && placement.request?.uncaptured !== true) entry.exchange = placement.exchange;
   if (placement.anomalies.length > 0) entry.anomalies = [...(entry.anomalies ?? []), ...placement.anomalies];
   if (message.id !== undefined) {
-    const id = concealed.text(message.id, 'id');
+    const id = concealed.text(message.id, 'id', message.cut?.includes('id'));
     entry.id = bounded(id, idBytes);
     if (entry.id !== id) {
       truncated.push('id');
@@ -472,7 +518,7 @@ function describe(
   }
   const { method, target } = message;
   if (method !== undefined) {
-    const shown = concealed.text(method, 'method');
+    const shown = concealed.text(method, 'method', message.cut?.includes('method'));
     entry.method = bounded(shown, methodBytes);
     if (entry.method !== shown) {
       truncated.push('method');
@@ -481,7 +527,7 @@ function describe(
   }
   if (target !== undefined) {
     // of a resource only the scheme: a URI may hold names, paths and tokens
-    const shown = concealed.text(target.value, 'target');
+    const shown = concealed.text(target.value, 'target', message.cut?.includes('target'));
     entry.target = bounded(target.kind === 'resource' ? schemeOf(shown) : shown, targetBytes);
     if (entry.target !== shown) {
       if (target.kind !== 'resource') truncated.push('target');
@@ -493,17 +539,17 @@ function describe(
     if (concealed.values.length > 0) placement.request.secrets = concealed.values;
   }
   // as the request's entry has them; it also has them whole
-  if (request?.method !== undefined) entry.method = concealed.text(request.method, 'method');
+  if (request?.method !== undefined) entry.method = request.concealed ? '[redacted]' : concealed.text(request.method, 'method');
   if (request?.target !== undefined) entry.target = request.concealed ? '[redacted]' : concealed.text(request.target.value, 'target');
   const era = isReply ? request?.era : message.era;
   if (era !== undefined) entry.era = era;
   if (message.protocolVersion !== undefined && (!isReply || request?.method === 'initialize')) {
-    entry.protocolVersion = concealed.text(bounded(message.protocolVersion, shortTextBytes), 'protocolVersion');
+    entry.protocolVersion = bounded(concealed.text(message.protocolVersion, 'protocolVersion'), shortTextBytes);
   }
   if (isReply) {
     if (message.outcome !== undefined) entry.outcome = message.outcome;
     if (message.code !== undefined) entry.code = message.code;
-    if (message.resultType !== undefined) entry.resultType = concealed.text(bounded(message.resultType, shortTextBytes), 'resultType');
+    if (message.resultType !== undefined) entry.resultType = bounded(concealed.text(message.resultType, 'resultType'), shortTextBytes);
     if (request !== undefined) {
       entry.durationUs = Math.max(0, frame.seenUs - request.seenUs);
       if (request.call !== undefined && request.call !== entry.exchange) entry.call = request.call;
@@ -512,7 +558,8 @@ function describe(
   if (truncated.length > 0) entry.truncated = truncated;
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
   // what is not delivered tells the other side nothing
-  if (bytes !== undefined && verdict.kind !== 'block') learn(bytes, message, placement.request?.method, connection, attributes);
+  if (bytes !== undefined && verdict.kind !== 'block')
+    learn(bytes, message, placement.request?.method, connection, attributes, (text) => concealed.hides(text));
   if (!keepsContent(level, message.type)) for (const name of Object.keys(attributes)) delete attributes[name];
   for (const name of Object.keys(attributes)) attributes[name] = concealed.all(attributes[name], name);
   return {
@@ -528,13 +575,21 @@ function describe(
 }
 
 /** What a message tells about the two sides: names (once for each), and tool definitions. */
-export function learn(bytes: Buffer, message: Message, requestMethod: string | undefined, connection: Connection, attributes: Attributes): void {
+export function learn(
+  bytes: Buffer,
+  message: Message,
+  requestMethod: string | undefined,
+  connection: Connection,
+  attributes: Attributes,
+  /** What must not be written beside the ledger either. */
+  hides: (text: string) => boolean = () => false,
+): void {
   if (message.type === 'request' && !connection.namedClient && (message.method === 'initialize' || message.era === 'modern')) {
     const { clientInfo, capabilities } = readNames(bytes);
     if (clientInfo !== undefined) {
       connection.namedClient = true;
       const { name, version } = clientInfo;
-      connection.introduce({ ...(typeof name === 'string' ? { name } : {}), ...(typeof version === 'string' ? { version } : {}) });
+      connection.introduce({ ...(typeof name === 'string' ? { name } : {}), ...(typeof version === 'string' ? { version } : {}) }, hides);
       attributes['clientInfo'] = clientInfo;
       if (capabilities !== undefined) attributes['capabilities'] = capabilities;
     }
@@ -546,7 +601,7 @@ export function learn(bytes: Buffer, message: Message, requestMethod: string | u
       if (capabilities !== undefined) attributes['capabilities'] = capabilities;
     }
   }
-  if (message.type === 'result' && requestMethod === 'tools/list') connection.tools.add(readToolDefinitions(bytes));
+  if (message.type === 'result' && requestMethod === 'tools/list') connection.learnTools(readToolDefinitions(bytes), hides);
 }
 
 function finish(entry: MessageEntry | BatchEntry, frame: Frame, connection: Connection): void {
@@ -572,7 +627,8 @@ function append(
   if (refusal !== undefined) connection.hold(direction, first);
   const waiter = new FrameWaiter(connection, direction, first, unit.unit, message, effects, deps, undo, isLastOfFrame, refusal);
   deps.ledger.append(seal(entry, attributes, items), waiter, connection.wait === 'receipt' || refusal !== undefined ? urgent : lazy);
-  if (isLastOfFrame) connection.judged(direction, unit.unit);
+  // a disk that is known to refuse is waited for: `onUnrecordable` decides
+  if (isLastOfFrame && deps.ledger.recordable) connection.judged(direction, unit.unit);
 }
 
 const urgent = { urgent: true };

@@ -850,7 +850,7 @@ export class Recorder {
       const { freeze } = question;
       const known = this.#deps.freezes.some(({ id }) => id === freeze);
       if (freeze !== undefined && !known) {
-        this.#refuse(socket, 'not-found', `there is no freeze ${String(freeze)}`);
+        this.#refuse(socket, 'not-found', `there is no freeze ${JSON.stringify(freeze)}`);
         return;
       }
       const taken = freeze === undefined ? this.#deps.freezes.map(({ id }) => id) : [freeze as number];

@@ -8,6 +8,7 @@ export interface Search {
   rules: readonly RedactRule[];
   bytes: Uint8Array;
   known: readonly string[];
+  isJson: boolean;
 }
 
 export type Found = { id: number; redactions: Redaction[] } | { id: number; error: string };
@@ -27,9 +28,9 @@ function redactorFor(rules: readonly RedactRule[]): Promise<Redactor> {
   return redactor;
 }
 
-parentPort?.on('message', ({ id, rules, bytes, known }: Search) => {
+parentPort?.on('message', ({ id, rules, bytes, known, isJson }: Search) => {
   redactorFor(rules)
-    .then((redactor): Found => ({ id, redactions: redactor.ranges(bytes, 0, known) }))
+    .then((redactor): Found => ({ id, redactions: redactor.ranges(bytes, 0, known, isJson) }))
     .catch((error: Error): Found => ({ id, error: error.message }))
     .then((found) => parentPort!.postMessage(found));
 });

@@ -12,6 +12,7 @@ interface Waiting {
   redactor: Redactor;
   bytes: Buffer;
   known: readonly string[];
+  isJson: boolean;
   done: (redactions: Redaction[]) => void;
 }
 
@@ -21,10 +22,10 @@ export class Searcher {
   readonly #waiting = new Map<number, Waiting>();
 
   /** `done` is called once, later. The bytes are copied: the frame stays whole here. */
-  search(redactor: Redactor, bytes: Buffer, known: readonly string[], done: (redactions: Redaction[]) => void): void {
+  search(redactor: Redactor, bytes: Buffer, known: readonly string[], isJson: boolean, done: (redactions: Redaction[]) => void): void {
     const id = ++this.#searches;
-    this.#waiting.set(id, { redactor, bytes, known, done });
-    const search: Search = { id, rules: redactor.rules.map(({ rule }) => rule), bytes: new Uint8Array(bytes), known };
+    this.#waiting.set(id, { redactor, bytes, known, isJson, done });
+    const search: Search = { id, rules: redactor.rules.map(({ rule }) => rule), bytes: new Uint8Array(bytes), known, isJson };
     const worker = (this.#worker ??= this.#start());
     worker.postMessage(search, [search.bytes.buffer as ArrayBuffer]);
   }
@@ -55,6 +56,6 @@ export class Searcher {
 
   #here(id: number): void {
     const waiting = this.#take(id);
-    waiting?.done(waiting.redactor.ranges(waiting.bytes, 0, waiting.known));
+    waiting?.done(waiting.redactor.ranges(waiting.bytes, 0, waiting.known, waiting.isJson));
   }
 }

@@ -15,7 +15,7 @@ import type { Freeze } from '../policy/freeze.ts';
 import { subjectOf, unruled, type CompiledPolicy } from '../policy/judge.ts';
 import { asks } from '../policy/match.ts';
 import { count } from '../policy/session.ts';
-import { joined, linesFor, noLines, salvaged, type Lines } from './answer.ts';
+import { answerableId, joined, linesFor, noLines, type Lines } from './answer.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
 import { applyFreeze } from './control.ts';
 import { learn, type UnfinishedBatch } from './record.ts';
@@ -202,9 +202,9 @@ export class State {
     } else {
       const { id } = entry.truncated?.includes('id') ? attributesOf(record) : entry;
       // of one that was redacted nothing is left that could be answered
-      const isSalvaged = id === undefined && entry.type === 'opaque';
-      const found = isSalvaged ? salvaged(bytesOf(record), connection, entry.direction, entry.stream) : { awaited: false };
-      const line = linesFor(entry, record.index, typeof id === 'string' && isToken(id) ? id : found.id, found.awaited);
+      const known = typeof id === 'string' && isToken(id) ? id : undefined;
+      const found = answerableId(entry.type, known, id === known ? bytesOf(record) : undefined, connection, entry);
+      const line = linesFor(entry, record.index, found.id, found.awaited);
       if (line.toSender.length + line.toReceiver.length > 0) this.#unanswered.push({ connection, entry, index: record.index, lines: line });
       const items = this.#refusedItems.get(connection.id);
       if (entry.batch !== undefined && items?.batch === entry.batch) {

@@ -55,6 +55,8 @@ const retrySlowMs = 1_000;
 const watchMs = 500;
 /** A recorder that died at once is not started again before this. */
 const respawnMs = 500;
+/** Of what it says then. */
+const complaintLength = 4_096;
 
 /** In a shared `/tmp` anybody could have made the folder, and would get to read what we hand over. One that is not there yet, the recorder makes. */
 function isStrangers(folder: string): boolean {
@@ -200,20 +202,32 @@ export class Link {
     const program = fileURLToPath(new URL('../bin/sworn.mjs', import.meta.url));
     const recorder = spawn(process.execPath, recorderWords(program, this.#options.ledger, this.#options.config), {
       detached: true,
-      stdio: 'ignore',
+      // what it has to say when it cannot start: where in which file, for instance
+      stdio: ['ignore', 'ignore', 'pipe'],
       cwd: '/',
       env: recorderEnvironment(),
     });
     recorder.unref();
+    (recorder.stderr as Socket).unref();
+    let complaint = '';
+    recorder.stderr.on('data', (chunk: Buffer) => {
+      if (complaint.length < complaintLength) complaint += chunk.toString();
+    });
+    recorder.stderr.on('error', () => undefined);
     this.#recorderRuns = recorder.pid !== undefined;
     recorder.on('error', (error) => (this.#reason = `the recorder cannot be started: ${error.message}`));
-    recorder.on('exit', (status) => {
-      this.#recorderRuns = false;
+    recorder.on('exit', () => (this.#recorderRuns = false));
+    recorder.on('close', (status) => {
       // 75: another recorder holds the lock, and will listen in a moment
       if (status === null || status === 0 || status === 75) return;
-      const kind = Object.entries(errorKinds).find(([, known]) => known.exit === status && known.exit > 2);
-      this.#reason = `the recorder for ${this.#options.ledger} ended with status ${status}${kind ? ` (${kind[0]})` : ''}; its log is ${this.#options.ledger}/run/recorder.log`;
-      if (kind) this.#hint = kind[1].hint.replace('{path}', 'the key');
+      const [, said, hint] = /^sworn: error: (.*)\nsworn: hint: (.*)$/m.exec(complaint) ?? [];
+      // several may have one status
+      const [kind, ...others] = Object.entries(errorKinds).filter(([, known]) => known.exit === status && known.exit > 2);
+      const isKnown = kind !== undefined && others.length === 0;
+      const ended = `the recorder for ${this.#options.ledger} ended with status ${status}${isKnown ? ` (${kind[0]})` : ''}`;
+      this.#reason = said === undefined ? `${ended}; its log is ${this.#options.ledger}/run/recorder.log` : `${ended}: ${said}`;
+      if (hint !== undefined) this.#hint = hint;
+      else if (isKnown) this.#hint = kind[1].hint.replace('{path}', 'the key');
     });
   }
 

@@ -101,7 +101,7 @@ export async function judged(writer: Writer): Promise<Judged> {
     clock: new WriterClock(writer),
     freezes: [],
     findKey: () => Buffer.alloc(32, 7),
-    searcher: { search: (redactor, bytes, known, done) => done(redactor.ranges(bytes, 0, known)) },
+    searcher: { search: (redactor, bytes, known, isJson, done) => done(redactor.ranges(bytes, 0, known, isJson)) },
     openingOf: () => ({
       open: {
         ...common(),

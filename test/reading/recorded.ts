@@ -46,7 +46,7 @@ export class Recording {
       freezes: [],
       findKey: () => findKeyIn(join(this.keys, this.ledger.id)),
       openingOf: (connection) => this.#openingOf(connection),
-      searcher: { search: (redactor, bytes, known, done) => done(redactor.ranges(bytes, 0, known)) },
+      searcher: { search: (redactor, bytes, known, isJson, done) => done(redactor.ranges(bytes, 0, known, isJson)) },
     };
     const { id, origin, key } = this.ledger;
     this.entry({ kind: 'start', ledger: id, origin, vkey: key.vkey, recorder: { version: '0', uid: 1000, pid: 1 }, bootId: 'b' });

@@ -262,7 +262,9 @@ export class Stage {
             ...(JSON.parse(record.leaf.toString()) as { kind: string }),
             index: record.index,
             opened: Object.assign({}, ...opened) as Record<string, unknown>,
-            ...(record.frame.length > 0 ? { frame: Buffer.concat(record.frame.map(bytesOf)) } : {}),
+            ...(record.frame.length > 0 && record.frame.every(({ state }) => state === 'kept' || state === 'part')
+              ? { frame: Buffer.concat(record.frame.map(bytesOf)) }
+              : {}),
           });
         }
       }

@@ -231,10 +231,10 @@ test('a long frame: refused before any of it was delivered leaves nothing, refus
   await tap.write(`${long}\nafter\n`);
   await peer.until(({ units }) => units.length === 4);
   expect(peer.units.map(({ flags, sizeBytes }) => [flags, sizeBytes])).toEqual([
-    [1, unitBytes],
-    [1, unitBytes],
-    [0, 1],
-    [0, 5],
+    [moreUnits | held, unitBytes],
+    [moreUnits | held, unitBytes],
+    [held, 1],
+    [held, 5],
   ]);
   for (const unit of [1, 2]) peer.refuse(0, unit);
   peer.refuse(0, 3, '{"denied":1}\n');
