@@ -29,8 +29,13 @@ export const unitBytes = 1 * MiB;
 export const frameUnits = 4_096;
 /** Wire message: a unit and its header, or a JSON body. */
 export const wireBytes = 1 * MiB + 64 * KiB;
-/** What the tap keeps of frames that are not yet durable; beyond it stops reading. */
-export const tapWindowBytes = 16 * MiB;
+/**
+ * What the tap keeps of frames that are not yet durable; beyond it stops reading. More than twice what the recorder may hold of a frame before it says anything
+ * of it (`judgeBytes`, and the unit behind it), in both directions at a time: both would wait for each other for ever.
+ */
+export const tapWindowBytes = 20 * MiB;
+/** Below this it reads again: still more than what may be held of two frames. */
+export const tapResumeBytes = 17 * MiB;
 /** And in units: many small ones would take more memory, and more of the collector's time, than their bytes say. */
 export const tapWindowUnits = 8_192;
 /** Nesting depth of JSON that we follow; deeper is recorded as opaque. */

@@ -56,7 +56,7 @@ const holding = [
   `{ name: reply, request: { method: tools/call, params: { name: get_pay } }, message: { result: { content: [ { type: text, text: "a KEY" } ] } }, expect: block, rule: keys-out }`,
   `{ name: another reply, request: { method: tools/call, params: { name: get } }, message: { result: { content: [ { type: text, text: "a KEY" } ] } }, expect: pass }`,
   '{ name: reply to something, message: { result: { content: [ { type: text, text: "a KEY" } ] } }, expect: pass }',
-  `{ name: answer to nothing, raw: '{"jsonrpc":"2.0","id":1,"result":{}}', expect: block, rule: "sworn:ambiguous" }`,
+  `{ name: answer to nothing, raw: '{"jsonrpc":"2.0","id":1,"result":{}}', expect: pass }`,
   '{ name: uid, principal: { observed: { uid: 0 } }, message: { method: tools/list }, expect: flag, rule: root }',
   '{ name: client, clientInfo: { name: curl }, message: { method: prompts/get, params: { name: p } }, expect: flag, rule: curl }',
   '{ name: notification, message: { method: notifications/progress, params: {} }, expect: flag, rule: progress }',

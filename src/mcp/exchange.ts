@@ -87,6 +87,17 @@ export class Exchanges {
     return message.cancels === undefined ? undefined : this.#byKey.get(keyOf(stream, direction, shortKey(message.cancels)))?.oldest.request;
   }
 
+  /** Whether another request waits with the same id. */
+  isShared(request: PendingRequest): boolean {
+    const same = this.#byKey.get(keyOf(request.stream, request.direction, request.idKey));
+    return same !== undefined && same.oldest !== same.newest;
+  }
+
+  /** Whether a request with this id waits already. */
+  isWaiting(message: Message, direction: Direction, stream = 0): boolean {
+    return message.idKey !== undefined && this.#byKey.has(keyOf(stream, direction, shortKey(message.idKey)));
+  }
+
   /** How many requests wait. */
   get size(): number {
     return this.#size;
@@ -198,7 +209,13 @@ export class Exchanges {
 
   /** The waiting requests, oldest first, for the recorder's snapshot. */
   toJSON(): PendingRequest[] {
-    return [...this.pending()].filter(({ concealed }) => concealed === undefined).map(({ secrets: _, ...request }) => request);
+    return [...this.pending()]
+      .filter(({ concealed }) => concealed === undefined)
+      .map((request) => {
+        const written = { ...request };
+        delete written.secrets;
+        return written;
+      });
   }
 
   /** From what `toJSON` gave, after a round through JSON. Items that do not fit are left out. */

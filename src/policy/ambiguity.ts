@@ -5,6 +5,7 @@
 import { utf8Text } from '../bytes/bytes.ts';
 import type { Anomaly } from '../mcp/message.ts';
 import type { Judged } from './judge.ts';
+import { lookOf } from './look-alike.ts';
 
 const ambiguous: ReadonlySet<Anomaly> = new Set<Anomaly>([
   'not-json',
@@ -15,13 +16,16 @@ const ambiguous: ReadonlySet<Anomaly> = new Set<Anomaly>([
   'too-deep',
   'nul-byte',
   'id-not-scalar',
+  // an answer could be taken for that to the other one
+  'id-reused',
   'too-many-items',
 ]);
 
 /** Why a message is ambiguous, in words, or `undefined`. */
-export function ambiguityOf({ anomalies, bytes, isCut }: Pick<Judged, 'anomalies' | 'bytes' | 'isCut'>): string | undefined {
+export function ambiguityOf({ anomalies, bytes, isCut, method }: Pick<Judged, 'anomalies' | 'bytes' | 'isCut' | 'method'>): string | undefined {
   const found: string[] = anomalies.filter((anomaly) => ambiguous.has(anomaly));
   if (isCut === true) found.push('long-name');
+  if (method !== undefined && looksLikeOther(method)) found.push('look-alike-method');
   if (found.length === 0 && bytes !== undefined) found.push(...hidden(bytes));
   return found.length === 0 ? undefined : `two readers could understand it differently: ${found.join(', ')}`;
 }
@@ -48,6 +52,22 @@ function hidden(bytes: Uint8Array): string[] {
   if (isOdd && hasOddKey(document)) found.push('case-variant-key');
   if (mayHide && hasHiddenKey(document, text)) found.push('duplicate-key');
   return found;
+}
+
+/** Methods that rules treat as what they are: a server that folds case would take another spelling for them. */
+const treated = new Set([
+  'tools/call',
+  'prompts/get',
+  'resources/read',
+  'initialize',
+  'server/discover',
+  'ping',
+  'notifications/initialized',
+  'notifications/cancelled',
+]);
+
+function looksLikeOther(method: string): boolean {
+  return !treated.has(method) && treated.has(lookOf(method));
 }
 
 const protocolKeys: readonly ReadonlySet<string>[] = [

@@ -100,12 +100,7 @@ function judged(compiled: CompiledPolicy, one: PolicyCase, direction: Direction,
     const effects = isReply(message) ? (asked?.effects ?? {}) : asks(message) ? effectsOf(message) : {};
     const subject = subjectOf(message, direction, effects, asked);
     const own = bytes.subarray(...range);
-    const isUnasked = isReply(message) && asked === undefined && message.idKey !== undefined;
-    const anomalies: Anomaly[] = [
-      ...message.anomalies,
-      ...(read.type === 'batch' ? read.anomalies : []),
-      ...(isUnasked ? ['reply-to-nothing' as const] : []),
-    ];
+    const anomalies: Anomaly[] = [...message.anomalies, ...(read.type === 'batch' ? read.anomalies : [])];
     const verdict = judge.judge({ ...subject, anomalies, bytes: own, sizeBytes: own.length }, counts, [], 0);
     count(counts, subject, verdict.kind, message.outcome === 'toolError');
     const redactions = judge.redactor(subject)?.ranges(own, range[0], isReply(message) ? secrets : []) ?? [];

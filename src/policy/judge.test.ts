@@ -340,6 +340,7 @@ const ambiguous: [what: string, frame: string | Uint8Array][] = [
   ['another jsonrpc', '{"jsonrpc":2.0,"id":1,"method":"tools/call","params":{"name":"x"}}'],
   ['an id that is an object', '{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{"name":"x"}}'],
   ['an id that is true', '{"jsonrpc":"2.0","id":true,"method":"tools/call","params":{"name":"x"}}'],
+  ['a method in other letters', '{"jsonrpc":"2.0","id":1,"method":"Tools/Call","params":{"name":"x"}}'],
   ['a NUL in a name', `{${hello},"params":{"name":"x\\u0000"}}`],
   ['too deep', deep],
   [

@@ -254,7 +254,8 @@ export function subjectOf(
     effects,
     ...(from?.method === undefined ? {} : { method: from.method }),
     ...(from?.target === undefined ? {} : { target: from.target }),
-    ...(isReply && request === undefined && message.idKey !== undefined ? { isUnasked: true } : {}),
+    // an error without an id says that something could not be read; a result without one is what servers make of ids that they cannot keep
+    ...(isReply && request === undefined && (message.idKey !== undefined || message.type === 'result') ? { isUnasked: true } : {}),
     ...(!isReply && isCut(message) ? { isCut: true } : {}),
   };
 }

@@ -446,6 +446,13 @@ describe('what was found is looked for in the answer', () => {
     ['nested in the answer', '{"password":"a\\"bcdef"}', S({ t: S({ x: 'a"bcdef' }) }), '{"t":"{\\"x\\":\\"‹repeated›\\"}"}'],
     ['nested in the request', S({ t: S({ password: 'a"bc\\def' }) }), T('is a"bc\\def'), '{"t":"is ‹repeated›"}'],
     ['a long one', S({ password: `q7${'ab'.repeat(5000)}` }), T(`is q7${'ab'.repeat(5000)}!`), '{"t":"is ‹repeated›!"}'],
+    ['JSON in a string', '{"password":"{\\"inside\\":\\"hunter2x\\"}"}', T('is hunter2x'), '{"t":"is ‹repeated›"}'],
+    [
+      'quoted JSON in a sentence',
+      S({ password: 'a7"bc\\def' }),
+      T(`Answer: ${S({ again: S({ x: 'a7"bc\\def' }) })}`),
+      T(`Answer: ${S({ again: S({ x: 'QQ' }) })}`).replace('QQ', '‹repeated›'),
+    ],
     ['of an object', '{"password":{"a":"hunter2x"}}', T('is hunter2x'), '{"t":"is ‹repeated›"}'],
     ['a number', '{"password":12345678}', '{"t":"is 12345678","n":12345678}', '{"t":"is ‹repeated›","n":‹repeated›}'],
     ['beyond ASCII', '{"password":"contrase\\u00f1a"}', T('es contraseña!'), '{"t":"es ‹repeated›!"}'],

@@ -104,7 +104,7 @@ export class Redactor {
   readonly #hasNames: boolean;
   readonly #hasDetectors: boolean;
   /** Each name that rules look for holds one of these; `undefined` where that cannot be said. */
-  readonly #literals: readonly string[] | undefined;
+  readonly #literals: RegExp | undefined;
   /** What is not known to be checkable is dropped. */
   readonly #keep: Keep;
   /** By member name: which rule's glob fits it. Names come from strangers: bounded. */
@@ -137,7 +137,7 @@ export class Redactor {
     const text = byteText(bytes);
     const add: Add = (start, end, rule, keep) => this.#push(start, end, rule, keep);
     // Without escapes what stands between two quotes is the text itself, and one search over all of it costs half of one for each string.
-    this.#detectsInStrings = text.includes('\\');
+    this.#detectsInStrings = hidesFromDetectors.test(text);
     // Where no name of a rule stands anywhere, no member has one, and only values are left to be looked for.
     const isRead =
       (isJson && !this.#detectsInStrings && known.length === 0 && !this.#mayName(text)) || new Walk(text, bytes, 0, add, this).document();
@@ -165,8 +165,7 @@ export class Redactor {
     if (!this.#hasNames) return false;
     // other letters may become one of ours when they are made small
     if (this.#literals === undefined || !isAscii(text)) return true;
-    const small = text.toLowerCase();
-    return this.#literals.some((literal) => small.includes(literal));
+    return this.#literals.test(text.toLowerCase());
   }
 
   #push(start: number, end: number, rule: string, keep: Keep): void {
@@ -395,7 +394,7 @@ export class Redactor {
 }
 
 /** The longest part of each name that no wildcard stands for. */
-function literalsOf(rules: readonly CompiledRedactRule[]): string[] | undefined {
+function literalsOf(rules: readonly CompiledRedactRule[]): RegExp | undefined {
   const literals = new Set<string>();
   for (const { keys, paths } of rules) {
     for (const name of [...keys.map(({ glob }) => glob), ...paths.map(({ steps }) => nameOf(steps))]) {
@@ -406,7 +405,8 @@ function literalsOf(rules: readonly CompiledRedactRule[]): string[] | undefined 
       literals.add(longest);
     }
   }
-  return [...literals];
+  // one search for all of them: each for itself would cost more than all the detectors
+  return new RegExp([...literals].map((literal) => literal.replace(/[^a-z0-9]/g, '\\$&')).join('|'));
 }
 
 /** The last member's name that a path goes through. */
@@ -438,9 +438,14 @@ function fitsKey({ glob, isExact, prefix, suffix }: CompiledKey, name: string): 
 
 /** A name as `byteText` has it, decoded. */
 function named(key: string): string {
-  const bytes = new Uint8Array(key.length);
-  for (let at = 0; at < key.length; at++) bytes[at] = byteOf.get(key.charCodeAt(at)) ?? key.charCodeAt(at);
-  return lossyText(bytes);
+  return lossyText(bytesOf(key));
+}
+
+/** What `byteText` was made of. */
+function bytesOf(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = byteOf.get(text.charCodeAt(at)) ?? text.charCodeAt(at);
+  return bytes;
 }
 
 /** The decoder's `latin1` is windows-1252, which has other characters for some bytes. */
@@ -563,20 +568,19 @@ function plainToken(token: string): string {
   }
 }
 
-/** What a range says once it is decoded: it may stand in strings in strings. */
+/** What a range says once it is decoded: it may stand in strings in strings. Of an object, also of one in a string, the texts and numbers in it. */
 function plainValues(raw: Uint8Array): Uint8Array[] {
-  if (raw[0] === 0x7b || raw[0] === 0x5b) {
-    const found: Uint8Array[] = [];
-    const text = byteText(raw);
-    for (const [quoted] of text.matchAll(/"(?:[^"\\]|\\.)*"|[-\d.eE+]{6,}/g)) {
+  const found: Uint8Array[] = [];
+  for (const value of decodings(raw)) {
+    found.push(value);
+    if (value[0] !== 0x7b && value[0] !== 0x5b) continue;
+    for (const [quoted] of byteText(value).matchAll(/"(?:[^"\\]|\\.)*"|[-\d.eE+]{6,}/g)) {
       if (found.length >= rememberedValues) break;
       const inner = quoted.startsWith('"') ? quoted.slice(1, -1) : quoted;
-      const bytes = Uint8Array.from(inner, (unit) => byteOf.get(unit.charCodeAt(0)) ?? 0);
-      for (const value of decodings(bytes)) if (isTelling(value, 0, value.length)) found.push(value);
+      for (const one of decodings(bytesOf(inner))) if (isTelling(one, 0, one.length)) found.push(one);
     }
-    if (found.length > 0) return found;
   }
-  return decodings(raw);
+  return found;
 }
 
 function decodings(raw: Uint8Array): Uint8Array[] {
@@ -618,6 +622,9 @@ export function apart(found: Redaction[]): Redaction[] {
   const first = out[0]!;
   return [{ ...first, end: out.at(-1)!.end, keep: out.some(({ keep }) => keep === 'drop') ? 'drop' : first.keep }];
 }
+
+/** Escapes, and more blanks between a name and its value than detectors look across. */
+const hidesFromDetectors = /[\\\t\r\n]| {3}/;
 
 const nearChars = 32;
 
@@ -887,6 +894,20 @@ class Walk {
     return true;
   }
 
+  /** Looks for values in a text, and in what it says where it quotes JSON: `Answer: {"a":"{\\"b\\":…`. */
+  #findRepeats(repeats: Repeats, bytes: Uint8Array, start: number, end: number, level: number, found: Parameters<Repeats['find']>[3]): void {
+    repeats.find(bytes, start, end, found);
+    if (level > nestedMost || bytes.indexOf(0x5c, start) < 0 || bytes.indexOf(0x5c, start) >= end) return;
+    const plain = unescaped(bytes, start, end, level, true);
+    if (plain === undefined || plain.bytes.length === end - start) return;
+    const { bytes: inner, places } = plain;
+    this.#findRepeats(repeats, inner, 0, inner.length, level + 1, (from, to, keep) => {
+      let last = to;
+      while (last < inner.length && places[last] === places[last - 1]) last++;
+      found(places[from]!, last === inner.length ? end : places[last]!, keep);
+    });
+  }
+
   #noteWhole(bytes: Uint8Array, start: number, end: number): void {
     const within = this.#within;
     if (within !== undefined) this.#redactor.note(bytes, start, end, within.keep, within.inObject);
@@ -896,7 +917,7 @@ class Walk {
   #search(text: string, bytes: Uint8Array, start: number, key: string, add: Add): void {
     const end = start + text.length;
     if (this.#repeats !== undefined) {
-      this.#repeats.find(bytes, start, end, (from, to, keep) => add(from - start, to - start, 'repeated', keep));
+      this.#findRepeats(this.#repeats, bytes, start, end, this.#nested + 1, (from, to, keep) => add(from - start, to - start, 'repeated', keep));
       return;
     }
     this.#noteWhole(bytes, start, end);
@@ -938,14 +959,20 @@ for (const [letter, code] of Object.entries({ '"': 0x22, '\\': 0x5c, '/': 0x2f, 
   escapes[letter.charCodeAt(0)] = code;
 
 /** For each level of strings in strings, whose texts are in use at the same time. */
-const scratch = Array.from({ length: nestedMost + 1 }, () => ({ bytes: new Uint8Array(0), places: new Int32Array(0) }));
+const scratch = Array.from({ length: nestedMost + 2 }, () => ({ bytes: new Uint8Array(0), places: new Int32Array(0) }));
 const scratchBytes = 64 * 1024;
 
 /**
- * What a string says, as UTF-8, and for each byte of it where in `bytes` it stands. `undefined` for an escape that JSON has not. Good until the next call for
- * the same level of nesting.
+ * What a string says, as UTF-8, and for each byte of it where in `bytes` it stands. `undefined` for an escape that JSON has not; in a text it
+ * stands for itself (`isText`). Good until the next call for the same level of nesting.
  */
-function unescaped(bytes: Uint8Array, start: number, end: number, nested: number): { bytes: Uint8Array; places: Int32Array } | undefined {
+function unescaped(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  nested: number,
+  isText = false,
+): { bytes: Uint8Array; places: Int32Array } | undefined {
   const most = end - start;
   let room = scratch[nested]!;
   if (room.bytes.length < most) {
@@ -962,17 +989,20 @@ function unescaped(bytes: Uint8Array, start: number, end: number, nested: number
       out[size++] = byte;
       continue;
     }
-    if (at + 1 >= end) return undefined;
-    const letter = bytes[at + 1]!;
+    const letter = at + 1 < end ? bytes[at + 1]! : 0;
+    if (escapes[letter] === 0 && (letter !== 0x75 || hex4(bytes, at + 2, end) < 0)) {
+      if (!isText) return undefined;
+      places[size] = at++;
+      out[size++] = byte;
+      continue;
+    }
     if (letter !== 0x75) {
-      if (escapes[letter] === 0) return undefined;
       places[size] = at;
       out[size++] = escapes[letter]!;
       at += 2;
       continue;
     }
     let code = hex4(bytes, at + 2, end);
-    if (code < 0) return undefined;
     let length = 6;
     if ((code & 0xfc00) === 0xd800 && at + 7 < end && bytes[at + 6] === 0x5c && bytes[at + 7] === 0x75) {
       const low = hex4(bytes, at + 8, end);

@@ -256,12 +256,7 @@ export class Replay {
       this.#judged({ index, entry, subject, verdict: { kind: 'pass' }, level: 'full', redactions: [], unsaid: true });
       return undefined;
     }
-    const isUnasked = isReply && asked === undefined && message.idKey !== undefined;
-    const anomalies: Anomaly[] = [
-      ...(remains.why === undefined ? message.anomalies : anomaliesOf(entry)),
-      ...more,
-      ...(isUnasked ? ['reply-to-nothing' as const] : []),
-    ];
+    const anomalies: Anomaly[] = [...(remains.why === undefined ? message.anomalies : anomaliesOf(entry)), ...more];
     const considered = { recorded, message, remains, subject, asked };
     if (entry.sizeBytes > judgeBytes && this.#compiled.canBlock)
       return { ...considered, verdict: { kind: 'block', rule: ownRules.tooLarge, reason: 'longer than can be judged' } };

@@ -56,33 +56,47 @@ function objectIn(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }
 
-/** All the text of a result, one part a line: what a rule about words is about, wherever a server puts them. */
+/** Every text in a result or an error, and every member's name, a line each: what a rule about words is about, wherever a server puts them. */
 function resultOf(json: Record<string, unknown> | undefined): Record<string, unknown> {
-  const result = objectIn(json?.['result']);
+  const result = json?.['result'];
   const error = objectIn(json?.['error']);
+  const fields = objectIn(result);
   const texts: string[] = [];
-  for (const list of [result['content'], result['contents'], result['messages']]) {
-    for (const part of Array.isArray(list) ? (list as unknown[]) : [list]) textsIn(part, texts);
-  }
-  // as a server writes it into a text for clients that do not know the field
-  for (const other of [result['structuredContent'], error['data']]) if (other !== undefined) texts.push(JSON.stringify(other));
-  if (typeof error['message'] === 'string') texts.push(error['message']);
+  textsIn(result, texts);
+  textsIn(error['message'], texts);
+  textsIn(error['data'], texts);
   return {
     text: texts.join('\n'),
-    isError: result['isError'] === true || json?.['error'] !== undefined,
-    ...(result['structuredContent'] === undefined ? {} : { structured: result['structuredContent'] }),
+    isError: fields['isError'] === true || json?.['error'] !== undefined,
+    ...(fields['structuredContent'] === undefined ? {} : { structured: fields['structuredContent'] }),
     ...(json?.['error'] === undefined ? {} : { error }),
   };
 }
 
-/** The text of one part of a result: its own, that of a resource embedded in it, that of a prompt's message. */
-function textsIn(part: unknown, texts: string[]): void {
-  const { text, resource, content } = objectIn(part);
-  if (typeof text === 'string') texts.push(text);
-  const embedded = objectIn(resource)['text'];
-  if (typeof embedded === 'string') texts.push(embedded);
-  for (const inner of Array.isArray(content) ? (content as unknown[]) : content === undefined ? [] : [content]) {
-    const innerText = objectIn(inner)['text'];
-    if (typeof innerText === 'string') texts.push(innerText);
+/** No deeper than the strict reader goes. */
+function textsIn(value: unknown, texts: string[]): void {
+  if (typeof value === 'string') texts.push(value);
+  else if (Array.isArray(value)) for (const item of value as unknown[]) textsIn(item, texts);
+  else if (typeof value === 'object' && value !== null) {
+    for (const [name, inner] of Object.entries(value)) {
+      if (!ownNames.has(name)) texts.push(name);
+      textsIn(inner, texts);
+    }
   }
 }
+
+/** The protocol's own, which would be in the text of every result. */
+const ownNames = new Set([
+  'content',
+  'contents',
+  'messages',
+  'text',
+  'type',
+  'resource',
+  'uri',
+  'mimeType',
+  'structuredContent',
+  'isError',
+  '_meta',
+  'resultType',
+]);

@@ -32,7 +32,12 @@ interface Deps {
  */
 export function linesFor(entry: MessageEntry, index: number, id: string | undefined, awaited = false): Lines {
   if (id === undefined || !isAnswerable(id) || entry.rule === undefined) return noLines;
-  const denial = { rule: entry.rule, ...(entry.reason === undefined ? {} : { reason: entry.reason }), index };
+  const denial = {
+    rule: entry.rule,
+    ...(entry.reason === undefined ? {} : { reason: entry.reason }),
+    ...(entry.problem === undefined ? {} : { problem: entry.problem }),
+    index,
+  };
   if (entry.type === 'request') return { toSender: refusalLine(id, denied(denial)), toReceiver: nothing };
   if (entry.type === 'result' || entry.type === 'error') return { toSender: nothing, toReceiver: refusalLine(id, resultWithheld(denial)) };
   if (entry.type !== 'opaque') return noLines;

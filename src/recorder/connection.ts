@@ -128,6 +128,7 @@ export class Connection {
   #isFree = false;
   /** When a tap that had not shown so was told to wait, monotonic µs. */
   #raisedUs = -Infinity;
+  #shownServer: string | undefined;
   #hidesClient = false;
   readonly #hiddenTools = new Set<string>();
   /** No unit has come since this recorder started. */
@@ -212,6 +213,7 @@ export class Connection {
 
   /** Another policy is in force from the next frame on. */
   rule(compiled: CompiledPolicy): void {
+    this.#shownServer = undefined;
     this.judge = this.#judgeOf(compiled, this.judge.party.clientInfo);
   }
 
@@ -251,6 +253,11 @@ export class Connection {
 
   get id(): string {
     return this.opened.connection;
+  }
+
+  /** The server's name as it may be written. */
+  get shownServer(): string {
+    return (this.#shownServer ??= this.#written(this.opened.server));
   }
 
   get isClosed(): boolean {
@@ -447,8 +454,14 @@ export class Connection {
       ...(this.closed === undefined ? {} : { closed: this.closed }),
       ...(this.isReturnDue ? { isReturnDue: true } : {}),
     };
-    const { labels } = this.opened;
-    return { opened: { ...this.opened, ...(labels === undefined ? {} : { labels: this.#written(labels) }) }, state };
+    const { labels, client } = this.opened;
+    const opened: Opened = {
+      ...this.opened,
+      server: this.shownServer,
+      ...(client === undefined ? {} : { client: this.#written(client) }),
+      ...(labels === undefined ? {} : { labels: this.#written(labels) }),
+    };
+    return { opened, state };
   }
 }
 

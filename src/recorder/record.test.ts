@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import { readEntry } from '../entry/read.ts';
-import type { Entry } from '../entry/entry.ts';
+import type { Entry, MessageEntry } from '../entry/entry.ts';
 import type { AppendOptions, Content, Ledger, Waiter } from '../ledger/ledger.ts';
 import { frameUnits } from '../limits.ts';
+import { compilePolicy } from '../policy/judge.ts';
+import { noPolicy, type Policy } from '../policy/policy.ts';
 import { moreUnits, type DirectionIndex } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection } from './connection.ts';
@@ -147,4 +149,53 @@ test('an opening that a full disk would refuse is not taken for recorded', () =>
   ledger.recordable = false;
   take(0, 1, Buffer.from('{}'));
   expect(connection.isRecorded).toBe(false);
+});
+
+const drops: Policy = {
+  ...noPolicy,
+  redact: [{ name: 'r', keys: ['password'], paths: [], detect: [], keep: 'drop' }],
+  policy: { default: 'allow', rules: [{ name: 'no', action: 'deny', on: ['result'], enforce: true, tool: ['secret'] }] },
+};
+
+test('while anything can be refused, an id that waits for its answer is not given away again, nor one that no server can keep', async () => {
+  const { ledger, connection, take } = stage();
+  connection.rule(await compilePolicy(drops));
+  const call = (id: string): Buffer => Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"secret"}}`);
+  for (const [unit, id] of ['7', '7', '1e400', '"7"'].entries()) take(0, unit + 1, call(id));
+  const requests = ledger.appended.map(({ entry }) => entry as MessageEntry).filter(({ origin }) => origin === 'client');
+  expect(requests.map(({ verdict, rule }) => [verdict, rule])).toEqual([
+    ['pass', undefined],
+    ['block', 'sworn:ambiguous'],
+    ['block', 'sworn:ambiguous'],
+    ['pass', undefined],
+  ]);
+  expect(requests[1]!.reason).toContain('id-reused');
+});
+
+test('an answer that cannot be told to be that to one request repeats nothing of any that waits', async () => {
+  for (const [asked, answered] of [
+    ['"9"', '9'],
+    ['9007199254740993', '9007199254740992'],
+    ['1e400', 'null'],
+  ]) {
+    const { ledger, connection, take } = stage();
+    connection.rule(await compilePolicy({ ...drops, policy: { default: 'allow', rules: [] } }));
+    take(0, 1, Buffer.from(`{"jsonrpc":"2.0","id":${asked},"method":"tools/call","params":{"name":"a","arguments":{"password":"S3cr3tW0rd"}}}`));
+    take(1, 1, Buffer.from(`{"jsonrpc":"2.0","id":${answered},"result":{"content":[{"type":"text","text":"you said S3cr3tW0rd"}]}}`));
+    const stored = ledger.appended
+      .map(({ content }) => [content.leaf, ...content.frame.map((item) => ('bytes' in item ? item.bytes : ''))].join(' '))
+      .join('\n');
+    expect(ledger.appended.length).toBe(2);
+    expect(stored).not.toContain('S3cr3tW0rd');
+  }
+});
+
+test('names that a connection was given are written as the rules let them', async () => {
+  const { connection, take, ledger } = stage();
+  connection.opened.server = 'password=S3cr3tN4me';
+  connection.opened.client = 'password=S3cr3tCl1ent';
+  connection.rule(await compilePolicy(drops));
+  take(0, 1, Buffer.from('{"jsonrpc":"2.0","method":"notifications/x"}'));
+  expect(JSON.stringify([ledger.appended.map(({ entry }) => entry), connection])).not.toMatch(/S3cr3t/);
+  expect(connection.judge.party.server).toBe('password=S3cr3tN4me');
 });

@@ -99,8 +99,8 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
     return;
   }
   // 4. Redact: a long frame in another thread, while the connection, and no other one, waits for it.
-  const known = considered.request?.secrets ?? [];
-  const redactor = redactorFor(considered, connection);
+  const known = knownTo(considered, connection);
+  const redactor = redactorFor(known, considered, connection);
   const { bytes } = frame;
   if (bytes === undefined || redactor === undefined) conclude(frame, message, considered, level, redactor, [], connection, deps);
   else if (bytes.length <= searchedHereBytes) {
@@ -113,9 +113,25 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
   }
 }
 
-/** Values of the request are looked for in its answer also where no rule is about the answer. */
-function redactorFor({ subject, request }: Considered, connection: Connection): Redactor | undefined {
-  return connection.judge.redactor(subject) ?? (request?.secrets === undefined ? undefined : valuesOnly);
+/**
+ * Values of the request, which are looked for in its answer also where no rule is about the answer. Where it is not certain which request is answered, those of
+ * all that wait: `"1"` is 1 for some servers, 2^53 + 1 is 2^53 for most, and what cannot be kept comes back as `null`.
+ */
+function knownTo({ subject, request }: Considered, connection: Connection): readonly string[] {
+  if (subject.type !== 'result' && subject.type !== 'error') return [];
+  if (request !== undefined && !connection.exchanges.isShared(request)) return request.secrets ?? [];
+  const known: string[] = [];
+  for (const { secrets } of connection.exchanges.pending()) {
+    known.push(...(secrets ?? []));
+    if (known.length >= knownMost) break;
+  }
+  return known;
+}
+
+const knownMost = 1_024;
+
+function redactorFor(known: readonly string[], { subject }: Considered, connection: Connection): Redactor | undefined {
+  return connection.judge.redactor(subject) ?? (known.length === 0 ? undefined : valuesOnly);
 }
 
 const valuesOnly = new Redactor([]);
@@ -235,7 +251,7 @@ function recordItems(
     }));
     const bytes = frame.bytes?.subarray(...range);
     const level = atLeastMetadata(connection.judge.level(one.subject, one.verdict));
-    const concealed = new Concealed(redactorFor(one, connection), redactions, bytes);
+    const concealed = new Concealed(redactorFor(knownTo(one, connection), one, connection), redactions, bytes);
     const described = describe(frame, message, one, level, concealed, connection, deps, range);
     const { entry } = described;
     Object.assign(entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
@@ -266,7 +282,8 @@ function itemRedactions(frame: Frame, considered: Considered, range: [number, nu
   if (frame.bytes === undefined || !connection.judge.compiled.seesWhole) return [];
   const level = connection.judge.level(considered.subject, considered.verdict);
   if (!keepsContent(level, considered.subject.type)) return [{ start: range[0], end: range[1], rule: 'capture', keep: 'drop' }];
-  return redactorFor(considered, connection)?.ranges(frame.bytes.subarray(...range), range[0], considered.request?.secrets, true) ?? [];
+  const known = knownTo(considered, connection);
+  return redactorFor(known, considered, connection)?.ranges(frame.bytes.subarray(...range), range[0], known, true) ?? [];
 }
 
 /** A crash cut off the entries of a batch's last items: the batch counts as recorded, so they are added from its bytes. */
@@ -322,7 +339,11 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
   const isTooLarge = frame.tooLarge !== undefined && frame.refusable;
   if (judge.isIdle && deps.freezes.length === 0 && !isTooLarge) return { subject, verdict: passes, request };
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
-  const { anomalies } = message;
+  const anomalies = [...message.anomalies];
+  if (message.type === 'request') {
+    if (connection.exchanges.isWaiting(message, direction, frame.unit.stream)) anomalies.push('id-reused');
+    if (!isPairable(message)) anomalies.push('id-not-scalar');
+  }
   const nowMs = deps.clock.wallUs() / 1000;
   const sizeBytes = range === undefined ? frame.sizeBytes : range[1] - range[0];
   let verdict: Verdict =
@@ -332,6 +353,11 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
   // It is with its receiver: a rule came into force too late for it, and the record must not say that it was kept from it.
   if (verdict.kind === 'block' && !frame.refusable) verdict = { ...verdict, kind: 'flag', shadow: true, problem: 'delivered-before' };
   return { subject, verdict, request };
+}
+
+/** `null` is what servers answer to an id that they cannot keep, such as a number beyond every double: nobody could say to what. */
+function isPairable({ id, idKey }: Message): boolean {
+  return idKey !== undefined && (idKey.startsWith('s') || Number.isFinite(Number(id)));
 }
 
 /** Items are judged in order, each as if those before it had been let through. */
@@ -388,7 +414,7 @@ function begin(
     tapSeq: frame.unit.unit,
     direction: names[frame.direction],
     transport: 'stdio' as const,
-    server: connection.opened.server,
+    server: connection.shownServer,
     verdict: 'pass' as const,
     origin: frame.direction === 0 ? ('client' as const) : ('server' as const),
     sizeBytes: frame.sizeBytes,
@@ -469,8 +495,9 @@ class Concealed {
 
 /** Of a message that gets no entry. */
 function concealedIn(bytes: Buffer | undefined, message: Message, considered: Considered, connection: Connection): Concealed {
-  const redactor = redactorFor(considered, connection);
-  const redactions = bytes === undefined || redactor === undefined ? [] : redactor.ranges(bytes, 0, considered.request?.secrets, isJson(message));
+  const known = knownTo(considered, connection);
+  const redactor = redactorFor(known, considered, connection);
+  const redactions = bytes === undefined || redactor === undefined ? [] : redactor.ranges(bytes, 0, known, isJson(message));
   return new Concealed(redactor, redactions, bytes);
 }
 

@@ -115,6 +115,7 @@ export class Recorder {
   /** As the ledger says it. */
   #recordedPolicy: RecordedPolicy | undefined;
   #findKey: Buffer | undefined;
+  readonly #searcher = new Searcher();
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
   /** What remains of closed ones. */
@@ -177,7 +178,7 @@ export class Recorder {
       clock: this.#clock,
       openingOf: (connection) => this.#openingOf(connection),
       freezes: inForce(state.freezes, this.#clock.wallUs() / 1000),
-      searcher: new Searcher(),
+      searcher: this.#searcher,
       findKey: () => (this.#findKey ??= findKeyIn(this.#ledger.keysFolder)),
     };
     this.#recordedPolicy = state.policy;
@@ -281,15 +282,13 @@ export class Recorder {
     try {
       loaded = await loadPolicy(this.#options.config);
     } catch (error) {
-      const problem = problemOf(error);
-      this.#log(`the policy file is not taken: ${problem}; the one before stays in force`);
-      this.#append({ ...this.#common('policy'), act: 'rejected', ...this.#digest(), ...administrator } satisfies PolicyEntry, {
-        problem,
-        path: this.#options.config,
-      });
-      return { reloaded: false, problem, ...this.#digest() };
+      return this.#reject(problemOf(error), administrator);
     }
     if (this.#ending) return { reloaded: false, problem: 'the recorder is ending' };
+    // a file that an editor is just replacing, or that somebody took away, would let everything pass
+    if (this.#policy.digest !== undefined && (loaded.text ?? '').trim() === '') {
+      return this.#reject(`${loaded.path} is ${loaded.text === undefined ? 'not there' : 'empty'}; write {} into it to have no rules`, administrator);
+    }
     if (loaded.digest === this.#policy.digest) return { reloaded: false, ...this.#digest() };
     this.#policy = loaded;
     this.#recordPolicy(administrator);
@@ -300,6 +299,15 @@ export class Recorder {
     for (const connection of this.#closed.values()) connection.rule(loaded.compiled);
     this.#log(`policy ${loaded.digest === undefined ? 'none' : loaded.digest.slice(0, 16)} is in force, ${loaded.compiled.rules.length} rules`);
     return { reloaded: true, ...this.#digest(), rules: loaded.compiled.rules.length };
+  }
+
+  #reject(problem: string, administrator?: Administrator): Record<string, unknown> {
+    this.#log(`the policy file is not taken: ${problem}; the one before stays in force`);
+    this.#append({ ...this.#common('policy'), act: 'rejected', ...this.#digest(), ...administrator } satisfies PolicyEntry, {
+      problem,
+      path: this.#policy.path,
+    });
+    return { reloaded: false, problem, ...this.#digest() };
   }
 
   #digest(): { digest?: string } {
@@ -591,8 +599,8 @@ export class Recorder {
       ...this.#common('open'),
       connection: connection.id,
       transport: 'stdio',
-      server: opened.server,
-      ...(opened.client === undefined ? {} : { client: opened.client }),
+      server: connection.shownServer,
+      ...(opened.client === undefined ? {} : { client: clean(opened.client) }),
       mode: opened.mode,
       onUnrecordable: opened.onUnrecordable,
       custody: opened.custody,
@@ -985,6 +993,7 @@ export class Recorder {
     unlinkSocket(this.#options.socket);
     this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
     const text = this.#snapshotText();
+    await this.#searcher.end();
     await this.#ledger.close();
     if (this.#ledger.recordable && text !== undefined) State.write(this.#options.ledger, text);
     this.#log(`ended: ${reason}`);

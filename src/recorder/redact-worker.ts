@@ -29,8 +29,9 @@ function redactorFor(rules: readonly RedactRule[]): Promise<Redactor> {
 }
 
 parentPort?.on('message', ({ id, rules, bytes, known, isJson }: Search) => {
-  redactorFor(rules)
+  void redactorFor(rules)
     .then((redactor): Found => ({ id, redactions: redactor.ranges(bytes, 0, known, isJson) }))
     .catch((error: Error): Found => ({ id, error: error.message }))
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     .then((found) => parentPort!.postMessage(found));
 });

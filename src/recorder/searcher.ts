@@ -33,7 +33,6 @@ export class Searcher {
   #start(): Worker {
     const built = new URL('redact-worker.mjs', import.meta.url);
     const worker = new Worker(existsSync(fileURLToPath(built)) ? built : new URL('redact-worker.ts', import.meta.url));
-    worker.unref();
     worker.on('message', (found: Found) => {
       if ('error' in found) this.#here(found.id);
       else this.#take(found.id)?.done(found.redactions);
@@ -45,7 +44,14 @@ export class Searcher {
     };
     worker.on('error', gone);
     worker.on('exit', gone);
+    // behind the listeners, which hold the process as long as there is one for messages
+    worker.unref();
     return worker;
+  }
+
+  /** The process is about to end. */
+  async end(): Promise<void> {
+    await this.#worker?.terminate();
   }
 
   #take(id: number): Waiting | undefined {

@@ -11,7 +11,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import { LineSplitter } from '../frames/lines.ts';
-import { tapWindowBytes, tapWindowUnits, unitBytes as defaultUnitBytes } from '../limits.ts';
+import { tapResumeBytes, tapWindowBytes, tapWindowUnits, unitBytes as defaultUnitBytes } from '../limits.ts';
 import {
   frameHeaderBytes,
   held,
@@ -416,7 +416,7 @@ export class Relay {
     let count = 0;
     while (count < lane.window.length && lane.window[count]!.unit <= through) this.#windowBytes -= lane.window[count++]!.wire.length;
     if (count > 0) lane.window.splice(0, count);
-    if (this.#full && this.#windowBytes < tapWindowBytes / 2 && this.#lanes[0].window.length + this.#lanes[1].window.length < tapWindowUnits / 2) {
+    if (this.#full && this.#windowBytes < tapResumeBytes && this.#lanes[0].window.length + this.#lanes[1].window.length < tapWindowUnits / 2) {
       this.#full = false;
       this.#flow();
     }

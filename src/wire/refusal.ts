@@ -28,6 +28,8 @@ export function replyWithheld(reason: string): RefusalError {
 export interface Denial {
   rule: string;
   reason?: string;
+  /** The rule could not be evaluated: which kind of error. */
+  problem?: string;
   /** Of the entry that says so. */
   index?: number;
 }

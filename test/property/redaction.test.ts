@@ -126,7 +126,7 @@ interface Sent {
   line: string;
   secrets: string[];
   /** Of its calls, in order. */
-  calls: { id: string; tool: string; arguments: unknown }[];
+  calls: { id: string; tool: string; arguments: unknown; secrets: string[] }[];
   isDenied: boolean;
 }
 
@@ -135,12 +135,12 @@ function messageOf(at: number, run: Run, random: Random): Sent {
     const planted = run.plant(random);
     const tool = run.denies ? pick(random, ['open', 'open', 'blocked-one', 'hidden-one']) : 'open';
     const filling = at % 16 === 7 ? 'é'.repeat(200_000) : at % 32 === 9 ? 'x'.repeat(1_500_000) : undefined;
-    const args = filling === undefined ? planted.arguments : { filling, inner: planted.arguments, ...(planted.arguments as object) };
+    const args = filling === undefined ? planted.arguments : { filling, ...(planted.arguments as object) };
     const text = written(
       { jsonrpc: '2.0', id: JSON.parse(id) as unknown, method: 'tools/call', params: { name: tool, arguments: args } },
       filling === undefined ? random : () => 0.9,
     );
-    return { text, secrets: planted.secrets, call: { id, tool, arguments: args } };
+    return { text, secrets: planted.secrets, call: { id, tool, arguments: args, secrets: planted.secrets } };
   };
   const id = at % 5 === 0 ? `"id-${at}"` : String(at);
   if (at % 8 === 3) {
@@ -153,18 +153,13 @@ function messageOf(at: number, run: Run, random: Random): Sent {
     };
   }
   const one = call(id);
-  if (at % 16 === 5)
-    return {
-      line: one.text.slice(0, -2),
-      secrets: run.what === 'paths' || run.what === 'keys' ? one.secrets : [],
-      calls: [],
-      isDenied: run.denies === true,
-    };
+  if (at % 16 === 5 && run.denies !== true)
+    return { line: one.text.slice(0, -2), secrets: run.what === 'paths' || run.what === 'keys' ? one.secrets : [], calls: [], isDenied: false };
   return { line: one.text, secrets: one.secrets, calls: [one.call], isDenied: one.call.tool.startsWith('blocked') };
 }
 
 /** What an echo server says, in one of several forms. */
-function answerTo({ id, arguments: args }: Sent['calls'][number], secrets: readonly string[], random: Random): string {
+function answerTo({ id, arguments: args, secrets }: Sent['calls'][number], random: Random): string {
   const said = pick<() => unknown>(random, [
     () => ({ content: [{ type: 'text', text: `you said ${secrets.join(', ')}.` }] }),
     () => ({ content: [{ type: 'text', text: JSON.stringify({ you: { said: secrets } }) }] }),
@@ -190,18 +185,28 @@ function existing(file: string): string | undefined {
   }
 }
 
+/** So much of a form is looked for: nobody's secret has it by chance. */
+const beginning = 16;
+
 function leaksIn(folders: readonly string[], secrets: readonly string[]): string[] {
+  const forms = new Map<string, string>();
+  const pairs = new Uint8Array(65_536);
+  for (const secret of secrets)
+    for (const form of formsOf(secret)) {
+      expect(form.length).toBeGreaterThanOrEqual(beginning);
+      forms.set(form.slice(0, beginning), secret);
+      pairs[(form.charCodeAt(0) << 8) | form.charCodeAt(1)] = 1;
+    }
   const leaks: string[] = [];
   const files = folders.flatMap(everyFile);
   expect(files.length).toBeGreaterThan(4);
   for (const file of files) {
     const bytes = existing(file);
     if (bytes === undefined) continue;
-    for (const secret of secrets)
-      for (const form of formsOf(secret)) {
-        const at = bytes.indexOf(form);
-        if (at >= 0) leaks.push(`${file} at ${at}: ${JSON.stringify(bytes.slice(Math.max(0, at - 200), at + form.length + 20))}`);
-      }
+    for (let at = 0; at + beginning <= bytes.length; at++) {
+      if (pairs[(bytes.charCodeAt(at) << 8) | bytes.charCodeAt(at + 1)] === 0) continue;
+      if (forms.has(bytes.slice(at, at + beginning))) leaks.push(`${file} at ${at}: ${JSON.stringify(bytes.slice(Math.max(0, at - 200), at + 60))}`);
+    }
   }
   return leaks;
 }
@@ -258,7 +263,7 @@ describe('nothing that is redacted is in any file, and everything is delivered a
       const replies = passing.flatMap((message) =>
         message.calls.map((call) => ({
           isDenied: call.tool.startsWith('hidden'),
-          line: `${run.repeats ? answerTo(call, message.secrets, random) : `{"jsonrpc":"2.0","id":${call.id},"result":{}}`}\n`,
+          line: `${run.repeats ? answerTo(call, random) : `{"jsonrpc":"2.0","id":${call.id},"result":{}}`}\n`,
         })),
       );
       answers += replies

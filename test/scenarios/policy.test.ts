@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -24,6 +24,12 @@ function withPolicy(stage: Stage, text: string): string {
   const file = join(stage.folder, 'sworn.yaml');
   writeFileSync(file, text);
   return file;
+}
+
+/** Never half of it: a file that is empty for a moment is a policy without rules. */
+function replace(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
 }
 
 async function policed(
@@ -292,7 +298,7 @@ test('a deny rule that comes in the middle of a stream of calls [policy-reload]'
     await tap.output.until(({ lines }) => lines.length >= sent - 100);
     await sleep(30);
     const before = loads(stage.entries()).length;
-    writeFileSync(file, round % 2 === 0 ? denies : 'policy: { rules: [] }\n');
+    replace(file, round % 2 === 0 ? denies : 'policy: { rules: [] }\n');
     process.kill(stage.recorderPid!, 'SIGHUP');
     await stage.until((entries) => loads(entries).length > before);
   }
@@ -341,19 +347,18 @@ test('a wrong file changes nothing, and is told [policy-reload-wrong]', async ()
   expect(readFileSync(join(stage.ledger, 'run', 'recorder.log'), 'utf8')).toMatch(/sworn\.yaml:2:\d+: .*the one before stays in force/);
   // many at a time: the last one counts
   for (const text of [denies, 'policy: { rules: [] }\n', denies, 'policy: { default: allow }\n']) {
-    writeFileSync(file, text);
+    replace(file, text);
     process.kill(stage.recorderPid!, 'SIGHUP');
   }
   await tap.write(line(call(3, 'read')));
   await tap.output.count(3);
-  await stage.until((entries) => entries.some(({ act, rules }) => act === 'load' && rules === 0));
+  await stage.until((entries) => entries.findLast(({ act }) => act === 'load')?.opened['text'] === 'policy: { default: allow }\n');
   await tap.write(line(call(4, 'delete')));
   await tap.output.count(4);
   const entries = await finished(stage, tap);
   expect(answers(tap).map(({ error }) => error?.data?.rule)).toEqual(['no-delete', 'no-delete', undefined, undefined]);
   const rejected = entries.find(({ act }) => act === 'rejected')!;
   expect(rejected['opened']).toMatchObject({ path: file, problem: expect.stringMatching(/:2:\d+: /) as string });
-  expect(entries.filter(({ act }) => act === 'load')[1]!['opened']).toMatchObject({ text: 'policy: { default: allow }\n' });
 });
 
 test.each(modes)('%s: freeze and unfreeze while calls run, and across a restart [policy-freeze]', async (mode) => {

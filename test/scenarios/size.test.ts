@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { unitBytes } from '../../src/limits.ts';
+import { held } from '../../src/wire/wire.ts';
 import { FakeRecorder } from './fake-recorder.ts';
 import { messages, node, Stage } from './stage.ts';
 
@@ -97,7 +98,7 @@ test('of a line of 200 MiB the last byte and the line end are withheld until the
   await tap.write('}\n');
   await peer.until(({ units }) => units.length === count + 1);
   await server.input.size(count * unitBytes);
-  expect(peer.units.at(-1)).toMatchObject({ unit: count + 1, flags: 0, text: '}' });
+  expect(peer.units.at(-1)).toMatchObject({ unit: count + 1, flags: held, text: '}' });
   // nothing else is on its way: what goes back and forth behind it changes nothing
   await server.write('{"jsonrpc":"2.0","method":"still there"}\n');
   await peer.until(({ units }) => units.length === count + 2);

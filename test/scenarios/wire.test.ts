@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { unitBytes } from '../../src/limits.ts';
-import { encodeJson, wireType } from '../../src/wire/wire.ts';
+import { encodeJson, held, moreUnits, wireType } from '../../src/wire/wire.ts';
 import { FakeRecorder, type FakePeer } from './fake-recorder.ts';
 import { Stage, type Puppet, type Tap } from './stage.ts';
 
@@ -346,6 +346,49 @@ test('after a broken socket: same connection and token, last receipt, what is du
   expect((await server.input.count(4)).text).toBe('a\nb\nc\nd\n');
   await tap.output.count(2);
   await ended({ tap, peer: next });
+});
+
+test('what is sent again is called held only if it is, and if it will be [wire-resend]', async () => {
+  const scene = await set(['--mode', 'observe']);
+  const { recorder, tap, server, peer } = scene;
+  peer.welcome('none');
+  await tap.write('a\n');
+  await peer.until(({ units }) => units.length === 1);
+  await server.input.count(1);
+  // free, and not delivered when a recorder comes that lets nothing pass unjudged
+  peer.socket.destroy();
+  await aWhile();
+  await tap.write('b\n');
+  const next = await recorder.next();
+  next.welcome('verdict', [0, 0], true);
+  await next.until(({ units }) => units.length === 2);
+  expect(next.units.map(({ text, flags }) => [text, flags])).toEqual([
+    ['a', 0],
+    ['b', held],
+  ]);
+  await aWhile();
+  expect(server.input.text).toBe('a\n');
+  next.pass(0, 2);
+  await server.input.count(2);
+  // judged and delivered, and not durable when the recorder dies
+  next.socket.destroy();
+  await aWhile();
+  const last = await recorder.next();
+  last.welcome('verdict', [0, 0], true);
+  await last.until(({ units }) => units.length === 2);
+  expect(last.units.map(({ text, flags }) => [text, flags])).toEqual([
+    ['a', 0],
+    ['b', 0],
+  ]);
+  await tap.write('c\n');
+  await last.until(({ units }) => units.length === 3);
+  expect(last.units[2]).toMatchObject({ text: 'c', flags: held });
+  last.durable(0, 2);
+  last.pass(0, 3);
+  last.durable(0, 3);
+  await server.input.count(3);
+  expect(server.input.text).toBe('a\nb\nc\n');
+  await ended({ tap, peer: last });
 });
 
 test('a first connection that breaks before its welcome loses nothing [wire-resume-early]', async () => {
