@@ -8,7 +8,8 @@ export default defineConfig({
     reporters: report ? ['default', 'json'] : ['default'],
     ...(report ? { outputFile: { json: report } } : {}),
     include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: ['test/soak/**', '**/node_modules/**'],
+    // heavy: `npm run property`
+    exclude: ['test/soak/**', '**/node_modules/**', ...(process.env['SWORN_PROPERTY'] === undefined ? ['test/property/redaction.test.ts'] : [])],
     // Tests start processes and measure nothing: two at a time keep their time limits honest on a small machine.
     pool: 'forks',
     maxWorkers: 2,

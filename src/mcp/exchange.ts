@@ -29,6 +29,8 @@ export interface PendingRequest {
   concealed?: true;
   /** What was left out of its content, while it waits: its answer may repeat it. Never in the snapshot. */
   secrets?: readonly string[];
+  /** They were known to an earlier recorder: its answer may repeat them, and nobody could tell. */
+  secretsLost?: true;
   /** It has no entry (`capture: none`): nor has its reply, and `index` says nothing. */
   uncaptured?: true;
   /** Leaf position of the first request of the logical call, where it is another one. */
@@ -213,6 +215,7 @@ export class Exchanges {
       .filter(({ concealed }) => concealed === undefined)
       .map((request) => {
         const written = { ...request };
+        if (written.secrets !== undefined) written.secretsLost = true;
         delete written.secrets;
         return written;
       });

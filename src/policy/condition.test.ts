@@ -212,18 +212,22 @@ describe('cost', () => {
     expect(outcome('result.text.lowerAscii().endsWith("4711")', { result })).toBe(true);
   });
 
-  test.each(['(a+)+$', '(a|aa)+$', '(a*)*b', '^(a?){50}a{50}!', '(x+x+)+y'])('the pattern %s takes time linear in the text', (pattern) => {
-    const condition = compileCondition(`args.s.matches("${pattern}")`);
-    const ms = (count: number): number => {
-      const view = { ...base, args: { s: `${'a'.repeat(count)}!` } };
-      return quickest(() => condition.evaluate(view));
-    };
-    ms(1_000);
-    const [one, two] = [ms(100_000), ms(200_000)];
-    expect(two).toBeLessThan(2_000);
-    // below a millisecond a clock measures itself
-    if (one > 1) expect(two / one).toBeLessThan(3.5);
-  });
+  // speed is looked at by `npm run growth`, on a machine that does nothing else
+  test.skipIf(process.env['SWORN_GROWTH'] === undefined).each(['(a+)+$', '(a|aa)+$', '(a*)*b', '^(a?){50}a{50}!', '(x+x+)+y'])(
+    'the pattern %s takes time linear in the text',
+    (pattern) => {
+      const condition = compileCondition(`args.s.matches("${pattern}")`);
+      const ms = (count: number): number => {
+        const view = { ...base, args: { s: `${'a'.repeat(count)}!` } };
+        return quickest(() => condition.evaluate(view));
+      };
+      ms(1_000);
+      const [one, two] = [ms(100_000), ms(200_000)];
+      expect(two).toBeLessThan(2_000);
+      // below a millisecond a clock measures itself
+      if (one > 1) expect(two / one).toBeLessThan(3.5);
+    },
+  );
 
   test('a text that visits more states of a pattern than are kept is too costly, and harms no other message', () => {
     let x = 12_345;

@@ -453,6 +453,8 @@ describe('what was found is looked for in the answer', () => {
       T(`Answer: ${S({ again: S({ x: 'a7"bc\\def' }) })}`),
       T(`Answer: ${S({ again: S({ x: 'QQ' }) })}`).replace('QQ', '‹repeated›'),
     ],
+    ['the word behind a scheme', '{"authorization":"Bearer abc-123-def"}', T('is abc-123-def'), '{"t":"is ‹repeated›"}'],
+    ['one of several cookies', T('Cookie: a=abc-123-def; b=ok'), T('is abc-123-def ok'), '{"t":"is ‹repeated› ok"}'],
     ['of an object', '{"password":{"a":"hunter2x"}}', T('is hunter2x'), '{"t":"is ‹repeated›"}'],
     ['a number', '{"password":12345678}', '{"t":"is 12345678","n":12345678}', '{"t":"is ‹repeated›","n":‹repeated›}'],
     ['beyond ASCII', '{"password":"contrase\\u00f1a"}', T('es contraseña!'), '{"t":"es ‹repeated›!"}'],

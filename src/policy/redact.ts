@@ -91,7 +91,7 @@ const nameAheadChars = 256;
 const longNameChars = 1_024;
 /** A value that was found is looked for in the rest of the frame from this length on; inside of an object that was found only one that looks like a secret. */
 const repeatedBytes = 6;
-const telling = { bytes: 8, pattern: /^(?=[^\s]*\d)[^\s]*$/ };
+const telling = { bytes: 8, pattern: /^(?=\D*\d)(?:\S*\s){0,3}\S*$/ };
 const repeatedValues = 64;
 /** So much may be looked through for single values before a search for all of them at once is quicker. */
 const quickBytes = 4 * 1024 * 1024;
@@ -363,6 +363,10 @@ export class Redactor {
     if (end - start < repeatedBytes || this.#values.length >= repeatedValues) return;
     const value = repeatOf(bytes, start, end, keep);
     if (value !== undefined && !(inObject && !isTelling(bytes, start, end))) this.#values.push(value);
+    for (const [from, to] of wordsOf(bytes, start, end)) {
+      const word = repeatOf(bytes, from, to, keep);
+      if (word !== undefined && this.#values.length < repeatedValues) this.#values.push(word);
+    }
   }
 
   /** What was found in one place is left out in the others, too: an answer may repeat a password in the middle of a sentence. */
@@ -463,6 +467,22 @@ function hidden(value: unknown, mark: string): unknown {
 function isTelling(bytes: Uint8Array, start: number, end: number): boolean {
   return end - start >= telling.bytes && telling.pattern.test(byteText(bytes.subarray(start, Math.min(end, start + 256))));
 }
+
+/** What in a value of several words would be a secret by itself: of `Bearer x` and `a=x; b=y` only the `x` may be said again. */
+function wordsOf(bytes: Uint8Array, start: number, end: number): [number, number][] {
+  const words: [number, number][] = [];
+  const until = Math.min(end, start + wordsBytes);
+  for (let from = start, at = start; at <= until && words.length < wordsMost; at++) {
+    if (at < until && !separators.has(bytes[at]!)) continue;
+    if (at - from < end - start && isTelling(bytes, from, at)) words.push([from, at]);
+    from = at + 1;
+  }
+  return words;
+}
+
+const separators = new Set([0x09, 0x0a, 0x0d, 0x20, 0x22, 0x26, 0x27, 0x2c, 0x3b, 0x3d]);
+const wordsBytes = 1_024;
+const wordsMost = 8;
 
 /** Where the characters of a text stand in its bytes, asked for in ascending order. */
 class Places {
@@ -573,6 +593,7 @@ function plainValues(raw: Uint8Array): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (const value of decodings(raw)) {
     found.push(value);
+    for (const [start, end] of wordsOf(value, 0, value.length)) found.push(value.subarray(start, end));
     if (value[0] !== 0x7b && value[0] !== 0x5b) continue;
     for (const [quoted] of byteText(value).matchAll(/"(?:[^"\\]|\\.)*"|[-\d.eE+]{6,}/g)) {
       if (found.length >= rememberedValues) break;

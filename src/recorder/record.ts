@@ -102,7 +102,10 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
   const known = knownTo(considered, connection);
   const redactor = redactorFor(known, considered, connection);
   const { bytes } = frame;
-  if (bytes === undefined || redactor === undefined) conclude(frame, message, considered, level, redactor, [], connection, deps);
+  if (bytes !== undefined && considered.request?.secretsLost) {
+    const all: Redaction[] = [{ start: 0, end: bytes.length, rule: 'repeated', keep: 'drop' }];
+    conclude(frame, message, considered, level, redactor ?? valuesOnly, all, connection, deps);
+  } else if (bytes === undefined || redactor === undefined) conclude(frame, message, considered, level, redactor, [], connection, deps);
   else if (bytes.length <= searchedHereBytes) {
     conclude(frame, message, considered, level, redactor, redactor.ranges(bytes, 0, known, isJson(message)), connection, deps);
   } else {
@@ -282,6 +285,7 @@ function itemRedactions(frame: Frame, considered: Considered, range: [number, nu
   if (frame.bytes === undefined || !connection.judge.compiled.seesWhole) return [];
   const level = connection.judge.level(considered.subject, considered.verdict);
   if (!keepsContent(level, considered.subject.type)) return [{ start: range[0], end: range[1], rule: 'capture', keep: 'drop' }];
+  if (considered.request?.secretsLost) return [{ start: range[0], end: range[1], rule: 'repeated', keep: 'drop' }];
   const known = knownTo(considered, connection);
   return redactorFor(known, considered, connection)?.ranges(frame.bytes.subarray(...range), range[0], known, true) ?? [];
 }

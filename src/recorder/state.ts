@@ -244,7 +244,10 @@ export class State {
     const isReply = message.type === 'result' || message.type === 'error';
     const word = connection.judge.word(message.method === 'tools/call' ? message.target?.value : undefined);
     const effects = asks(message) ? effectOf(message, connection.tools, connection.overrides, word) : (placement.request?.effects ?? {});
-    if (message.type === 'request' && placement.request) placement.request.effects = effects as EffectFields;
+    if (message.type === 'request' && placement.request) {
+      placement.request.effects = effects as EffectFields;
+      if (entry.redacted !== undefined) placement.request.secretsLost = true;
+    }
     const subject = subjectOf(message, entry.direction, effects, isReply ? placement.request : undefined);
     count(connection.counts, subject, entry.verdict, entry.outcome === 'toolError');
     if (entry.verdict !== 'block') learn(bytes, message, isReply ? placement.request?.method : undefined, connection, {});

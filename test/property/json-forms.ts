@@ -1,8 +1,8 @@
 /** JSON in all the forms that it may have, and the forms in which a secret may turn up in a file. */
 
 /** A JSON text of a document: any escapes, any blanks, on one line. */
-export function written(value: unknown, random: () => number): string {
-  const blank = (): string => ['', '', '', ' ', '\t', '\r '][Math.floor(random() * 6)]!;
+export function written(value: unknown, random: () => number, blanks: readonly string[] = ['', '', '', ' ', '\t', '    ', '\r ']): string {
+  const blank = (): string => blanks[Math.floor(random() * blanks.length)]!;
   if (typeof value === 'string') {
     let text = '"';
     for (let at = 0; at < value.length; at++) {
@@ -17,9 +17,11 @@ export function written(value: unknown, random: () => number): string {
     }
     return `${text}"`;
   }
-  if (Array.isArray(value)) return `[${blank()}${value.map((item) => written(item, random)).join(`${blank()},${blank()}`)}${blank()}]`;
+  if (Array.isArray(value)) return `[${blank()}${value.map((item) => written(item, random, blanks)).join(`${blank()},${blank()}`)}${blank()}]`;
   if (typeof value === 'object' && value !== null) {
-    const members = Object.entries(value).map(([name, inner]) => `${written(name, random)}${blank()}:${blank()}${written(inner, random)}`);
+    const members = Object.entries(value).map(
+      ([name, inner]) => `${written(name, random, blanks)}${blank()}:${blank()}${written(inner, random, blanks)}`,
+    );
     return `{${blank()}${members.join(`${blank()},${blank()}`)}${blank()}}`;
   }
   return JSON.stringify(value);

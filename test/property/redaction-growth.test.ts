@@ -100,24 +100,29 @@ function best(redactor: Redactor, bytes: Buffer, known: readonly string[]): { ms
   return { ms, ranges };
 }
 
-test('hostile frames are searched in time that grows with their length', { timeout: 600_000 }, async () => {
-  const redactor = new Redactor(await Promise.all(policy.map(compileRedaction)));
-  const asked = Buffer.from('{"password":"ababababab-known"}');
-  const known = valuesOf(asked, redactor.ranges(asked));
-  const rows: string[] = [];
-  const slow: string[] = [];
-  for (const [kind, make] of Object.entries(kinds)) {
-    if (only !== undefined && !kind.includes(only)) continue;
-    const [half, whole] = [Buffer.from(make(sizeBytes / 2)), Buffer.from(make(sizeBytes))];
-    const one = best(redactor, half, known);
-    const two = best(redactor, whole, known);
-    const ratio = two.ms / one.ms / (whole.length / half.length / 2);
-    rows.push(
-      `${kind.padEnd(36)} ${(whole.length / MB).toFixed(1).padStart(5)} MB ${one.ms.toFixed(0).padStart(6)} ms → ${two.ms.toFixed(0).padStart(6)} ms, × ${ratio.toFixed(2)}, ${two.ranges} ranges`,
-    );
-    // below some milliseconds the collector decides
-    if (ratio >= 3.5 && two.ms > 50) slow.push(rows.at(-1)!);
-  }
-  console.log(rows.join('\n'));
-  expect(slow).toEqual([]);
-});
+// speed is looked at by `npm run growth`, on a machine that does nothing else
+test.skipIf(process.env['SWORN_GROWTH'] === undefined)(
+  'hostile frames are searched in time that grows with their length',
+  { timeout: 600_000 },
+  async () => {
+    const redactor = new Redactor(await Promise.all(policy.map(compileRedaction)));
+    const asked = Buffer.from('{"password":"ababababab-known"}');
+    const known = valuesOf(asked, redactor.ranges(asked));
+    const rows: string[] = [];
+    const slow: string[] = [];
+    for (const [kind, make] of Object.entries(kinds)) {
+      if (only !== undefined && !kind.includes(only)) continue;
+      const [half, whole] = [Buffer.from(make(sizeBytes / 2)), Buffer.from(make(sizeBytes))];
+      const one = best(redactor, half, known);
+      const two = best(redactor, whole, known);
+      const ratio = two.ms / one.ms / (whole.length / half.length / 2);
+      rows.push(
+        `${kind.padEnd(36)} ${(whole.length / MB).toFixed(1).padStart(5)} MB ${one.ms.toFixed(0).padStart(6)} ms → ${two.ms.toFixed(0).padStart(6)} ms, × ${ratio.toFixed(2)}, ${two.ranges} ranges`,
+      );
+      // below some milliseconds the collector decides
+      if (ratio >= 3.5 && two.ms > 50) slow.push(rows.at(-1)!);
+    }
+    console.log(rows.join('\n'));
+    expect(slow).toEqual([]);
+  },
+);

@@ -130,6 +130,11 @@ interface Sent {
   isDenied: boolean;
 }
 
+/** A carriage return makes a message ambiguous, and refused where anything is. */
+function blanksOf(run: Run): readonly string[] | undefined {
+  return run.denies ? ['', ' ', '\t'] : undefined;
+}
+
 function messageOf(at: number, run: Run, random: Random): Sent {
   const call = (id: string): { text: string; secrets: string[]; call: Sent['calls'][number] } => {
     const planted = run.plant(random);
@@ -139,6 +144,7 @@ function messageOf(at: number, run: Run, random: Random): Sent {
     const text = written(
       { jsonrpc: '2.0', id: JSON.parse(id) as unknown, method: 'tools/call', params: { name: tool, arguments: args } },
       filling === undefined ? random : () => 0.9,
+      blanksOf(run),
     );
     return { text, secrets: planted.secrets, call: { id, tool, arguments: args, secrets: planted.secrets } };
   };
@@ -159,14 +165,14 @@ function messageOf(at: number, run: Run, random: Random): Sent {
 }
 
 /** What an echo server says, in one of several forms. */
-function answerTo({ id, arguments: args, secrets }: Sent['calls'][number], random: Random): string {
+function answerTo({ id, arguments: args, secrets }: Sent['calls'][number], random: Random, blanks?: readonly string[]): string {
   const said = pick<() => unknown>(random, [
     () => ({ content: [{ type: 'text', text: `you said ${secrets.join(', ')}.` }] }),
     () => ({ content: [{ type: 'text', text: JSON.stringify({ you: { said: secrets } }) }] }),
     () => ({ content: [{ type: 'text', text: `Answer: ${JSON.stringify({ again: JSON.stringify(args) })}` }] }),
     () => ({ content: [], structuredContent: { arguments: args, [secrets[0] ?? 'none']: true } }),
   ])();
-  const reply = `"id":${id},${random() < 0.8 ? `"result":${written(said, random)}` : `"error":{"code":1,"message":${written(`no ${secrets.join(' ')}`, random)}}`}`;
+  const reply = `"id":${id},${random() < 0.8 ? `"result":${written(said, random, blanks)}` : `"error":{"code":1,"message":${written(`no ${secrets.join(' ')}`, random)}}`}`;
   return `{"jsonrpc":"2.0",${reply}}`;
 }
 
@@ -242,7 +248,7 @@ async function verified({ stage, tap }: World, secrets: readonly string[]): Prom
 }
 
 describe('nothing that is redacted is in any file, and everything is delivered as it was sent:', () => {
-  test.for(runs.map((run, at) => [run.what, run, at] as const))('%s', { timeout: 60_000 }, async ([what, run, at]) => {
+  test.for(runs.map((run, at) => [run.what, run, at] as const))('%s', { timeout: 240_000 }, async ([what, run, at]) => {
     const random = randomOf(seed + at);
     console.log(`${what}: SWORN_SEED=${seed}`);
     const world = await begin(run.config);
@@ -263,7 +269,7 @@ describe('nothing that is redacted is in any file, and everything is delivered a
       const replies = passing.flatMap((message) =>
         message.calls.map((call) => ({
           isDenied: call.tool.startsWith('hidden'),
-          line: `${run.repeats ? answerTo(call, random) : `{"jsonrpc":"2.0","id":${call.id},"result":{}}`}\n`,
+          line: `${run.repeats ? answerTo(call, random, blanksOf(run)) : `{"jsonrpc":"2.0","id":${call.id},"result":{}}`}\n`,
         })),
       );
       answers += replies
