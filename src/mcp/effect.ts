@@ -74,7 +74,7 @@ export class Tools {
   }
 
   /** Tools from what `toJSON` gave; anything else is empty. */
-  static from(json: unknown): Tools {
+  static from(json?: unknown): Tools {
     const tools = new Tools();
     tools.add(definitionsIn(json));
     return tools;

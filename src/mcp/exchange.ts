@@ -222,7 +222,7 @@ export class Exchanges {
   }
 
   /** From what `toJSON` gave, after a round through JSON. Items that do not fit are left out. */
-  static from(json: unknown, most: number = pendingRequests, mostBytes: number = pendingBytes): Exchanges {
+  static from(json?: unknown, most: number = pendingRequests, mostBytes: number = pendingBytes): Exchanges {
     const exchanges = new Exchanges(most, mostBytes);
     if (!Array.isArray(json)) return exchanges;
     for (const item of json as unknown[]) {

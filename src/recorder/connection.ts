@@ -79,8 +79,8 @@ type Range = [first: number, last: number];
 export class Connection {
   readonly opened: Opened;
   readonly overrides: SplitOverrides;
-  readonly exchanges: Exchanges;
-  readonly tools: Tools;
+  exchanges: Exchanges;
+  tools: Tools;
   /** `open` is in the ledger, or on its way. */
   isRecorded = false;
   /** Index of the `principal` entry, which is in the ledger, or on its way. */
@@ -101,6 +101,8 @@ export class Connection {
   socket: TapSocket | undefined;
   /** `close` is in the ledger, or on its way: with this reason. */
   closed: CloseEntry['reason'] | undefined;
+  /** The `close` that is on its way: one that a returning tap has overtaken closes nothing any more. */
+  closing: Closing | undefined;
   /** A `close` that could not be stored yet. */
   closeDue: Closing | undefined;
   /** A tap came back, and no entry says so yet: it must stand before every other that follows a `close`. */
@@ -258,6 +260,15 @@ export class Connection {
   /** The server's name as it may be written. */
   get shownServer(): string {
     return (this.#shownServer ??= this.#written(this.opened.server));
+  }
+
+  /** A tap came back to what was closed. What waited then is over, and who it is will be recorded again. */
+  reopen(): void {
+    this.closed = undefined;
+    this.closing = undefined;
+    this.who = undefined;
+    this.exchanges = Exchanges.from();
+    this.tools = Tools.from();
   }
 
   get isClosed(): boolean {

@@ -404,6 +404,46 @@ test('a tap that comes back after it was given up: the entry that says so stands
   expect(kinds).toEqual(['start', 'open', 'principal', 'close', 'recovery', 'principal', 'message', 'close', 'stop']);
 });
 
+test('a tap that comes back while the entry that gave it up is on its way to the disk goes on, and is not closed by it', async () => {
+  const { socket, ledger, recorder, end } = await stage();
+  const greeting = hello();
+  const first = new Raw(socket);
+  first.send(wireType.hello, greeting);
+  await first.answer(wireType.welcome);
+  first.socket.write(frame(0, 1, Buffer.from('{"jsonrpc":"2.0","id":1,"method":"ping"}')));
+  await first.answer(wireType.pass);
+  first.socket.destroy();
+  await vi.waitFor(() => expect(recorder.status()['connections']).toMatchObject([{ attached: false }]), 30_000);
+
+  let overtaken: (() => void) | undefined;
+  const append = recorder.ledger.append.bind(recorder.ledger);
+  const appends = vi.spyOn(recorder.ledger, 'append').mockImplementation((content, waiter, options) => {
+    if (!Buffer.from(content.leaf).includes('"tap lost"')) return append(content, waiter, options);
+    append(content, { ...waiter, durable: (receipt) => (overtaken = () => waiter.durable(receipt)) }, options);
+  });
+  const now = performance.now.bind(performance);
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + tapReturnMs);
+  await vi.waitFor(() => expect(recorder.status()['connections']).toEqual([]), 30_000);
+  clock.mockRestore();
+
+  const again = new Raw(socket);
+  again.send(wireType.hello, greeting);
+  expect(await again.answer(wireType.welcome)).toMatchObject({ resumed: true });
+  await vi.waitFor(() => expect(overtaken).toBeDefined(), 30_000);
+  overtaken!();
+  appends.mockRestore();
+  expect(again.received.some(({ type }) => type === wireType.closed)).toBe(false);
+  again.socket.write(frame(1, 1, Buffer.from('{"jsonrpc":"2.0","id":1,"result":{}}')));
+  await again.answer(wireType.pass);
+  again.send(wireType.close, { reason: 'client closed' });
+  await again.answer(wireType.closed);
+  await end();
+  const kinds = entriesOf(ledger).map(({ kind }) => kind);
+  expect(kinds).toEqual(['start', 'open', 'principal', 'message', 'close', 'recovery', 'principal', 'message', 'close', 'stop']);
+  // what waited when it was given up is over
+  expect(entriesOf(ledger).findLast(({ kind }) => kind === 'message')).not.toHaveProperty('exchange');
+});
+
 test('another account is told how the recorder does, and nothing of whom it records where', async () => {
   let uid = ownUid;
   const { socket, ledger, folder } = await stage(() => ({ uid, pid: process.pid }));

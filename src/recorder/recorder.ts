@@ -742,6 +742,7 @@ export class Recorder {
     if (!connection.isRecorded) recordOpening(connection, this.#deps, true);
     this.#recordGap(connection);
     connection.closed = close.reason;
+    connection.closing = close;
     connection.closeDue = undefined;
     const { error, ...fields } = close;
     const entry: CloseEntry = {
@@ -754,6 +755,8 @@ export class Recorder {
         : { uncaptured: [connection.uncaptured[0], connection.uncaptured[1]] as [number, number] }),
     };
     this.#append(entry, error === undefined ? {} : { error }, { urgent: true, essential: true }, (stored) => {
+      // its tap came back meanwhile
+      if (connection.closing !== close) return;
       if (!stored) {
         // not even the reserve: tried again once the disk can be written
         connection.closed = undefined;

@@ -304,11 +304,10 @@ export function bury(connection: Connection, reason: NonNullable<Connection['clo
   }
 }
 
-/** Goes on with a connection that was given up as lost. What waited then is over; who it is will be recorded again. */
+/** Goes on with a connection that was given up as lost, even if its `close` is not durable yet. */
 export function unbury(connection: Connection, { connections, closed }: Places): void {
   closed.delete(connection.id);
-  connection.closed = undefined;
-  connection.who = undefined;
+  connection.reopen();
   connections.set(connection.id, connection);
 }
 
