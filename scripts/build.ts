@@ -20,6 +20,7 @@ export const programs: readonly Readonly<Record<string, string>>[] = [
   { run: 'src/tap/run.ts' },
   { recorder: 'src/recorder/main.ts' },
   { 'redact-worker': 'src/recorder/redact-worker.ts' },
+  { 'policy-worker': 'src/recorder/policy-worker.ts' },
   { cli: 'src/cli/main.ts' },
   { index: 'src/index.ts' },
   { 'demo/hr-server': 'src/demo/hr-server.ts' },

@@ -311,17 +311,22 @@ function mayEqual(left: string, right: string): boolean {
   return left === right || left === 'dyn' || right === 'dyn' || (number.test(left) && number.test(right));
 }
 
+export interface Checked {
+  expr: Expr;
+  reader: Reader;
+  shape: Shape;
+}
+
 /** @throws ConditionError for what can never run: syntax, names that do not exist, patterns that are none. */
-export function checked(text: string): { expr: Expr; reader: Reader; shape: Shape } {
+export function checked(text: string): Checked {
   const result = parsed(text);
   const reader = new Reader(text, result);
   return { expr: result.expr, reader, shape: reader.read(result.expr) };
 }
 
-/** Doubts, in the order of the text, about a condition that compiles: fields that may be absent without a guard, types that do not fit, an answer that never changes. */
-export function conditionWarnings(text: string): { offset: number; message: string }[] {
-  const { reader, shape } = checked(text);
-  const { warnings } = reader;
+/** What may be wrong with it, in the order of the text. */
+export function doubts({ reader, shape }: Checked): { offset: number; message: string }[] {
+  const warnings = [...reader.warnings];
   if (reader.used.size === 0) warnings.push({ offset: 0, message: 'the condition uses nothing of the message: it is always the same' });
   if (shape.type !== 'bool' && shape.type !== 'dyn') warnings.push({ offset: 0, message: `the condition is a ${shape.type}, not a bool` });
   return warnings.sort((left, right) => left.offset - right.offset);

@@ -12,11 +12,10 @@ import { beginEvaluation, endEvaluation, largeWasSeen, whyStopped } from './cel-
 import { conversionFailed, environment } from './cel-functions.ts';
 import { releasePatterns, usePatterns } from './cel-pattern.ts';
 import { toCel } from './cel-values.ts';
-import { checked } from './condition-check.ts';
+import { checked, doubts } from './condition-check.ts';
 import { LargeInteger } from './json.ts';
 
 export { celFunctions } from './cel-functions.ts';
-export { conditionWarnings } from './condition-check.ts';
 export { ConditionError } from './condition-syntax.ts';
 export { variables } from './condition-variables.ts';
 
@@ -63,6 +62,17 @@ export function compileCondition(text: string): Condition {
       }
     },
   };
+}
+
+/**
+ * Doubts, in the order of the text, about a condition that compiles: fields that may be absent without a guard, types that do not fit, an answer that never changes.
+ * @throws ConditionError as `compileCondition`
+ */
+export function conditionWarnings(text: string): { offset: number; message: string }[] {
+  const found = checked(text);
+  // nothing of it is used, but what cannot be planned cannot run
+  plan(environment, found.expr);
+  return doubts(found);
 }
 
 function problemOf(result: unknown): Problem['problem'] {

@@ -212,6 +212,20 @@ describe('order', () => {
 });
 
 describe('conditions', () => {
+  test('of one text are one, and between different ones whoever compiles may pause', async () => {
+    const rules = Array.from({ length: 9 }, (_, i) => rule('deny', { name: `r${i}`, when: `args.n == ${i % 3}` }));
+    let asked = 0;
+    let paused = 0;
+    const compiled = await compilePolicy(policyOf(rules, { redact: [{ name: 'x', keys: ['k'], paths: [], detect: [], keep: 'drop' }] }), () => {
+      if (++asked % 2 === 1) return undefined;
+      return new Promise((done) => setTimeout(() => done(void paused++), 1));
+    });
+    expect([asked, paused]).toEqual([4, 2]);
+    expect(new Set(compiled.rules.map(({ condition }) => condition)).size).toBe(3);
+    const judge = new Judge(compiled, structuredClone(party));
+    expect(judged(judge, call('x', { n: 2 }))).toEqual({ kind: 'block', rule: 'r2' });
+  });
+
   const table: [action: RuleAction, enforce: boolean, args: Json, verdict: Verdict][] = [
     ['deny', true, { n: 2 }, { kind: 'block', rule: 'r' }],
     ['deny', true, { n: 1 }, { kind: 'pass' }],

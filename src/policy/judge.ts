@@ -33,15 +33,43 @@ interface CompiledRule extends Rule {
   readonly condition?: Condition;
 }
 
-/** Compiles; the engine of conditions is loaded only when there is one. @throws ConditionError, RangeError for what `config/` refuses */
-export async function compilePolicy(policy: Policy): Promise<CompiledPolicy> {
+/** Asked between two pieces of work: what is to be waited for before the next one, or nothing. */
+export type Pause = () => Promise<void> | undefined;
+
+/**
+ * Compiles; the engine of conditions is loaded only when there is one. `pause`: thousands of conditions take longer than whoever has other things to do can wait.
+ * @throws ConditionError, RangeError for what `config/` refuses
+ */
+export async function compilePolicy(policy: Policy, pause: Pause = () => undefined): Promise<CompiledPolicy> {
   const needsConditions = policy.policy.rules.some((rule) => rule.when !== undefined);
   const compile = needsConditions ? (await import('./condition.ts')).compileCondition : undefined;
-  const rules = policy.policy.rules.map((rule) => (rule.when === undefined ? rule : { ...rule, condition: compile!(rule.when) }));
+  const rules: CompiledRule[] = [];
+  // one text is one condition, however many rules have it
+  const conditions = new Map<string, Condition>();
+  for (const rule of policy.policy.rules) {
+    const { when } = rule;
+    if (when === undefined) {
+      rules.push(rule);
+      continue;
+    }
+    let condition = conditions.get(when);
+    if (condition === undefined) {
+      condition = compile!(when);
+      conditions.set(when, condition);
+      const due = pause();
+      if (due !== undefined) await due;
+    }
+    rules.push({ ...rule, condition });
+  }
   // an exception that cannot be evaluated refuses, too
   const refusing = rules.some((rule) => rule.enforce && (rule.action === 'deny' || (rule.action === 'allow' && rule.when !== undefined)));
   const canBlock = policy.policy.default === 'deny' || refusing;
-  const redact = await Promise.all(policy.redact.map((rule) => compileRedaction(rule)));
+  const redact: CompiledRedactRule[] = [];
+  for (const rule of policy.redact) {
+    redact.push(await compileRedaction(rule));
+    const due = pause();
+    if (due !== undefined) await due;
+  }
   const isFull = policy.capture.default === 'full' && policy.capture.rules.every(({ level }) => level === 'full');
   return {
     policy,

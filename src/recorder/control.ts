@@ -4,13 +4,17 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type { Config } from '../config/config.ts';
 import type { PolicyEntry } from '../entry/entry.ts';
 import { configHome } from '../ledger/keys.ts';
 import { SwornError } from '../errors.ts';
 import { reasonBytes } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
 import type { Freeze } from '../policy/freeze.ts';
-import { compilePolicy, unruled, type CompiledPolicy } from '../policy/judge.ts';
+import { compilePolicy, unruled, type CompiledPolicy, type Pause } from '../policy/judge.ts';
+import type { PolicyRead, PolicyToRead } from './policy-worker.ts';
 
 /** A file that was read, or that there is none. */
 export interface Loaded {
@@ -26,11 +30,72 @@ export interface Loaded {
  * @throws SwornError `config-missing`, `config-invalid`
  */
 export async function loadPolicy(named: string | undefined): Promise<Loaded> {
-  const path = named ?? join(configHome(), 'sworn.yaml');
-  if (named === undefined && !existsSync(path)) return { path, compiled: unruled };
-  const { loadConfig } = await import('../config/config.ts');
-  const { digest, text, policy } = await loadConfig(path);
+  const path = pathOf(named);
+  if (path === undefined) return noFile();
+  const { digest, text, policy } = await readHere(path);
   return { path, digest, text, compiled: await compilePolicy(policy) };
+}
+
+/**
+ * The same while messages are recorded, which wait for nothing of it: the file is read in another thread, and its conditions are compiled in slices. What is in force
+ * stays so meanwhile; a file that has not changed gives the very same.
+ * @throws SwornError as `loadPolicy`
+ */
+export async function reloadPolicy(named: string | undefined, inForce: Loaded): Promise<Loaded> {
+  const path = pathOf(named);
+  if (path === undefined) return noFile();
+  const { digest, text, policy } = await readElsewhere(path);
+  if (digest === inForce.digest) return inForce;
+  return { path, digest, text, compiled: await compilePolicy(policy, slices()) };
+}
+
+/** None where no file was named, and the default one is not there. */
+function pathOf(named: string | undefined): string | undefined {
+  return named ?? (existsSync(defaultPath()) ? defaultPath() : undefined);
+}
+
+const defaultPath = (): string => join(configHome(), 'sworn.yaml');
+
+const noFile = (): Loaded => ({ path: defaultPath(), compiled: unruled });
+
+async function readHere(path: string): Promise<Config> {
+  return (await import('../config/config.ts')).loadConfig(path);
+}
+
+/** Where no thread can be had the file is read here: an answer comes in any case. */
+async function readElsewhere(path: string): Promise<Config> {
+  const read = await new Promise<PolicyRead | undefined>((done) => {
+    const built = new URL('policy-worker.mjs', import.meta.url);
+    const worker = new Worker(existsSync(fileURLToPath(built)) ? built : new URL('policy-worker.ts', import.meta.url), {
+      workerData: path satisfies PolicyToRead,
+    });
+    worker.once('message', done);
+    worker.once('error', () => done(undefined));
+    worker.once('exit', () => done(undefined));
+    // behind the listeners: a recorder that ends does not wait for it
+    worker.unref();
+  });
+  if (read === undefined) return readHere(path);
+  if ('config' in read) return read.config;
+  if ('defect' in read) throw new Error(read.defect);
+  throw new SwornError(read.code, read.message, read.details);
+}
+
+/** So long conditions are compiled before what came meanwhile is looked at. */
+const sliceMs = 10;
+
+/** Lets the event loop turn whenever a slice is over. */
+function slices(): Pause {
+  let until = performance.now() + sliceMs;
+  return () => {
+    if (performance.now() < until) return undefined;
+    return new Promise((done) => {
+      setImmediate(() => {
+        until = performance.now() + sliceMs;
+        done();
+      });
+    });
+  };
 }
 
 /** The lines that went and came, without what is the same before and behind them. */

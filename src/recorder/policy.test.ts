@@ -30,9 +30,11 @@ class Kept {
   readonly durable: { entry: Entry; content: Content }[] = [];
   waiting: Appended[] = [];
   recordable = true;
+  /** Thousands wait: they are counted as they come. */
+  #waitingEntries = 0;
 
   get nextIndex(): number {
-    return this.durable.length + this.waiting.filter(({ entry }) => entry !== undefined).length;
+    return this.durable.length + this.#waitingEntries;
   }
 
   get entries(): Entry[] {
@@ -41,6 +43,7 @@ class Kept {
 
   append(content: Content, waiter: Waiter, options: AppendOptions = {}): void {
     this.waiting.push({ entry: readEntry(content.leaf) as Entry, content, waiter, options });
+    this.#waitingEntries++;
   }
 
   appendPart(): { file: number; offset: number } {
@@ -53,15 +56,25 @@ class Kept {
 
   settle(count = this.waiting.length): void {
     for (const { entry, content, waiter } of this.waiting.splice(0, count)) {
-      if (entry !== undefined) this.durable.push({ entry, content: content! });
+      if (entry !== undefined) {
+        this.durable.push({ entry, content: content! });
+        this.#waitingEntries--;
+      }
       waiter.durable(entry === undefined ? undefined : { index: this.durable.length - 1, hash: Buffer.alloc(32) });
     }
   }
 
   fail(): void {
     const failed = this.waiting.splice(0);
+    this.#waitingEntries = 0;
     for (const { waiter } of failed.toReversed()) waiter.undo?.();
     for (const { waiter } of failed) waiter.failed?.(new Error('full'));
+  }
+
+  /** The recorder dies. */
+  forget(): void {
+    this.waiting = [];
+    this.#waitingEntries = 0;
   }
 
   recordOf(index: number): EntryRecord {
@@ -222,7 +235,7 @@ class Stage {
 
   /** The recorder dies, and another one takes up what is durable: from the ledger, or from a snapshot too. */
   restart(compiled = this.connection.judge.compiled, folder = '/nowhere'): State {
-    this.ledger.waiting = [];
+    this.ledger.forget();
     const state = new State(folder, compiled);
     for (let index = Math.max(0, state.from); index < this.ledger.durable.length; index++) state.replay(this.ledger.recordOf(index));
     const { wait } = this.connection;

@@ -19,13 +19,14 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
 import { connectionsOfOthers, digestsCount, executableBytes, tapReturnMs, unitBytes } from '../limits.ts';
 import { segmentFiles } from '../ledger/recover.ts';
 import { scanSegment, segmentName } from '../ledger/segment.ts';
 import { encodeJson, frameHeaderBytes, readJson, WireReader, wireType, writeFrameHeader } from '../wire/wire.ts';
+import { loadPolicy } from './control.ts';
 import { loadNative } from './native.ts';
 import { isHashable, Recorder } from './recorder.ts';
 import { State } from './state.ts';
@@ -45,22 +46,32 @@ interface Stage {
   end(): Promise<void>;
 }
 
-/** `peerOf`: whom the kernel is said to name; else whom it names. */
-async function stage(peerOf?: () => { uid: number; pid: number }): Promise<Stage> {
+/** `peerOf`: whom the kernel is said to name; else whom it names. `config`: the text of the policy file. */
+async function stage(peerOf?: () => { uid: number; pid: number }, config?: string): Promise<Stage> {
   const folder = mkdtempSync(join(tmpdir(), 'sworn-recorder-'));
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
   const ledger = join(folder, 'ledger');
   const socket = join(folder, 'sock');
   mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
   const log: string[] = [];
+  const file = join(folder, 'sworn.yaml');
+  if (config !== undefined) writeFileSync(file, config);
   let gone = (): void => undefined;
   const ended = new Promise<void>((done) => (gone = done));
   const recorder = new Recorder(
-    { ledger, keysHome: join(folder, 'keys'), socket, version: '0', logFile: join(folder, 'log') },
+    {
+      ledger,
+      keysHome: join(folder, 'keys'),
+      socket,
+      version: '0',
+      logFile: join(folder, 'log'),
+      ...(config === undefined ? {} : { config: file }),
+    },
     peerOf === undefined ? loadNative() : { lock: () => true, peerOf: () => ({ ...peerOf(), gid: 0 }) },
     { kind: 'flock', release: () => undefined },
     (line) => log.push(line),
     () => gone(),
+    ...(config === undefined ? [] : [await loadPolicy(file)]),
   );
   await recorder.listen();
   // also when somebody else has ended it
@@ -312,6 +323,97 @@ test('another account has its share of the sockets, and leaves the others theirs
   uid--;
   many[0]!.socket.destroy();
   await vi.waitFor(async () => expect(await status()).toBeDefined(), 30_000);
+});
+
+describe('a policy file that takes long to be read', () => {
+  const rules = Array.from({ length: 10_000 }, (_, i) => `    - { name: r${i}, deny: true, tool: "t${i}", when: 'args.n${i} == ${i}' }\n`);
+  const many = `policy:\n  rules:\n${rules.join('')}`;
+  const call = (id: number, name: string, args = {}): Buffer =>
+    Buffer.from(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: args } }));
+
+  /** Sends one frame after another, each once the one before was answered, until `over`. Gives how many were answered by then. */
+  async function converse(tap: Raw, from: number, over: Promise<unknown>): Promise<number> {
+    let isOver = false;
+    void over.finally(() => (isOver = true));
+    let units = 0;
+    const answered = (): number => tap.received.filter(({ type }) => type === wireType.pass || type === wireType.refuse).length;
+    const before = answered();
+    while (!isOver) {
+      tap.socket.write(frame(0, from + units, call(from + units, units % 2 === 0 ? 'delete' : 'read'), { flags: 2 }));
+      units++;
+      while (answered() < before + units) await once(tap.socket, 'data');
+    }
+    return units - 1;
+  }
+
+  test('keeps nobody waiting, and what was in force stays so until it is', async () => {
+    const { folder, socket, ledger, recorder, log, end } = await stage(
+      undefined,
+      'policy: { rules: [{ name: no-delete, deny: true, tool: delete }] }',
+    );
+    const file = join(folder, 'sworn.yaml');
+    const tap = new Raw(socket);
+    tap.send(wireType.hello, hello());
+    await tap.answer(wireType.welcome);
+    writeFileSync(file, many);
+    const reload = recorder.reload();
+    const count = await converse(tap, 1, reload);
+    expect(count).toBeGreaterThan(10);
+    expect(await reload).toMatchObject({ reloaded: true, rules: 10_000 });
+    tap.socket.write(frame(0, count + 2, call(count + 2, 'delete'), { flags: 2 }));
+    tap.socket.write(frame(0, count + 3, call(count + 3, 't7', { n7: 7 }), { flags: 2 }));
+
+    // a wrong one, as large
+    writeFileSync(file, `${many}    - { name: x, deny: true, when: 'foo(' }\n`.replace(/^.*r9999,.*\n/m, ''));
+    const wrong = recorder.reload();
+    expect(await converse(tap, count + 4, wrong)).toBeGreaterThan(10);
+    expect(await wrong).toMatchObject({
+      reloaded: false,
+      problem: expect.stringContaining('sworn.yaml:10002:40: `when`: syntax: ( has no partner') as string,
+    });
+    expect(recorder.status()['policy']).toMatchObject({ rules: 10_000 });
+    await end();
+
+    const entries = entriesOf(ledger);
+    const changes = entries.flatMap((entry) => (entry.kind === 'policy' ? [[entry.act, entry.rules]] : []));
+    expect(changes).toEqual([
+      ['load', 1],
+      ['load', 10_000],
+      ['rejected', undefined],
+    ]);
+    const swap = entries.findIndex((entry) => entry.kind === 'policy' && entry.rules === 10_000);
+    for (const [i, entry] of entries.entries()) {
+      if (entry.kind !== 'message' || entry.origin === 'sworn') continue;
+      const refusing = i < swap ? entry.target === 'delete' : entry.target === 't7';
+      expect([entry.verdict, entry.rule], String(i)).toEqual(refusing ? ['block', i < swap ? 'no-delete' : 'r7'] : ['pass', undefined]);
+    }
+    expect(log.filter((line) => line.startsWith('defect'))).toEqual([]);
+  });
+
+  test('several of them: one after the other, and taps that need not wait are told before', async () => {
+    const { folder, socket, ledger, recorder, end } = await stage(undefined, 'policy: {}');
+    const file = join(folder, 'sworn.yaml');
+    const several = `policy:\n  rules:\n${rules.slice(0, 1_000).join('')}`;
+    const tap = new Raw(socket);
+    tap.send(wireType.hello, hello({ mode: 'observe' }));
+    expect(await tap.answer(wireType.welcome)).toMatchObject({ wait: 'none' });
+    writeFileSync(file, several);
+    const order: number[] = [];
+    const reloads = [1, 2, 3].map(async (n) => {
+      const said = await recorder.reload();
+      order.push(n);
+      return said['reloaded'];
+    });
+    expect(await Promise.all(reloads)).toEqual([true, false, false]);
+    expect(order).toEqual([1, 2, 3]);
+    expect(await tap.answer(wireType.wait)).toEqual({ wait: 'verdict' });
+    // one that is under way when the recorder ends comes to nothing
+    writeFileSync(file, 'policy: { rules: [] }');
+    const late = recorder.reload();
+    await end();
+    expect(await late).toEqual({ reloaded: false, problem: 'the recorder is ending' });
+    expect(entriesOf(ledger).filter(({ kind }) => kind === 'policy')).toHaveLength(2);
+  });
 });
 
 /** A client, its tap, the tap's server, and somebody who is none of them: real processes. */

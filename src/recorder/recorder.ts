@@ -42,7 +42,7 @@ import {
 } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
-import { applyFreeze, difference, freezeFields, loadPolicy, problemOf, readFreeze, type Loaded } from './control.ts';
+import { applyFreeze, difference, freezeFields, problemOf, readFreeze, reloadPolicy, type Loaded } from './control.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { isServed, type Lock } from './lock.ts';
@@ -72,6 +72,7 @@ export interface RecorderOptions {
 
 /** So much text fits into an attribute, however it is escaped. */
 const attributeChars = attributeBytes / 8;
+const ending = { reloaded: false, problem: 'the recorder is ending' };
 /** How long a socket may be open without a word. */
 const helloWaitMs = 10_000;
 /** How long the end waits for sockets that should close by themselves. */
@@ -268,7 +269,7 @@ export class Recorder {
   }
 
   /**
-   * Reads the file again. One that is wrong changes nothing. Whoever delivers without waiting is told to wait before a rule that can refuse is in force.
+   * Reads the file again, while messages are judged by what is in force. One that is wrong changes nothing. Whoever delivers without waiting is told to wait before a rule that can refuse is in force.
    */
   reload(administrator?: Administrator): Promise<Record<string, unknown>> {
     // one after the other: what was read first must not come into force last
@@ -280,11 +281,11 @@ export class Recorder {
   async #reload(administrator?: Administrator): Promise<Record<string, unknown>> {
     let loaded: Loaded;
     try {
-      loaded = await loadPolicy(this.#options.config);
+      loaded = await reloadPolicy(this.#options.config, this.#policy);
     } catch (error) {
-      return this.#reject(problemOf(error), administrator);
+      return this.#ending ? ending : this.#reject(problemOf(error), administrator);
     }
-    if (this.#ending) return { reloaded: false, problem: 'the recorder is ending' };
+    if (this.#ending) return ending;
     // a file that an editor is just replacing, or that somebody took away, would let everything pass
     if (this.#policy.digest !== undefined && (loaded.text ?? '').trim() === '') {
       return this.#reject(`${loaded.path} is ${loaded.text === undefined ? 'not there' : 'empty'}; write {} into it to have no rules`, administrator);
