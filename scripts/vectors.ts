@@ -7,7 +7,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { base64, concat, hex, utf8 } from '../src/bytes/bytes.ts';
 import { nodeCrypto } from '../src/crypto-node.ts';
 import { formatCheckpoint } from '../src/tlog/checkpoint.ts';
-import { formatSkey, formatVkey, keyId, signNote } from '../src/tlog/note.ts';
+import { cosign, formatCosigner } from '../src/tlog/cosignature.ts';
+import { formatSkey, formatVkey, keyId, signatureLine, signNote } from '../src/tlog/note.ts';
+import { formatProofFile } from '../src/tlog/proof-file.ts';
 import { consistencyProof, inclusionProof, type HashReader } from '../src/tlog/proof.ts';
 import { encodeBundle, tilePath } from '../src/tlog/tile.ts';
 import { hashLeaf, rootOfHashes } from '../src/tlog/tree.ts';
@@ -184,6 +186,232 @@ write('checkpoints.json', {
     `a\n1\n${base64(concat(leaves[0]!, Uint8Array.of(0)))}\n`,
     `a\n1\n${root}\n\n`,
     `a\r\n1\r\n${root}\r\n`,
+  ],
+});
+
+// Cosignatures
+
+function witnessOf(word: string, keyName: string) {
+  const seed = nodeCrypto.sha256(utf8(`a seed for the witness ${word}, never for a real one`));
+  const key = createPrivateKey({ key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]), format: 'der', type: 'pkcs8' });
+  const publicKey = new Uint8Array(createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(12));
+  const signer = { name: keyName, keyId: keyId(nodeCrypto, keyName, publicKey, 4), sign: (message: Uint8Array) => sign(null, message, key) };
+  return { signer, publicKey, vkey: formatCosigner(nodeCrypto, keyName, publicKey) };
+}
+const alice = witnessOf('alice', 'witness.alice.example/w1');
+const aliceToo = witnessOf('alice too', 'witness.alice.example/w2');
+const bob = witnessOf('bob', 'bob.example');
+const cosigned = (witness: typeof alice, timeS: number, over = checkpointText) => signatureLine(cosign(over, witness.signer, timeS));
+const aliceLine = cosigned(alice, 1795300000);
+/** The same line with its decoded value changed. */
+const altered = (line: string, change: (value: Uint8Array) => Uint8Array) => {
+  const at = line.lastIndexOf(' ') + 1;
+  return `${line.slice(0, at)}${base64(change(Uint8Array.from(Buffer.from(line.slice(at), 'base64'))))}\n`;
+};
+const ofType6 = `\u2014 witness.alice.example/w1 ${base64(
+  concat(keyId(nodeCrypto, 'witness.alice.example/w1', new Uint8Array(1312), 6), new Uint8Array(8 + 2420)),
+)}\n`;
+write('cosignatures.json', {
+  vkey,
+  witnesses: [alice.vkey, bob.vkey],
+  accept: [
+    { note, cosigned: [], unknown: 0 },
+    { note: note + aliceLine, cosigned: [['witness.alice.example/w1', 1795300000]], unknown: 0 },
+    { note: note + cosigned(bob, 0), cosigned: [['bob.example', 0]], unknown: 0 },
+    { note: note + cosigned(bob, Number.MAX_SAFE_INTEGER), cosigned: [['bob.example', Number.MAX_SAFE_INTEGER]], unknown: 0 },
+    {
+      note: note + aliceLine + cosigned(alice, 1795300001) + cosigned(bob, 1795300002),
+      cosigned: [
+        ['witness.alice.example/w1', 1795300000],
+        ['witness.alice.example/w1', 1795300001],
+        ['bob.example', 1795300002],
+      ],
+      unknown: 0,
+    },
+    { note: note + cosigned(aliceToo, 1795300000) + ofType6 + foreign, cosigned: [], unknown: 3, why: 'nobody that we know' },
+    { note: `${checkpointText}\n${aliceLine}`, cosigned: [['witness.alice.example/w1', 1795300000]], unknown: 0, why: 'not signed by the log' },
+  ],
+  reject: [
+    { note: note + altered(aliceLine, (value) => value.with(11, value[11]! ^ 1)), why: 'another time' },
+    { note: note + altered(aliceLine, (value) => value.with(20, value[20]! ^ 1)), why: 'another signature' },
+    { note: note + altered(aliceLine, (value) => value.slice(0, -1)), why: 'one byte too few' },
+    { note: note + altered(aliceLine, (value) => concat(value, Uint8Array.of(0))), why: 'one byte too many' },
+    { note: note + altered(aliceLine, (value) => concat(value.slice(0, 4), value.slice(12))), why: 'no time' },
+    { note: note + altered(aliceLine, (value) => value.with(4, 0x80)), why: 'a time above 2^63 - 1' },
+    { note: note + cosigned(alice, 1795300000, checkpointText.replace('\n70\n', '\n71\n')), why: 'of another checkpoint' },
+    {
+      note: `${note}\u2014 witness.alice.example/w1 ${base64(concat(alice.signer.keyId, new Uint8Array(8), alice.signer.sign(utf8(checkpointText))))}\n`,
+      why: 'signed as a log signs',
+    },
+  ],
+  vkeysRejected: [vkey, alice.vkey.replace('w1+', 'w2+'), formatVkey(nodeCrypto, 'a', alice.publicKey, 6), alice.vkey.slice(0, -4), ''],
+});
+
+// Trust files (C2SP tlog-policy)
+
+const [w1, w2, w3] = [`witness a1 ${alice.vkey}`, `witness a2 ${aliceToo.vkey}`, `witness b ${bob.vkey}`];
+const type6 = `carol.example+00000000+${base64(concat(Uint8Array.of(6), new Uint8Array(1312)))}`;
+const operators = [`log ${vkey}`, w1, w2, w3, 'group alice any a1 a2', 'group both all alice b', 'quorum both', ''].join('\n');
+const counted = [`log ${vkey}`, w1, w2, w3, 'group some 2 a1 a2 b', 'quorum some', ''].join('\n');
+write('trust-policies.json', {
+  accept: [
+    { text: 'quorum none\n', met: [[], ['a1']], unmet: [], warnings: 0 },
+    { text: `# ours\n\n \t log\t${vkey}   https://log.example/ \n\t# more\nquorum  none`, met: [[]], unmet: [], warnings: 0 },
+    { text: `log ${vkey}\n${w3} https://bob.example/w\nquorum b\n`, met: [['b'], ['a1', 'b']], unmet: [[], ['a1', 'a2']], warnings: 0 },
+    {
+      text: operators,
+      met: [
+        ['a1', 'b'],
+        ['a2', 'b'],
+        ['a1', 'a2', 'b'],
+      ],
+      unmet: [[], ['b'], ['a1', 'a2']],
+      warnings: 0,
+    },
+    {
+      text: counted,
+      met: [
+        ['a1', 'a2'],
+        ['a1', 'b'],
+      ],
+      unmet: [['a1'], ['b']],
+      warnings: 1,
+    },
+    { text: counted.replace(' 2 ', ' any '), met: [['a2'], ['b']], unmet: [[]], warnings: 0 },
+    {
+      text: counted.replace(' 2 ', ' all '),
+      met: [['a1', 'a2', 'b']],
+      unmet: [
+        ['a1', 'a2'],
+        ['a1', 'b'],
+      ],
+      warnings: 1,
+    },
+    { text: counted.replace('quorum some', 'quorum none'), met: [[]], unmet: [], warnings: 0 },
+    {
+      text: `${w1}\n${w2}\n${w3} https://w1.alice.example\ngroup g any b\ngroup all all a1 g\ngroup any any all\nquorum any\n`,
+      met: [['a1', 'b']],
+      unmet: [['a1', 'a2'], ['b']],
+      warnings: 1,
+      why: 'words of the format may be names; an address tells an operator too',
+    },
+    { text: `witness c ${type6}\nquorum c\n`, met: [], unmet: [[], ['c']], warnings: 1, why: 'a type that we cannot check never counts' },
+    { text: `log ${type6}\nquorum none\n`, met: [[]], unmet: [], warnings: 1 },
+    {
+      text: `log ${formatVkey(nodeCrypto, 'x', bob.publicKey)}\n${w3}\nquorum b\n`,
+      met: [['b']],
+      unmet: [[]],
+      warnings: 1,
+      why: 'a log that witnesses itself',
+    },
+    {
+      hex: hex(concat(utf8(`witness `), Uint8Array.of(0xe9), utf8(` ${alice.vkey}\nwitness \u00e9 ${bob.vkey}\nquorum \u00e9\n`))),
+      met: [],
+      unmet: [[]],
+      warnings: 0,
+    },
+  ],
+  reject: [
+    { text: '', line: 0 },
+    { text: '\n# quorum none\n', line: 0 },
+    { text: `log ${vkey}\n`, line: 0 },
+    { text: 'quorum none\nquorum none\n', line: 2 },
+    { text: 'quorum\n', line: 1 },
+    { text: 'quorum none none\n', line: 1 },
+    { text: 'quorum none # none\n', line: 1 },
+    { text: 'quorum b\n', line: 1 },
+    { text: `quorum b\n${w3}\n`, line: 1 },
+    { text: `\n${w3}\n${w3.replace(' b ', ' c ')}\nquorum b\n`, line: 3 },
+    { text: `${w3}\n${w1.replace(' a1 ', ' b ')}\nquorum b\n`, line: 2 },
+    { text: `log ${vkey}\nlog ${formatVkey(nodeCrypto, 'x', publicKey)}\nquorum none\n`, line: 2 },
+    { text: `log ${alice.vkey}\nquorum none\n`, line: 1 },
+    { text: `witness a ${vkey}\nquorum a\n`, line: 1 },
+    { text: `witness a\nquorum none\n`, line: 1 },
+    { text: `witness none ${bob.vkey}\nquorum none\n`, line: 1 },
+    { text: `log\nquorum none\n`, line: 1 },
+    { text: `log ${vkey} https://a https://b\nquorum none\n`, line: 1 },
+    { text: `log ${vkey.replace(/\+[0-9a-f]{8}\+/, '+00000000+')}\nquorum none\n`, line: 1 },
+    { text: `Log ${vkey}\nquorum none\n`, line: 1 },
+    { text: `quorum none\r\n`, line: 1 },
+    { text: `quorum\u00a0none\n`, line: 1 },
+    { text: `\ufeffquorum none\n`, line: 1 },
+    { text: `quorum none\u0000\n`, line: 1 },
+    { text: `quorum none\u007f\n`, line: 1 },
+    ...[
+      'group g',
+      'group g any',
+      'group g 0 b',
+      'group g 2 b',
+      'group g 01 b',
+      'group g +1 b',
+      'group g 1.0 b',
+      'group g any c',
+      'group g any g',
+      'group g 2 b b',
+      'group b any b',
+      'group none any b',
+      'group g any none',
+      'group g b',
+    ].map((line) => ({
+      text: `${w3}\n${line}\nquorum none\n`,
+      line: 2,
+    })),
+    { text: `${w1}\n${w3}\ngroup g any a1 b\ngroup h any b\nquorum g\n`, line: 4, why: 'a name in two groups' },
+  ],
+});
+
+// Proof files (C2SP tlog-proof)
+
+const inSeventy = (index: number) => inclusionProof(nodeCrypto, { index, size: 70 }, read);
+const proofOf = (index: number, extra?: Uint8Array) =>
+  new TextDecoder().decode(formatProofFile({ ...(extra ? { extra } : {}), index, hashes: inSeventy(index), checkpoint: utf8(note + aliceLine) }));
+const proof17 = proofOf(17, utf8('more'));
+const one = new TextDecoder().decode(signNote(formatCheckpoint({ origin: name, size: 1, root: leaves[0]! }), signer));
+write('proof-files.json', {
+  entries: 'as in tree.json',
+  accept: [
+    { text: proof17, index: 17, extra: base64(utf8('more')), leafHash: base64(leaves[17]!) },
+    { text: proofOf(0), index: 0, extra: null, leafHash: base64(leaves[0]!) },
+    { text: proofOf(69), index: 69, extra: null, leafHash: base64(leaves[69]!) },
+    { text: `c2sp.org/tlog-proof@v1\nindex 0\n\n${one}`, index: 0, extra: null, leafHash: base64(leaves[0]!) },
+  ],
+  reject: [
+    '',
+    proof17.slice(0, -1),
+    `${proof17}\n`,
+    `\ufeff${proof17}`,
+    ` ${proof17}`,
+    `\n${proof17}`,
+    proof17.replaceAll('\n', '\r\n'),
+    proof17.replace('@v1', '@v2'),
+    proof17.replace('@v1\n', '@v1 \n'),
+    proof17.replace('c2sp.org/tlog-proof@v1\n', ''),
+    proof17.replace(/extra .*\n/, 'extra\n'),
+    proof17.replace(/extra .*\n/, 'extra \n'),
+    proof17.replace(/extra .*\n/, 'extra bW9yZR==\n'),
+    proof17.replace(/extra .*\n/, 'extra bW9yZQ\n'),
+    proof17.replace(/extra .*\n/, 'extra  bW9yZQ==\n'),
+    proof17.replace(/extra .*\n/, 'extra bW9yZQ==\nextra bW9yZQ==\n'),
+    proof17.replace(/(extra .*\n)(index 17\n)/, '$2$1'),
+    proof17.replace('index 17', 'index 017'),
+    proof17.replace('index 17', 'index +17'),
+    proof17.replace('index 17', 'index  17'),
+    proof17.replace('index 17', 'index 17 '),
+    proof17.replace('index 17', 'index -1'),
+    proof17.replace('index 17', 'index 70'),
+    proof17.replace('index 17', 'index 9007199254740992'),
+    proof17.replace('index 17\n', ''),
+    proof17.replace('index 17\n', 'index 17\nindex 17\n'),
+    proof17.replace('index 17\n', 'index 17\n\n'),
+    proof17.replace('index 17\n', `index 17\n${base64(leaves[0]!)}\n`),
+    proof17.replace(`${base64(inSeventy(17)[0]!)}\n`, ''),
+    proof17.replace(`${base64(inSeventy(17)[0]!)}\n`, `${base64(inSeventy(17)[0]!.slice(1))}\n`),
+    proof17.replace(`${base64(inSeventy(17)[0]!)}\n`, `${base64(inSeventy(17)[0]!)} \n`),
+    proof17.replace(`${base64(inSeventy(17)[0]!)}\n`, `${base64(inSeventy(17)[0]!).replace(/.=\n?$/, (end) => (end[0] === 'B' ? 'C=' : 'B='))}\n`),
+    proof17.replace('\n\n', '\n'),
+    proof17.slice(0, proof17.indexOf('\n\n') + 2),
+    proof17.replace('\n70\n', '\n070\n'),
+    proof17.slice(0, proof17.indexOf('\u2014')),
   ],
 });
 

@@ -11,6 +11,14 @@ export const entryBytes = 65_535;
 /** Entries in a full tile or bundle (C2SP tlog-tiles). */
 export const tileWidth = 256;
 
+/** `extra` of a `.tlog-proof`: Go's usual line reader ends at 64 KiB, and its base64 with `extra ` and the line end must fit. */
+export const proofExtraBytes = 49_146;
+/** A `.tlog-proof`: `extra`, the hashes, and a checkpoint with its cosignatures. */
+export const proofFileBytes = 1 * MiB;
+/** A trust file (C2SP tlog-policy, which asks for at least 32 logs, witnesses and groups). */
+export const trustPolicyBytes = 256 * KiB;
+export const trustPolicyLines = 2_048;
+
 export const idBytes = 64;
 export const methodBytes = 128;
 export const targetBytes = 256;

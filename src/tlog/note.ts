@@ -1,4 +1,7 @@
-/** Signed notes and their keys (C2SP signed-note). Only Ed25519 keys (type 0x01) are known here; other lines are kept as unknown. */
+/**
+ * Signed notes and their keys (C2SP signed-note). Notes are opened with Ed25519 keys (type 0x01); lines by other keys are kept as unknown, and
+ * those of witnesses are read in `cosignature.ts`.
+ */
 import { base64, concat, equal, fromBase64, fromHex, hex, utf8, utf8Text } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 
@@ -68,50 +71,56 @@ export function keyId(crypto: Crypto, name: string, publicKey: Uint8Array, type:
 }
 
 /**
- * A verifier key as text: `name+8 hex digits+base64(0x01 ‖ public key)`.
+ * A verifier key as text: `name+8 hex digits+base64(type ‖ public key)`. The key is Ed25519; the type says what it signs.
  *
  * @throws RangeError for a name that no key may have, or a public key that has not 32 bytes
  */
-export function formatVkey(crypto: Crypto, name: string, publicKey: Uint8Array): string {
+export function formatVkey(crypto: Crypto, name: string, publicKey: Uint8Array, type: number = ed25519Type): string {
   if (!isKeyName(name)) throw new RangeError('no key may have this name');
   if (publicKey.length !== ed25519KeyBytes) throw new RangeError(`an Ed25519 public key has ${ed25519KeyBytes} bytes, not ${publicKey.length}`);
-  return `${name}+${hex(keyId(crypto, name, publicKey))}+${base64(concat(Uint8Array.of(ed25519Type), publicKey))}`;
+  return `${name}+${hex(keyId(crypto, name, publicKey, type))}+${base64(concat(Uint8Array.of(type), publicKey))}`;
 }
 
 /** A verifier key from text, or `undefined`: another type, a wrong id, or anything that `formatVkey` would not write. */
-export function parseVkey(crypto: Crypto, text: string): Vkey | undefined {
+export function parseVkey(crypto: Crypto, text: string, type: number = ed25519Type): Vkey | undefined {
   const parts = keyParts(text);
-  if (!parts) return undefined;
-  return equal(parts.id, keyId(crypto, parts.name, parts.key)) ? { name: parts.name, keyId: parts.id, publicKey: parts.key } : undefined;
+  if (parts?.type !== type || parts.key.length !== ed25519KeyBytes) return undefined;
+  return equal(parts.id, keyId(crypto, parts.name, parts.key, type)) ? { name: parts.name, keyId: parts.id, publicKey: parts.key } : undefined;
+}
+
+/** Name, type and key of a well-formed verifier key of any type, also one that we cannot use; its id is not checked. */
+export function vkeyParts(text: string): { name: string; type: number; publicKey: Uint8Array } | undefined {
+  const parts = keyParts(text);
+  return parts && { name: parts.name, type: parts.type, publicKey: parts.key };
 }
 
 const skeyPrefix = 'PRIVATE+KEY+';
 
 /**
- * A signer key as Go's `sumdb/note` writes it: `PRIVATE+KEY+name+8 hex digits+base64(0x01 ‖ seed)`.
+ * A signer key as Go's `sumdb/note` writes it: `PRIVATE+KEY+name+8 hex digits+base64(type ‖ seed)`.
  *
  * @throws RangeError for a name that no key may have, or wrong lengths
  */
-export function formatSkey({ name, keyId, seed }: Skey): string {
+export function formatSkey({ name, keyId, seed }: Skey, type: number = ed25519Type): string {
   if (!isKeyName(name)) throw new RangeError('no key may have this name');
   if (keyId.length !== keyIdBytes || seed.length !== ed25519KeyBytes) throw new RangeError('a signer key has an id of 4 bytes and a seed of 32');
-  return `${skeyPrefix}${name}+${hex(keyId)}+${base64(concat(Uint8Array.of(ed25519Type), seed))}`;
+  return `${skeyPrefix}${name}+${hex(keyId)}+${base64(concat(Uint8Array.of(type), seed))}`;
 }
 
 /** A signer key from text, or `undefined`. Whether the id belongs to the seed only its public key can tell: the caller derives and compares. */
-export function parseSkey(text: string): Skey | undefined {
+export function parseSkey(text: string, type: number = ed25519Type): Skey | undefined {
   if (!text.startsWith(skeyPrefix)) return undefined;
   const parts = keyParts(text.slice(skeyPrefix.length));
-  return parts && { name: parts.name, keyId: parts.id, seed: parts.key };
+  return parts?.type === type && parts.key.length === ed25519KeyBytes ? { name: parts.name, keyId: parts.id, seed: parts.key } : undefined;
 }
 
-function keyParts(text: string): { name: string; id: Uint8Array; key: Uint8Array } | undefined {
+function keyParts(text: string): { name: string; id: Uint8Array; type: number; key: Uint8Array } | undefined {
   // Base64 may contain `+`; name and id may not.
   const match = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text);
   if (!match || !isKeyName(match[1]!)) return undefined;
   const typed = fromBase64(match[3]!);
-  if (typed?.length !== 1 + ed25519KeyBytes || typed[0] !== ed25519Type) return undefined;
-  return { name: match[1]!, id: fromHex(match[2]!)!, key: typed.slice(1) };
+  if (!typed || typed.length < 2) return undefined;
+  return { name: match[1]!, id: fromHex(match[2]!)!, type: typed[0]!, key: typed.slice(1) };
 }
 
 function isNoteText(text: string): boolean {
@@ -128,8 +137,13 @@ export function parseNote(bytes: Uint8Array): Note | undefined {
   if (whole === undefined || !isNoteText(whole)) return undefined;
   const split = whole.lastIndexOf('\n\n');
   if (split < 0) return undefined;
-  const text = whole.slice(0, split + 1);
-  const lines = whole.slice(split + 2).split('\n');
+  const signatures = parseSignatureLines(whole.slice(split + 2));
+  return signatures && { text: whole.slice(0, split + 1), signatures };
+}
+
+/** Signature lines alone, as a witness answers with: 1 to 100 whole lines, or `undefined`. */
+export function parseSignatureLines(text: string): NoteSignature[] | undefined {
+  const lines = text.split('\n');
   if (lines.pop() !== '' || lines.length === 0 || lines.length > signaturesCount) return undefined;
   const signatures: NoteSignature[] = [];
   for (const line of lines) {
@@ -139,7 +153,18 @@ export function parseNote(bytes: Uint8Array): Note | undefined {
     if (!field || field.length <= keyIdBytes) return undefined;
     signatures.push({ name: match[1]!, keyId: field.slice(0, keyIdBytes), signature: field.slice(keyIdBytes) });
   }
-  return { text, signatures };
+  return signatures;
+}
+
+/**
+ * One signature line with its line end.
+ *
+ * @throws RangeError for a bad key name or id, or an empty signature
+ */
+export function signatureLine({ name, keyId, signature }: NoteSignature): string {
+  if (!isKeyName(name) || keyId.length !== keyIdBytes || signature.length === 0)
+    throw new RangeError('a signature has a key name, an id of 4 bytes and a value');
+  return `\u2014 ${name} ${base64(concat(keyId, signature))}\n`;
 }
 
 /**
@@ -150,13 +175,7 @@ export function parseNote(bytes: Uint8Array): Note | undefined {
 export function formatNote({ text, signatures }: Note): Uint8Array {
   if (!isNoteText(text)) throw new RangeError('the text of a note ends in a line end and has no control characters');
   if (signatures.length === 0 || signatures.length > signaturesCount) throw new RangeError('a note has 1 to 100 signatures');
-  let whole = `${text}\n`;
-  for (const { name, keyId, signature } of signatures) {
-    if (!isKeyName(name) || keyId.length !== keyIdBytes || signature.length === 0)
-      throw new RangeError('a signature has a key name, an id of 4 bytes and a value');
-    whole += `\u2014 ${name} ${base64(concat(keyId, signature))}\n`;
-  }
-  return utf8(whole);
+  return utf8(`${text}\n${signatures.map(signatureLine).join('')}`);
 }
 
 /**

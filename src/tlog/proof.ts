@@ -71,6 +71,17 @@ export function inclusionProof(crypto: Crypto, at: { index: number; size: number
   return proof.reverse();
 }
 
+/** How many hashes an inclusion proof has; `undefined` unless 0 ≤ index < size ≤ 2^53 - 1. */
+export function inclusionProofLength({ index, size }: { index: number; size: number }): number | undefined {
+  if (!isSize(index) || !isSize(size) || index >= size) return undefined;
+  let length = 0;
+  for (let node = index, last = size - 1; last > 0; node = Math.floor(node / 2), last = Math.floor(last / 2)) {
+    // the last node of a level goes up alone when it is a left one
+    if (node % 2 === 1 || node < last) length++;
+  }
+  return length;
+}
+
 /**
  * Proof that the tree of `size2` leaves begins with the tree of `size1` leaves (RFC 6962 §2.1.2); empty when the sizes are equal.
  *
