@@ -22,12 +22,32 @@ const ambiguous: ReadonlySet<Anomaly> = new Set<Anomaly>([
 ]);
 
 /** Why a message is ambiguous, in words, or `undefined`. */
-export function ambiguityOf({ anomalies, bytes, isCut, method }: Pick<Judged, 'anomalies' | 'bytes' | 'isCut' | 'method'>): string | undefined {
-  const found: string[] = anomalies.filter((anomaly) => ambiguous.has(anomaly));
+export function ambiguityOf(message: Pick<Judged, 'type' | 'anomalies' | 'bytes' | 'isCut' | 'method'>): string | undefined {
+  const { type, anomalies, bytes, isCut, method } = message;
+  if (type === 'opaque' && bytes !== undefined && isBlank(bytes)) return undefined;
+  let found: string[] = anomalies.filter((anomaly) => ambiguous.has(anomaly));
+  if (found.length === 1 && found[0] === 'not-jsonrpc' && (type === 'result' || type === 'error') && bytes !== undefined && hasNullBeside(bytes))
+    found = [];
   if (isCut === true) found.push('long-name');
   if (method !== undefined && looksLikeOther(method)) found.push('look-alike-method');
   if (found.length === 0 && bytes !== undefined) found.push(...hidden(bytes));
   return found.length === 0 ? undefined : `two readers could understand it differently: ${found.join(', ')}`;
+}
+
+/** Space, tab and carriage return: readers skip such a line, or say that it is no message. None can take it for one. */
+function isBlank(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
+}
+
+/**
+ * `"error": null` beside a result, or `"result": null` beside an error: older libraries of JSON-RPC always write both. A reader takes what is there, or the whole for no
+ * message, but nobody takes the null for the answer. Called where nothing else is wrong: what is there can be read, and each member is there once.
+ */
+function hasNullBeside(bytes: Uint8Array): boolean {
+  const message = JSON.parse(utf8Text(bytes)!) as Record<string, unknown>;
+  const { jsonrpc, result, error } = message;
+  if (jsonrpc !== '2.0' || Object.hasOwn(message, 'method')) return false;
+  return result === null ? isObject(error) : error === null && result !== undefined;
 }
 
 const carriageReturn = 0x0d;

@@ -327,12 +327,19 @@ const filler = Array.from({ length: 16_400 }, (_, i) => `"k${i}":0`).join();
 const longKey = `"${'k'.repeat((1 << 20) + 1)}":0`;
 const hello = '"jsonrpc":"2.0","id":1,"method":"tools/call"';
 const ambiguous: [what: string, frame: string | Uint8Array][] = [
-  ['an empty line', ''],
+  ['blanks that are none in JSON', ' \u00a0 '],
+  ['a form feed', '\f'],
   ['no JSON', '{"jsonrpc":"2.0","id":1,'],
   ['NaN', `{${hello},"params":{"name":"x","arguments":{"a":NaN}}}`],
   ['an error beside the method', `{${hello},"params":{"name":"x"},"error":"x"}`],
   ['a result beside the method', `{${hello},"params":{"name":"x"},"result":{}}`],
   ['result and error', '{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""}}'],
+  ['neither result nor error', '{"jsonrpc":"2.0","id":1,"result":null,"error":null}'],
+  ['no result, and an error that is none', '{"jsonrpc":"2.0","id":1,"result":null,"error":"x"}'],
+  ['a null beside a result, without jsonrpc', '{"id":1,"result":{},"error":null}'],
+  ['a null beside a result, and a method that is none', '{"jsonrpc":"2.0","id":1,"method":5,"result":{},"error":null}'],
+  ['a null beside a result, twice', '{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""},"error":null}'],
+  ['a null beside the method', `{${hello},"params":{"name":"x"},"error":null}`],
   ['a name twice', `{${hello},"params":{"name":"x","name":"y"}}`],
   ['a name twice, once with an escape', `{${hello},"params":{"name":"x","n\\u0061me":"y"}}`],
   ['another Name', `{${hello},"params":{"name":"x","Name":"y"}}`],
@@ -385,6 +392,12 @@ describe('what two readers could understand differently', () => {
   });
 
   const clear: [what: string, frame: string][] = [
+    ['an empty line', ''],
+    ['an empty line that ends in CR LF', '\r'],
+    ['blanks', '  \t \r \t'],
+    ['a null beside a result', '{"jsonrpc":"2.0","id":1,"result":{},"error":null}'],
+    ['a null beside a result, before it', '{"error":null,"jsonrpc":"2.0","result":[],"id":1}'],
+    ['a null beside an error', '{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":1,"message":"x"}}'],
     ['CR LF', `{${hello},"params":{"name":"x"}}\r`],
     ['a long s in a value', `{${hello},"params":{"name":"x","arguments":{"a":"paramſ","b":"\\u017f"}}}`],
     ['a long s in a key of an argument', `{${hello},"params":{"name":"x","arguments":{"nameſ":"K"}}}`],
@@ -397,6 +410,25 @@ describe('what two readers could understand differently', () => {
   ];
   test.each(clear)('%s is clear', async (_what, frame) => {
     expect(judged(await judgeOf([rule('deny', { tool: ['nobody'] })]), frame)).toEqual({ kind: 'pass' });
+  });
+
+  test('a line without anything is nothing that could be refused', async () => {
+    for (const judge of [await judgeOf([rule('deny')]), await judgeOf([], {}, 'deny'), new Judge(unruled, party)])
+      for (const line of ['', ' \t\r']) expect(judged(judge, line, { freezes: [{ id: 1, all: true }] })).toEqual({ kind: 'pass' });
+  });
+
+  test('a null beside a result or an error is as if it were not there', async () => {
+    const judge = await judgeOf([
+      rule('deny', { name: 'error', on: ['result'], when: 'result.isError && has(result.error)' }),
+      rule('deny', { name: 'none', on: ['result'], when: 'type != "result" || has(result.error)' }),
+      rule('flag', { name: 'text', on: ['result'], when: 'result.text.contains("secret")' }),
+    ]);
+    const reply = (more: Json): Verdict => judged(judge, { jsonrpc: '2.0', id: 1, ...more }, { direction: 's2c', asked: call('x') });
+    expect(reply({ error: null })).toMatchObject({ kind: 'block' });
+    expect(reply({ result: text('a secret'), error: null })).toEqual({ kind: 'flag', rule: 'text' });
+    expect(reply({ result: { isError: true }, error: null })).toEqual({ kind: 'pass' });
+    expect(reply({ result: null, error: { code: 1, message: 'secret' } })).toEqual({ kind: 'block', rule: 'error' });
+    expect(reply({ error: { code: 1, message: 'x' } })).toEqual({ kind: 'block', rule: 'error' });
   });
 
   test('a reply that answers nothing could answer something: an id that is a text is a number for some', async () => {

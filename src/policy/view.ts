@@ -30,7 +30,7 @@ export function viewOf(message: Judged, party: Party, counts: SessionCounts): Re
       observed: { ...party.principal.observed, ...integers({ uid: party.principal.observed.uid, pid: party.principal.observed.pid }) },
     },
     session: integers({ ...counts }),
-    result: isReply ? resultOf(json) : {},
+    result: isReply ? resultOf(json, message.type === 'error') : {},
     sizeBytes: BigInt(message.sizeBytes),
   };
 }
@@ -57,7 +57,7 @@ function objectIn(value: unknown): Record<string, unknown> {
 }
 
 /** Every text in a result or an error, and every member's name, a line each: what a rule about words is about, wherever a server puts them. */
-function resultOf(json: Record<string, unknown> | undefined): Record<string, unknown> {
+function resultOf(json: Record<string, unknown> | undefined, isError: boolean): Record<string, unknown> {
   const result = json?.['result'];
   const error = objectIn(json?.['error']);
   const fields = objectIn(result);
@@ -67,9 +67,9 @@ function resultOf(json: Record<string, unknown> | undefined): Record<string, unk
   textsIn(error['data'], texts);
   return {
     text: texts.join('\n'),
-    isError: fields['isError'] === true || json?.['error'] !== undefined,
+    isError: fields['isError'] === true || isError,
     ...(fields['structuredContent'] === undefined ? {} : { structured: fields['structuredContent'] }),
-    ...(json?.['error'] === undefined ? {} : { error }),
+    ...(isError ? { error } : {}),
   };
 }
 

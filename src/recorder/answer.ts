@@ -28,7 +28,7 @@ interface Deps {
 /**
  * The answer to one message that policy refused, from what its entry says: so that the next recorder can say the same. A request is answered to who asked;
  * a reply is replaced for who waits for it; a notification is dropped. An id that is not known whole cannot be answered. `awaited`: of what cannot be read, that
- * it is the reply that somebody waits for.
+ * it is the reply that somebody waits for; of a request, that it is that, too.
  */
 export function linesFor(entry: MessageEntry, index: number, id: string | undefined, awaited = false): Lines {
   if (id === undefined || !isAnswerable(id) || entry.rule === undefined) return noLines;
@@ -38,7 +38,9 @@ export function linesFor(entry: MessageEntry, index: number, id: string | undefi
     ...(entry.problem === undefined ? {} : { problem: entry.problem }),
     index,
   };
-  if (entry.type === 'request') return { toSender: refusalLine(id, denied(denial)), toReceiver: nothing };
+  if (entry.type === 'request') {
+    return { toSender: refusalLine(id, denied(denial)), toReceiver: awaited ? refusalLine(id, resultWithheld(denial)) : nothing };
+  }
   if (entry.type === 'result' || entry.type === 'error') return { toSender: nothing, toReceiver: refusalLine(id, resultWithheld(denial)) };
   if (entry.type !== 'opaque') return noLines;
   // not to be read as a message, but somebody waits for an answer
@@ -59,8 +61,8 @@ function isAnswerable(id: string): boolean {
 
 /**
  * The id that somebody waits for an answer to. In a frame that is no JSON: the first `"id":` with a token behind it near either end, which is where every
- * implementation writes it. Whoever gets an answer to an id that nobody waits for ignores it. `awaited`: the frame is no message, and no request either, and
- * the other side has asked with this id.
+ * implementation writes it. Whoever gets an answer to an id that nobody waits for ignores it. `awaited`: the other side has asked with this id, and the frame is no
+ * message, and no request either, or it is a request with a result or an error in it.
  */
 export function answerableId(
   type: Message['type'],
@@ -69,6 +71,9 @@ export function answerableId(
   connection: Connection,
   { direction, stream }: Pick<MessageEntry, 'direction' | 'stream'>,
 ): { id: string | undefined; awaited: boolean } {
+  if (type === 'request' && known !== undefined && bytes !== undefined) {
+    return { id: known, awaited: isAwaited(known, connection, direction, stream) && isReplyToo(bytes) };
+  }
   if (type !== 'opaque' || bytes === undefined) return { id: known, awaited: false };
   const near = (bytes.length <= 2 * salvageBytes ? [bytes] : [bytes.subarray(0, salvageBytes), bytes.subarray(-salvageBytes)]).map((part) =>
     part.toString('latin1'),
@@ -82,6 +87,15 @@ export function answerableId(
 function idIn(text: string): string | undefined {
   const found = /"id"[ \t]{0,8}:[ \t]{0,8}("[^"\\\u0000-\u001f]{0,256}"|-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?)[ \t]{0,8}[,}]/.exec(text);
   return found === null ? undefined : Buffer.from(found[1]!, 'latin1').toString();
+}
+
+function isReplyToo(bytes: Buffer): boolean {
+  try {
+    const message = JSON.parse(bytes.toString()) as object;
+    return Object.hasOwn(message, 'result') || Object.hasOwn(message, 'error');
+  } catch {
+    return false;
+  }
 }
 
 const salvageBytes = 4 * 1024;

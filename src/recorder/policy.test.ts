@@ -12,7 +12,7 @@ import { held, moreUnits, readAnswer, readJson, readRefusal, WireReader, wireTyp
 import { Clock } from './clock.ts';
 import { Connection, type Opened } from './connection.ts';
 import { applyFreeze, freezeFields, readFreeze } from './control.ts';
-import { finishBatch, record, type RecordDeps } from './record.ts';
+import { finishBatch, record, recordRefusal, type RecordDeps } from './record.ts';
 import { seal } from './seal.ts';
 import { State } from './state.ts';
 
@@ -386,7 +386,9 @@ test('what two readers read differently is refused, and answered where an id can
   stage.send(1, '{"jsonrpc":"2.0","id":"q","result":{"a":NaN}}');
   stage.send(1, '{"jsonrpc":"2.0","id":"q","result":{"a":1},"error":"x"}');
   stage.settle();
-  expect(stage.tap.delivered).toEqual([[1], [1]]);
+  // a line without anything is not refused: nobody can take it for a message
+  const blank = odd.indexOf('') + 2;
+  expect(stage.tap.delivered).toEqual([[1, blank], [1]]);
   const told = (direction: DirectionIndex): unknown[] =>
     stage.tap.written[direction].map((line) => {
       const { id: of, error } = JSON.parse(line) as { id: unknown; error: { data: { executed: unknown; resultWithheld?: true } } };
@@ -411,7 +413,108 @@ test('what two readers read differently is refused, and answered where an id can
   stage.restart();
   expect(fresh.written[0]).toEqual(before[0]);
   expect(fresh.written[1].toSorted()).toEqual(before[1].toSorted());
-  expect(fresh.delivered).toEqual([[1], [1]]);
+  expect(fresh.delivered).toEqual([[1, blank], [1]]);
+});
+
+test('what is request and reply at once is refused to both who may wait for it', () => {
+  const stage = new Stage(compiled);
+  const mixed = (of: unknown, more = '"result":{}'): string => `{"jsonrpc":"2.0","id":${JSON.stringify(of)},"method":"x",${more}}`;
+  stage.send(0, call(1, 'read'));
+  stage.send(0, call('two', 'read'));
+  stage.send(0, call(3, 'read'));
+  stage.send(1, '{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}');
+  stage.send(1, mixed(1));
+  stage.send(1, `[${mixed('two', '"error":{"code":1,"message":"no"}')},${reply(3)}]`);
+  // nobody waits for these, or they are no replies
+  stage.send(1, mixed(4));
+  stage.send(1, mixed('s', '"params":{"result":1}').replace('"jsonrpc":"2.0",', ''));
+  // the other way
+  stage.send(0, mixed(1));
+  stage.settle();
+  expect(stage.tap.delivered).toEqual([range(3), [1]]);
+  const told = (tap: ModelTap): unknown[][] =>
+    tap.written.map((lines) =>
+      lines.map((line) => {
+        const { id: of, error } = JSON.parse(line) as { id: unknown; error: { data: { executed: unknown } } };
+        return [of, error.data.executed];
+      }),
+    );
+  const expected = [
+    // the server's: of each of its frames, and its own request
+    [
+      [1, false],
+      ['two', false],
+      [4, false],
+      ['s', false],
+      [1, 'unknown'],
+    ],
+    [
+      [1, 'unknown'],
+      ['two', 'unknown'],
+      [3, 'unknown'],
+      [1, false],
+    ],
+  ];
+  expect(told(stage.tap)).toEqual(expected);
+  // the calls end with what their client was told
+  const own = stage.messages().filter(({ origin, direction }) => origin === 'sworn' && direction === 's2c');
+  expect(own.map(({ id: of, exchange, type }) => [of, exchange, type])).toEqual([
+    ['1', 2, 'error'],
+    ['"two"', 3, 'error'],
+    ['3', 4, 'error'],
+    ['1', expect.any(Number), 'error'],
+  ]);
+  expect(stage.connection.exchanges.size).toBe(0);
+  expect(stage.seqs).toEqual(range(stage.seqs.length));
+
+  // whoever dies, wherever in between, the next one says the same, once
+  const inOrder = (lines: unknown[][]): string[] => lines.map((line) => JSON.stringify(line)).toSorted();
+  const all = stage.ledger.durable.length;
+  for (let durable = 6; durable <= all; durable++) {
+    const next = new Stage(compiled);
+    next.ledger.durable.push(...stage.ledger.durable.slice(0, durable));
+    next.tap.sent[0].push(...stage.tap.sent[0]);
+    next.tap.sent[1].push(...stage.tap.sent[1]);
+    const state = next.restart();
+    for (const { connection, entry, index, lines } of state.unansweredRefusals) recordRefusal(entry, index, lines, false, connection, next.deps);
+    next.settle();
+    expect(next.tap.delivered, String(durable)).toEqual([range(3), [1]]);
+    expect(told(next.tap).map(inOrder), String(durable)).toEqual(expected.map(inOrder));
+    const said = next.messages().filter(({ origin }) => origin === 'sworn');
+    expect(said.length, String(durable)).toBe(9);
+    expect(next.connection.exchanges.size, String(durable)).toBe(0);
+  }
+});
+
+test('a request without an id, or with one that is null, is refused without an answer', () => {
+  const stage = new Stage(compiled);
+  stage.send(0, '{"jsonrpc":"2.0","method":"tools/call","params":{"name":"delete"}}');
+  stage.send(0, '{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"delete"}}');
+  // the id alone is reason enough
+  stage.send(0, '{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"read"}}');
+  stage.send(0, '{"jsonrpc":"2.0","method":"tools/call","params":{"name":"read"}}');
+  stage.settle();
+  expect(stage.messages().map(({ verdict, rule, origin }) => [verdict, rule, origin])).toEqual([
+    ['block', 'no-delete', 'client'],
+    ['block', 'sworn:ambiguous', 'client'],
+    ['block', 'sworn:ambiguous', 'client'],
+    ['pass', undefined, 'client'],
+  ]);
+  expect(stage.tap.delivered[0]).toEqual([4]);
+  expect(stage.tap.written).toEqual([[], []]);
+});
+
+test('of a frame that is request and reply at once a disk that refuses takes everything back', () => {
+  const stage = new Stage(compiled);
+  stage.send(0, call(1, 'read'));
+  stage.send(0, call(2, 'read'));
+  stage.settle();
+  const before = stage.connection.exchanges.toJSON();
+  stage.send(1, '{"jsonrpc":"2.0","id":1,"method":"x","result":{}}');
+  expect(stage.connection.exchanges.size).toBe(1);
+  stage.ledger.fail();
+  expect(stage.connection.exchanges.toJSON()).toEqual(before);
+  expect([stage.tap.delivered[1], stage.tap.written.map(({ length }) => length)]).toEqual([[], [1, 1]]);
 });
 
 test.each(['receipt', 'verdict'] as const)('wait class %s: nothing from a refused unit on is passed before its refusal', (wait) => {

@@ -18,7 +18,7 @@ import { idBytes, methodBytes, reasonBytes, redactedRules, shortTextBytes, targe
 import { bounded, schemeOf } from '../mcp/bounded.ts';
 import { effectOf, readToolDefinitions, type EffectFields } from '../mcp/effect.ts';
 import type { PendingRequest } from '../mcp/exchange.ts';
-import type { Batch, Message } from '../mcp/message.ts';
+import { readMessage, type Batch, type Message } from '../mcp/message.ts';
 import { readNames } from '../mcp/names.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import { subjectOf } from '../policy/judge.ts';
@@ -234,8 +234,8 @@ function recordItems(
   from: number,
   connection: Connection,
   deps: RecordDeps,
-  /** Answers to the items before `from`. */
-  before: readonly Lines[] = [],
+  /** Answers to the items before `from`, of a batch that an earlier recorder began. */
+  before?: readonly Lines[],
 ): void {
   // of all items together: none passes unrecorded because another one may
   const { effects } = (considered.find(({ subject }) => connection.onUnrecordable(subject.effects) === 'block') ?? considered.at(-1)!).subject;
@@ -260,10 +260,13 @@ function recordItems(
     Object.assign(entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
     finish(entry, frame, connection);
     const own = deps.ledger.nextIndex;
-    if (refusedItem >= 0) refused.push({ entry, index: own, lines: linesFor(entry, own, message.id), isConcealed: described.isConcealed });
+    if (refusedItem >= 0) {
+      const { id, awaited } = answerableId(message.type, message.id, message.type === 'request' ? bytes : undefined, connection, entry);
+      refused.push({ entry, index: own, lines: linesFor(entry, own, id, awaited), isConcealed: described.isConcealed });
+    }
     const isLast = item === batch.items.length - 1;
     const refusal =
-      isLast && refusedItem >= 0 ? joined([...before, ...refused.map(({ lines, isConcealed }) => ({ ...lines, isConcealed }))]) : undefined;
+      isLast && refusedItem >= 0 ? joined([...(before ?? []), ...refused.map(({ lines, isConcealed }) => ({ ...lines, isConcealed }))]) : undefined;
     let { undo } = described;
     if (refusedItem >= 0 && message.type === 'request') {
       // answered in its receiver's place, before the next item finds its own: undone in the opposite order
@@ -274,8 +277,8 @@ function recordItems(
       };
     }
     append(entry, described.attributes, frame, [], effects, connection, deps, undo, isLast, refusal);
-    // the answers to the other items alone would be taken for all of them
-    if (refusal !== undefined && from > 0) connection.refusedBefore({ direction: frame.direction, unit: frame.unit.unit, ...refusal });
+    // the answers to the other items alone, or none, would be taken for all of them
+    if (refusal !== undefined && before !== undefined) connection.refusedBefore({ direction: frame.direction, unit: frame.unit.unit, ...refusal });
   }
   for (const { entry, index: own, lines, isConcealed } of refused) recordRefusal(entry, own, lines, isConcealed, connection, deps);
 }
@@ -665,25 +668,39 @@ function append(
 const urgent = { urgent: true };
 const lazy = { urgent: false };
 
-/** What we say in a message's place is a message, too (`origin: sworn`), and ends the exchange of a request. */
+/** What we say in a message's place is a message, too (`origin: sworn`), and ends the exchange of a request: an entry for each side that is told, the sender's first. */
 export function recordRefusal(
   refused: MessageEntry,
   index: number,
-  lines: Lines,
+  { toSender, toReceiver }: Lines,
   isConcealed: boolean,
   connection: Connection,
   deps: RecordDeps,
 ): void {
-  const line = lines.toSender.length > 0 ? lines.toSender : lines.toReceiver;
-  if (line.length === 0) return;
-  const isAnswer = lines.toSender.length > 0;
+  if (toSender.length > 0) recordAnswer(refused, index, toSender, true, isConcealed, connection, deps);
+  if (toReceiver.length > 0) recordAnswer(refused, index, toReceiver, false, isConcealed, connection, deps);
+}
+
+function recordAnswer(
+  refused: MessageEntry,
+  index: number,
+  line: Buffer,
+  isAnswer: boolean,
+  isConcealed: boolean,
+  connection: Connection,
+  deps: RecordDeps,
+): void {
   const bytes = line.subarray(0, -1);
   const direction: Direction = isAnswer ? (refused.direction === 'c2s' ? 's2c' : 'c2s') : refused.direction;
-  const exchange = isAnswer && refused.type === 'request' ? index : isAnswer ? undefined : refused.exchange;
+  // what is a reply too is replaced for whoever waits for one: that ends another exchange than its own
+  const isOther = !isAnswer && refused.type === 'request';
+  const replaced = isOther ? connection.exchanges.place(readMessage(bytes) as Message, direction, index, 0, refused.stream) : undefined;
+  const exchange = isOther ? replaced?.exchange : isAnswer ? (refused.type === 'request' ? index : undefined) : refused.exchange;
   // it repeats the id
   const stored = storedOf(bytes, isConcealed ? [{ start: 0, end: bytes.length, rule: 'repeated', keep: 'drop' }] : [], index, deps.findKey);
   const monotonicUs = deps.clock.monotonicUs();
-  const { method, target, effect, effectSource, sensitive, destructive } = refused;
+  // of the other exchange its request says it
+  const { method, target, era, effect, effectSource, sensitive, destructive }: Partial<MessageEntry> = isOther ? {} : refused;
   const entry: MessageEntry = {
     v: 1,
     kind: 'message',
@@ -706,7 +723,7 @@ export function recordRefusal(
     ...(exchange === undefined ? {} : { exchange }),
     ...(method === undefined ? {} : { method }),
     ...(target === undefined ? {} : { target }),
-    ...(refused.era === undefined ? {} : { era: refused.era }),
+    ...(era === undefined ? {} : { era }),
     ...(effect === undefined ? {} : { effect }),
     ...(effectSource === undefined ? {} : { effectSource }),
     ...(sensitive === undefined ? {} : { sensitive }),
@@ -718,11 +735,7 @@ export function recordRefusal(
     delivered: [connection.delivered[0], connection.delivered[1]],
   };
   const undoSeq = (): void => void connection.seq--;
-  let unplace: () => void = nothing;
-  if (exchange === index) {
-    const removed = connection.exchanges.answered(index);
-    unplace = removed;
-  }
+  const unplace = replaced?.undo ?? (exchange === index ? connection.exchanges.answered(index) : nothing);
   const undo = (): void => {
     unplace();
     undoSeq();

@@ -203,9 +203,16 @@ export class State {
       const { id } = entry.truncated?.includes('id') ? attributesOf(record) : entry;
       // of one that was redacted nothing is left that could be answered
       const known = typeof id === 'string' && isToken(id) ? id : undefined;
-      const found = answerableId(entry.type, known, id === known ? bytesOf(record) : undefined, connection, entry);
+      const bytes = entry.batch === undefined ? bytesOf(record) : this.#itemBytes(connection, entry);
+      const found = answerableId(entry.type, known, id === known ? bytes : undefined, connection, entry);
       const line = linesFor(entry, record.index, found.id, found.awaited);
-      if (line.toSender.length + line.toReceiver.length > 0) this.#unanswered.push({ connection, entry, index: record.index, lines: line });
+      // each side's answer has an entry of its own
+      for (const one of [
+        { ...noLines, toSender: line.toSender },
+        { ...noLines, toReceiver: line.toReceiver },
+      ]) {
+        if (one.toSender.length + one.toReceiver.length > 0) this.#unanswered.push({ connection, entry, index: record.index, lines: one });
+      }
       const items = this.#refusedItems.get(connection.id);
       if (entry.batch !== undefined && items?.batch === entry.batch) {
         items.lines.push(line);
@@ -217,6 +224,13 @@ export class State {
     // a frame of several units was held back as a whole
     for (let unit = entry.tapSeq - (entry.parts ?? 1) + 1; unit < entry.tapSeq; unit++) connection.refusedBefore({ direction, unit, ...noLines });
     connection.refusedBefore({ direction, unit: entry.tapSeq, ...joined(lines) });
+  }
+
+  /** Of a request, which may be a reply, too. */
+  #itemBytes(connection: Connection, { type, batch, item = -1 }: MessageEntry): Buffer | undefined {
+    const found = type === 'request' ? this.#batches.get(connection.id) : undefined;
+    const range = found?.index === batch ? found?.batch.items[item]?.range : undefined;
+    return range === undefined ? undefined : found!.bytes.subarray(...range);
   }
 
   /** Refusals of open connections whose answers a crash cut off: they are said again, and recorded as if for the first time. */
