@@ -2,14 +2,13 @@
  * `sworn find`: where a value passed. Searches what is stored, and the stretches of which only a checkable hash is. Never prints what stands around the value, nor
  * the value itself.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { equal } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash } from '../entry/commitment.ts';
 import type { Entry } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
-import { configHome, keysFolder } from '../ledger/keys.ts';
+import { configHome, keysFolder, readFindKey } from '../ledger/keys.ts';
 import { batchItems, unitBytes } from '../limits.ts';
 import { readMessage } from '../mcp/message.ts';
 import { indexSince, readEntries, readEntryAt, type Located } from '../readers/entries.ts';
@@ -53,7 +52,6 @@ export const findHelp: CommandHelp = {
 
 /** Of the value, in bytes. A longer one is looked for by a part of it. */
 const valueBytes = 64 * 1024;
-const findKeyBytes = 32;
 
 interface Hit {
   ledger: string;
@@ -151,20 +149,16 @@ function asciiForm(json: string, digits: (hex: string) => string): string {
   return json.replace(/[\u007f-\uffff]/g, (unit) => `\\u${digits(unit.charCodeAt(0).toString(16).padStart(4, '0'))}`);
 }
 
-/** `undefined` when there is none, or it is closed to us. It is never made here: a new one would find nothing. */
+/** `undefined` when there is none, or it is closed to us. */
 async function findKeyOf(ledger: string, keysHome: string): Promise<Buffer | undefined> {
   const first = await readEntryAt(ledger, 0, false);
   if (first?.entry.kind !== 'start') return undefined;
-  const path = join(keysFolder(keysHome, first.entry.ledger), 'find-key');
-  if (!existsSync(path)) return undefined;
-  let key: Buffer;
   try {
-    key = readFileSync(path);
-  } catch {
+    return readFindKey(keysFolder(keysHome, first.entry.ledger));
+  } catch (error) {
+    if (error instanceof SwornError) throw error;
     return undefined;
   }
-  if (key.length !== findKeyBytes) throw new SwornError('ledger-key-missing', `the key ${path} is damaged`, { path });
-  return key;
 }
 
 async function* entriesOf(ledger: string, { session, since, until }: FindOptions): AsyncGenerator<Located & { entry: Entry }> {

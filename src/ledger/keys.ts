@@ -52,15 +52,23 @@ const findKeyBytes = 32;
 
 /**
  * The secret that makes checkable redactions checkable (`spec/policy.md`), made when it is first needed. Like the log's key it is never in the ledger's folder: who has only
- * that cannot look for a value.
+ * that cannot look for a value. For the recorder alone: whoever reads takes the one that is there (`readFindKey`).
  */
 export function findKeyIn(folder: string): Buffer {
+  const key = readFindKey(folder);
+  if (key !== undefined) return key;
+  const fresh = randomBytes(findKeyBytes);
+  replaceDurably(nodeFiles, join(folder, 'find-key'), fresh, 0o600);
+  return fresh;
+}
+
+/**
+ * The one that is there, or `undefined`. Never makes one: a new one would find nothing, and the recorder would go on with it.
+ * @throws SwornError `ledger-key-missing` for a damaged one, and what reading throws
+ */
+export function readFindKey(folder: string): Buffer | undefined {
   const path = join(folder, 'find-key');
-  if (!existsSync(path)) {
-    const fresh = randomBytes(findKeyBytes);
-    replaceDurably(nodeFiles, path, fresh, 0o600);
-    return fresh;
-  }
+  if (!existsSync(path)) return undefined;
   const key = readFileSync(path);
   if (key.length !== findKeyBytes) throw new SwornError('ledger-key-missing', `the key ${path} is damaged`, { path });
   return key;

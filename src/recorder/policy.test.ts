@@ -468,7 +468,7 @@ test('what is request and reply at once is refused to both who may wait for it',
   expect(stage.seqs).toEqual(range(stage.seqs.length));
 
   // whoever dies, wherever in between, the next one says the same, once
-  const inOrder = (lines: unknown[][]): string[] => lines.map((line) => JSON.stringify(line)).toSorted();
+  const inOrder = (lines: unknown[]): string[] => lines.map((line) => JSON.stringify(line)).toSorted();
   const all = stage.ledger.durable.length;
   for (let durable = 6; durable <= all; durable++) {
     const next = new Stage(compiled);

@@ -1,9 +1,10 @@
 /** `sworn find` over ledgers that the recorder's own `record` wrote. */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { findCommand } from '../../src/cli/find.ts';
 import type { Output } from '../../src/cli/output.ts';
+import { findKeyIn, readFindKey } from '../../src/ledger/keys.ts';
 import { unitBytes } from '../../src/limits.ts';
 import { unruled } from '../../src/policy/judge.ts';
 import { place, type Place } from './fixture.ts';
@@ -108,6 +109,29 @@ test('a checkable redaction is found by its hash, with the key of the ledger alo
   expect(without).toMatchObject({ status: 1, summary: { keysMissing: [at.ledger], compared: 0 } });
   expect(without.text).toContain('no find key of');
   expect(existsSync(elsewhere), 'no key is made').toBe(false);
+});
+
+test('looking for a value makes no key where there is none, and takes none that is damaged', async () => {
+  recording.connect(await policyOf('redact: { keys: [password] }')).call('login', { password: 'hunter2' });
+  await recording.close();
+  const folder = join(recording.keys, recording.ledger.id);
+  const files = readdirSync(folder).toSorted();
+  expect(files).not.toContain('find-key');
+  expect(await find({ value: 'hunter2' })).toMatchObject({ status: 1, summary: { keysMissing: [at.ledger], redacted: 1, compared: 0 } });
+  expect(readdirSync(folder).toSorted()).toEqual(files);
+  expect(readFindKey(folder)).toBeUndefined();
+
+  writeFileSync(join(folder, 'find-key'), 'too short');
+  await expect(find({ value: 'hunter2' })).rejects.toThrow('is damaged');
+  expect(() => findKeyIn(folder)).toThrow('is damaged');
+  rmSync(join(folder, 'find-key'));
+  // the recorder's own makes one, and it stays
+  expect(findKeyIn(folder)).toEqual(findKeyIn(folder));
+  expect(readFindKey(folder)).toEqual(findKeyIn(folder));
+  // closed to us: as if there were none
+  rmSync(join(folder, 'find-key'));
+  mkdirSync(join(folder, 'find-key'));
+  expect((await find({ value: 'hunter2' })).summary).toMatchObject({ keysMissing: [at.ledger] });
 });
 
 test('in a batch the item is named', async () => {
