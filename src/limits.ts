@@ -19,6 +19,20 @@ export const proofFileBytes = 1 * MiB;
 export const trustPolicyBytes = 256 * KiB;
 export const trustPolicyLines = 2_048;
 
+/** Hashes of a consistency proof in a request to a witness (C2SP tlog-witness). */
+export const witnessProofHashes = 63;
+/** A request to a witness: the hashes, and a checkpoint with its signatures, of which one by ML-DSA-44 has more than 3 KiB. */
+export const witnessRequestBytes = 128 * KiB;
+/** A witness's answer: a few lines. */
+export const witnessAnswerBytes = 64 * KiB;
+/** How long a submission waits for a witness: never on the way of a message. */
+export const witnessWaitMs = 1_000;
+/** Requests about one log that wait for each other; more are told to come again. */
+export const witnessWaiting = 64;
+export const witnessConnections = 256;
+/** Of each kind and log: checkpoints that a witness refused and keeps. The log's key must have signed each. */
+export const witnessEvidence = 100;
+
 export const idBytes = 64;
 export const methodBytes = 128;
 export const targetBytes = 256;
@@ -86,6 +100,8 @@ export const executableBytes = 1024 * MiB;
 export const digestsCount = 256;
 /** What the recorder holds of entries that are not yet durable before it stops reading from its taps. */
 export const acceptedBytes = 4 * MiB;
+/** Full tiles and bundles that wait to be written; beyond it their writing holds up everything else. */
+export const dueTileBytes = 8 * MiB;
 /** What the recorder holds of a tap's bytes, beyond what is accepted, before it stops reading from it. It begins to work at half of it. */
 export const inboxBytes = 2 * MiB;
 /** A tap that waits for nothing is worked for once it paused so long, and at the latest after so long. */

@@ -9,6 +9,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 
 export interface Files {
   open(path: string, flags: string, mode: number): number;
+  /** Opens an empty file to be written. Off the main thread: a new name waits for a sync of the file system that is under way, a millisecond and more. */
+  create(path: string, mode: number): Promise<number>;
   close(fd: number): void;
   writev(fd: number, buffers: Buffer[], position: number): Promise<number>;
   writevSync(fd: number, buffers: Buffer[], position: number): number;
@@ -24,6 +26,7 @@ export interface Files {
 
 export const nodeFiles: Files = {
   open: (path, flags, mode) => fs.openSync(path, flags, mode),
+  create: (path, mode) => new Promise((done, fail) => fs.open(path, 'w', mode, (error, fd) => (error ? fail(error) : done(fd)))),
   close: (fd) => fs.closeSync(fd),
   writev: (fd, buffers, position) =>
     new Promise((done, fail) => fs.writev(fd, buffers, position, (error, writtenBytes) => (error ? fail(error) : done(writtenBytes)))),
@@ -84,6 +87,11 @@ export function replace(files: Files, path: string, content: Uint8Array, mode: n
   files.rename(temporary, path);
 }
 
+/** As `replace`; what may take long, the making of the file, off the main thread. */
+export async function replaceInBackground(files: Files, path: string, content: Uint8Array, mode: number): Promise<void> {
+  files.rename(await writeTemporaryInBackground(files, path, content, mode), path);
+}
+
 /**
  * Replaces a file's content durably: afterwards it survives a power cut.
  * @throws SyncError when a sync fails
@@ -94,20 +102,35 @@ export function replaceDurably(files: Files, path: string, content: Uint8Array, 
   syncFolder(files, dirname(path));
 }
 
-/** As `replaceDurably`, with the syncs off the main thread. */
+/** As `replaceDurably`, off the main thread. */
 export async function replaceDurablyInBackground(files: Files, path: string, content: Uint8Array, mode: number): Promise<void> {
-  const temporary = writeTemporary(files, path, content, mode, false);
+  const temporary = await writeTemporaryInBackground(files, path, content, mode);
   await syncFile(files, temporary);
   files.rename(temporary, path);
   await syncFile(files, dirname(path));
 }
 
+function temporaryOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.tmp`);
+}
+
 function writeTemporary(files: Files, path: string, content: Uint8Array, mode: number, durable: boolean): string {
-  const temporary = join(dirname(path), `.${basename(path)}.tmp`);
+  const temporary = temporaryOf(path);
   const fd = files.open(temporary, 'w', mode);
   try {
     if (content.length > 0) writeAllSync(files, fd, [Buffer.from(content.buffer, content.byteOffset, content.length)], 0);
     if (durable) guardSync(() => files.syncSync(fd), path);
+  } finally {
+    files.close(fd);
+  }
+  return temporary;
+}
+
+async function writeTemporaryInBackground(files: Files, path: string, content: Uint8Array, mode: number): Promise<string> {
+  const temporary = temporaryOf(path);
+  const fd = await files.create(temporary, mode);
+  try {
+    if (content.length > 0) writeAllSync(files, fd, [Buffer.from(content.buffer, content.byteOffset, content.length)], 0);
   } finally {
     files.close(fd);
   }

@@ -241,6 +241,11 @@ describe('group commits', () => {
         else segments.delete(fd);
         return fd;
       },
+      create: async (path, mode) => {
+        const fd = await nodeFiles.create(path, mode);
+        segments.delete(fd);
+        return fd;
+      },
       writev: async (fd, buffers, position) => {
         notes.push('write');
         return nodeFiles.writev(fd, buffers, position);

@@ -8,10 +8,23 @@
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { equal } from '../bytes/bytes.ts';
-import { tileWidth } from '../limits.ts';
+import { dueTileBytes, tileWidth } from '../limits.ts';
 import { encodeBundle, tilePath, type TileStack } from '../tlog/tile.ts';
 import { hashBytes } from '../tlog/tree.ts';
-import { replace, replaceDurablyInBackground, syncFile, type Files } from './files.ts';
+import { replace, replaceDurablyInBackground, replaceInBackground, syncFile, type Files } from './files.ts';
+
+/** Enough for those that are written to now, and for the partial ones of a checkpoint. */
+const knownFolders = 64;
+
+/** Made at once: each waits for the disk, and for a turn of the event loop. */
+const filesAtOnce = 8;
+
+interface DueFile {
+  path: string;
+  bytes: Uint8Array;
+  /** Of the tree when it became full. */
+  size: number;
+}
 
 /** What a checkpoint at this size needs beside the full tiles. */
 export interface TreeSnapshot {
@@ -27,8 +40,13 @@ export class TreeFiles {
   #bundle: Uint8Array[] = [];
   /** Full files that are not yet durable, by path below `log/`. */
   #unsynced: string[] = [];
-  /** Full files that could not be written (a full disk); kept until they can. */
-  #due: { path: string; bytes: Uint8Array }[] = [];
+  /** Full files that are not written yet, oldest first. */
+  #due: DueFile[] = [];
+  /** Those of them that are being written. */
+  readonly #underWay = new Map<DueFile, Promise<void>>();
+  #dueBytes = 0;
+  /** Folders that are there. */
+  readonly #folders = new Set<string>();
 
   constructor(files: Files, log: string, stack: TileStack) {
     this.#files = files;
@@ -81,16 +99,16 @@ export class TreeFiles {
    * @throws SyncError when a sync fails; any write error otherwise (the older checkpoint stands)
    */
   async publish(snapshot: TreeSnapshot, note: Uint8Array): Promise<void> {
-    const due = this.#due;
-    this.#due = [];
-    for (const { path, bytes } of due) this.#write(path, bytes);
-    if (this.#due.length > 0) throw new Error('tiles cannot be written');
+    const isMissing = (): boolean => [...this.#due, ...this.#underWay.keys()].some(({ size }) => size <= snapshot.size);
+    this.#writeDue();
+    while (this.#underWay.size > 0 && isMissing()) await Promise.race(this.#underWay.values());
+    if (isMissing()) throw new Error('tiles cannot be written');
     const full = [...this.#unsynced];
     for (const path of full) await syncFile(this.#files, join(this.#log, path));
     await this.#syncFolders(full);
     this.#unsynced = this.#unsynced.slice(full.length);
     for (const { path, bytes } of snapshot.partials) {
-      this.#files.mkdir(dirname(join(this.#log, path)), 0o755);
+      this.#makeFolder(path);
       await replaceDurablyInBackground(this.#files, join(this.#log, path), bytes, 0o644);
     }
     await this.#syncFolders(snapshot.partials.map(({ path }) => path));
@@ -112,12 +130,62 @@ export class TreeFiles {
   }
 
   #write(path: string, bytes: Uint8Array): void {
+    // the disk is slower than what comes: it has to wait here
+    if (this.#dueBytes + bytes.length > dueTileBytes && this.#writeNow(path, bytes)) return;
+    this.#due.push({ path, bytes, size: this.size });
+    this.#dueBytes += bytes.length;
+    this.#writeDue();
+  }
+
+  #writeNow(path: string, bytes: Uint8Array): boolean {
     try {
-      this.#files.mkdir(dirname(join(this.#log, path)), 0o755);
+      this.#makeFolder(path);
       replace(this.#files, join(this.#log, path), bytes, 0o644);
       this.#unsynced.push(path);
+      return true;
     } catch {
-      this.#due.push({ path, bytes });
+      return false;
     }
+  }
+
+  #writeDue(): void {
+    while (this.#underWay.size < filesAtOnce) {
+      const file = this.#due.shift();
+      if (file === undefined) return;
+      this.#underWay.set(file, this.#writeOne(file));
+    }
+  }
+
+  /** Never rejects. What the disk refuses stays due, and is tried again with the next file, or with the next checkpoint. */
+  async #writeOne(file: DueFile): Promise<void> {
+    const isWritten = await this.#isWritten(file);
+    this.#underWay.delete(file);
+    if (!isWritten) {
+      this.#due.unshift(file);
+      return;
+    }
+    this.#dueBytes -= file.bytes.length;
+    this.#writeDue();
+  }
+
+  /** If we die in here: no checkpoint covers the file, and recovery writes it again. */
+  async #isWritten({ path, bytes }: DueFile): Promise<boolean> {
+    try {
+      this.#makeFolder(path);
+      await replaceInBackground(this.#files, join(this.#log, path), bytes, 0o644);
+      this.#unsynced.push(path);
+      return true;
+    } catch {
+      this.#folders.clear();
+      return false;
+    }
+  }
+
+  #makeFolder(path: string): void {
+    const folder = dirname(path);
+    if (this.#folders.has(folder)) return;
+    this.#files.mkdir(join(this.#log, folder), 0o755);
+    if (this.#folders.size >= knownFolders) this.#folders.clear();
+    this.#folders.add(folder);
   }
 }

@@ -41,7 +41,7 @@ describe.each([
     }
   });
 
-  for (const operation of ['open', 'writev', 'writevSync', 'datasync', 'datasyncSync', 'sync', 'syncSync', 'rename', 'mkdir'] as const) {
+  for (const operation of ['open', 'create', 'writev', 'writevSync', 'datasync', 'datasyncSync', 'sync', 'syncSync', 'rename', 'mkdir'] as const) {
     for (const stored of operation.startsWith('writev') ? (['nothing', 'half', 'all'] as const) : (['nothing', 'all'] as const)) {
       for (const then of ['goes on', 'dies'] as const) {
         it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {

@@ -3,6 +3,7 @@ import { nodeFiles, type Files } from '../../src/ledger/files.ts';
 
 export const operations = [
   'open',
+  'create',
   'writev',
   'writevSync',
   'datasync',
@@ -93,7 +94,7 @@ export class FaultyFiles implements Files {
 
   async #async<T>(operation: Operation, whole: () => Promise<T>, half: () => Promise<unknown> = async () => {}): Promise<T> {
     const fault = this.#next(operation);
-    const work = fault === undefined || fault.stored === 'all' ? whole() : fault.stored === 'half' ? half() : Promise.resolve();
+    const work: Promise<unknown> = fault === undefined || fault.stored === 'all' ? whole() : fault.stored === 'half' ? half() : Promise.resolve();
     this.#underWay.add(work);
     try {
       const result = await work;
@@ -117,6 +118,21 @@ export class FaultyFiles implements Files {
       this.#open.add(fd);
       return fd;
     });
+  }
+
+  async create(path: string, mode: number): Promise<number> {
+    let fd = -1;
+    const whole = async (): Promise<number> => {
+      fd = await nodeFiles.create(path, mode);
+      this.#open.add(fd);
+      return fd;
+    };
+    try {
+      return await this.#async('create', whole);
+    } catch (error) {
+      if (this.#open.delete(fd)) nodeFiles.close(fd);
+      throw error;
+    }
   }
 
   close(fd: number): void {

@@ -150,6 +150,10 @@ export class PowerFiles implements Files {
     return fd;
   }
 
+  async create(path: string, mode: number): Promise<number> {
+    return this.open(path, 'w', mode);
+  }
+
   close(fd: number): void {
     if (!this.#open.delete(fd)) throw new Error(`descriptor ${fd} was closed twice`);
     nodeFiles.close(fd);
