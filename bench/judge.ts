@@ -70,12 +70,20 @@ const policy: Policy = {
 
 const words = 'the quick brown fox jumps over a lazy dog while 12 clerks file 4711 forms in room 3b of building 9'.split(' ');
 
+const firstId = 1_000_000_000;
+let lastId = firstId;
+
+/** An id that is in use is refused before any rule is asked: each time the message is another one. */
+function renumber(frame: Buffer): void {
+  frame.write(String(++lastId), frame.indexOf(String(firstId).slice(0, 3)), 'latin1');
+}
+
 /** A call as agents make them, about `sizeBytes` long: short members, numbers, and prose. */
-function call(sizeBytes: number, id: number): Buffer {
+function call(sizeBytes: number): Buffer {
   const rows: unknown[] = [];
   const message = {
     jsonrpc: '2.0',
-    id,
+    id: firstId,
     method: 'tools/call',
     params: { name: 'update_records', arguments: { sql: 'select name, dept from staff where id = 7', amount: 12.5, to: 'ops@example.org', rows } },
   };
@@ -147,7 +155,7 @@ for (const [label, sizeBytes, each, limitUs] of [
   const ruled = stage(compiled);
   const without: number[] = [];
   const with_: number[] = [];
-  const frames = Array.from({ length: each }, (_, i) => call(sizeBytes, i));
+  const frames = Array.from({ length: each }, () => call(sizeBytes));
   for (let round = 0; round < rounds; round++) {
     for (const [take, samples] of round % 2 === 0
       ? ([
@@ -159,6 +167,7 @@ for (const [label, sizeBytes, each, limitUs] of [
           [plain, without],
         ] as const)) {
       for (const frame of frames) {
+        renumber(frame);
         const from = performance.now();
         take(frame);
         // the first tenth warms up

@@ -63,7 +63,7 @@ function hidden(bytes: Uint8Array): string[] {
   const at = bytes.indexOf(carriageReturn);
   if (at >= 0 && at < bytes.length - 1) found.push('carriage-return');
   const mayBeOdd = bytes.includes(backslash) || oddLeads.some((lead) => bytes.includes(lead));
-  const mayHide = bytes.length > scannedKeyBytes || (bytes.length > 4 * scannedKeys && mayHaveKeys(bytes));
+  const mayHide = bytes.length > scannedKeyBytes || (bytes.length > memberBytes * scannedKeys && mayHaveKeys(bytes));
   if (!mayBeOdd && !mayHide) return found;
   const text = utf8Text(bytes) ?? '';
   const isOdd = mayBeOdd && oddCase.test(text);
@@ -110,10 +110,17 @@ const scannedKeys = 16_384;
 const scannedKeyBytes = 1 << 20;
 const colon = 0x3a;
 
+/** A member's two quotes and colon, the bracket or comma before it, and the last byte of its value: no two members share any of them. */
+const memberBytes = 5;
+
 function mayHaveKeys(bytes: Uint8Array): boolean {
   let colons = 0;
-  for (let at = bytes.indexOf(colon); at >= 0 && colons <= scannedKeys; at = bytes.indexOf(colon, at + 1)) colons++;
-  return colons > scannedKeys;
+  for (let at = bytes.indexOf(colon); at >= 0; at = bytes.indexOf(colon, at + 1)) {
+    if (++colons > scannedKeys) return true;
+    // behind it there is no room for as many: this one may stand in the name of one more
+    if (colons + 1 + (bytes.length - at) / memberBytes <= scannedKeys) return false;
+  }
+  return false;
 }
 
 /** The text names more members than the document has, or two that differ only in case. */

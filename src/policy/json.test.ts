@@ -18,6 +18,16 @@ test('integers beyond ±(2^53 - 1) stay what was written, everything else is wha
   expect(readJson('12345678901234567890')).toEqual(new LargeInteger('12345678901234567890'));
 });
 
+test('a large integer is seen wherever it stands', () => {
+  for (let before = 0; before <= 40; before++) {
+    for (let digits = 16; digits <= 34; digits++) {
+      const large = '9'.repeat(digits);
+      expect(readJson(`${' '.repeat(before)}[${large},1]`)).toEqual([new LargeInteger(large), 1]);
+    }
+    expect(readJson(`${' '.repeat(before)}[123456789012345,123456789012345]`)).toEqual([123456789012345, 123456789012345]);
+  }
+});
+
 test.each(['5', '12345678901234567890'])('a member __proto__ is a member (beside %s)', (number) => {
   const value = readJson(`{"__proto__": {"x": ${number}}, "constructor": 1}`) as object;
   expect(Object.keys(value)).toEqual(['__proto__', 'constructor']);

@@ -21,9 +21,30 @@ type Reviver = (this: unknown, key: string, value: unknown, context: { source?: 
  * @throws SyntaxError when the text is not JSON.
  */
 export function readJson(text: string): unknown {
-  // 2^53 has 16 digits: most messages hold no such run, and with the reviver the parser takes ten times as long
-  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  // most messages hold no such number, and with the reviver the parser takes ten times as long
+  if (!hasLongNumber(text)) return JSON.parse(text);
   return JSON.parse(text, keepLarge as (this: unknown, key: string, value: unknown) => unknown);
+}
+
+/** 2^53 has 16 digits. */
+const largeDigits = 16;
+
+/** Whether so many digits stand beside each other anywhere. Of as many units one is in each such row, so looking at that one is enough until it is a digit. */
+function hasLongNumber(text: string): boolean {
+  const { length } = text;
+  for (let at = largeDigits - 1; at < length; at += largeDigits) {
+    if (!isDigit(text.charCodeAt(at))) continue;
+    let start = at;
+    while (at - start < largeDigits && isDigit(text.charCodeAt(start - 1))) start--;
+    let end = at + 1;
+    while (end - start < largeDigits && isDigit(text.charCodeAt(end))) end++;
+    if (end - start >= largeDigits) return true;
+  }
+  return false;
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
 }
 
 const keepLarge: Reviver = (_key, value, { source }) =>

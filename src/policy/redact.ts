@@ -80,6 +80,22 @@ function isAscii(text: string): boolean {
   return !/[^\u0000-\u007f]/.test(text);
 }
 
+/** Bytes as a text with one unit for each of them, and as what they say. Both are the same where all is ASCII. */
+interface Decoded {
+  readonly text: string;
+  /** `text` where the bytes are no UTF-8. */
+  readonly read: string;
+  readonly isAscii: boolean;
+}
+
+function decoded(bytes: Uint8Array): Decoded {
+  const read = utf8Text(bytes);
+  // what is not ASCII has fewer units than bytes
+  if (read?.length === bytes.length) return { text: read, read, isAscii: true };
+  const text = byteText(bytes);
+  return { text, read: read ?? text, isAscii: false };
+}
+
 /** Strings in strings in strings: deeper ones are searched as text. */
 const nestedMost = 4;
 /** A member's name is shown to the detectors with values up to this length: `"ssn": "123456789"`. */
@@ -134,19 +150,20 @@ export class Redactor {
     if (this.#rules.length === 0 && known.length === 0) return [];
     this.#found = [];
     this.#values = [];
-    const text = byteText(bytes);
+    const frame = decoded(bytes);
+    const { text } = frame;
     const add: Add = (start, end, rule, keep) => this.#push(start, end, rule, keep);
     // Without escapes what stands between two quotes is the text itself, and one search over all of it costs half of one for each string.
-    this.#detectsInStrings = hidesFromDetectors.test(text);
+    this.#detectsInStrings = hidesFromDetectors(text);
     // Where no name of a rule stands anywhere, no member has one, and only values are left to be looked for.
     const isRead =
-      (isJson && !this.#detectsInStrings && known.length === 0 && !this.#mayName(text)) || new Walk(text, bytes, 0, add, this).document();
+      (isJson && !this.#detectsInStrings && known.length === 0 && !this.#mayName(frame)) || new Walk(text, bytes, 0, add, this).document();
     const detects = !this.#detectsInStrings && this.#hasDetectors;
     this.#detectsInStrings = true;
     if (!isRead) {
       this.#found = [];
       this.#unreadable(text, bytes);
-    } else if (detects) this.#detectAll(text, bytes);
+    } else if (detects) this.#detectAll(frame, bytes);
     this.#repeated(text, bytes, known, isRead);
     const found = apart(this.#found);
     this.#found = [];
@@ -161,11 +178,11 @@ export class Redactor {
   }
 
   /** Whether a frame without escapes has any of the names in it that rules look for, in whatever place. */
-  #mayName(text: string): boolean {
+  #mayName({ text, isAscii: isPlain }: Decoded): boolean {
     if (!this.#hasNames) return false;
     // other letters may become one of ours when they are made small
-    if (this.#literals === undefined || !isAscii(text)) return true;
-    return this.#literals.test(text.toLowerCase());
+    if (this.#literals === undefined || !isPlain) return true;
+    return this.#literals.test(text);
   }
 
   #push(start: number, end: number, rule: string, keep: Keep): void {
@@ -299,16 +316,17 @@ export class Redactor {
       );
     }
     if (!this.#hasDetectors || !this.#detectsInStrings || text.length < 4) return;
-    this.#detect(text, bytes.subarray(start, start + text.length), name, add);
+    const part = bytes.subarray(start, start + text.length);
+    const before = name !== '' && name.length <= contextNameChars && text.length <= contextChars ? `${name}: ` : '';
+    this.#detect(text.length <= contextChars && isAscii(text) ? { text, read: text, isAscii: true } : decoded(part), part, before, add);
   }
 
-  #detect(text: string, bytes: Uint8Array, name: string, add: Add): void {
-    const before = name !== '' && name.length <= contextNameChars && text.length <= contextChars ? `${name}: ` : '';
-    const read = isAscii(text) ? text : (utf8Text(bytes) ?? text);
+  /** `before`: what is shown to the detectors before the text. */
+  #detect({ text, read, isAscii: isPlain }: Decoded, bytes: Uint8Array, before: string, add: Add): void {
     for (const { rule, detectors } of this.#rules) {
       if (detectors === undefined) continue;
       const places = new Places(read, read === text);
-      for (const hit of detectors.find(before + read)) {
+      for (const hit of before === '' ? detectors.find(read, isPlain ? bytes : undefined) : detectors.find(before + read)) {
         const from = Math.max(0, hit.start - before.length);
         const to = hit.end - before.length;
         if (to > from) add(places.byteAt(from), places.byteAt(to), hit.rule, rule.keep);
@@ -317,9 +335,10 @@ export class Redactor {
   }
 
   /** What detectors find in a frame without escapes: cut to the strings and numbers in it. */
-  #detectAll(text: string, bytes: Uint8Array): void {
+  #detectAll(frame: Decoded, bytes: Uint8Array): void {
+    const { text } = frame;
     const hits: Redaction[] = [];
-    this.#detect(text, bytes, '', (start, end, rule, keep) => hits.push({ start, end, rule, keep }));
+    this.#detect(frame, bytes, '', (start, end, rule, keep) => hits.push({ start, end, rule, keep }));
     // of several rules, each in order of starts
     hits.sort((a, b) => a.start - b.start);
     const within = (start: number, end: number, { rule, keep }: Redaction): void => {
@@ -410,7 +429,7 @@ function literalsOf(rules: readonly CompiledRedactRule[]): RegExp | undefined {
     }
   }
   // one search for all of them: each for itself would cost more than all the detectors
-  return new RegExp([...literals].map((literal) => literal.replace(/[^a-z0-9]/g, '\\$&')).join('|'));
+  return new RegExp([...literals].map((literal) => literal.replace(/[^a-z0-9]/g, '\\$&')).join('|'), 'i');
 }
 
 /** The last member's name that a path goes through. */
@@ -644,8 +663,10 @@ export function apart(found: Redaction[]): Redaction[] {
   return [{ ...first, end: out.at(-1)!.end, keep: out.some(({ keep }) => keep === 'drop') ? 'drop' : first.keep }];
 }
 
-/** Escapes, and more blanks between a name and its value than detectors look across. */
-const hidesFromDetectors = /[\\\t\r\n]| {3}/;
+/** Escapes, and more blanks between a name and its value than detectors look across. Looked for one by one: each has a quick way of its own. */
+function hidesFromDetectors(text: string): boolean {
+  return text.includes('\\') || text.includes('\t') || text.includes('\r') || text.includes('\n') || / {3}/.test(text);
+}
 
 const nearChars = 32;
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { falseCases, trueCases } from '../../../test/detect-cases.ts';
+import { utf8 } from '../../bytes/bytes.ts';
 import { detectorGroups, detectorIds, Detectors } from './detect.ts';
 
 const everything = new Detectors(['secrets', 'pii']);
@@ -15,6 +16,13 @@ test('every value of the table is found, exactly, and nothing beside it', () => 
   const counts = new Map<string, number>();
   for (const [rule] of cases.flatMap(({ finds }) => finds)) counts.set(rule, (counts.get(rule) ?? 0) + 1);
   for (const id of detectorIds) expect(counts.get(id), id).toBeGreaterThanOrEqual(8);
+});
+
+test('the same is found where the bytes of the text are given', () => {
+  for (const { text } of trueCases()) {
+    const bytes = utf8(text);
+    if (bytes.length === text.length) expect(everything.find(text, bytes), text).toEqual(everything.find(text));
+  }
 });
 
 test('each detector finds its own values alone', () => {

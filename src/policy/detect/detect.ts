@@ -4,10 +4,11 @@
  */
 import type { Hit } from '../range.ts';
 import { assignment, assignmentRules, bearer, option, userinfo } from './assignments.ts';
+import { slotInUse, slotOf } from './formats.ts';
 import { numbers } from './numbers.ts';
 import { bracketedPhone, internationalPhone } from './phones.ts';
 import { digitsFirst, email, lettersFirst, personalRules } from './pii.ts';
-import { Kind, kinds, Scan } from './scan.ts';
+import { beyond, Kind, kinds, Scan, setOf } from './scan.ts';
 import { azureClientSecret, discord, privateKey, shapeRules, shapesAtWord, telegram } from './secrets.ts';
 
 const secretRules: readonly string[] = [...new Set([...shapeRules, ...assignmentRules])];
@@ -40,10 +41,13 @@ export class Detectors {
     this.#personal = personalRules.some((id) => wanted.has(id));
   }
 
-  /** Ranges in UTF-16 units of `text`, ascending, not overlapping: where two overlap the longer, then the earlier-listed detector wins. Linear in the text's length. */
-  find(text: string): Hit[] {
+  /**
+   * Ranges in UTF-16 units of `text`, ascending, not overlapping: where two overlap the longer, then the earlier-listed detector wins. Linear in the text's length.
+   * `ascii`: the bytes of the text, where it is known that it is ASCII.
+   */
+  find(text: string, ascii?: Uint8Array): Hit[] {
     if (this.#wanted.size === 0) return [];
-    const scan = new Scan(text, this.#wanted);
+    const scan = new Scan(text, this.#wanted, ascii);
     search(scan, this.#secrets, this.#personal);
     return withoutOverlaps(scan.found);
   }
@@ -57,14 +61,37 @@ function search(scan: Scan, secrets: boolean, personal: boolean): void {
     const kind = kinds[units[at]!]!;
     if (kind === Kind.none) {
       at++;
-    } else if (kind <= Kind.digit) {
+    } else if (kind >= Kind.letter) {
       let end = at + 1;
-      while ((kinds[units[end]!]! - 1) >>> 0 < 2) end++;
-      at = word(scan, at, end, kind, secrets, personal);
+      while (kinds[units[end]!]! >= Kind.letter) end++;
+      at = isOrdinary(units, at, end, kind) ? end : word(scan, at, end, kind, secrets, personal);
     } else {
       at = around(scan, at, kind, secrets, personal);
     }
   }
+}
+
+/** Before a word these make a difference to what it may be: an escape, or what joins it to the word before it. */
+const joining = setOf('\\%-.');
+/** Between the groups of one number; `beyond` may be a blank that does not break. */
+const grouping = setOf('- ./');
+grouping[beyond] = 1;
+const capitals = setOf('ABCDEFGHIJKLMNOPQRSTUVWXYZ');
+// Bearer
+for (const b of [66, 98]) for (const e of [69, 101]) for (const a of [65, 97]) slotInUse[slotOf(b, e, a)] = 1;
+
+/**
+ * Whether nothing begins at a word, at a glance: most words are such, and calling `word` for each costs more than all the rest.
+ * What must stay true: no word of which `word` could make anything is ordinary.
+ */
+function isOrdinary(units: Uint8Array, start: number, end: number, kind: number): boolean {
+  const first = units[start]!;
+  if (slotInUse[slotOf(first, units[start + 1]!, units[start + 2]!)] !== 0 || capitals[first] === 1) return false;
+  if (start > 0 && joining[units[start - 1]!] === 1) return false;
+  if (kind !== Kind.digit) return true;
+  // the shortest numbers with letters in them have eight units, those without seven, or several groups
+  if (end - start > 6 || (first === 48 && units[start + 1] === 48)) return false;
+  return grouping[units[end]!] === 0 || kinds[units[end + 1]!] !== Kind.digit;
 }
 
 /** A word of letters, digits and `_`. Gives the position from which the search goes on. */

@@ -4,20 +4,23 @@
  */
 import type { Hit } from '../range.ts';
 
-/** What the search does at a character: nothing (0), a word begins (letter or `_`, digit), or a character around which something may stand. */
+/**
+ * What the search does at a character: nothing (0), look around it for what may stand there, or read a word (letter or `_`, digit). The kinds of words are the highest, so that
+ * one comparison tells them.
+ */
 export const Kind = {
   none: 0,
-  letter: 1,
-  digit: 2,
-  colon: 3,
-  equals: 4,
-  at: 5,
-  plus: 6,
-  tilde: 7,
-  dot: 8,
-  parenthesis: 9,
-  dash: 10,
-  greater: 11,
+  colon: 1,
+  equals: 2,
+  at: 3,
+  plus: 4,
+  tilde: 5,
+  dot: 6,
+  parenthesis: 7,
+  dash: 8,
+  greater: 9,
+  letter: 10,
+  digit: 11,
 } as const;
 
 export const kinds = new Uint8Array(256);
@@ -56,25 +59,39 @@ export const beyond = 128;
 const margin = 64;
 const encoder = new TextEncoder();
 /** Texts of up to this many units share one buffer: most are short, and a new buffer would cost more than the search. */
-const shared = 64 * 1024;
-const buffer = new Uint8Array(shared + margin);
+const shared = 256 * 1024;
+let buffer = new Uint8Array(16 * 1024);
 
-/** The text's units, one byte each: ASCII as it is, everything else as `beyond`. Reading bytes takes a third of the time of `charCodeAt`. */
-function unitsOf(text: string): Uint8Array {
+/** Room for a text and the zeros after it. */
+function roomFor(length: number): Uint8Array {
+  const sizeBytes = length + margin;
+  if (length > shared) return new Uint8Array(sizeBytes);
+  if (buffer.length < sizeBytes) buffer = new Uint8Array(Math.min(2 * sizeBytes, shared + margin));
+  return buffer;
+}
+
+/**
+ * The text's units, one byte each: ASCII as it is (`ascii`, where that is known), everything else as `beyond`. Reading bytes takes a third of the time of
+ * `charCodeAt`.
+ */
+function unitsOf(text: string, ascii: Uint8Array | undefined): Uint8Array {
   const { length } = text;
-  const units = length <= shared ? buffer : new Uint8Array(length + margin);
-  const { read, written } = encoder.encodeInto(text, units.subarray(0, length));
-  if (read < length || written !== length) {
-    const bytes = new Uint8Array(length * 3);
-    const size = encoder.encodeInto(text, bytes).written;
-    let to = 0;
-    for (let at = 0; at < size; at++) {
-      const byte = bytes[at]!;
-      if (byte < 0x80) units[to++] = byte;
-      // the first byte of two, three or four; four bytes are two units
-      else if (byte >= 0xc0) {
-        units[to++] = beyond;
-        if (byte >= 0xf0) units[to++] = beyond;
+  const units = roomFor(length);
+  if (ascii !== undefined) units.set(ascii);
+  else {
+    const { read, written } = encoder.encodeInto(text, units.subarray(0, length));
+    if (read < length || written !== length) {
+      const bytes = new Uint8Array(length * 3);
+      const size = encoder.encodeInto(text, bytes).written;
+      let to = 0;
+      for (let at = 0; at < size; at++) {
+        const byte = bytes[at]!;
+        if (byte < 0x80) units[to++] = byte;
+        // the first byte of two, three or four; four bytes are two units
+        else if (byte >= 0xc0) {
+          units[to++] = beyond;
+          if (byte >= 0xf0) units[to++] = beyond;
+        }
       }
     }
   }
@@ -112,9 +129,9 @@ export class Scan {
   #beforeCount = 0;
   #before = '';
 
-  constructor(text: string, wanted: ReadonlySet<string>) {
+  constructor(text: string, wanted: ReadonlySet<string>, ascii?: Uint8Array) {
     this.text = text;
-    this.units = unitsOf(text);
+    this.units = unitsOf(text, ascii);
     this.#wanted = wanted;
   }
 
@@ -168,7 +185,7 @@ export class Scan {
 
   /** A letter, a digit or `_`. */
   isWord(at: number): boolean {
-    return at >= 0 && (kinds[this.units[at]!]! - 1) >>> 0 < 2;
+    return at >= 0 && kinds[this.units[at]!]! >= Kind.letter;
   }
 
   isAlnum(at: number): boolean {
