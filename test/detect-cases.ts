@@ -546,7 +546,41 @@ export function trueCases(): TrueCase[] {
       cases.push({ text: marked.replace(/\[\[(.*)\]\]/s, () => value), finds: [[rule, value]] });
     }
   }
-  return [...cases, ...mixedCases(maker)];
+  return [...cases, ...mixedCases(maker), ...commandCases(maker)];
+}
+
+/** Passwords in command lines. */
+function commandCases(m: Maker): TrueCase[] {
+  const commands = [
+    `curl -u me:[[hunter2]] https://api.example.com/v1/items`,
+    `curl -sSu admin:[[${m.of(alnum, 12)}]] -X POST https://example.com`,
+    `curl -uadmin:[[${m.of(alnum, 9)}]] https://example.com | jq .`,
+    `curl --user "me:[[correct horse 9]]" https://example.com`,
+    `curl -X POST "https://example.com/?a=1&b=2" -d '{}' -u 'me.too:[[p4ss;w|rd&]]'`,
+    `curl --proxy-user proxy:[[geheim99]] -U other https://example.com`,
+    `cd /tmp && curl -fsSL -u deploy:[[${m.of(alnum, 20)}]], which is wrong`,
+    `curl \\\n  -H 'Accept: */*' \\\n  -u me:[[hunter2]] \\\n  https://example.com`,
+    `{"command":"curl","args":["-s","-u","me:[[${m.of(alnum, 14)}]]","https://example.com"]}`,
+    `http -a me:[[${m.of(alnum, 10)}]] PUT example.com/x`,
+    `mysql -u root -p[[hunter2]] main < dump.sql`,
+    `docker exec -i db mysqldump -uroot -p'[[hunter 2]]' main > dump.sql`,
+    `mariadb -h db.example.org -p[[${m.of(alnum, 16)}]] -e 'select 1'`,
+    `mysqladmin --user=root --password=[[${m.of(alnum, 11)}]] ping`,
+    `mysql --host db --password [[${m.of(alnum, 11)}]] main`,
+    `PGPASSWORD=[[hunter2]] psql -h db -U me main`,
+    `export PGPASSWORD='[[${m.of(alnum, 13)}]]'; psql -c 'select 1'`,
+    `MYSQL_PWD=[[${m.of(alnum, 8)}]] mysql -u root`,
+    `sshpass -p [[hunter2]] ssh -p2222 me@host`,
+    `sshpass -p'[[hunter 2]]' scp a me@host:/b`,
+    `docker login -u me -p [[${m.of(alnum, 18)}]] registry.example.org`,
+    `redis-cli -h cache -p 6379 -a [[${m.of(alnum, 18)}]] ping`,
+    `mongodump --host db -u me -p "[[${m.of(alnum, 10)}]]" --out /b`,
+    `ldapsearch -x -D cn=admin,dc=example -w [[${m.of(alnum, 10)}]] -b dc=example`,
+  ];
+  return commands.map((marked) => {
+    const value = /\[\[(.*)\]\]/s.exec(marked)![1]!;
+    return { text: marked.replace(/\[\[(.*)\]\]/s, () => value), finds: [['password', value]] };
+  });
 }
 
 /** Several values in one text, and one inside another. */
@@ -806,6 +840,39 @@ hf_hub_download(repo_id="example/model", filename="config.json")
 git log --oneline --since=2.weeks --author=joe
 curl -sS -X POST https://api.example.com/v1/items -d '{"a":1}'
 docker run --rm -p 8080:80 -v /data:/data nginx:1.27-alpine
+curl -u \${USER}:\${PASS} https://example.com
+curl -u "\$USER:\$PASSWORD" https://example.com
+curl -u me https://example.com
+curl -u me: https://example.com
+curl -u user:password https://example.com
+curl -u <user>:<password> https://example.com
+curl -u USERNAME:API_KEY https://example.com
+curl -fsSLu - https://example.com/a:b
+curl https://example.com | docker run -i -u 1000:1000 tool
+curl https://example.com; gunicorn -u deploy:group99 app
+curl -s https://example.com && chown -u deploy:group99
+docker run -u 1000:1000 curlimages/curl https://example.com
+docker run --name mysql -p 3306:3306 mysql:8
+docker run --name mysql -p3306:3306 mysql:8
+docker run -d --name redis-cli -p 127.0.0.1:6379:6379/tcp redis
+mysql -u root -p main
+mysql -u root -p\$DB_PASSWORD main
+mysql -p<password> main
+mysql -P3306 -h db main
+mysql --password
+ssh -p2222 deploy-host uptime
+mkdir -pv /srv/a/b; cp -pR a b
+git log -p --stat -3
+psql -U me -p 5432 main
+sshpass -p "\$SSHPASS" ssh host
+sshpass -e ssh -p2222 host
+docker login -p "\${TOKEN}" registry.example.org
+redis-cli -h cache -p 6379 ping
+use mongosh with -p when a password is wanted
+uvicorn -w 4 main:app --port 8000
+ldapsearch -x -W -b dc=example
+PGPASSWORD=\$PW psql -h db
+PGPASSFILE=~/.pgpass psql -h db
 tar --exclude=node_modules -czf out.tgz .
 ffmpeg -i in.mp4 -vf scale=1280:720 -c:v libx264 -crf 23 out.mp4
 use --token when you have one, --password otherwise

@@ -128,6 +128,8 @@ test('ranges are in bounds, ascending and disjoint, for any text', () => {
     '://',
     '-----BEGIN ',
     '--token ',
+    'curl -u ',
+    'mysql -p',
   ];
   const piece = fc.oneof(
     fc.string({ unit: 'binary' }),
@@ -202,6 +204,14 @@ const hostile = [
     '--token',
     '--password ',
     'pass=a;b,',
+    'curl -u a:bcdef ',
+    ' -u a:bcdef',
+    'curl; -u a:bcdef',
+    "curl -u '",
+    ' -p',
+    'mysql -p"',
+    'mysql -phunter2 ',
+    ' -pp4-pp4',
   ],
   ...[
     'Bearer ',

@@ -4,6 +4,7 @@
  */
 import type { Hit } from '../range.ts';
 import { assignment, assignmentRules, bearer, option, userinfo } from './assignments.ts';
+import { commandOption } from './commands.ts';
 import { slotInUse, slotOf } from './formats.ts';
 import { numbers } from './numbers.ts';
 import { bracketedPhone, internationalPhone } from './phones.ts';
@@ -158,6 +159,7 @@ function dashes(scan: Scan, start: number, secrets: boolean): number {
   while (scan.units[end] === 45) end++;
   if (secrets) {
     if (end - start === 2) option(scan, end);
+    if (end - start <= 2) commandOption(scan, start);
     else if (end - start >= 5) privateKey(scan, end);
   }
   return end;
