@@ -33,6 +33,13 @@ export const errorKinds = {
   'ledger-foreign': { exit: 65, hint: 'this folder holds something else: choose another --ledger DIR' },
   'ledger-create': { exit: 73, hint: 'choose a folder that can be written: --ledger DIR (and HOME for the key)' },
   'sync-failed': { exit: 70, hint: 'the disk did not confirm a write; check its health, the next start recovers' },
+  'witness-create': { exit: 73, hint: 'choose a folder that can be written: --dir DIR' },
+  'witness-held': { exit: 75, hint: 'stop the other witness, or give this one a folder of its own: --dir DIR' },
+  'witness-corrupt': {
+    exit: 65,
+    hint: 'never put back an older copy, it could cosign a second history: begin a new witness with --dir DIR, and tell its key',
+  },
+  'listen-failed': { exit: 71, hint: 'choose another address: --listen HOST:PORT' },
   'config-missing': { exit: 66, hint: 'check the path and its permissions; what the file may say: spec/policy.md' },
   'config-invalid': { exit: 78, hint: 'see all of it with: sworn policy check {path}' },
   unrecordable: { exit: 74, hint: "free space on the ledger's disk; recording goes on by itself" },

@@ -152,6 +152,14 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'witness',
+    summary: "cosign other ledgers' checkpoints, so that none can be rewritten unnoticed",
+    load: async () => {
+      const { witnessCommand, witnessHelp } = await import('./witness.ts');
+      return { help: witnessHelp, start: witnessCommand };
+    },
+  },
+  {
     name: 'demo',
     summary: 'watch an agent being recorded, and a changed byte being found',
     load: async () => {
