@@ -12,7 +12,8 @@ import { Stage, type Puppet, type Tap } from '../scenarios/stage.ts';
 import { formsOf, randomOf, written } from './json-forms.ts';
 
 const seed = Number(process.env['SWORN_SEED'] ?? randomBytes(4).readUInt32BE());
-const messagesPerRun = 64;
+/** `npm run property` sends more. */
+const messagesPerRun = Number(process.env['SWORN_PROPERTY_MESSAGES'] ?? 32);
 
 interface Planted {
   /** Arguments of a call. */
