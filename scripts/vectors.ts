@@ -305,6 +305,13 @@ write('trust-policies.json', {
       why: 'a log that witnesses itself',
     },
     {
+      text: `${w3}\nlog ${formatVkey(nodeCrypto, 'x', bob.publicKey)}\nquorum b\n`,
+      met: [['b']],
+      unmet: [[]],
+      warnings: 1,
+      why: 'the same, the other way round',
+    },
+    {
       hex: hex(concat(utf8(`witness `), Uint8Array.of(0xe9), utf8(` ${alice.vkey}\nwitness \u00e9 ${bob.vkey}\nquorum \u00e9\n`))),
       met: [],
       unmet: [[]],

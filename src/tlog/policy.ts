@@ -179,7 +179,11 @@ class Reader {
     if (lines.length > trustPolicyLines) throw new Mistake(0, `a trust file has at most ${trustPolicyLines} lines`);
     for (const [i, line] of lines.entries()) this.#line(i + 1, line);
     if (this.#quorumLine === 0) throw new Mistake(0, 'no `quorum` line (`quorum none` asks for no witness)');
-    this.#warn();
+    for (const [key, line] of this.#keys.witness) {
+      const log = this.#keys.log.get(key);
+      if (log !== undefined) this.#warning(line, `this witness has the key of the log in line ${log}: that log witnesses itself`);
+    }
+    this.#warnOfOperators();
     return this.#policy;
   }
 
@@ -222,8 +226,6 @@ class Reader {
     // tlog-cosignature knows 0x04 and 0x06; another type is a key for something else
     if (!cosigner && parts.type !== 0x06) throw new Mistake(at, `${parts.name} has a key of type ${typeText(parts.type)}; a witness's has 0x04`);
     if (!cosigner) this.#warning(at, `the witness ${shown(name)} has a key of type 0x06 (ML-DSA-44), which is not checked here: it never counts`);
-    const both = this.#keys.log.get(hex(parts.publicKey));
-    if (both !== undefined) this.#warning(at, `the witness ${shown(name)} has the key of the log in line ${both}: that log witnesses itself`);
     this.#policy.witnesses.push({
       name: shown(name),
       vkeyText: text,
@@ -285,7 +287,7 @@ class Reader {
   }
 
   /** Two witnesses count separately where the group that first holds both of them asks for more than one member. */
-  #warn(): void {
+  #warnOfOperators(): void {
     const { groups, witnesses, quorum } = this.#policy;
     const below = new Map<string, PolicyWitness[]>(witnesses.map((witness) => [witness.name, [witness]]));
     const relevant = new Set<string>(quorum === undefined ? [] : [quorum]);
