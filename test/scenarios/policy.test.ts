@@ -145,7 +145,7 @@ const tried: [what: string, frame: string | Buffer, told: unknown[]][] = [
   ['invalid UTF-8', Buffer.concat([Buffer.from(`{${head},"id":1,"params":{"name":"delete`), Buffer.of(0xff), Buffer.from('"}}')]), [1]],
   ['a byte order mark', `\ufeff{${head},"id":1,"params":{"name":"delete"}}`, [1]],
   ['CR LF', `{${head},"id":1,"params":{"name":"delete"}}\r`, [1]],
-  ['nothing', '', []],
+  ['a form feed', '\f', []],
   ['no JSON', 'delete', []],
   ['a batch of one', `[${JSON.stringify(call(1, 'delete'))}]`, [1]],
   ['a batch', `[${JSON.stringify(call(1, 'read'))},${JSON.stringify(call(2, 'delete'))},{"jsonrpc":"2.0","method":"notifications/x"}]`, [1, 2]],
@@ -186,6 +186,18 @@ test.each(modes)('%s: whatever is tried, nothing of it reaches the server, and w
     if (error !== undefined) expect(entries[error.data!.index!]).toMatchObject({ verdict: 'block', rule: error.data!.rule });
   }
   expect(messages(entries, { origin: 'sworn' })).toHaveLength(perFrame.flat().length);
+});
+
+test('lines without anything are delivered: nobody can take them for a message [policy-bypass]', async () => {
+  const { stage, tap, server } = await policed(denies);
+  const lines = ['', ' \t ', '\r'];
+  await tap.write(lines.map((text) => `${text}\n`).join(''));
+  await server.input.count(lines.length);
+  expect(server.input.lines.map((text) => text.trim())).toEqual(['', '', '']);
+  await server.write(lines.map((text) => `${text}\n`).join(''));
+  await tap.output.count(lines.length);
+  const entries = messages(await finished(stage, tap), {});
+  expect(entries.map(({ type, verdict }) => [type, verdict])).toEqual(Array.from({ length: 6 }, () => ['opaque', 'pass']));
 });
 
 test.each(modes)('%s: requests of the server, and replies and notifications of both sides [policy-both-ways]', async (mode) => {
