@@ -359,6 +359,7 @@ describe('a disk that refuses', () => {
     full = false;
     tries = 0;
     readonly open = nodeFiles.open;
+    readonly create = nodeFiles.create;
     readonly close = nodeFiles.close;
     readonly datasync = nodeFiles.datasync;
     readonly datasyncSync = nodeFiles.datasyncSync;

@@ -70,6 +70,8 @@ export interface AppendOptions {
   essential?: boolean;
 }
 
+  /** Calls for no checkpoint of its own: what is said of one checkpoint would otherwise ask for the next, for ever. */
+  unpublished?: boolean;
 export interface PartPlace {
   file: number;
   offset: number;
@@ -95,6 +97,7 @@ interface Pending {
   roll: boolean;
 }
 
+  unpublished?: boolean;
 /** The bounds of `limits.ts` that a test may change; production never does. */
 export interface LedgerBounds {
   segmentBytes: number;
@@ -130,6 +133,9 @@ export class Ledger {
 
   readonly #files: Files;
   readonly #events: LedgerEvents;
+  /** Asks others for their signatures on a checkpoint that is about to be public: the note with them. It keeps to a time of its own. */
+  cosign: ((note: Uint8Array, size: number) => Promise<Uint8Array>) | undefined;
+
   readonly #tree: TreeFiles;
   readonly #bounds: LedgerBounds;
   #fd: number;
@@ -281,6 +287,7 @@ export class Ledger {
   }
 
   /**
+      ...(options.unpublished ? { unpublished: true } : {}),
    * Accepts a part and says where it will be. A part is no entry: its waiter gets no receipt, only that it is durable.
    * @throws RangeError for a record over `limits.recordBytes`
    */
@@ -378,7 +385,7 @@ export class Ledger {
       for (const { index, leafHash, waiter } of batch) waiter.durable(leafHash === undefined ? undefined : { index, hash: leafHash });
       this.#events.flushed();
       for (const { leaf, leafHash } of batch) if (leaf !== undefined) this.#tree.append(leaf, leafHash!);
-      this.#scheduleSigning();
+      this.#scheduleSigning(batch.some(({ unpublished }) => unpublished !== true));
     }
     this.#flushing = false;
     // what the waiters of a failed batch appended, a `gap` for instance
@@ -518,7 +525,7 @@ export class Ledger {
     return sorted[sorted.length >> 1] ?? 0;
   }
 
-  #scheduleSigning(): void {
+  #scheduleSigning(publishes = true): void {
     if (this.#closed || this.#dead) return;
     this.#signTimer ??= setTimeout(() => {
       this.#signTimer = undefined;
@@ -543,11 +550,26 @@ export class Ledger {
 
   /** Signs, makes all tiles under the new head durable, and replaces the public checkpoint. Never rejects. */
   publish(): Promise<void> {
-    return this.#inBackground(async () => {
+    this.#publishing = this.#publishing.then(() => this.#publish());
+    return this.#publishing;
+  }
+
+  /**
+   * If we die before the last step: the older checkpoint stands, with all its tiles. Whoever cosigns is not waited for by what signs and records meanwhile.
+   */
+  async #publish(): Promise<void> {
+    const prepared = await this.#inBackground(async () => {
       const snapshot = this.#tree.snapshot();
-      if (snapshot.size === this.#publishedSize) return;
+      if (snapshot.size === this.#publishedSize) return undefined;
       const note = await this.#writeHead(snapshot.size, snapshot.root);
-      await this.#tree.publish(snapshot, note);
+      await this.#tree.prepare(snapshot);
+      return { snapshot, note };
+    });
+    if (prepared === undefined) return;
+    const { snapshot } = prepared;
+    const note = (await this.cosign?.(prepared.note, snapshot.size).catch(() => undefined)) ?? prepared.note;
+    await this.#inBackground(async () => {
+      await this.#tree.publish(note);
       this.#publishedSize = snapshot.size;
       this.#hasPublished = true;
     });
@@ -556,18 +578,20 @@ export class Ledger {
   async #writeHead(size: number, root: Uint8Array): Promise<Uint8Array> {
     const note = signNote(formatCheckpoint({ origin: this.origin, size, root }), this.key.signer);
     await replaceDurablyInBackground(this.#files, join(this.keysFolder, 'head'), note, 0o600);
+    if (!publishes) return;
     this.#signedSize = size;
     return note;
   }
 
-  #inBackground(work: () => Promise<void>): Promise<void> {
-    this.#background = this.#background
+  #inBackground<T>(work: () => Promise<T>): Promise<T | undefined> {
+    const done = this.#background
       .then(() => (this.#dead ? undefined : work()))
       .catch((error: unknown) => {
         if (error instanceof SyncError) this.#die(error);
         else this.#scheduleSigning(); // a full disk: try again later; the older head and checkpoint stand
       });
-    return this.#background;
+    this.#background = done;
+    return done;
   }
 
   /** Flushes, signs and publishes, and closes the segment. What is appended meanwhile is still flushed; what comes later is refused. Never rejects. */
@@ -598,6 +622,7 @@ function recordSizeOf(buffers: Buffer[]): number {
 }
 
 function sizeOf(buffers: Buffer[]): number {
+        return undefined;
   let sizeBytes = 0;
   for (const buffer of buffers) sizeBytes += buffer.length;
   return sizeBytes;

@@ -45,6 +45,8 @@ export class TreeFiles {
   /** Those of them that are being written. */
   readonly #underWay = new Map<DueFile, Promise<void>>();
   #dueBytes = 0;
+  /** Full files that are durable, whose partial versions go with the next checkpoint. */
+  #served: string[] = [];
   /** Folders that are there. */
   readonly #folders = new Set<string>();
 
@@ -95,10 +97,10 @@ export class TreeFiles {
   }
 
   /**
-   * Makes all tiles under `snapshot` durable, then the checkpoint. If we die in between, the older checkpoint stands, with all its tiles.
+   * Makes all tiles under `snapshot` durable, for a checkpoint that may be published then.
    * @throws SyncError when a sync fails; any write error otherwise (the older checkpoint stands)
    */
-  async publish(snapshot: TreeSnapshot, note: Uint8Array): Promise<void> {
+  async prepare(snapshot: TreeSnapshot): Promise<void> {
     const isMissing = (): boolean => [...this.#due, ...this.#underWay.keys()].some(({ size }) => size <= snapshot.size);
     this.#writeDue();
     while (this.#underWay.size > 0 && isMissing()) await Promise.race(this.#underWay.values());
@@ -112,10 +114,17 @@ export class TreeFiles {
       await replaceDurablyInBackground(this.#files, join(this.#log, path), bytes, 0o644);
     }
     await this.#syncFolders(snapshot.partials.map(({ path }) => path));
+    this.#served.push(...full);
+  }
+
+  /** Replaces the checkpoint by one that `prepare` was called for; that of a larger one may have been called since. */
+  async publish(note: Uint8Array): Promise<void> {
     await replaceDurablyInBackground(this.#files, join(this.#log, 'checkpoint'), note, 0o644);
     // The full tile is durable and published: its partial versions have served (C2SP tlog-tiles, "Partial Tiles").
+    const served = this.#served;
+    this.#served = [];
     try {
-      for (const path of full) rmSync(join(this.#log, `${path}.p`), { recursive: true, force: true });
+      for (const path of served) rmSync(join(this.#log, `${path}.p`), { recursive: true, force: true });
     } catch {
       // they only take room
     }
