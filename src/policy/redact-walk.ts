@@ -296,7 +296,7 @@ export class Walk {
   /** Looks for values in a text, and in what it says where it quotes JSON: `Answer: {"a":"{\\"b\\":…`. */
   #findRepeats(repeats: Repeats, bytes: Uint8Array, start: number, end: number, level: number, found: Parameters<Repeats['find']>[3]): void {
     repeats.find(bytes, start, end, found);
-    if (level > nestedMost || bytes.indexOf(0x5c, start) < 0 || bytes.indexOf(0x5c, start) >= end) return;
+    if (level > nestedMost || !hasBackslash(bytes, start, end)) return;
     const plain = unescaped(bytes, start, end, level, true);
     if (plain === undefined || plain.bytes.length === end - start) return;
     const { bytes: inner, places } = plain;
@@ -325,6 +325,13 @@ export class Walk {
       add(from, to, rule, keep);
     });
   }
+}
+
+/** Looks no further than `end`: strings are many, and each would look through all that follow. */
+function hasBackslash(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start > nearChars) return bytes.subarray(start, end).includes(0x5c);
+  for (let at = start; at < end; at++) if (bytes[at] === 0x5c) return true;
+  return false;
 }
 
 function isMaybeJson(text: string): boolean {
