@@ -30,10 +30,10 @@ export const folders: Readonly<Record<string, Folder>> = {
   entry: { may: ['tlog', 'mcp'], browserSafe: true },
   verify: { may: ['tlog', 'mcp', 'entry'], browserSafe: true },
   policy: { may: ['mcp', 'entry'], browserSafe: true, packages: ['@bufbuild/cel', '@bufbuild/re2'] },
-  config: { may: ['policy', 'mcp', 'entry'], packages: ['yaml', 'zod'] },
+  config: { may: ['policy', 'mcp', 'entry', 'tlog'], packages: ['yaml', 'zod'] },
   wire: { may: ['frames'] },
   ledger: { may: ['tlog', 'entry', 'crypto-node'], packages: ['koffi'] },
-  recorder: { may: ['mcp', 'entry', 'policy', 'config', 'wire', 'ledger', 'tlog', 'crypto-node', 'version'], packages: ['koffi'] },
+  recorder: { may: ['mcp', 'entry', 'policy', 'config', 'wire', 'ledger', 'tlog', 'witness', 'crypto-node', 'version'], packages: ['koffi'] },
   tap: {
     may: ['frames', 'wire'],
     never: ['node:http', 'node:https', 'node:http2', 'node:crypto', 'node:sqlite', 'node:worker_threads'],

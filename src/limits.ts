@@ -13,6 +13,8 @@ export const tileWidth = 256;
 
 /** `extra` of a `.tlog-proof`: Go's usual line reader ends at 64 KiB, and its base64 with `extra ` and the line end must fit. */
 export const proofExtraBytes = 49_146;
+/** What `extra` may hold when it is unzipped. */
+export const proofOpenedBytes = 4 * MiB;
 /** A `.tlog-proof`: `extra`, the hashes, and a checkpoint with its cosignatures. */
 export const proofFileBytes = 1 * MiB;
 /** A trust file (C2SP tlog-policy, which asks for at least 32 logs, witnesses and groups). */
@@ -27,6 +29,10 @@ export const witnessRequestBytes = 128 * KiB;
 export const witnessAnswerBytes = 64 * KiB;
 /** How long a submission waits for a witness: never on the way of a message. */
 export const witnessWaitMs = 1_000;
+/** How long a copy of a checkpoint may take to be sent: nobody waits for it but the end of a recorder. */
+export const copyWaitMs = 5_000;
+/** An answer of a timestamp authority: a token with its certificates. */
+export const timestampBytes = 64 * KiB;
 /** Requests about one log that wait for each other; more are told to come again. */
 export const witnessWaiting = 64;
 export const witnessConnections = 256;
@@ -94,6 +100,8 @@ export const reasonBytes = 256;
 export const segmentBytes = 64 * MiB;
 /** One record of a payload segment: an entry with all the small segments of its frame. */
 export const recordBytes = 64 * MiB;
+/** Targets that one `erasure` entry names; more are named by several. */
+export const erasureTargets = 500;
 /** A server's program longer than this is not hashed. */
 export const executableBytes = 1024 * MiB;
 /** Digests of programs that are remembered. */

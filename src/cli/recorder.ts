@@ -56,6 +56,7 @@ interface Status {
   publishedSize?: number;
   policy?: { path: string; digest: string; rules: number; redact: number; canBlock: boolean } | null;
   freezes?: Freeze[];
+  anchors?: { kind: string; name: string; size?: number; signedAtS?: number; problem?: string }[];
   recordable?: boolean;
   queueBytes?: number;
   lastSyncMs?: number;
@@ -204,6 +205,10 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ['entries', `${number(status.entries)}, ${number(status.signedSize)} signed, ${number(status.publishedSize)} published`],
     ['policy', policyText(status)],
     ...(status.freezes ?? []).map((freeze): [string, string] => ['frozen', freezeText(freeze)]),
+    ...(status.anchors ?? []).map(({ kind, name, size: covered, problem }): [string, string] => [
+      kind,
+      visible(`${name}: ${problem === undefined ? `has ${count(covered ?? 0, 'entry')}` : `NOT REACHED: ${problem}`}`),
+    ]),
     ['recording', status.recordable ? `yes, ${size(status.queueBytes ?? 0)} queued` : 'NO: the disk does not take entries; see the log'],
     ['sync', `last ${duration((status.lastSyncMs ?? 0) * 1e3)}, median commit ${duration((status.medianCommitMs ?? 0) * 1e3)}`],
     ['key', visible(status.keyFingerprint ?? '?')],

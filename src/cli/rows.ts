@@ -205,6 +205,8 @@ export class Rows {
         return paint(output, 'red', text);
       case 'recovery':
         return paint(output, 'yellow', text);
+      case 'anchor':
+        return paint(output, entry.problem === undefined ? 'dim' : 'red', text);
       case 'policy':
         return paint(output, entry.act === 'rejected' || entry.act === 'freeze' ? 'yellow' : 'bold', text);
       case 'open':

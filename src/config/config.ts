@@ -25,7 +25,19 @@ export interface Config {
   /** SHA-256 of the file's bytes, hex. */
   digest: string;
   policy: Policy;
+  anchors: AnchorSettings;
 }
+
+/** Where checkpoints are kept beside the ledger. */
+export interface AnchorSettings {
+  witnesses: { key: string; url: string }[];
+  files: string[];
+  commands: string[][];
+  urls: string[];
+  timestamps: string[];
+}
+
+const noAnchors: AnchorSettings = { witnesses: [], files: [], commands: [], urls: [], timestamps: [] };
 
 export interface ParsedConfig {
   /** Only without errors. */
@@ -65,8 +77,10 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   const conditions = await conditionFindings(yaml.value);
   const problems = [...findings, ...conditions.errors].slice(0, problemsCount).map((finding) => placed(finding, yaml, 'error'));
   let policy: Policy | undefined;
+  let anchors = noAnchors;
   if (parsed.success && problems.length === 0) {
     policy = policyOf(parsed.data);
+    anchors = { ...noAnchors, ...present<AnchorSettings>(parsed.data.anchors ?? {}) };
     const lineOf = (where: (string | number)[]): number => yaml.at(where).line;
     for (const finding of warnings(yaml.value, policy, lineOf).slice(0, problemsCount)) problems.push(placed(finding, yaml, 'warning'));
   }
@@ -74,7 +88,7 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   if (policy !== undefined && check !== undefined) problems.push(...(await check(policy, yaml.at)));
   const ordered = inOrder(problems);
   if (policy === undefined || ordered.some(({ severity }) => severity === 'error')) return { problems: ordered };
-  return { config: { path, text, digest: digestOf(bytes), policy }, problems: ordered };
+  return { config: { path, text, digest: digestOf(bytes), policy, anchors }, problems: ordered };
 }
 
 /**

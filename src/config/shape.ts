@@ -5,6 +5,8 @@ import * as z from 'zod';
 import { utf8 } from '../bytes/bytes.ts';
 import { visible } from '../bytes/visible.ts';
 import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
+import { cosignatureType } from '../tlog/cosignature.ts';
+import { vkeyParts } from '../tlog/note.ts';
 import { compilePath, PathError, pathLength } from '../policy/paths.ts';
 
 /** Of the file. Enough for 10,000 rules of 100 bytes. */
@@ -194,6 +196,51 @@ const toolSettings = z
   })
   .meta({ title: 'A tool', description: 'What you know of this tool better than its server says.' });
 
+const url = () =>
+  text(
+    (value) => {
+      const parsed = URL.parse(value);
+      return parsed !== null && ['http:', 'https:'].includes(parsed.protocol) ? undefined : { message: 'is no http or https URL' };
+    },
+    { minLength: 1, pattern: '^https?://' },
+  );
+
+/** Of each kind of place. */
+const anchorsCount = 16;
+
+const anchors = z
+  .strictObject({
+    witnesses: z
+      .array(
+        z.strictObject({
+          key: text(
+            (value) =>
+              vkeyParts(value)?.type === cosignatureType
+                ? undefined
+                : { message: 'is no key of a witness', hint: 'it looks like w1.example+1a2b3c4d+BA…; `sworn witness` prints its own' },
+            { minLength: 1 },
+          ).meta({ description: 'Its verifier key: name+hash+base64, as in a trust file.' }),
+          url: url().meta({ description: 'Its submission prefix.' }),
+        }),
+      )
+      .max(anchorsCount)
+      .optional()
+      .meta({ description: 'Whoever cosigns each checkpoint (C2SP tlog-witness), and so knows when one is changed, cut or replaced.' }),
+    files: z
+      .array(text((value) => (value.startsWith('/') ? undefined : 'is no absolute path'), { minLength: 1, pattern: '^/' }))
+      .max(anchorsCount)
+      .optional()
+      .meta({ description: 'Files to which each checkpoint is appended: on another disk, or one that can only grow.' }),
+    commands: z
+      .array(z.array(z.string()).min(1).max(64))
+      .max(anchorsCount)
+      .optional()
+      .meta({ description: 'Commands, word by word and without a shell, that get each checkpoint on standard input.' }),
+    urls: z.array(url()).max(anchorsCount).optional().meta({ description: 'Where each checkpoint is sent (POST).' }),
+    timestamps: z.array(url()).max(anchorsCount).optional().meta({ description: 'Authorities that sign the time of each checkpoint (RFC 3161).' }),
+  })
+  .meta({ title: 'Anchors', description: 'Where checkpoints are kept beside the ledger, out of reach of whoever can rewrite it.' });
+
 export const fileShape = z
   .strictObject({
     servers: z
@@ -238,6 +285,7 @@ export const fileShape = z
         title: 'When recording fails',
         description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
       }),
+    anchors: anchors.optional(),
   })
   .meta({
     title: 'sworn.yaml',

@@ -179,7 +179,7 @@ export interface GapEntry extends Common {
 
 export interface PolicyEntry extends Common {
   kind: 'policy';
-  act: 'load' | 'rejected' | 'freeze' | 'unfreeze';
+  act: 'load' | 'rejected' | 'freeze' | 'unfreeze' | 'hold' | 'release';
   /** Of the file in force, SHA-256 in hex; absent when there is none (any more). */
   digest?: string;
   /** Of the one before. */
@@ -187,20 +187,78 @@ export interface PolicyEntry extends Common {
   rules?: number;
   /** Of `unfreeze`: the entry that is taken back. */
   freeze?: number;
+  /** Of `release`: the entry that is taken back. */
+  hold?: number;
   server?: string;
   client?: string;
   principal?: string;
   session?: string;
   all?: true;
   reason?: string;
+  /** Of `hold`: entries from this time on; its `until`: up to this time. */
+  since?: string;
   until?: string;
   by?: { uid: number; pid: number };
   selfAdministered?: true;
 }
 
+/** Content that was erased: of one entry, or of all entries from `index` to `to`, both among them. */
+export interface ErasureTarget {
+  index: number;
+  to?: number;
+  /** Positions, from 0. Absent: none. */
+  attributes?: number[] | 'all';
+  segments?: number[] | 'all';
+}
+
+/** What of an erased segment was stored again: its bytes in these ranges [start, end), one behind the other. */
+export interface ErasureRest {
+  index: number;
+  segment: number;
+  ranges: [number, number][];
+}
+
+export interface ErasureEntry extends Common {
+  kind: 'erasure';
+  scope: 'index' | 'session' | 'subject' | 'age';
+  /** Only what stood at some paths: the rest of the segments is in this entry's own. */
+  fields?: true;
+  targets: ErasureTarget[];
+  /** One for each of its own segments, in order. Absent, like the next three, when there are none. */
+  rest?: ErasureRest[];
+  sizeBytes?: number;
+  segments?: number;
+  commitment?: string;
+  /** Of the policy file whose `retention` asked for it. */
+  policyDigest?: string;
+  by?: { uid: number; pid: number };
+  selfAdministered?: true;
+}
+
+/**
+ * Somebody else has seen a checkpoint: the entries below `size` existed when they signed, and what stands behind this entry came later, since nobody could
+ * have known the signature before.
+ */
+export interface AnchorEntry extends Common {
+  kind: 'anchor';
+  /** A witness (C2SP tlog-witness), or an authority that signs times (RFC 3161). */
+  source: 'witness' | 'timestamp';
+  /** The name of the witness's key, or where the authority is asked. */
+  name: string;
+  /** Of the checkpoint; `root` in base64. */
+  size: number;
+  root: string;
+  /** Of a witness: key id and timestamped cosignature, as on the checkpoint's line, in base64. */
+  signature?: string;
+  /** POSIX seconds: the witness's own word. */
+  signedAtS?: number;
+  /** The witness refuses, for what it has cosigned contradicts this ledger. */
+  problem?: 'ahead' | 'fork';
+}
+
 /** Kinds that this version reserves but does not write. */
 export interface ReservedEntry extends Common {
-  kind: 'key' | 'anchor' | 'erasure' | 'approval' | 'access' | 'seal';
+  kind: 'key' | 'approval' | 'access' | 'seal';
 }
 
 export type Entry =
@@ -214,4 +272,6 @@ export type Entry =
   | RecoveryEntry
   | GapEntry
   | PolicyEntry
+  | ErasureEntry
+  | AnchorEntry
   | ReservedEntry;

@@ -51,6 +51,28 @@ const texts: Check = (value) => Array.isArray(value) && value.every(text);
 const pair: Check = (value) => Array.isArray(value) && value.length === 2 && value.every(count);
 const range: Check = (value) => pair(value) && (value as number[])[0]! <= (value as number[])[1]!;
 
+/** Positions of items, ascending, or all of them. */
+const positions: Check = (value) =>
+  value === 'all' ||
+  (Array.isArray(value) && value.length > 0 && value.every((one, i, all) => count(one) && (i === 0 || (all[i - 1] as number) < one)));
+const target: Check = (value) =>
+  object([
+    ['index', true, count],
+    ['to', false, count],
+    ['attributes', false, positions],
+    ['segments', false, positions],
+  ])(value) && ((value as { to?: number }).to ?? Number.MAX_SAFE_INTEGER) >= (value as { index: number }).index;
+/** Ranges that are not empty, ascending and apart. */
+const ranges: Check = (value) =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((one, i, all) => pair(one) && one[0] < one[1] && (i === 0 || (all[i - 1] as number[])[1]! <= one[0]));
+const rest = object([
+  ['index', true, count],
+  ['segment', true, count],
+  ['ranges', true, ranges],
+]);
+
 const direction = oneOf('c2s', 's2c');
 const perDirection = object([
   ['c2s', true, count],
@@ -215,17 +237,19 @@ const fieldsOf: Record<Kind, Fields> = {
   gap: [...common, ['connection', true, hex32], ['reason', true, text], ['lost', true, perDirection], ['from', false, time], ['until', false, time]],
   policy: [
     ...common,
-    ['act', true, oneOf('load', 'rejected', 'freeze', 'unfreeze')],
+    ['act', true, oneOf('load', 'rejected', 'freeze', 'unfreeze', 'hold', 'release')],
     ['digest', false, hex64],
     ['previous', false, hex64],
     ['rules', false, count],
     ['freeze', false, count],
+    ['hold', false, count],
     ['server', false, text],
     ['client', false, text],
     ['principal', false, text],
     ['session', false, text],
     ['all', false, yes],
     ['reason', false, text],
+    ['since', false, time],
     ['until', false, time],
     [
       'by',
@@ -238,8 +262,36 @@ const fieldsOf: Record<Kind, Fields> = {
     ['selfAdministered', false, yes],
   ],
   key: reserved,
-  anchor: reserved,
-  erasure: reserved,
+  anchor: [
+    ...common,
+    ['source', true, oneOf('witness', 'timestamp')],
+    ['name', true, text],
+    ['size', true, count],
+    ['root', true, digest64],
+    ['signature', false, text],
+    ['signedAtS', false, count],
+    ['problem', false, oneOf('ahead', 'fork')],
+  ],
+  erasure: [
+    ...common,
+    ['scope', true, text],
+    ['fields', false, yes],
+    ['targets', true, (value) => Array.isArray(value) && value.length > 0 && value.every(target)],
+    ['rest', false, (value) => Array.isArray(value) && value.every(rest)],
+    ['sizeBytes', false, count],
+    ['segments', false, positive],
+    ['commitment', false, digest64],
+    ['policyDigest', false, hex64],
+    [
+      'by',
+      false,
+      object([
+        ['uid', true, integer],
+        ['pid', true, count],
+      ]),
+    ],
+    ['selfAdministered', false, yes],
+  ],
   approval: reserved,
   access: reserved,
   seal: reserved,
@@ -285,6 +337,13 @@ export function readEntry(bytes: Uint8Array): Entry | EntryProblem {
 /** Fields that must stand together or not at all. */
 function together(value: Record<string, unknown>): string | undefined {
   if ((value.attributes === undefined) !== (value.attributesCommitment === undefined)) return 'attributes and attributesCommitment not together';
+  if (value.kind === 'erasure') {
+    const stored = value.rest === undefined ? 0 : (value.rest as unknown[]).length;
+    if ((value.segments ?? 0) !== stored) return 'another number of segments than of rests';
+    if ((value.commitment === undefined) !== (stored === 0) || (value.sizeBytes === undefined) !== (stored === 0))
+      return 'rest, sizeBytes and commitment not together';
+    return undefined;
+  }
   if (value.kind !== 'message' && value.kind !== 'batch') return undefined;
   const isItem = value.kind === 'message' && value.batch !== undefined;
   if (isItem) {

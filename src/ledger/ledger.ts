@@ -11,6 +11,7 @@
 import { existsSync, fstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeCrypto } from '../crypto-node.ts';
+import type { ErasureTarget } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
 import {
   acceptedBytes,
@@ -30,6 +31,7 @@ import { hashLeaf } from '../tlog/tree.ts';
 import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
 import type { LedgerKey } from './keys.ts';
 import { createSegment, recover, segmentFiles, type Recovered, type Replay } from './recover.ts';
+import { planErasure, rewriteSegment, type Erased } from './rewrite.ts';
 import {
   encodeEntryRecord,
   encodePartRecord,
@@ -68,10 +70,10 @@ export interface AppendOptions {
   urgent?: boolean;
   /** `gap`, `close`, `stop`: tried although the ledger is unrecordable, out of the reserve. */
   essential?: boolean;
-}
-
   /** Calls for no checkpoint of its own: what is said of one checkpoint would otherwise ask for the next, for ever. */
   unpublished?: boolean;
+}
+
 export interface PartPlace {
   file: number;
   offset: number;
@@ -95,9 +97,9 @@ interface Pending {
   waiter: Waiter;
   /** Begin a new segment, of this first index, before this record. */
   roll: boolean;
+  unpublished?: boolean;
 }
 
-  unpublished?: boolean;
 /** The bounds of `limits.ts` that a test may change; production never does. */
 export interface LedgerBounds {
   segmentBytes: number;
@@ -131,11 +133,11 @@ export class Ledger {
   /** Parts of unfinished frames that recovery found. */
   readonly unfinished: Recovered['parts'];
 
-  readonly #files: Files;
-  readonly #events: LedgerEvents;
   /** Asks others for their signatures on a checkpoint that is about to be public: the note with them. It keeps to a time of its own. */
   cosign: ((note: Uint8Array, size: number) => Promise<Uint8Array>) | undefined;
 
+  readonly #files: Files;
+  readonly #events: LedgerEvents;
   readonly #tree: TreeFiles;
   readonly #bounds: LedgerBounds;
   #fd: number;
@@ -162,7 +164,10 @@ export class Ledger {
   /** By this process: its first entries are published soon, so that whoever looks at a fresh recording finds it signed. */
   #hasPublished = false;
   /** Signing and publishing, one after the other. */
-  #background: Promise<void> = Promise.resolve();
+  #background: Promise<unknown> = Promise.resolve();
+  #publishing: Promise<void> = Promise.resolve();
+  /** The next record begins a new segment, however short the open one is. */
+  #rollDue = false;
   #closed = false;
   #closing: Promise<void> | undefined;
   /** `fatal` was called: nothing is written or acknowledged any more. */
@@ -266,6 +271,14 @@ export class Ledger {
   }
 
   /**
+   * Proves that the checkpoint of `size2`, which is public or about to be, continues that of `size1`.
+   * @throws the disk's error
+   */
+  consistency(sizes: { size1: number; size2: number }): Uint8Array[] {
+    return this.#tree.consistency(sizes);
+  }
+
+  /**
    * Accepts an entry: its index is `nextIndex` as it was before the call. The waiter hears of it once, later.
    * The bytes belong to the ledger from now on.
    * @throws RangeError for a leaf over `limits.entryBytes` or a record over `limits.recordBytes`: once stored, it could never be read again
@@ -282,12 +295,12 @@ export class Ledger {
       index,
       waiter,
       roll: false,
+      ...(options.unpublished ? { unpublished: true } : {}),
     };
     if (this.#accept(pending, options)) this.#accepted.nextIndex = index + 1;
   }
 
   /**
-      ...(options.unpublished ? { unpublished: true } : {}),
    * Accepts a part and says where it will be. A part is no entry: its waiter gets no receipt, only that it is durable.
    * @throws RangeError for a record over `limits.recordBytes`
    */
@@ -313,7 +326,8 @@ export class Ledger {
     }
     const accepted = this.#accepted;
     // A file that has no entry yet is not closed: the next one would have the same name.
-    if (accepted.sizeBytes + pending.sizeBytes > this.#bounds.segmentBytes && accepted.nextIndex > accepted.firstIndex) {
+    if ((this.#rollDue || accepted.sizeBytes + pending.sizeBytes > this.#bounds.segmentBytes) && accepted.nextIndex > accepted.firstIndex) {
+      this.#rollDue = false;
       pending.roll = true;
       accepted.firstIndex = accepted.nextIndex;
       accepted.sizeBytes = segmentHeaderBytes;
@@ -330,6 +344,32 @@ export class Ledger {
   /** Flushes at once what `urgent` would flush at the end of this turn: for a caller that knows that nothing else will join it. */
   flushUrgent(): void {
     if (this.#immediate !== undefined) void this.#flush();
+  }
+
+  /** Makes sure that the entry `index` lies in a closed segment once the next record is durable: only there it can be erased. */
+  closeSegmentOf(index: number): void {
+    this.#rollDue = index >= this.#accepted.firstIndex && this.#accepted.nextIndex > this.#accepted.firstIndex;
+  }
+
+  /**
+   * Erases what durable `erasure` entries name, in closed segments, while recording goes on; what is erased already stays so. One call at a time.
+   * `isInterrupted` ends it between two chunks. Says how much went.
+   * @throws Interrupted, or the disk's error: then some files may be done and the others are as they were
+   */
+  async erase(targets: readonly ErasureTarget[], isInterrupted: () => boolean): Promise<Erased & { files: number }> {
+    const payload = join(this.folder, 'payload');
+    const { edits, erased } = await planErasure(payload, segmentFiles(payload), targets);
+    for (const [firstIndex, edit] of edits) {
+      if (firstIndex >= this.#segment.firstIndex) throw new Error(`${segmentName(firstIndex)} is being written: nothing in it can be erased`);
+      try {
+        await rewriteSegment(this.#files, payload, firstIndex, edit, isInterrupted);
+      } catch (error) {
+        // nobody can say which of the two files a power cut would leave
+        if (error instanceof SyncError) this.#die(error);
+        throw error;
+      }
+    }
+    return { ...erased, files: edits.size };
   }
 
   #flushSoon(): void {
@@ -531,6 +571,7 @@ export class Ledger {
       this.#signTimer = undefined;
       void this.sign();
     }, this.#bounds.signEveryMs);
+    if (!publishes) return;
     this.#publishTimer ??= setTimeout(
       () => {
         this.#publishTimer = undefined;
@@ -578,7 +619,6 @@ export class Ledger {
   async #writeHead(size: number, root: Uint8Array): Promise<Uint8Array> {
     const note = signNote(formatCheckpoint({ origin: this.origin, size, root }), this.key.signer);
     await replaceDurablyInBackground(this.#files, join(this.keysFolder, 'head'), note, 0o600);
-    if (!publishes) return;
     this.#signedSize = size;
     return note;
   }
@@ -589,6 +629,7 @@ export class Ledger {
       .catch((error: unknown) => {
         if (error instanceof SyncError) this.#die(error);
         else this.#scheduleSigning(); // a full disk: try again later; the older head and checkpoint stand
+        return undefined;
       });
     this.#background = done;
     return done;
@@ -622,7 +663,6 @@ function recordSizeOf(buffers: Buffer[]): number {
 }
 
 function sizeOf(buffers: Buffer[]): number {
-        return undefined;
   let sizeBytes = 0;
   for (const buffer of buffers) sizeBytes += buffer.length;
   return sizeBytes;

@@ -19,6 +19,7 @@ import { TileStack, tilePath } from '../tlog/tile.ts';
 import { emptyRoot, hashLeaf } from '../tlog/tree.ts';
 import { guardSync, replaceDurably, syncAncestors, syncFolder, writeAllSync, type Files } from './files.ts';
 import { createKey, keysFolder, loadKey, type LedgerKey } from './keys.ts';
+import { removeCopies } from './rewrite.ts';
 import {
   encodeSegmentHeader,
   readSegmentHeader,
@@ -64,6 +65,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   } catch (error) {
     throw new SwornError('ledger-create', `the ledger ${folder} cannot be created: ${(error as Error).message}`, {}, { cause: error });
   }
+  removeCopies(files, payload);
   const segments = segmentFiles(payload);
   // A crash between the creation of a segment and its header leaves an empty or headless last file, which holds nothing.
   while (segments.length > 0) {

@@ -5,10 +5,12 @@
  * What must stay true: everything here can be derived from the segments, so nothing is synced before it is published; `log/checkpoint` is replaced
  * only after every tile and bundle under it is durable; a full tile never changes.
  */
-import { rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { equal } from '../bytes/bytes.ts';
+import { nodeCrypto } from '../crypto-node.ts';
 import { dueTileBytes, tileWidth } from '../limits.ts';
+import { consistencyProof, tileHashReader } from '../tlog/proof.ts';
 import { encodeBundle, tilePath, type TileStack } from '../tlog/tile.ts';
 import { hashBytes } from '../tlog/tree.ts';
 import { replace, replaceDurablyInBackground, replaceInBackground, syncFile, type Files } from './files.ts';
@@ -128,6 +130,19 @@ export class TreeFiles {
     } catch {
       // they only take room
     }
+  }
+
+  /**
+   * Proves that the tree of `size2` continues that of `size1` (RFC 6962 §2.1.2), from the files. `size2` was prepared.
+   * @throws the disk's error
+   */
+  consistency(sizes: { size1: number; size2: number }): Uint8Array[] {
+    const readTile = (level: number, n: number, width: number): Uint8Array => {
+      const partial = join(this.#log, tilePath(level, n, width));
+      // the full one takes the place of its partial versions
+      return readFileSync(existsSync(partial) ? partial : join(this.#log, tilePath(level, n))).subarray(0, width * hashBytes);
+    };
+    return consistencyProof(nodeCrypto, sizes, tileHashReader(nodeCrypto, sizes.size2, readTile));
   }
 
   /** Syncs the folders of these files and the folders above them, up to `log/`: a new file's name is durable only with its folder. */

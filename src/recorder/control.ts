@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import type { Config } from '../config/config.ts';
+import type { AnchorSettings, Config } from '../config/config.ts';
 import type { PolicyEntry } from '../entry/entry.ts';
 import { configHome } from '../ledger/keys.ts';
 import { SwornError } from '../errors.ts';
@@ -23,6 +23,7 @@ export interface Loaded {
   digest?: string;
   text?: string;
   compiled: CompiledPolicy;
+  anchors?: AnchorSettings;
 }
 
 /**
@@ -32,8 +33,8 @@ export interface Loaded {
 export async function loadPolicy(named: string | undefined): Promise<Loaded> {
   const path = pathOf(named);
   if (path === undefined) return noFile();
-  const { digest, text, policy } = await readHere(path);
-  return { path, digest, text, compiled: await compilePolicy(policy) };
+  const { digest, text, policy, anchors } = await readHere(path);
+  return { path, digest, text, anchors, compiled: await compilePolicy(policy) };
 }
 
 /**
@@ -44,9 +45,9 @@ export async function loadPolicy(named: string | undefined): Promise<Loaded> {
 export async function reloadPolicy(named: string | undefined, inForce: Loaded): Promise<Loaded> {
   const path = pathOf(named);
   if (path === undefined) return noFile();
-  const { digest, text, policy } = await readElsewhere(path);
+  const { digest, text, policy, anchors } = await readElsewhere(path);
   if (digest === inForce.digest) return inForce;
-  return { path, digest, text, compiled: await compilePolicy(policy, slices()) };
+  return { path, digest, text, anchors, compiled: await compilePolicy(policy, slices()) };
 }
 
 /** None where no file was named, and the default one is not there. */

@@ -9,11 +9,22 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { hex } from '../bytes/bytes.ts';
-import type { CloseEntry, Entry, GapEntry, OpenEntry, PolicyEntry, PrincipalEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
+import type {
+  AnchorEntry,
+  CloseEntry,
+  Entry,
+  GapEntry,
+  OpenEntry,
+  PolicyEntry,
+  PrincipalEntry,
+  RecoveryEntry,
+  StartEntry,
+  StopEntry,
+} from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import { findKeyIn } from '../ledger/keys.ts';
-import { Ledger } from '../ledger/ledger.ts';
+import { Ledger, type AppendOptions } from '../ledger/ledger.ts';
 import {
   attributeBytes,
   connections as mostConnections,
@@ -40,6 +51,7 @@ import {
   moreUnits,
   type FrameUnit,
 } from '../wire/wire.ts';
+import { Anchors } from './anchors.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
 import { applyFreeze, difference, freezeFields, problemOf, readFreeze, reloadPolicy, type Loaded } from './control.ts';
@@ -117,6 +129,7 @@ export class Recorder {
   #recordedPolicy: RecordedPolicy | undefined;
   #findKey: Buffer | undefined;
   readonly #searcher = new Searcher();
+  readonly #anchors: Anchors;
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
   /** What remains of closed ones. */
@@ -174,6 +187,16 @@ export class Recorder {
         },
       },
     );
+    this.#anchors = new Anchors({
+      append: (anchored, attributes) => {
+        const entry: AnchorEntry = { ...this.#common('anchor'), ...anchored };
+        this.#append(entry, attributes, { unpublished: true });
+      },
+      consistency: (sizes) => this.#ledger.consistency(sizes),
+      log,
+    });
+    this.#anchors.configure(policy.anchors);
+    this.#ledger.cosign = (note) => this.#anchors.cosign(note);
     this.#deps = {
       ledger: this.#ledger,
       clock: this.#clock,
@@ -208,12 +231,7 @@ export class Recorder {
     return { v: 1, kind, time: this.#clock.text(this.#clock.wallUs(monotonicUs)), monotonicUs };
   }
 
-  #append(
-    entry: Entry,
-    attributes: Attributes = {},
-    options: { urgent?: boolean; essential?: boolean } = {},
-    done?: (stored: boolean) => void,
-  ): void {
+  #append(entry: Entry, attributes: Attributes = {}, options: AppendOptions = {}, done?: (stored: boolean) => void): void {
     this.#ledger.append(seal(entry, attributes), { durable: () => done?.(true), failed: () => done?.(false) }, options);
   }
 
@@ -292,6 +310,7 @@ export class Recorder {
     }
     if (loaded.digest === this.#policy.digest) return { reloaded: false, ...this.#digest() };
     this.#policy = loaded;
+    this.#anchors.configure(loaded.anchors);
     this.#recordPolicy(administrator);
     for (const connection of this.#connections.values()) {
       connection.raise(this.#waitOf(connection));
@@ -943,6 +962,7 @@ export class Recorder {
               canBlock: this.#policy.compiled.canBlock,
             },
       freezes: this.#deps.freezes,
+      anchors: this.#anchors.status(),
       recordable: ledger.recordable,
       queueBytes: ledger.pendingBytes,
       lastSyncMs: Math.round(ledger.syncMs.last * 1000) / 1000,
@@ -971,6 +991,7 @@ export class Recorder {
     delete status['logFile'];
     delete status['policy'];
     delete status['freezes'];
+    delete status['anchors'];
     const unnamed = connections.map(({ custody, mode, attached, pending, entries }) => ({ server: '', custody, mode, attached, pending, entries }));
     return { ...status, connections: unnamed };
   }
@@ -999,6 +1020,7 @@ export class Recorder {
     const text = this.#snapshotText();
     await this.#searcher.end();
     await this.#ledger.close();
+    await this.#anchors.idle();
     if (this.#ledger.recordable && text !== undefined) State.write(this.#options.ledger, text);
     this.#log(`ended: ${reason}`);
     this.#onEnd(0);
