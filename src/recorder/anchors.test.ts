@@ -65,6 +65,12 @@ async function configure({ recorder }: Running, at: string, anchors: unknown): P
   expect(await recorder.reload()).toMatchObject({ reloaded: true });
 }
 
+/** A checkpoint over everything so far. */
+async function publish({ recorder: { ledger } }: Running): Promise<void> {
+  await vi.waitFor(() => expect(ledger.size).toBe(ledger.nextIndex), 10_000);
+  await ledger.publish();
+}
+
 async function serve(listener: RequestListener | Server): Promise<string> {
   const server = typeof listener === 'function' ? createServer(listener) : listener;
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
@@ -106,7 +112,7 @@ it('a public checkpoint has the cosignatures of the witnesses, and an entry says
   const { vkey } = running.recorder.ledger.key;
   const witnesses = [await witness(vkey, 'w1.example'), await witness(vkey, 'w2.example')];
   await configure(running, at, { witnesses: witnesses.map(({ key, url }) => ({ key, url })) });
-  await running.recorder.ledger.publish();
+  await publish(running);
 
   const cosigners = witnesses.map(({ key }) => parseCosigner(nodeCrypto, key)!);
   const opened = openCosigned(nodeCrypto, checkpointOf(at), [parseVkey(nodeCrypto, vkey)!], cosigners);
@@ -121,9 +127,9 @@ it('a public checkpoint has the cosignatures of the witnesses, and an entry says
   ]);
 
   // what an anchor says asks for no checkpoint of its own; the next one proves from where the witnesses stand
-  await running.recorder.ledger.publish();
+  await publish(running);
   await configure(running, at, { witnesses: witnesses.map(({ key, url }) => ({ key, url })), urls: [] });
-  await running.recorder.ledger.publish();
+  await publish(running);
   await running.end();
   const result = await verifyLedger({ crypto: nodeCrypto, source: directorySource(join(at, 'ledger')), vkeys: [parseVkey(nodeCrypto, vkey)!] });
   expect(result.findings).toEqual([]);
@@ -148,13 +154,13 @@ it('a witness that is away holds nothing up, and is told when it is back', async
     });
   });
   await configure(running, at, { witnesses: [{ key, url: between }] });
-  await running.recorder.ledger.publish();
+  await publish(running);
   expect(existsSync(join(at, 'ledger', 'log', 'checkpoint'))).toBe(true);
   expect(running.recorder.ledger.publishedSize).toBeGreaterThan(0);
   expect(running.recorder.status()['anchors']).toMatchObject([{ problem: expect.stringContaining('no answer') }]);
   isAway = false;
   await configure(running, at, { witnesses: [{ key, url: between }], urls: [] });
-  await running.recorder.ledger.publish();
+  await publish(running);
   expect(running.lines.filter((line) => line.includes('w1.example'))).toEqual([
     expect.stringContaining('no answer'),
     expect.stringContaining('has the checkpoints again'),
@@ -168,22 +174,22 @@ it('a ledger that goes on from an older copy of everything is contradicted by it
   const { vkey } = first.recorder.ledger.key;
   const { key, url } = await witness(vkey, 'w1.example');
   await configure(first, at, { witnesses: [{ key, url }] });
-  await first.recorder.ledger.publish();
+  await publish(first);
   await first.end();
   const copy = scratch();
   cpSync(at, copy, { recursive: true });
 
   const second = await start(at);
   await configure(second, at, { witnesses: [{ key, url }], urls: [] });
-  await second.recorder.ledger.publish();
+  await publish(second);
   await second.end();
   expect(anchorsOf(at).filter(({ problem }) => problem !== undefined)).toEqual([]);
 
   const restored = await start(copy);
   await configure(restored, copy, { witnesses: [{ key, url }] });
-  await restored.recorder.ledger.publish();
+  await publish(restored);
   await configure(restored, copy, { witnesses: [{ key, url }], urls: [] });
-  await restored.recorder.ledger.publish();
+  await publish(restored);
   await restored.end();
   const contradictions = anchorsOf(copy).filter(({ problem }) => problem !== undefined);
   expect(contradictions.length).toBeGreaterThan(0);
@@ -201,14 +207,14 @@ it('copies go to a file, to a command and to a URL', async () => {
   const running = await start(at);
   const [file, piped] = [join(at, 'checkpoints'), join(at, 'piped')];
   await configure(running, at, { files: [file, '/proc/no/such'], commands: [['sh', '-c', `cat >> ${piped}`], ['false']], urls: [url] });
-  await running.recorder.ledger.publish();
+  await publish(running);
   await configure(running, at, {
     files: [file, '/proc/no/such'],
     commands: [['sh', '-c', `cat >> ${piped}`], ['false']],
     urls: [url],
     witnesses: [],
   });
-  await running.recorder.ledger.publish();
+  await publish(running);
   const status = (): { kind: string; name: string; problem?: string }[] => running.recorder.status()['anchors'] as never;
   await running.end();
   const last = Buffer.from(checkpointOf(at)).toString();
@@ -283,7 +289,7 @@ accuracy = secs:1
   const at = scratch();
   const running = await start(at);
   await configure(running, at, { timestamps: [url] });
-  await running.recorder.ledger.publish();
+  await publish(running);
   await vi.waitFor(() => expect(anchorsOf(at)).toHaveLength(1), 20_000);
   expect(anchorsOf(at)[0]).toMatchObject({ source: 'timestamp', name: url });
   const { token, checkpoint } = attributesOf(at);
@@ -322,7 +328,7 @@ it('an authority that refuses, or is none, is a problem that is told', async () 
   const url = await serve((_request, response) => response.end(Buffer.from('30053003020102', 'hex')));
   const running = await start(at);
   await configure(running, at, { timestamps: [url] });
-  await running.recorder.ledger.publish();
+  await publish(running);
   await vi.waitFor(() => expect(running.recorder.status()['anchors']).toMatchObject([{ problem: 'refused (PKIStatus 2)' }]), 10_000);
   await running.end();
   expect(anchorsOf(at)).toEqual([]);

@@ -13,8 +13,8 @@ const certificateWanted = Buffer.from('0101ff', 'hex');
 /** `TimeStampReq` in DER over the SHA-256 of `content`. */
 export function timestampQuery(content: Uint8Array, nonce: Uint8Array): Buffer {
   const digest = createHash('sha256').update(content).digest();
-  // a positive INTEGER
-  const integer = tagged(0x02, Buffer.concat([Buffer.of(0), nonce.subarray(0, 8)]));
+  // A positive INTEGER: DER allows the leading zero only before a byte with its high bit set.
+  const integer = tagged(0x02, Buffer.concat([Buffer.of(0, nonce[0]! | 0x80), nonce.subarray(1, 8)]));
   return tagged(0x30, Buffer.concat([version1, tagged(0x30, Buffer.concat([sha256Algorithm, tagged(0x04, digest)])), integer, certificateWanted]));
 }
 
