@@ -30,9 +30,10 @@ interface CommandEntry {
 
 const verifyHelp: CommandHelp = {
   options: [
-    { flags: '--ledger <dir>', description: 'the same as [dir]' },
+    { flags: '--ledger <dir>', description: 'the same as [what]' },
     { flags: '--known <file>', description: 'a checkpoint that was kept elsewhere: the ledger must continue from it; nothing is pinned' },
-    { flags: '--policy <file>', description: "a C2SP tlog-policy file with the log's key; nothing is pinned" },
+    { flags: '--policy <file>', description: "a trust file (C2SP tlog-policy): the log's key, witnesses and their quorum; nothing is pinned" },
+    { flags: '--max-age <time>', description: 'how old (90s, 30m, 1h, 7d) the newest cosignature may be; without witnesses the newest entry' },
     { flags: '--json', description: 'the result as one JSON object' },
     { flags: '--new-ledger', description: 'another ledger than before stands at this path, and that is meant' },
   ],
@@ -102,24 +103,43 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'verify',
-    words: [{ name: 'dir', flags: '[dir]', description: "the ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn)" }],
-    summary: 'check that a ledger is whole and unchanged',
+    words: [
+      {
+        name: 'what',
+        flags: '[what]',
+        description: "a ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn), a .tlog-proof, or the address of a served log/",
+      },
+    ],
+    summary: 'check that a ledger, or a proof from one, is whole and unchanged',
     load: async () => {
-      const [{ verifyCommand }, { oneLedgerPath }] = await Promise.all([import('./verify.ts'), import('./ledger-path.ts')]);
+      const [{ verifyAny }, { oneLedgerPath }] = await Promise.all([import('./verify-any.ts'), import('./ledger-path.ts')]);
       return {
         help: verifyHelp,
-        start: ({ dir, ledger, known, policy, newLedger, json }, output) =>
-          verifyCommand(
+        start: ({ what, ledger, known, policy, maxAge, newLedger, json }, output) => {
+          const asked = (what ?? ledger) as string | undefined;
+          return verifyAny(
             {
-              ledger: oneLedgerPath((dir ?? ledger) as string | undefined, 'verify'),
+              // an address is no path
+              what: asked !== undefined && /^https?:/i.test(asked) ? asked : oneLedgerPath(asked, 'verify'),
               json: json === true,
               ...(known === undefined ? {} : { known: known as string }),
               ...(policy === undefined ? {} : { policy: policy as string }),
+              ...(maxAge === undefined ? {} : { maxAge: maxAge as string }),
               ...(newLedger === true ? { newLedger: true } : {}),
             },
             output,
-          ),
+          );
+        },
       };
+    },
+  },
+  {
+    name: 'prove',
+    words: [{ name: 'index', flags: '<index>', description: 'position of the entry in the ledger, as `sworn log` shows it' }],
+    summary: 'one entry as a file that anyone can check without the ledger',
+    load: async () => {
+      const { proveCommand, proveHelp } = await import('./prove.ts');
+      return { help: proveHelp, start: proveCommand };
     },
   },
   {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { cell, count, cut, duration, errorText, safeJson, size, table, visible, visibleLines, widthOf, type Output } from './output.ts';
-import { indented } from './payload.ts';
+import { indented } from './indent.ts';
 
 const plain: Output = { out: () => undefined, err: () => undefined, isTTY: false, color: false, columns: 80 };
 

@@ -1,7 +1,10 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fixtureWitness, type FixtureWitness } from '../../test/fixture-witness.ts';
 import { Fixture, fixtureKey, fixtureLedgerId, fixtureOrigin, sampleLedger, writeFixture } from '../../test/ledger-fixture.ts';
 import { verifyCommand, type VerifyCommandOptions } from './verify.ts';
 
@@ -9,6 +12,7 @@ let folder = '';
 let ledger = '';
 let keysHome = '';
 const sample = sampleLedger({ pairs: 3 });
+const big = sampleLedger({ pairs: 300 });
 const bigger = sampleLedger({ pairs: 3, later: (fixture) => void fixture.add({ kind: 'recovery', reason: 'unclean-stop' }) });
 
 beforeEach(() => {
@@ -108,19 +112,105 @@ describe('verify', () => {
     writeFileSync(path, fixtureKey('else.example').sign('else.example\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n'));
     await expect(run({ known: path })).rejects.toMatchObject({ code: 'usage' });
   });
-  it('takes the key from a policy, and does not call a quorum met that it cannot check', async () => {
+  it('takes the key from a trust file, and pins nothing', async () => {
     put(sample);
     const path = join(folder, 'policy');
     writeFileSync(path, `# ours\nlog ${sample.key.vkey}\nquorum none\n`);
     expect((await run({ policy: path })).exit).toBe(0);
-    writeFileSync(path, `log ${sample.key.vkey}\nwitness w ${sample.key.vkey}\nquorum w\n`);
-    expect((await run({ policy: path })).exit).toBe(4);
+    expect(() => known()).toThrow('ENOENT');
     writeFileSync(path, `log ${fixtureKey(fixtureOrigin, 'another').vkey}\nquorum none\n`);
     expect((await run({ policy: path })).exit).toBe(1);
     for (const wrong of ['', 'log x\nquorum none\n', `log ${sample.key.vkey}\n`, `nonsense\nquorum none\n`]) {
       writeFileSync(path, wrong);
       await expect(run({ policy: path })).rejects.toMatchObject({ code: 'usage' });
     }
+    // without a log in it the pinned key counts, and without one the ledger's own word, reported as such
+    writeFileSync(path, 'quorum none\n');
+    expect((await run({ policy: path })).out).toContain('taken from the ledger itself');
+    await run();
+    expect((await run({ policy: path })).out).not.toContain('taken from the ledger itself');
+  });
+  it('asks for the cosignatures of the quorum', async () => {
+    const [alice, bob] = [fixtureWitness('w.alice.example'), fixtureWitness('bob.example')];
+    const path = join(folder, 'policy');
+    writeFileSync(path, `log ${sample.key.vkey}\nwitness alice ${alice.vkey}\nwitness bob ${bob.vkey}\ngroup both all alice bob\nquorum both\n`);
+    const files = sample.files();
+    const cosigned = (...timesS: [FixtureWitness, number][]): void => {
+      let note: Uint8Array = Buffer.from(sample.checkpoint());
+      for (const [witness, timeS] of timesS) note = witness.cosigned(note, timeS);
+      writeFixture(new Map([...files, ['log/checkpoint', Buffer.from(note)]]), ledger);
+    };
+    cosigned();
+    const none = await run({ policy: path });
+    expect(none.exit).toBe(4);
+    expect(none.first).toContain('the quorum both is not met: 0 of 2, no witness of the trust file has cosigned');
+    cosigned([alice, 1_800_000_000]);
+    const one = await run({ policy: path });
+    expect(one.exit).toBe(4);
+    expect(one.first).toContain('1 of 2, alice (2027-01-15 08:00:00 UTC)');
+    expect(one.out).not.toMatch(/no witness:|keys that are not known/);
+    cosigned([alice, 1_800_000_000], [bob, 1_800_000_100], [alice, 1_800_000_200], [fixtureWitness('stranger'), 1_800_000_900]);
+    const both = await run({ policy: path, maxAge: '1h', nowS: 1_800_000_200 + 3600 });
+    expect(both.out).toContain('the quorum both (2 of 2)');
+    expect(both.out).toContain('alice (2027-01-15 08:03:20 UTC)');
+    expect(both.out).toContain('1 signature(s) on the checkpoint by keys that are not known');
+    expect(both.exit).toBe(0);
+    const stale = await run({ policy: path, maxAge: '1h', nowS: 1_800_000_200 + 3601 });
+    expect(stale.exit).toBe(4);
+    expect(stale.first).toContain('the newest cosignature is 1 h 0 m old');
+    const { out } = await run({ policy: path, json: true });
+    expect(JSON.parse(out)).toMatchObject({
+      exit: 0,
+      cosigned: [{ witness: 'alice' }, { witness: 'bob' }],
+      quorum: { name: 'both', met: true, have: 2 },
+    });
+    // a line by a known witness that does not hold spoils everything
+    const text = Buffer.from(readFileSync(join(ledger, 'log', 'checkpoint'))).toString();
+    const line = text.split('\n').find((one) => one.startsWith('\u2014 bob'))!;
+    writeFileSync(join(ledger, 'log', 'checkpoint'), text.replace(line, `${line.slice(0, 30)}${line[30] === 'A' ? 'B' : 'A'}${line.slice(31)}`));
+    expect((await run({ policy: path })).exit).toBe(1);
+  });
+  it('asks for the age of the newest entry where there is no witness', async () => {
+    put(sample);
+    const nowS = Date.UTC(2026, 10, 20, 23, 45, 1) / 1000;
+    expect((await run({ maxAge: '10m', nowS: nowS + 500 })).exit).toBe(0);
+    const { exit, first } = await run({ maxAge: '10m', nowS: nowS + 700 });
+    expect(exit).toBe(4);
+    expect(first).toMatch(/the newest entry is 11 m 40 s old; at most 10 m was asked for/);
+    await expect(run({ maxAge: 'soon' })).rejects.toMatchObject({ code: 'usage' });
+  });
+  it('reads the tree of a ledger that a web server gives', async () => {
+    const files = big.files();
+    let asked = 0;
+    let broken = '';
+    const server = createServer((request, response) => {
+      asked++;
+      const path = `log${request.url!.replace('/ledger', '')}`;
+      const bytes = path === broken ? Buffer.from('nonsense') : files.get(path);
+      response.writeHead(path === 'log/tile/0/001' && broken === 'status' ? 500 : bytes ? 200 : 404).end(bytes);
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/ledger/`;
+    try {
+      const { exit, out } = await run({ ledger: address });
+      expect(exit).toBe(0);
+      expect(out).toContain('the content: this source has no payload');
+      expect(out).toContain('counts, references');
+      expect(asked).toBeLessThan(30);
+      expect(known()).toContain(Buffer.from(address).toString('base64'));
+      expect((await run({ ledger: address.slice(0, -1) })).exit).toBe(0);
+      broken = 'log/tile/entries/001';
+      expect((await run({ ledger: address })).exit).toBe(1);
+      broken = 'status';
+      expect((await run({ ledger: address })).out).toContain('the server answers 500');
+      expect((await run({ ledger: address })).exit).toBe(3);
+      expect((await run({ ledger: `${address}nowhere` })).exit).toBe(3);
+    } finally {
+      server.close();
+    }
+    const gone = await run({ ledger: address });
+    expect(gone.exit).toBe(3);
+    expect(gone.out).toMatch(/ECONNREFUSED|UND_ERR/);
   });
   it('goes on when it cannot pin, and says so', async () => {
     put(sample);

@@ -1,49 +1,34 @@
 /** `sworn verify`: checks a ledger's directory, remembers its key and head, and says in one sentence what holds; the rest behind it. */
-import { existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
-import type { Custody } from '../entry/entry.ts';
+import type { Custody, Entry } from '../entry/entry.ts';
+import { EntryProblem, readEntry } from '../entry/read.ts';
 import { SwornError } from '../errors.ts';
+import { tileWidth } from '../limits.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
-import type { Exit, Finding, Severity } from '../verify/finding.ts';
+import { parseNote } from '../tlog/note.ts';
+import { decodeBundle, tileWidthAt } from '../tlog/tile.ts';
+import type { Source } from '../verify/source.ts';
+import { addFindings, exitOfSeverity, judgeCheckpoint, type Judged } from '../verify/trust.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
 import { safeJson, visible, type Output } from './output.ts';
-import { originAt, readPin, writePin, type Pin } from './pins.ts';
+import { originAt, writePin } from './pins.ts';
+import { judgeKnownNote, pinFileOf, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
 import { directorySource, strayFiles } from './verify-files.ts';
 
-export interface VerifyCommandOptions {
-  /** The ledger's directory. */
+export interface VerifyCommandOptions extends TrustOptions {
+  /** The ledger's directory, or the `http:` or `https:` address of its `log/`. */
   ledger: string;
-  /** A file with an earlier checkpoint: the ledger must continue from there. Nothing is pinned then. */
-  known?: string;
   json: boolean;
-  /** A C2SP tlog-policy file with the log's key. Nothing is pinned then. */
-  policy?: string;
-  /** Another ledger than before stands at this path, and that is meant: pin it. */
-  newLedger?: boolean;
-  /** Folder of `known` and of the ledgers' own key folders; default `~/.config/sworn`. */
-  keysHome?: string;
 }
 
-type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
+export type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
 
-interface Trust {
-  vkeys: Vkey[];
-  known: Pick<Pin, 'size' | 'root'> | undefined;
-  /** Where the key comes from, in words. */
-  keySource: string | undefined;
-  pin: Pin | undefined;
-  /** The origin that was pinned at this path, when it is another one. */
-  replaced: string | undefined;
-  /** Bytes of the note of `--known`. */
-  knownNote: Uint8Array | undefined;
-  /** Why the policy cannot be met, when it cannot. */
-  unmet: string | undefined;
-}
+/** What was found, with what witnesses say. */
+type Verified = Verification & Pick<Judged, 'cosigned' | 'quorum'>;
 
 interface Pinning {
   state: 'pinned-now' | 'pinned-before' | 'not-pinned';
@@ -58,23 +43,23 @@ const custodyWords: Record<Custody, string> = {
 };
 
 /**
- * Verifies the ledger in a directory and prints the result.
+ * Verifies the ledger in a directory, or the tree of one that a web server gives, and prints the result.
  *
  * @returns the exit status: 0 holds, 1 tampered, 3 cannot conclude, 4 policy not met, 5 fork or rollback
  * @throws SwornError `no-ledger` when there is no such directory, `usage` for an option's file that is missing or wrong
  */
 export async function verifyCommand(options: VerifyCommandOptions, output: VerifyOutput): Promise<number> {
   const { ledger } = options;
-  if (!existsSync(ledger)) throw new SwornError('no-ledger', `there is no ledger at ${ledger}`);
-  const keysHome = options.keysHome ?? join(homedir(), '.config', 'sworn');
-  const pinFile = join(keysHome, 'known');
-  const source = directorySource(ledger);
-  const checkpoint = await readCheckpoint(source.checkpoint);
-  const trust = trustOf(options, checkpoint, pinFile, keysHome);
+  const isWeb = isAddress(ledger);
+  if (!isWeb && !existsSync(ledger)) throw new SwornError('no-ledger', `there is no ledger at ${ledger}`);
+  const source = once(isWeb ? await import('./verify-web.ts').then(({ webSource }) => webSource(ledger)) : directorySource(ledger));
+  const note = await readNote(source);
+  const checkpoint = checkpointOf(note);
+  const trust = trustOf(options, checkpoint, placeOf(ledger));
 
   const showsProgress = output.isTTY && !options.json && process.stderr.isTTY;
   let shownAt = 0;
-  const result = await verifyLedger({
+  const verification = await verifyLedger({
     crypto: nodeCrypto,
     source,
     vkeys: trust.vkeys,
@@ -87,158 +72,92 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
   });
   if (showsProgress && shownAt > 0) output.err('\r\x1b[K');
 
+  const judged = judgeCheckpoint(nodeCrypto, trust.wanted, note, await newestEntryTime(source, checkpoint));
+  const result: Verified = { ...verification, cosigned: judged.cosigned, quorum: judged.quorum };
+  result.checked.push(...judged.checked);
+  if (judged.cosigned.length > 0) result.notChecked = withWitnesses(result.notChecked, judged);
+  result.notChecked.push(...judged.notChecked);
   judgeTrust(result, trust, options);
-  const strays = strayFiles(ledger);
+  addFindings(result, judged.findings);
+  const strays = isWeb ? [] : strayFiles(ledger);
   if (strays.length > 0) result.notChecked.push(`files in payload/ that are no segments: ${strays.slice(0, 5).join(', ')}`);
-  const pinning = pin(result, trust, options, pinFile);
+  const pinning = pin(result, trust, options);
   if (pinning.state === 'not-pinned' && pinning.why !== undefined) result.notChecked.push(`nothing was pinned: ${pinning.why}`);
 
   output.out(options.json ? `${safeJson(JSON.stringify(asJson(ledger, result, pinning)))}\n` : asText(ledger, result, trust, pinning, output));
   return result.exit;
 }
 
-async function readCheckpoint(read: () => Promise<Uint8Array | undefined>): Promise<ParsedCheckpoint | undefined> {
+/** What is not checked, of which the verifier could not know that these lines are known witnesses'. */
+function withWitnesses(notChecked: string[], { cosignatureLines }: Judged): string[] {
+  return notChecked.flatMap((line) => {
+    if (line.startsWith('no witness:')) return [];
+    const unknown = /^([0-9]+)( signature\(s\) on the checkpoint by keys that are not known)$/.exec(line);
+    if (!unknown) return [line];
+    const left = Number(unknown[1]) - cosignatureLines;
+    return left > 0 ? [`${left}${unknown[2]}`] : [];
+  });
+}
+
+export function isAddress(text: string): boolean {
+  return /^https?:\/\//i.test(text);
+}
+
+function placeOf(ledger: string): string {
+  return isAddress(ledger) ? ledger : resolve(ledger);
+}
+
+/** The same source, whose checkpoint is read once: a recorder may publish another one meanwhile, and all questions are about one. */
+function once(source: Source): Source {
+  let checkpoint: Promise<Uint8Array | undefined> | undefined;
+  return { ...source, checkpoint: () => (checkpoint ??= source.checkpoint()) };
+}
+
+async function readNote(source: Source): Promise<Uint8Array | undefined> {
   try {
-    const bytes = await read();
-    const note = bytes && parseNote(bytes);
-    return note && parseCheckpoint(note.text);
+    return await source.checkpoint();
   } catch {
     return undefined; // the verifier meets the same error and reports it
   }
 }
 
-// Trust
+export function checkpointOf(bytes: Uint8Array | undefined): ParsedCheckpoint | undefined {
+  const note = bytes && parseNote(bytes);
+  return note && parseCheckpoint(note.text);
+}
 
-function trustOf(options: VerifyCommandOptions, checkpoint: ParsedCheckpoint | undefined, pinFile: string, keysHome: string): Trust {
-  const trust: Trust = {
-    vkeys: [],
-    known: undefined,
-    keySource: undefined,
-    pin: undefined,
-    replaced: undefined,
-    knownNote: undefined,
-    unmet: undefined,
-  };
-  if (options.policy !== undefined) {
-    const policy = parsePolicy(options.policy);
-    trust.vkeys = policy.vkeys;
-    trust.unmet = policy.unmet;
-    trust.keySource = `the policy ${options.policy}`;
-  }
-  if (options.known !== undefined) {
-    const bytes = readOptionFile(options.known, '--known');
-    const note = parseNote(bytes);
-    const known = note && parseCheckpoint(note.text);
-    if (!known) throw new SwornError('usage', `${options.known} is not a checkpoint`, { command: 'verify' });
-    if (checkpoint && known.origin !== checkpoint.origin) {
-      throw new SwornError('usage', `${options.known} is a checkpoint of ${known.origin}, this ledger is ${checkpoint.origin}`, {
-        command: 'verify',
-      });
-    }
-    trust.known = known;
-    trust.knownNote = bytes;
-  }
-  if (options.policy !== undefined || options.known !== undefined || !checkpoint) return trust;
-
+/** The time of the last entry under the checkpoint, which the verifier has held against the root. */
+async function newestEntryTime(source: Source, checkpoint: ParsedCheckpoint | undefined): Promise<string | undefined> {
+  if (!checkpoint || checkpoint.size === 0) return undefined;
+  const n = Math.floor((checkpoint.size - 1) / tileWidth);
+  const width = tileWidthAt(checkpoint.size, 0, n);
   try {
-    trust.pin = readPin(pinFile, checkpoint.origin);
-    const before = originAt(pinFile, resolve(options.ledger));
-    if (before !== checkpoint.origin && !options.newLedger) trust.replaced = before;
-  } catch (error) {
-    if (error instanceof SwornError) throw error;
-    return trust; // cannot be read: said when it cannot be written either
-  }
-  if (trust.pin) {
-    const vkey = parseVkey(nodeCrypto, trust.pin.vkey);
-    if (!vkey) throw new SwornError('usage', `the key of ${checkpoint.origin} in ${pinFile} cannot be read`, { command: 'verify' });
-    trust.vkeys = [vkey];
-    trust.known = trust.pin;
-    trust.keySource = `pinned in ${pinFile}`;
-    return trust;
-  }
-  // The recorder of this account keeps its public key outside the ledger: better than the ledger's word about itself.
-  const id = /^sworn\.invalid\/([0-9a-f]{32})$/.exec(checkpoint.origin)?.[1];
-  const ownFile = id === undefined ? undefined : join(keysHome, id, 'vkey');
-  if (ownFile !== undefined && existsSync(ownFile)) {
-    try {
-      const vkey = parseVkey(nodeCrypto, readFileSync(ownFile, 'utf8').trim());
-      if (vkey) {
-        trust.vkeys = [vkey];
-        trust.keySource = `the recorder's own, ${ownFile}`;
-      }
-    } catch {
-      // not ours to read: the ledger's own word then, reported as such
-    }
-  }
-  return trust;
-}
-
-function readOptionFile(path: string, option: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new SwornError('usage', `${option} ${path} cannot be read: ${(error as Error).message}`, { command: 'verify' });
+    const bundle = (await source.bundle(n, width)) ?? (await source.bundle(n, tileWidth));
+    const leaf = bundle && decodeBundle(bundle)?.[width - 1];
+    const entry: Entry | EntryProblem | undefined = leaf && readEntry(leaf);
+    return entry === undefined || entry instanceof EntryProblem ? undefined : entry.time;
+  } catch {
+    return undefined; // a finding of the verifier already
   }
 }
 
-/** C2SP tlog-policy: `log <vkey> [url]` lines are used; witnesses are not checked by this version, so a quorum of them is not met. */
-function parsePolicy(path: string): { vkeys: Vkey[]; unmet: string | undefined } {
-  const text = new TextDecoder().decode(readOptionFile(path, '--policy'));
-  const vkeys: Vkey[] = [];
-  let quorum: string | undefined;
-  for (const [i, raw] of text.split('\n').entries()) {
-    const line = raw.trim();
-    if (line === '' || line.startsWith('#')) continue;
-    const wrong = (what: string) => new SwornError('usage', `${path}:${i + 1}: ${what}`, { command: 'verify' });
-    const [keyword, value, ...rest] = line.split(/[ \t]+/);
-    if (keyword === 'log') {
-      const vkey = value === undefined ? undefined : parseVkey(nodeCrypto, value);
-      if (!vkey || rest.length > 1) throw wrong('`log` wants an Ed25519 verifier key and perhaps a URL');
-      vkeys.push(vkey);
-    } else if (keyword === 'quorum') {
-      if (value === undefined || rest.length > 0 || quorum !== undefined) throw wrong('exactly one `quorum` line with one name');
-      quorum = value;
-    } else if (keyword !== 'witness' && keyword !== 'group') {
-      throw wrong(`\`${keyword}\` is not a line of a policy`);
-    }
-  }
-  if (vkeys.length === 0) throw new SwornError('usage', `${path} names no log`, { command: 'verify' });
-  if (quorum === undefined) throw new SwornError('usage', `${path} has no quorum line (\`quorum none\` asks for no witness)`, { command: 'verify' });
-  return {
-    vkeys,
-    unmet: quorum === 'none' ? undefined : `the policy asks for the quorum ${quorum}; this version does not check cosignatures of witnesses`,
-  };
-}
-
-/** What only the caller of the verifier knows: whose key signed the known checkpoint, and what the policy asks for. */
-function judgeTrust(result: Verification, trust: Trust, options: VerifyCommandOptions): void {
-  const add = (finding: Finding, exit: Exit) => {
-    result.findings.push(finding);
-    const order: Exit[] = [1, 5, 3, 4, 2, 0];
-    if (order.indexOf(exit) < order.indexOf(result.exit)) result.exit = exit;
-  };
-  const vkey = result.vkey === undefined ? undefined : parseVkey(nodeCrypto, result.vkey);
-  if (trust.knownNote && vkey) {
-    const opened = openNote(nodeCrypto, trust.knownNote, [vkey]);
-    if ('problem' in opened || opened.verified.length === 0) {
-      add(
-        { code: 'key-changed', severity: 'tampered', message: `${options.known} is not signed by the key of this ledger`, path: 'log/checkpoint' },
-        1,
-      );
-    } else if (!result.pinned) {
-      result.pinned = true;
-      trust.keySource = `signed ${options.known} too`;
-      result.notChecked = result.notChecked.filter((line) => !line.startsWith('the key was taken from the ledger itself'));
-    }
+/** What only the caller of the verifier knows: whose key signed the known checkpoint, and what stood at this place before. */
+function judgeTrust(result: Verified, trust: Trust, options: VerifyCommandOptions): void {
+  const { finding, holds } = judgeKnownNote(trust, options.known, result.vkey);
+  if (finding) addFindings(result, [finding]);
+  if (holds && !result.pinned) {
+    result.pinned = true;
+    trust.keySource = `signed ${options.known} too`;
+    result.notChecked = result.notChecked.filter((line) => !line.startsWith('the key was taken from the ledger itself'));
   }
   if (trust.replaced !== undefined) {
     const message = `this path held the ledger ${trust.replaced}, which is not there any more; if a new one was begun on purpose: sworn verify --new-ledger`;
-    add({ code: 'origin', severity: 'rollback', message, path: 'log/checkpoint' }, 5);
+    addFindings(result, [{ code: 'origin', severity: 'rollback', message, path: 'log/checkpoint' }]);
   }
-  if (trust.unmet !== undefined) add({ code: 'quorum', severity: 'policy', message: trust.unmet }, 4);
 }
 
-function pin(result: Verification, trust: Trust, options: VerifyCommandOptions, pinFile: string): Pinning {
+function pin(result: Verified, trust: Trust, options: VerifyCommandOptions): Pinning {
+  const pinFile = pinFileOf(options);
   if (options.policy !== undefined) return { state: 'not-pinned', why: 'a policy was given' };
   if (options.known !== undefined) return { state: 'not-pinned', why: 'a known checkpoint was given' };
   const state = trust.pin ? 'pinned-before' : 'pinned-now';
@@ -246,7 +165,7 @@ function pin(result: Verification, trust: Trust, options: VerifyCommandOptions, 
   if (result.exit !== 0 || origin === undefined || vkey === undefined || root === undefined)
     return trust.pin ? { state } : { state: 'not-pinned', why: 'it does not hold' };
   if (/\s/.test(origin)) return { state: 'not-pinned', why: 'the origin has white space in it' };
-  const place = resolve(options.ledger);
+  const place = placeOf(options.ledger);
   try {
     if (trust.pin?.size === size && originAt(pinFile, place) === origin) return { state };
     writePin(pinFile, { origin, vkey, size, root }, place);
@@ -259,16 +178,16 @@ function pin(result: Verification, trust: Trust, options: VerifyCommandOptions, 
 
 // Text
 
-function grouped(value: number): string {
+export function grouped(value: number): string {
   return String(value).replace(/\B(?=([0-9]{3})+$)/g, ',');
 }
 
 /** The sentence that stands first: what holds, and in whose custody it was recorded. */
-function headline(result: Verification): string {
+function headline(result: Verified): string {
   const custody = result.custody === undefined ? 'no connection is recorded (custody unknown)' : custodyWords[result.custody];
   const unsigned = result.size === 0 && result.laterRecords > 0 ? ` under the checkpoint, ${grouped(result.laterRecords)} not yet signed` : '';
   const records = `${grouped(result.size)} ${result.size === 1 ? 'record' : 'records'}${unsigned}`;
-  const worst = result.findings.find((finding) => exitOf(finding.severity) === result.exit);
+  const worst = result.findings.find((finding) => exitOfSeverity(finding.severity) === result.exit);
   const holds = result.holdsThrough > 0 ? `; the first ${grouped(result.holdsThrough)} hold` : '';
   switch (result.exit) {
     case 0: {
@@ -287,11 +206,7 @@ function headline(result: Verification): string {
   }
 }
 
-function exitOf(severity: Severity): Exit {
-  return severity === 'tampered' ? 1 : severity === 'rollback' ? 5 : severity === 'missing' ? 3 : severity === 'policy' ? 4 : 0;
-}
-
-function asText(ledger: string, result: Verification, trust: Trust, pinning: Pinning, output: VerifyOutput): string {
+function asText(ledger: string, result: Verified, trust: Trust, pinning: Pinning, output: VerifyOutput): string {
   const paint = (style: 'green' | 'red' | 'yellow', text: string) => (output.color ? styleText(style, text, { validateStream: false }) : text);
   const first = visible(headline(result));
   const lines = [paint(result.exit === 0 ? 'green' : result.exit === 1 || result.exit === 5 ? 'red' : 'yellow', first), ''];
@@ -324,7 +239,7 @@ function asText(ledger: string, result: Verification, trust: Trust, pinning: Pin
   return lines.join('\n');
 }
 
-function asJson(ledger: string, result: Verification, pinning: Pinning): object {
+function asJson(ledger: string, result: Verified, pinning: Pinning): object {
   const { root, ...rest } = result;
   return { headline: headline(result), ledger, ...rest, root: root && base64(root), pinning };
 }

@@ -26,6 +26,8 @@ export interface Content {
   /** By name; erased ones are missing. */
   attributes: Record<string, unknown>;
   erasedAttributes: number;
+  /** The attributes' segments in order, as they are stored. */
+  attributeItems: ContentItem[];
   /** The frame's segments in order; none on entries without a frame of their own. */
   frame: ContentItem[];
 }
@@ -49,6 +51,8 @@ export function segmentsOf(ledger: string): number[] {
 }
 
 const windowBytes = 256 * 1024;
+/** Searched for a record by `guess`; longer records are walked over. */
+const guessBytes = 128 * 1024;
 /** Type, index and leaf length: what is needed to skip an entry record. */
 const entryHeadBytes = 13;
 
@@ -131,6 +135,43 @@ export class Segment {
     }
   }
 
+  /**
+   * An offset to walk to `index` from: that of some record before it, found by halving, or the file's first one. Most records do not say where the next
+   * ones are, so pieces are searched for what looks like a whole record. A sender can put such a thing into a message: what is found from here is a guess,
+   * and who uses it holds the entry against a hash from elsewhere, or walks from the beginning instead.
+   */
+  guess(index: number): number {
+    let low = segmentHeaderBytes;
+    let high = this.#sizeBytes;
+    while (high - low > windowBytes) {
+      const middle = Math.floor((low + high) / 2);
+      const found = this.#recordFrom(middle, Math.min(high, middle + guessBytes));
+      if (found === undefined) return low;
+      if (found.index <= index) low = found.offset;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The first thing between two offsets that looks like an entry record and has the right checksum. */
+  #recordFrom(from: number, to: number): { offset: number; index: number } | undefined {
+    const window = this.#bytes(from, to - from);
+    if (window === undefined) return undefined;
+    const lastAt = window.length - recordHeaderBytes - entryHeadBytes;
+    for (let at = window.indexOf(1, recordHeaderBytes) - recordHeaderBytes; at >= 0 && at <= lastAt;) {
+      const lengthBytes = window.readUInt32BE(at);
+      const end = at + recordHeaderBytes + lengthBytes;
+      if (lengthBytes >= entryHeadBytes && end <= window.length && window.readUInt32BE(at + recordHeaderBytes + 9) <= entryBytes) {
+        const body = window.subarray(at + recordHeaderBytes, end);
+        if (crc32(body) === window.readUInt32BE(at + 4)) return { offset: from + at, index: Number(body.readBigUInt64BE(1)) };
+      }
+      const next = window.indexOf(1, at + recordHeaderBytes + 1);
+      if (next < 0) break;
+      at = next - recordHeaderBytes;
+    }
+    return undefined;
+  }
+
   /** The part record at `offset`, if one is there and whole. */
   part(offset: number): PartRecord | undefined {
     const header = this.#bytes(offset, recordHeaderBytes);
@@ -164,7 +205,7 @@ export class Segment {
 }
 
 function contentOf(record: EntryRecord): Content {
-  const content: Content = { attributes: {}, erasedAttributes: 0, frame: record.frame };
+  const content: Content = { attributes: {}, erasedAttributes: 0, attributeItems: record.attributes, frame: record.frame };
   for (const item of record.attributes) {
     if (item.state !== 'kept') {
       content.erasedAttributes++;
@@ -203,6 +244,17 @@ export function whyDropped(entry: MessageEntry | BatchEntry): 'redacted' | 'not 
   if (entry.sizeBytes > judgeBytes) return 'not captured';
   const rules = Object.keys(redacted ?? {});
   return entry.kind === 'batch' && rules.length > 0 && rules.every((rule) => rule === 'capture') ? 'not captured' : 'redacted';
+}
+
+/** A part with its salt; `undefined` when it was erased, is not there, or is not the one that the entry names. */
+export function openPart(ledger: string, item: ContentItem & { state: 'part' }): PartRecord | undefined {
+  const segment = Segment.open(ledger, item.file);
+  try {
+    const part = segment?.part(item.offset);
+    return part !== undefined && !part.erased && equal(segmentHash(nodeCrypto, part.salt, part.bytes), item.hash) ? part : undefined;
+  } finally {
+    segment?.close();
+  }
 }
 
 /** The bytes of a frame, one segment (≤ 1 MiB) after the other. A part counts only when its hash is the one that the entry names. */

@@ -49,7 +49,13 @@ export type FindingCode =
   | 'recovery'
   | 'start'
   | 'ahead'
-  | 'quorum';
+  | 'quorum'
+  | 'stale'
+  | 'cosignature'
+  | 'trust-file'
+  | 'proof'
+  | 'inclusion'
+  | 'sidecar';
 
 export interface Finding {
   code: FindingCode;

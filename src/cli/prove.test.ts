@@ -1,0 +1,150 @@
+/** `sworn prove` and `sworn verify` of what it makes, on ledgers that the recorder wrote. */
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client, echoServer, readLedger, World } from '../../test/support-processes.ts';
+import { fixtureWitness } from '../../test/fixture-witness.ts';
+
+const world = new World('prove');
+let entries: ReturnType<typeof readLedger>['entries'];
+let vkey = '';
+
+beforeAll(async () => {
+  mkdirSync(world.folder, { recursive: true });
+  const tap = world.sworn(['run', '--ledger', world.ledger, '--name', 'echo', '--', process.execPath, echoServer, join(world.folder, 'log')]);
+  const client = new Client(tap);
+  client.request({ tag: 'small', text: 'how much is 2+2? \u2592' });
+  await client.settled();
+  // random: not to be made shorter
+  client.request({ tag: 'large', text: randomBytes(50_000).toString('base64') });
+  client.request({ tag: 'huge', text: randomBytes(1_900_000).toString('base64'), replyBytes: 2_000_000 });
+  client.batch([{ tag: 'a' }, { tag: 'b' }]);
+  await client.settled();
+  tap.stdin.end();
+  await client.ended;
+  await world.endRecorder();
+  ({ entries } = readLedger(world.ledger));
+  const [first] = entries;
+  if (first?.kind !== 'start') throw new Error('no start');
+  ({ vkey } = first);
+});
+afterAll(() => world.end());
+
+const find = (what: (entry: (typeof entries)[number]) => boolean): number => entries.findIndex(what);
+const at = (path: string): string => join(world.folder, path);
+const verify = (...args: string[]): { status: number | null; result: Record<string, unknown>; stderr: string } => {
+  const { status, stdout, stderr } = world.run(['verify', ...args, '--json']);
+  return { status, result: stdout === '' ? {} : (JSON.parse(stdout) as Record<string, unknown>), stderr };
+};
+
+describe('sworn prove', () => {
+  it('makes a small file of every entry, which holds elsewhere with the key alone', () => {
+    writeFileSync(at('trust'), `log ${vkey}\nquorum none\n`);
+    for (const [index, entry] of entries.entries()) {
+      const made = world.run(['prove', String(index), '--ledger', world.ledger, '--json']);
+      expect(made, made.stderr).toMatchObject({ status: 0 });
+      const said = JSON.parse(made.stdout) as Record<string, unknown>;
+      expect(said).toMatchObject({ index, size: entries.length, vkey, proof: `${index}.tlog-proof` });
+      const { status, result } = verify(`${index}.tlog-proof`, '--policy', at('trust'));
+      expect(result).toMatchObject({ exit: 0, index, vkey, entry });
+      expect(status).toBe(0);
+    }
+  });
+
+  it('says in words who said what and when, and what was not checked', () => {
+    const index = find((entry) => entry.kind === 'message' && entry.type === 'request');
+    const { stdout, status } = world.run(['verify', `${index}.tlog-proof`, '--policy', at('trust')]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^HOLDS: entry /);
+    for (const part of ['→ client to server, request', 'echo', 'verdict', 'pass', 'how much is 2+2? \\u{2592}', 'Not checked', 'no witness'])
+      expect(stdout).toContain(part);
+    expect(stdout).not.toContain('NOT proven');
+  });
+
+  it('cannot conclude without a key, and says how to get one; a pinned one serves', () => {
+    const proof = world.run(['verify', '3.tlog-proof']);
+    // the recorder of this account keeps its key where it is found
+    expect(proof.status).toBe(0);
+    const elsewhere = { ...world.env, HOME: at('elsewhere') };
+    const run = (...args: string[]) => world.sworn(args, { env: elsewhere });
+    return (async () => {
+      const ended = async (child: ReturnType<typeof run>): Promise<number | null> => new Promise((done) => child.on('close', done));
+      expect(await ended(run('verify', '3.tlog-proof'))).toBe(3);
+      expect(await ended(run('verify', world.ledger))).toBe(0);
+      expect(await ended(run('verify', '3.tlog-proof'))).toBe(0);
+    })();
+  });
+
+  it('puts what is too long beside the proof', () => {
+    const large = find((entry) => entry.kind === 'message' && entry.type === 'request' && entry.sizeBytes > 2_000_000);
+    expect(existsSync(at(`${large}.payload`))).toBe(true);
+    expect(readFileSync(at(`${large}.tlog-proof`)).length).toBeLessThan(3000);
+    const { result } = verify(`${large}.tlog-proof`, '--policy', at('trust'));
+    expect(result).toMatchObject({ exit: 0 });
+    expect((result['payload'] as string).length).toBe((entries[large] as { sizeBytes: number }).sizeBytes);
+    const bytes = readFileSync(at(`${large}.payload`));
+    bytes[bytes.length >> 1]! ^= 1;
+    copyFileSync(at(`${large}.tlog-proof`), at('bad.tlog-proof'));
+    expect(verify('bad.tlog-proof', '--policy', at('trust'))).toMatchObject({ status: 3 });
+    writeFileSync(at('bad.payload'), bytes);
+    expect(verify('bad.tlog-proof', '--policy', at('trust')).status).not.toBe(0);
+  });
+
+  it('withholds content', () => {
+    const index = find((entry) => entry.kind === 'message' && entry.type === 'request');
+    const made = world.run(['prove', String(index), '--withhold', '-o', at('withheld.tlog-proof'), '--ledger', world.ledger]);
+    expect(made.stdout).toContain('without content');
+    expect(made.stdout).toContain(`log ${vkey}`);
+    const { result } = verify(at('withheld.tlog-proof'), '--policy', at('trust'));
+    expect(result).toMatchObject({ exit: 0 });
+    expect(JSON.stringify(result)).not.toContain('how much');
+    expect((result['notChecked'] as string[]).join()).toContain('not opened');
+  });
+
+  it('says where the content of a batch’s item is', () => {
+    const item = find((entry) => entry.kind === 'message' && entry.batch !== undefined);
+    const { stdout } = world.run(['prove', String(item), '-o', at('item.tlog-proof'), '--ledger', world.ledger]);
+    expect(stdout).toContain('sworn prove ');
+    expect((verify(at('item.tlog-proof'), '--policy', at('trust')).result['notChecked'] as string[]).join()).toContain('that of the batch');
+  });
+
+  it('holds the proof against witnesses, age, and a known checkpoint', () => {
+    const witness = fixtureWitness('w.example');
+    const checkpoint = join(world.ledger, 'log', 'checkpoint');
+    const before = readFileSync(checkpoint);
+    const nowS = Math.floor(Date.now() / 1000);
+    writeFileSync(at('quorum'), `log ${vkey}\nwitness w ${witness.vkey}\nquorum w\n`);
+    expect(verify('3.tlog-proof', '--policy', at('quorum'))).toMatchObject({ status: 4, result: { quorum: { met: false } } });
+    writeFileSync(checkpoint, witness.cosigned(before, nowS - 100));
+    try {
+      world.run(['prove', '3', '-o', at('cosigned.tlog-proof'), '--ledger', world.ledger]);
+    } finally {
+      writeFileSync(checkpoint, before);
+    }
+    expect(verify(at('cosigned.tlog-proof'), '--policy', at('quorum'))).toMatchObject({ status: 0, result: { cosigned: [{ witness: 'w' }] } });
+    expect(verify(at('cosigned.tlog-proof'), '--policy', at('quorum'), '--max-age', '1h').status).toBe(0);
+    expect(verify(at('cosigned.tlog-proof'), '--policy', at('quorum'), '--max-age', '10s').status).toBe(4);
+    expect(verify('3.tlog-proof', '--known', checkpoint).status).toBe(0);
+    const other = before.toString().split('\n');
+    writeFileSync(at('fork'), [other[0], other[1], Buffer.alloc(32).toString('base64'), ...other.slice(3)].join('\n'));
+    // not signed by the log, and over another root
+    expect([1, 5]).toContain(verify('3.tlog-proof', '--known', at('fork')).status);
+  });
+
+  it('refuses what is not there, or not published yet', () => {
+    expect(world.run(['prove', '999', '--ledger', world.ledger])).toMatchObject({
+      status: 3,
+      stderr: expect.stringContaining('there is no entry 999'),
+    });
+    expect(world.run(['prove', 'x', '--ledger', world.ledger]).status).toBe(2);
+    expect(world.run(['prove', '1', '--ledger', at('nowhere')])).toMatchObject({ status: 3, stderr: expect.stringContaining('there is no ledger') });
+    expect(world.run(['prove', '1', '-o', at('no/where'), '--ledger', world.ledger]).status).toBe(73);
+    const copy = at('copy');
+    mkdirSync(join(copy, 'payload'), { recursive: true });
+    for (const name of readdirSync(join(world.ledger, 'payload'))) copyFileSync(join(world.ledger, 'payload', name), join(copy, 'payload', name));
+    expect(world.run(['prove', '0', '--ledger', copy])).toMatchObject({ status: 3, stderr: expect.stringContaining('is published yet') });
+    rmSync(copy, { recursive: true });
+    expect(world.run(['verify', at('trust')])).toMatchObject({ status: 2, stderr: expect.stringContaining('neither') });
+  });
+});

@@ -1,0 +1,30 @@
+/** `sworn verify` on whatever it is given: a ledger's directory, an address, a proof. */
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { SwornError } from '../errors.ts';
+import { isAddress, verifyCommand, type VerifyOutput } from './verify.ts';
+import { verifyProofCommand } from './verify-proof.ts';
+import type { TrustOptions } from './trust-files.ts';
+
+export interface VerifyAnyOptions extends TrustOptions {
+  what: string;
+  json: boolean;
+}
+
+/** @returns the exit status: 0 holds, 1 tampered, 3 cannot conclude, 4 policy not met, 5 fork or rollback */
+export async function verifyAny({ what, ...options }: VerifyAnyOptions, output: VerifyOutput): Promise<number> {
+  const stat = isAddress(what) ? undefined : statSync(what, { throwIfNoEntry: false });
+  if (!stat?.isFile()) return verifyCommand({ ...options, ledger: what }, output);
+  if (what.endsWith('.tlog-proof') || beginning(what, 23) === 'c2sp.org/tlog-proof@v1\n')
+    return verifyProofCommand({ ...options, file: what }, output);
+  throw new SwornError('usage', `${what} is neither a ledger's directory nor a proof (.tlog-proof)`, { command: 'verify' });
+}
+
+function beginning(path: string, lengthBytes: number): string {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = Buffer.alloc(lengthBytes);
+    return bytes.subarray(0, readSync(file, bytes, 0, lengthBytes, 0)).toString('latin1');
+  } finally {
+    closeSync(file);
+  }
+}

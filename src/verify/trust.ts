@@ -1,0 +1,140 @@
+/**
+ * What a caller asks of a checkpoint beyond its log's signature: cosignatures of witnesses, their quorum, and how old it may be. The same for a ledger, a
+ * proof and a bundle. It says what is so; whose keys the log's are is settled before.
+ */
+import type { Crypto } from '../bytes/crypto.ts';
+import { readCosignatures } from '../tlog/cosignature.ts';
+import { parseNote } from '../tlog/note.ts';
+import { judgeQuorum, type TrustPolicy } from '../tlog/policy.ts';
+import type { Exit, Finding, Severity } from './finding.ts';
+
+/** What is wanted. Without a policy nobody's cosignature is known, so none is looked at. */
+export interface Wanted {
+  policy?: TrustPolicy;
+  maxAgeS?: number;
+  /** The clock that ages are told by: POSIX seconds. */
+  nowS: number;
+}
+
+export interface CosignedBy {
+  /** The name in the trust file. */
+  witness: string;
+  /** The witness's newest cosignature on this checkpoint, by its own clock: POSIX seconds. */
+  timeS: number;
+}
+
+export interface Judged {
+  findings: Finding[];
+  checked: string[];
+  notChecked: string[];
+  cosigned: CosignedBy[];
+  quorum?: { name: string; met: boolean; have: number; need: number; operators: number } | undefined;
+  /** Signature lines that were cosignatures of known witnesses. */
+  cosignatureLines: number;
+}
+
+/** What a finding's severity does to the exit status. */
+const exitOf: Record<Severity, Exit> = { tampered: 1, rollback: 5, missing: 3, policy: 4, warning: 0, note: 0 };
+/** The worst first: what is proven wrong outranks what is only absent. */
+const worstFirst: readonly Exit[] = [1, 5, 3, 4, 2, 0];
+
+/** Adds to a result what was found beside it. */
+export function addFindings(result: { findings: Finding[]; exit: Exit }, findings: readonly Finding[]): void {
+  for (const finding of findings) {
+    result.findings.push(finding);
+    const exit = exitOf[finding.severity];
+    if (worstFirst.indexOf(exit) < worstFirst.indexOf(result.exit)) result.exit = exit;
+  }
+}
+
+export function exitOfSeverity(severity: Severity): Exit {
+  return exitOf[severity];
+}
+
+/** POSIX seconds of an entry's time, or `undefined`. */
+export function secondsOf(time: string | undefined): number | undefined {
+  const ms = time === undefined ? Number.NaN : Date.parse(time);
+  return Number.isNaN(ms) ? undefined : Math.floor(ms / 1000);
+}
+
+/** `2026-11-20 23:45:01 UTC`. */
+export function utcText(timeS: number): string {
+  // beyond what a date can say
+  if (timeS > 8.64e12) return `${timeS} seconds after 1970`;
+  return `${new Date(timeS * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}
+
+/**
+ * Cosignatures, quorum and age of the checkpoint in `note`. `newestEntryTime`: of the newest entry that is known to be under it, which tells its age where
+ * no witness does. Never throws.
+ */
+export function judgeCheckpoint(crypto: Crypto, wanted: Wanted, note: Uint8Array | undefined, newestEntryTime: string | undefined): Judged {
+  const judged: Judged = { findings: [], checked: [], notChecked: [], cosigned: [], cosignatureLines: 0 };
+  if (wanted.policy) judgeWitnesses(crypto, wanted.policy, note, judged);
+  if (wanted.maxAgeS !== undefined) judgeAge(wanted, secondsOf(newestEntryTime), judged);
+  return judged;
+}
+
+function judgeWitnesses(crypto: Crypto, policy: TrustPolicy, bytes: Uint8Array | undefined, judged: Judged): void {
+  const path = 'log/checkpoint';
+  for (const { line, message } of policy.warnings) {
+    judged.findings.push({ code: 'trust-file', severity: 'warning', message: `line ${line} of the trust file: ${message}` });
+  }
+  // what is no note is reported by whoever reads the checkpoint
+  const note = bytes && parseNote(bytes);
+  const cosigners = policy.witnesses.flatMap(({ cosigner }) => cosigner ?? []);
+  const read = note ? readCosignatures(crypto, note.text, note.signatures, cosigners) : { cosignatures: [] };
+  if ('problem' in read) {
+    judged.findings.push({ code: 'cosignature', severity: 'tampered', message: read.message, path });
+    return;
+  }
+  judged.cosignatureLines = read.cosignatures.length;
+  const quorum = judgeQuorum(
+    policy,
+    read.cosignatures.map(({ cosigner }) => cosigner),
+  );
+  for (const { name, cosigner } of quorum.witnesses) {
+    const times = read.cosignatures.filter((one) => one.cosigner === cosigner).map(({ timeS }) => timeS);
+    judged.cosigned.push({ witness: name, timeS: Math.max(...times) });
+  }
+  const names = judged.cosigned.map(({ witness, timeS }) => `${witness} (${utcText(timeS)})`).join(', ');
+  if (judged.cosigned.length > 0) {
+    const looks = quorum.operators === 1 ? 'one operator' : `${quorum.operators} operators`;
+    judged.checked.push(`cosignatures of witnesses: ${names}; they look like ${looks}`);
+    judged.notChecked.push('what witnesses do not see: they vouch that history was not rewritten, not that it is true');
+  }
+  if (policy.quorum === undefined) return;
+  judged.quorum = { name: policy.quorum, met: quorum.met, have: quorum.have, need: quorum.need, operators: quorum.operators };
+  const count = `${quorum.have} of ${quorum.need}`;
+  if (quorum.met) judged.checked.push(`the quorum ${policy.quorum} (${count})`);
+  else {
+    const message = `the quorum ${policy.quorum} is not met: ${count}, ${names === '' ? 'no witness of the trust file has cosigned' : names}`;
+    judged.findings.push({ code: 'quorum', severity: 'policy', message, path });
+  }
+}
+
+function judgeAge({ policy, maxAgeS, nowS }: Wanted, entryS: number | undefined, judged: Judged): void {
+  const path = 'log/checkpoint';
+  const asked = `at most ${ageText(maxAgeS!)}`;
+  const hasWitnesses = policy !== undefined && policy.witnesses.length > 0;
+  // A recorder's own clock is its own word; a witness's is somebody else's.
+  const newestS = hasWitnesses ? (judged.cosigned.length > 0 ? Math.max(...judged.cosigned.map(({ timeS }) => timeS)) : undefined) : entryS;
+  const what = hasWitnesses ? 'the newest cosignature' : 'the newest entry';
+  if (newestS === undefined) {
+    judged.findings.push({ code: 'stale', severity: 'policy', message: `how old the checkpoint is cannot be told (${asked} was asked for)`, path });
+    return;
+  }
+  const ageS = Math.max(0, nowS - newestS);
+  if (ageS > maxAgeS!) {
+    judged.findings.push({ code: 'stale', severity: 'policy', message: `${what} is ${ageText(ageS)} old; ${asked} was asked for`, path });
+  } else judged.checked.push(`the age of the checkpoint: ${what} is ${ageText(ageS)} old, ${asked} was asked for`);
+}
+
+/** `45 s`, `12 m`, `3 h 10 m`, `2 d 4 h`. */
+export function ageText(seconds: number): string {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return seconds % 60 === 0 ? `${minutes} m` : `${minutes} m ${Math.floor(seconds % 60)} s`;
+  if (minutes < 1440) return `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
+  return `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
+}
