@@ -15,6 +15,9 @@ const dist = join(root, 'dist');
 const builtAt = new Date('2000-01-01T00:00:00Z');
 const keepStaleMs = 10 * 60_000;
 
+/** Programs of one file: whatever they load later is in it too. */
+const alone: ReadonlySet<string> = new Set(['verify']);
+
 /** Programs: each is bundled by itself. The name is its path below `dist/` without `.mjs`. */
 export const programs: readonly Readonly<Record<string, string>>[] = [
   { run: 'src/tap/run.ts' },
@@ -22,6 +25,7 @@ export const programs: readonly Readonly<Record<string, string>>[] = [
   { 'redact-worker': 'src/recorder/redact-worker.ts' },
   { 'policy-worker': 'src/recorder/policy-worker.ts' },
   { cli: 'src/cli/main.ts' },
+  { verify: 'src/cli/verify-alone.ts' },
   { index: 'src/index.ts' },
   { 'demo/hr-server': 'src/demo/hr-server.ts' },
 ];
@@ -52,7 +56,12 @@ async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[
     chunkFileNames: `chunks/${name.replaceAll('/', '-')}-[name]-[hash].mjs`,
     comments: { legal: false, annotation: true, jsdoc: false },
     sourcemap: false,
+    ...(alone.has(name)
+      ? { codeSplitting: false, banner: '#!/usr/bin/env node\n// The verifier of sworn in one file: node verify.mjs --help. Apache-2.0.' }
+      : {}),
     // The tap is loaded with every MCP server: white space would be a quarter of it. Names stay, so that a stack trace can be read.
+    // It is handed on as one file, and hardly half as long so. What is inside is read in src/; this build of it can be made again, byte for byte.
+    ...(alone.has(name) ? { minify: true } : {}),
     ...(name === 'run' ? { minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } } } : {}),
   });
   await build.close();
@@ -60,7 +69,7 @@ async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[
     .filter((item) => item.type === 'chunk')
     .map(({ fileName, isEntry, moduleIds, code }) => {
       // which modules are inside: the other programs carry these lines where each begins
-      const modules = name === 'run' ? `${moduleIds.map((id) => `\n// ${relative(root, id)}`).join('')}\n` : '';
+      const modules = name === 'run' || alone.has(name) ? `${moduleIds.map((id) => `\n// ${relative(root, id)}`).join('')}\n` : '';
       return { fileName, isEntry, moduleIds, code: code + modules };
     });
 }

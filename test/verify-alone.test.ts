@@ -1,0 +1,141 @@
+/** `dist/verify.mjs`: one file that needs nothing but Node, and says what `sworn verify` says. */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { importsOf } from '../scripts/imports.ts';
+import { fixtureWitness } from './fixture-witness.ts';
+import { sampleLedger, writeFixture } from './ledger-fixture.ts';
+import { swornProgram } from './support-processes.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'sworn-alone-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const built = join(dirname(swornProgram), '..', 'dist', 'verify.mjs');
+// a folder with nothing else in it, nor above it
+const alone = join(folder, 'alone', 'verify.mjs');
+mkdirSync(dirname(alone));
+copyFileSync(built, alone);
+
+interface Ran {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+let homes = 0;
+/** Each in a home of its own, so that none sees what another has pinned. */
+function run(program: string, ...words: string[]): Ran {
+  const home = join(folder, `home-${homes++}`);
+  mkdirSync(home);
+  return spawnSync(process.execPath, [program, ...words], { encoding: 'utf8', cwd: folder, env: { HOME: home, PATH: '/nowhere' } });
+}
+
+/** Runs both, and returns what they agree on. */
+function both(...words: string[]): { status: number | null; result: { exit: number; findings: { code: string }[] } } {
+  const one = run(alone, ...words, '--json');
+  const other = run(swornProgram, 'verify', ...words, '--json');
+  expect(one.stderr).toBe('');
+  expect(JSON.parse(one.stdout)).toEqual(JSON.parse(other.stdout));
+  expect(one.status).toBe(other.status);
+  return { status: one.status, result: JSON.parse(one.stdout) as { exit: number; findings: { code: string }[] } };
+}
+
+const sample = sampleLedger({ pairs: 200, dropped: true, erased: true, segmentBytes: 40_000 });
+const files = sample.files();
+const put = (name: string, changed: Map<string, Uint8Array> = files): string => {
+  writeFixture(changed, join(folder, name));
+  return name;
+};
+const changed = (path: string, change: (bytes: Buffer) => Uint8Array | undefined): Map<string, Uint8Array> => {
+  const copy = new Map<string, Uint8Array>(files);
+  const bytes = change(Buffer.from(files.get(path)!));
+  if (bytes) copy.set(path, bytes);
+  else copy.delete(path);
+  return copy;
+};
+const flipped = (path: string, at: number) =>
+  changed(path, (bytes) => {
+    bytes[at % bytes.length]! ^= 4;
+    return bytes;
+  });
+
+test('it imports nothing but Node’s own modules, and holds nothing that writes a ledger', () => {
+  const text = readFileSync(alone, 'utf8');
+  const imports = importsOf(text).map(({ specifier }) => specifier);
+  expect(imports.filter((specifier) => !specifier.startsWith('node:'))).toEqual([]);
+  const modules = [...text.matchAll(/^\/\/ ((?:src|node_modules)\/.*)$/gm)].map(([, module]) => module!);
+  expect(modules).toContain('src/verify/verifier.ts');
+  for (const folderName of ['ledger', 'recorder', 'readers', 'policy', 'wire', 'tap'])
+    expect(modules.filter((module) => module.startsWith(`src/${folderName}/`))).toEqual([]);
+  expect(modules.filter((module) => module.startsWith('node_modules'))).toEqual([]);
+  expect(text).not.toContain(process.cwd());
+  expect(text.length).toBeLessThanOrEqual(110_000);
+  expect(readdirSync(dirname(alone))).toEqual(['verify.mjs']);
+});
+
+describe('it says what `sworn verify` says', () => {
+  test('of a good ledger', () => {
+    expect(both(put('good')).status).toBe(0);
+  });
+
+  test('of ledgers that were changed, cut or taken from', () => {
+    const paths = [...files.keys()];
+    const statuses = new Set<number | null>();
+    for (const [i, path] of paths.entries()) {
+      if (i % 3 !== 0 && path !== 'log/checkpoint') continue;
+      statuses.add(both(put(`flipped-${i}`, flipped(path, i * 7919))).status);
+      if (i % 2 === 0)
+        statuses.add(
+          both(
+            put(
+              `gone-${i}`,
+              changed(path, () => undefined),
+            ),
+          ).status,
+        );
+    }
+    expect(statuses).toEqual(new Set([1, 3]));
+  });
+
+  test('against a trust file, its quorum, an age and a known checkpoint', () => {
+    const witness = fixtureWitness('w.example');
+    const nowS = Math.floor(Date.now() / 1000);
+    put(
+      'cosigned',
+      changed('log/checkpoint', (note) => witness.cosigned(note, nowS - 60)),
+    );
+    put('good');
+    writeFileSync(join(folder, 'trust'), `log ${sample.key.vkey}\nwitness w ${witness.vkey}\nquorum w\n`);
+    expect(both('cosigned', '--policy', 'trust').status).toBe(0);
+    expect(both('good', '--policy', 'trust').status).toBe(4);
+    expect(both('cosigned', '--policy', 'trust', '--max-age', '10s').result.findings.map(({ code }) => code)).toContain('stale');
+    writeFileSync(join(folder, 'old'), sample.checkpoint(100));
+    expect(both('good', '--known', 'old').status).toBe(0);
+    put('shorter', new Map(sample.files(50)));
+    expect(both('shorter', '--known', 'old').status).toBe(5);
+  });
+
+  test('of a proof', () => {
+    put('good');
+    writeFileSync(join(folder, 'key'), `log ${sample.key.vkey}\nquorum none\n`);
+    expect(run(swornProgram, 'prove', '7', '-o', '7.tlog-proof', '--ledger', 'good')).toMatchObject({ status: 0 });
+    expect(both('7.tlog-proof', '--policy', 'key').status).toBe(0);
+    expect(both('7.tlog-proof').status).toBe(3);
+    const proof = readFileSync(join(folder, '7.tlog-proof'), 'utf8');
+    writeFileSync(join(folder, 'bad.tlog-proof'), proof.replace('index 7', 'index 6'));
+    expect(both('bad.tlog-proof', '--policy', 'key').status).toBe(1);
+  });
+});
+
+test('it prints help, its version, and what is wrong with its arguments', () => {
+  expect(run(alone, '--help')).toMatchObject({ status: 0, stdout: expect.stringContaining('Exit status') });
+  expect(run(alone, '--version').stdout).toMatch(/^\d+\.\d+\.\d+/);
+  for (const words of [[], ['a', 'b'], ['--nonsense'], ['good', '--policy', 'missing'], ['good', '--max-age', 'soon']])
+    expect(run(alone, ...words)).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^sworn: error: .*\nsworn: hint: see: node verify\.mjs --help\n$/),
+    });
+  expect(run(alone, 'nowhere')).toMatchObject({ status: 3, stderr: expect.stringContaining('there is no ledger') });
+});
