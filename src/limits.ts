@@ -29,6 +29,8 @@ export const witnessRequestBytes = 128 * KiB;
 export const witnessAnswerBytes = 64 * KiB;
 /** How long a submission waits for a witness: never on the way of a message. */
 export const witnessWaitMs = 1_000;
+/** How long whoever holds the ledger's key may take to sign. */
+export const keyWaitMs = 10_000;
 /** How long a copy of a checkpoint may take to be sent: nobody waits for it but the end of a recorder. */
 export const copyWaitMs = 5_000;
 /** An answer of a timestamp authority: a token with its certificates. */
@@ -122,6 +124,8 @@ export const reserveBytes = 4 * MiB;
 
 export const signEveryMs = 1_000;
 export const publishEveryMs = 10_000;
+/** How often the recorder looks for content that is older than `retention` says. */
+export const expireEveryMs = 3_600_000;
 export const probeEveryMs = 1_000;
 /** A lone record is written and synced on the spot while the device's median sync is below this. */
 export const fastSyncMs = 1;

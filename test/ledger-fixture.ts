@@ -189,7 +189,14 @@ export const fixtureConnection = 'c0'.repeat(16);
 
 /** A ledger with one of everything: two connections, pairs of messages, attributes, a batch, a frame in parts, a dropped segment, a stop. */
 export function sampleLedger(
-  options: { pairs?: number; key?: FixtureKey; segmentBytes?: number; dropped?: boolean; erased?: boolean; later?: (fixture: Fixture) => void } = {},
+  options: {
+    pairs?: number;
+    key?: FixtureKey;
+    segmentBytes?: number;
+    dropped?: boolean;
+    erased?: boolean | 'unstated';
+    later?: (fixture: Fixture) => void;
+  } = {},
 ): Fixture {
   const fixture = new Fixture(options);
   const { pairs = 20 } = options;
@@ -258,6 +265,7 @@ export function sampleLedger(
       inParts(9, 1, 'dropped'),
       inParts(9, 2, 'kept'),
     ]);
+  const erased = fixture.leaves.length;
   if (options.erased)
     fixture.add({ kind: 'message', ...frame('s2c', 4), type: 'opaque', parts: 4, anomalies: ['not-json'] }, {}, [
       inParts(300, 1, 'erased part'),
@@ -277,6 +285,7 @@ export function sampleLedger(
     fixture.add({ kind: 'message', ...fields });
   }
   fixture.add({ kind: 'close', connection, reason: 'client closed', frames: { ...tapSeq }, delivered: [tapSeq.c2s, tapSeq.s2c] });
+  if (options.erased === true) fixture.add({ kind: 'erasure', scope: 'index', targets: [{ index: erased, segments: [0, 2, 3] }] });
   options.later?.(fixture);
   fixture.add({ kind: 'stop', reason: 'idle' });
   return fixture;

@@ -172,6 +172,26 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'erase',
+    summary: 'erase content by entry, field, session, subject or age, and leave the proof',
+    load: async () => {
+      const { eraseCommand, eraseHelp } = await import('./erase.ts');
+      return { help: eraseHelp, start: eraseCommand };
+    },
+  },
+  {
+    name: 'hold',
+    words: [
+      { name: 'action', flags: '[action]', description: 'what to do (default: list)', choices: ['add', 'list', 'release'] },
+      { name: 'id', flags: '[id]', description: 'of `release`: the number that `sworn hold add` gave' },
+    ],
+    summary: 'keep content from being erased, or take that back',
+    load: async () => {
+      const { holdCommand, holdHelp } = await import('./hold.ts');
+      return { help: holdHelp, start: holdCommand };
+    },
+  },
+  {
     name: 'witness',
     summary: "cosign other ledgers' checkpoints, so that none can be rewritten unnoticed",
     load: async () => {

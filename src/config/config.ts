@@ -13,7 +13,7 @@ import { checkValues, redactName, warnings } from './check.ts';
 import { parseYaml, type ParsedDocument, type Position } from './document.ts';
 import { explain, type PlacedFinding } from './explain.ts';
 import { pathText, type ConfigProblem } from './problem.ts';
-import { fileBytes, fileShape, type FileContent } from './shape.ts';
+import { fileBytes, fileShape, spanMs, type FileContent } from './shape.ts';
 
 export type { Position } from './document.ts';
 export type { ConfigProblem } from './problem.ts';
@@ -246,6 +246,7 @@ function policyOf(file: FileContent): Policy {
       typeof file.onUnrecordable === 'string'
         ? { default: file.onUnrecordable }
         : present<Record<'default' | 'read' | 'write' | 'unknown', OnUnrecordable>>(file.onUnrecordable ?? {}),
+    ...(file.retention?.content === undefined ? {} : { retention: { contentMs: spanMs(file.retention.content)! } }),
   };
 }
 

@@ -196,6 +196,14 @@ const toolSettings = z
   })
   .meta({ title: 'A tool', description: 'What you know of this tool better than its server says.' });
 
+const spanUnitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+
+/** `90d` in milliseconds; `undefined` for what is no span. */
+export function spanMs(span: string): number | undefined {
+  const parts = /^([1-9][0-9]{0,5})([smhdw])$/.exec(span);
+  return parts === null ? undefined : Number(parts[1]) * spanUnitsMs[parts[2]!]!;
+}
+
 const url = () =>
   text(
     (value) => {
@@ -286,6 +294,17 @@ export const fileShape = z
         description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
       }),
     anchors: anchors.optional(),
+    retention: z
+      .strictObject({
+        content: text(
+          (value) => (spanMs(value) === undefined ? { message: 'is no span of time', hint: 'a number and s, m, h, d or w, as in 90d' } : undefined),
+          { pattern: '^[1-9][0-9]{0,5}[smhdw]$' },
+        )
+          .optional()
+          .meta({ description: 'Content of sessions that is older is erased: a number and s, m, h, d or w. Entries and hashes stay.' }),
+      })
+      .optional()
+      .meta({ title: 'Retention', description: 'How long content is kept. What a hold covers is kept longer.' }),
   })
   .meta({
     title: 'sworn.yaml',

@@ -97,7 +97,7 @@ class Reader {
  * The records of a segment, in order, up to its last whole one; `visit` says `false` to end. Bodies are read only when they are asked for.
  * The open segment may be walked too: what is being written ends it.
  */
-export async function walkSegment(payload: string, firstIndex: number, visit: (walked: Walked) => Promise<unknown> | unknown): Promise<void> {
+export async function walkSegment(payload: string, firstIndex: number, visit: (walked: Walked) => unknown): Promise<void> {
   const handle = await open(join(payload, segmentName(firstIndex)), 'r');
   try {
     const { size } = await handle.stat();

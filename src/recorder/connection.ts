@@ -2,7 +2,7 @@
  * One tapped connection as the recorder knows it: its counters, its waiting requests, the tools it has seen, and what it still owes its tap.
  * Everything here can be had again: from the ledger alone (`replay`), or faster from the snapshot (`toJSON`).
  */
-import type { CloseEntry, Custody, Mode, OnUnrecordable } from '../entry/entry.ts';
+import type { CloseEntry, Custody, Entry, Mode, OnUnrecordable } from '../entry/entry.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import type { Receipt } from '../ledger/ledger.ts';
 import { toolsCount } from '../limits.ts';
@@ -133,6 +133,9 @@ export class Connection {
   #shownServer: string | undefined;
   #hidesClient = false;
   readonly #hiddenTools = new Set<string>();
+  /** Erased in the ledger, and so not written beside it. */
+  #hidesExecutable = false;
+  #hidesOverrides = false;
   /** No unit has come since this recorder started. */
   readonly #isTakenUp: [boolean, boolean] = [false, false];
   /** Of a paused connection. */
@@ -433,6 +436,23 @@ export class Connection {
     this.losses.untilUs = nowUs;
   }
 
+  /** Content of an entry of this connection is erased: what is known from it is not written beside the ledger any more, and so not known to the next recorder. */
+  forget(entry: Entry, index: number): void {
+    if (entry.kind === 'open') this.#hidesOverrides = this.isClosed;
+    else if (entry.kind === 'principal') this.#hidesExecutable = true;
+    if (entry.kind !== 'message' && entry.kind !== 'batch') return;
+    if (entry.verdict === 'block') this.#unwritten[entry.direction === 'c2s' ? 0 : 1].add(entry.tapSeq);
+    if (entry.kind === 'batch') {
+      this.#hidesClient = true;
+      for (const { name } of this.tools.toJSON()) this.#hiddenTools.add(name);
+      return;
+    }
+    if (entry.method === 'initialize' || (entry.type === 'request' && entry.attributes !== undefined)) this.#hidesClient = true;
+    if (entry.type === 'result' && entry.method === 'tools/list') for (const { name } of this.tools.toJSON()) this.#hiddenTools.add(name);
+    // what is not in its leaf either
+    if (entry.truncated !== undefined) for (const request of this.exchanges.pending()) if (request.index === index) request.concealed = true;
+  }
+
   /** As it may be written beside the ledger. */
   #written<T>(value: T): T {
     return (this.judge.anyRedactor?.cleanAll(value) ?? value) as T;
@@ -471,7 +491,12 @@ export class Connection {
       server: this.shownServer,
       ...(client === undefined ? {} : { client: this.#written(client) }),
       ...(labels === undefined ? {} : { labels: this.#written(labels) }),
+      ...(this.#hidesOverrides ? { overrides: { sensitive: [], write: [], read: [] } } : {}),
     };
+    if (this.#hidesExecutable && opened.observed !== undefined) {
+      opened.observed = { ...opened.observed };
+      delete opened.observed.executable;
+    }
     return { opened, state };
   }
 }

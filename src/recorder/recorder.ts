@@ -14,6 +14,7 @@ import type {
   CloseEntry,
   Entry,
   GapEntry,
+  KeyEntry,
   OpenEntry,
   PolicyEntry,
   PrincipalEntry,
@@ -23,7 +24,7 @@ import type {
 } from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
-import { findKeyIn } from '../ledger/keys.ts';
+import { findKeyIn, type LedgerKey } from '../ledger/keys.ts';
 import { Ledger, type AppendOptions } from '../ledger/ledger.ts';
 import {
   attributeBytes,
@@ -32,6 +33,7 @@ import {
   digestsCount,
   executableBytes,
   unitBytes,
+  expireEveryMs,
   publishEveryMs,
   tapReturnMs,
 } from '../limits.ts';
@@ -52,11 +54,15 @@ import {
   type FrameUnit,
 } from '../wire/wire.ts';
 import { Anchors } from './anchors.ts';
+import { readErase } from './erase-request.ts';
+import { Eraser } from './erase.ts';
+import { applyHold, holdFields, readHold, type Hold } from './hold.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
 import { applyFreeze, difference, freezeFields, problemOf, readFreeze, reloadPolicy, type Loaded } from './control.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
+import { KeyChanges } from './key-changes.ts';
 import { isServed, type Lock } from './lock.ts';
 import type { Native } from './native.ts';
 import { custodyOf, descendsFrom, isChildOf, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
@@ -85,6 +91,17 @@ export interface RecorderOptions {
 /** So much text fits into an attribute, however it is escaped. */
 const attributeChars = attributeBytes / 8;
 const ending = { reloaded: false, problem: 'the recorder is ending' };
+/** What only an administrator may ask, beside those that are older than holds. */
+const custodial = new Set(['erase', 'hold', 'release', 'rotate', 'retire']);
+/** What that is, with the recorder as its object. */
+const acts: Record<string, string> = {
+  reload: 'reload the policy of',
+  erase: 'erase in the ledger of',
+  hold: 'change holds of',
+  release: 'change holds of',
+  rotate: 'change the key of',
+  retire: 'change the key of',
+};
 /** How long a socket may be open without a word. */
 const helloWaitMs = 10_000;
 /** How long the end waits for sockets that should close by themselves. */
@@ -130,6 +147,10 @@ export class Recorder {
   #findKey: Buffer | undefined;
   readonly #searcher = new Searcher();
   readonly #anchors: Anchors;
+  readonly #keys: KeyChanges;
+  readonly #eraser: Eraser;
+  /** In force. Another list after each change. */
+  #holds: readonly Hold[];
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
   /** What remains of closed ones. */
@@ -195,6 +216,15 @@ export class Recorder {
       consistency: (sizes) => this.#ledger.consistency(sizes),
       log,
     });
+    this.#keys = new KeyChanges(
+      {
+        ledger: this.#ledger,
+        append: (change) =>
+          new Promise((done) => this.#append({ ...this.#common('key'), ...change } satisfies KeyEntry, {}, { urgent: true, essential: true }, done)),
+        log,
+      },
+      state.vkey,
+    );
     this.#anchors.configure(policy.anchors);
     this.#ledger.cosign = (note) => this.#anchors.cosign(note);
     this.#deps = {
@@ -206,6 +236,23 @@ export class Recorder {
       findKey: () => (this.#findKey ??= findKeyIn(this.#ledger.keysFolder)),
     };
     this.#recordedPolicy = state.policy;
+    this.#holds = state.holds;
+    this.#eraser = new Eraser(
+      {
+        ledger: this.#ledger,
+        common: () => this.#common('erasure'),
+        holds: () => this.#holds,
+        isOpen: (connection) => this.#connections.has(connection),
+        forget: (entry, index) => this.#forget(entry, index),
+        snapshot: () => {
+          State.drop(options.ledger);
+          this.#capture();
+        },
+        log,
+        ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
+      },
+      state.erasures,
+    );
     this.#entriesAtStart = this.#ledger.size;
     this.#recordStart(state);
     this.#recordPolicy();
@@ -241,7 +288,7 @@ export class Recorder {
       ...this.#common('start'),
       ledger: ledger.id,
       origin: ledger.origin,
-      vkey: ledger.key.vkey,
+      vkey: this.#keys.announced,
       recorder: { version: this.#options.version, uid: process.getuid?.() ?? 0, pid: process.pid },
       ...bootId(),
     };
@@ -311,6 +358,7 @@ export class Recorder {
     if (loaded.digest === this.#policy.digest) return { reloaded: false, ...this.#digest() };
     this.#policy = loaded;
     this.#anchors.configure(loaded.anchors);
+    this.#expire();
     this.#recordPolicy(administrator);
     for (const connection of this.#connections.values()) {
       connection.raise(this.#waitOf(connection));
@@ -372,6 +420,9 @@ export class Recorder {
     await this.#bind();
     this.#timers.push(setInterval(() => this.#guarded(() => this.#everySecond()), 1_000));
     this.#timers.push(setInterval(() => this.#guarded(() => this.#capture()), publishEveryMs));
+    this.#timers.push(setInterval(() => this.#expire(), expireEveryMs));
+    this.#eraser.resume();
+    this.#expire();
     this.#watchIdle();
     this.#log(`listens at ${path}, ledger ${this.#ledger.id}, ${this.#ledger.size} entries`);
   }
@@ -828,10 +879,81 @@ export class Recorder {
     if (this.#ledger.size >= this.#snapshot.size) this.#flushed();
   }
 
+  /** Content of an entry is erased: nothing that we keep beside the ledger may say it again. */
+  #forget(entry: Entry, index: number): void {
+    if ('connection' in entry && entry.connection !== undefined)
+      (this.#connections.get(entry.connection) ?? this.#closed.get(entry.connection))?.forget(entry, index);
+    // its names are those of programs, and it is made again
+    if (entry.kind === 'open') unlinkIfThere(join(this.#options.ledger, 'run', 'digests.json'));
+    if (entry.kind === 'policy' && entry.act === 'load' && this.#recordedPolicy !== undefined && this.#recordedPolicy.digest === entry.digest)
+      this.#recordedPolicy = { ...this.#recordedPolicy, text: '' };
+  }
+
+  /** Erases what is older than the policy says. */
+  #expire(): void {
+    const { contentMs } = this.#policy.compiled.policy.retention ?? {};
+    if (contentMs === undefined || this.#ending || !this.#ledger.recordable) return;
+    this.#eraser.expire(this.#clock.wallUs() / 1000 - contentMs, this.#policy.digest === undefined ? {} : { policyDigest: this.#policy.digest }).then(
+      (answer) => {
+        if (answer !== undefined && answer.erasures.length > 0) this.#log(`content of ${answer.entries} entries expired, ${answer.bytes} bytes`);
+      },
+      (error: Error) => this.#log(`content that is too old is still there: ${error.message}`),
+    );
+  }
+
+  #changeHolds(
+    question: Record<string, unknown>,
+    administrator: Administrator,
+    reply: (answer: Record<string, unknown>) => void,
+    refuse: (code: ErrorCode, message: string) => void,
+  ): void {
+    const index = this.#ledger.nextIndex;
+    if (question['what'] === 'hold') {
+      const hold = readHold(question);
+      if (typeof hold === 'string') {
+        refuse('usage', hold);
+        return;
+      }
+      const { fields, attributes } = holdFields(hold, (us) => this.#clock.text(us));
+      const entry: PolicyEntry = { ...this.#common('policy'), act: 'hold', ...fields, ...administrator };
+      // in force before it is durable: what is being looked for to be erased is looked at again
+      this.#holds = applyHold(this.#holds, entry, index, attributes);
+      this.#append(entry, attributes, { urgent: true, essential: true }, (stored) => {
+        if (stored) {
+          reply({ held: index, holds: this.#holds });
+          return;
+        }
+        this.#holds = this.#holds.filter(({ id }) => id !== index);
+        refuse('unrecordable', 'the hold could not be recorded and is not in force');
+      });
+      return;
+    }
+    const { hold } = question;
+    if (!this.#holds.some(({ id }) => id === hold)) {
+      refuse('not-found', `there is no hold ${JSON.stringify(hold)}`);
+      return;
+    }
+    const entry: PolicyEntry = { ...this.#common('policy'), act: 'release', hold: hold as number, ...administrator };
+    this.#append(entry, {}, { urgent: true, essential: true }, (stored) => {
+      if (!stored) {
+        refuse('unrecordable', 'it could not be recorded, and the hold stays in force');
+        return;
+      }
+      this.#holds = applyHold(this.#holds, entry, index, {});
+      this.#eraser.released();
+      reply({ released: hold, holds: this.#holds });
+      this.#expire();
+    });
+  }
+
   /** None when it cannot be made (too long for one string): it is disposable, and the next start replays more. */
   #snapshotText(): string | undefined {
     try {
-      return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values(), this.#deps.freezes, this.#recordedPolicy);
+      return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values(), this.#deps.freezes, this.#recordedPolicy, {
+        holds: this.#holds,
+        erasures: this.#eraser.toJSON(),
+        vkey: this.#keys.announced,
+      });
     } catch (error) {
       this.#log(`no snapshot: ${(error as Error).message}`);
       return undefined;
@@ -841,7 +963,7 @@ export class Recorder {
   #watchIdle(): void {
     clearTimeout(this.#idle);
     if (this.#ending || this.#options.idleMs === undefined || this.#sockets.size > 0 || this.#connections.size > 0) return;
-    this.#idle = setTimeout(() => void this.end('idle'), this.#options.idleMs);
+    this.#idle = setTimeout(() => (this.#eraser.isBusy ? this.#watchIdle() : void this.end('idle')), this.#options.idleMs);
   }
 
   #ask(socket: Socket, peer: Peer, question: Record<string, unknown>): void {
@@ -853,11 +975,11 @@ export class Recorder {
       );
       return;
     }
-    if (what !== 'stop' && what !== 'freeze' && what !== 'unfreeze' && what !== 'reload') {
+    if (what !== 'stop' && what !== 'freeze' && what !== 'unfreeze' && what !== 'reload' && !custodial.has(what)) {
       this.#refuse(socket, 'wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
       return;
     }
-    const administrator = this.#administrator(socket, peer, what === 'reload' ? 'reload the policy of' : what);
+    const administrator = this.#administrator(socket, peer, acts[what] ?? what);
     if (administrator === undefined) return;
     const reply = (answer: Record<string, unknown>): void => void socket.end(encodeJson(wireType.reply, { ledger: this.#options.ledger, ...answer }));
     if (what === 'stop') {
@@ -865,6 +987,25 @@ export class Recorder {
       void this.end('asked', administrator);
     } else if (what === 'reload') {
       this.reload(administrator).then(reply, (error: Error) => this.#refuse(socket, 'internal', error.message));
+    } else if (what === 'rotate' || what === 'retire') {
+      const changed = what === 'rotate' ? this.#rotate(question, administrator) : this.#keys.retire(administrator);
+      changed.then(
+        (key) => reply({ vkey: key.vkey, fingerprint: key.fingerprint, holder: key.holder, older: key.older.map(({ vkey }) => vkey) }),
+        (error: Error) =>
+          this.#refuse(socket, error instanceof SwornError ? error.code : error instanceof RangeError ? 'usage' : 'unrecordable', error.message),
+      );
+    } else if (what === 'erase') {
+      const request = readErase(question);
+      if (typeof request === 'string') {
+        this.#refuse(socket, 'usage', request);
+        return;
+      }
+      this.#eraser.erase(request, administrator).then(
+        (answer) => reply({ ...answer }),
+        (error: Error) => this.#refuse(socket, error instanceof SwornError ? error.code : 'internal', error.message),
+      );
+    } else if (what === 'hold' || what === 'release') {
+      this.#changeHolds(question, administrator, reply, (code, message) => this.#refuse(socket, code, message));
     } else if (what === 'freeze') {
       const freeze = readFreeze(question, this.#clock.wallUs() / 1000);
       if (typeof freeze === 'string') {
@@ -896,6 +1037,12 @@ export class Recorder {
         else this.#refuse(socket, 'unrecordable', 'it could not be recorded, and the freeze stays in force');
       });
     }
+  }
+
+  async #rotate(question: Record<string, unknown>, administrator: Administrator): Promise<LedgerKey> {
+    const holder = readHolder(question);
+    if (typeof holder === 'string') throw new SwornError('usage', holder);
+    return this.#keys.rotate(holder, administrator);
   }
 
   /** Who may change what this recorder does, or nobody, who is told so. */
@@ -962,6 +1109,8 @@ export class Recorder {
               canBlock: this.#policy.compiled.canBlock,
             },
       freezes: this.#deps.freezes,
+      holds: this.#holds,
+      erasing: this.#eraser.status,
       anchors: this.#anchors.status(),
       recordable: ledger.recordable,
       queueBytes: ledger.pendingBytes,
@@ -991,6 +1140,8 @@ export class Recorder {
     delete status['logFile'];
     delete status['policy'];
     delete status['freezes'];
+    delete status['holds'];
+    delete status['erasing'];
     delete status['anchors'];
     const unnamed = connections.map(({ custody, mode, attached, pending, entries }) => ({ server: '', custody, mode, attached, pending, entries }));
     return { ...status, connections: unnamed };
@@ -1016,6 +1167,7 @@ export class Recorder {
     await Promise.all([...this.#connections.values()].map((connection) => connection.idle()));
     for (const connection of this.#connections.values()) this.#recordGap(connection);
     unlinkSocket(this.#options.socket);
+    await this.#eraser.end();
     this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
     const text = this.#snapshotText();
     await this.#searcher.end();
@@ -1041,6 +1193,14 @@ function isGone(path: string): boolean {
     return false;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // there is none
   }
 }
 

@@ -12,6 +12,8 @@ import { effectOf, type EffectFields } from '../mcp/effect.ts';
 import { readMessage, type Message } from '../mcp/message.ts';
 import { filled } from '../policy/fill.ts';
 import type { Freeze } from '../policy/freeze.ts';
+import type { EraseState } from './erase.ts';
+import { applyHold, type Hold } from './hold.ts';
 import { subjectOf, unruled, type CompiledPolicy } from '../policy/judge.ts';
 import { asks } from '../policy/match.ts';
 import { count } from '../policy/session.ts';
@@ -30,6 +32,9 @@ interface Snapshot {
   connections: { opened: Opened; state: ConnectionState }[];
   freezes?: Freeze[];
   policy?: RecordedPolicy;
+  vkey?: string;
+  holds?: readonly Hold[];
+  erasures?: EraseState;
 }
 
 /** The policy that the ledger last said to be in force. */
@@ -53,6 +58,10 @@ export class State {
   lastKind: Entry['kind'] | undefined;
   freezes: Freeze[] = [];
   policy: RecordedPolicy | undefined;
+  holds: Hold[] = [];
+  /** The newest key that an entry names. */
+  vkey: string | undefined;
+  erasures: EraseState = { pending: [], rests: [], expired: 0 };
   /** What was refused, and no entry says what was answered. */
   readonly #unanswered: { connection: Connection; entry: MessageEntry; index: number; lines: Lines }[] = [];
   /** Answers to the items of the last refused batch of each connection. */
@@ -72,12 +81,18 @@ export class State {
         from = snapshot.size;
         this.freezes = snapshot.freezes ?? [];
         this.policy = snapshot.policy;
+        this.vkey = snapshot.vkey;
+        this.holds = [...(snapshot.holds ?? [])];
+        if (snapshot.erasures !== undefined) this.erasures = snapshot.erasures;
       }
     } catch {
       this.connections.clear();
       this.closed.clear();
       this.freezes = [];
       this.policy = undefined;
+      this.vkey = undefined;
+      this.holds = [];
+      this.erasures = { pending: [], rests: [], expired: 0 };
     }
     this.from = from;
   }
@@ -93,7 +108,12 @@ export class State {
     else if (entry.kind === 'close') this.#with(entry, (connection) => bury(connection, entry.reason, this));
     else if (entry.kind === 'recovery') this.#resume(entry);
     else if (entry.kind === 'policy') this.#policy(entry, record);
-    else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
+    else if (entry.kind === 'start' || entry.kind === 'key') this.vkey = entry.vkey;
+    else if (entry.kind === 'erasure') {
+      // whether its files were written anew nobody knows: it is done again
+      this.erasures.pending.push(record.index);
+      if (entry.rest !== undefined) this.erasures.rests.push(record.index);
+    } else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
   }
 
   #with(entry: { connection: string }, apply: (connection: Connection) => void): void {
@@ -114,6 +134,11 @@ export class State {
 
   #policy(entry: PolicyEntry, record: EntryRecord): void {
     this.freezes = applyFreeze(this.freezes, entry, record.index);
+    if (entry.act === 'hold' || entry.act === 'release') {
+      this.holds = applyHold(this.holds, entry, record.index, attributesOf(record));
+      // what it kept may be due
+      if (entry.act === 'release') this.erasures.expired = 0;
+    }
     if (entry.act !== 'load') return;
     const attributes = attributesOf(record);
     let text = '';
@@ -269,6 +294,17 @@ export class State {
     else if (message.type === 'request') connection.exchanges.forget(index);
   }
 
+  /** Takes the snapshot away, and what a crash left of one: what it holds may not be kept. */
+  static drop(ledger: string): void {
+    for (const name of ['state.json', '.state.json.tmp']) {
+      try {
+        nodeFiles.unlink(join(ledger, 'run', name));
+      } catch {
+        // there is none
+      }
+    }
+  }
+
   /** Writes the snapshot. Called only when everything that it covers is durable. Never throws: it is disposable. */
   static write(ledger: string, snapshot: string): void {
     try {
@@ -288,6 +324,7 @@ export class State {
     closed: Iterable<Connection>,
     freezes: Freeze[] = [],
     policy?: RecordedPolicy,
+    kept: { holds?: readonly Hold[]; erasures?: EraseState; vkey?: string } = {},
   ): string | undefined {
     const open = [...connections].filter((connection) => connection.isRecorded);
     if (open.some(({ long, isPaused }) => long[0] !== undefined || long[1] !== undefined || isPaused)) return undefined;
@@ -297,6 +334,7 @@ export class State {
       connections: [...open, ...closed].map((connection) => connection.toJSON()),
       freezes,
       ...(policy === undefined ? {} : { policy }),
+      ...kept,
     };
     return JSON.stringify(snapshot);
   }
@@ -349,7 +387,7 @@ function isToken(id: string): boolean {
   return /^(?:"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*)$/s.test(id);
 }
 
-function attributesOf(record: EntryRecord): Record<string, unknown> {
+export function attributesOf(record: EntryRecord): Record<string, unknown> {
   const attributes: Record<string, unknown> = {};
   for (const item of record.attributes) {
     if (item.state === 'kept') Object.assign(attributes, JSON.parse(lossyText(item.bytes)));

@@ -18,6 +18,7 @@ import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile } from '../tlog/tile.ts';
 import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
+import { Erasures, type List } from './erasures.ts';
 import { Findings, type Exit, type Finding, type FindingCode } from './finding.ts';
 import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
 import { Sequences } from './sequence.ts';
@@ -58,6 +59,10 @@ export interface Verification {
   lostFrames: number;
   missingUnits: number;
   repliesToNothing: number;
+  /** Segments that were erased, of so many entries, and how many `erasure` entries there are. */
+  erasedSegments: number;
+  erasedEntries: number;
+  erasures: number;
   /** Segments whose bytes are not kept, without a word in their entry why; their hashes still count. */
   droppedSegments: number;
   /** Segments that were never stored, as their entries say: redaction or capture rules. Their hashes still count. */
@@ -117,6 +122,7 @@ class Verifier {
   readonly #options: VerifyOptions;
   readonly #findings = new Findings();
   readonly #sequences = new Sequences(this.#findings);
+  readonly #erasures = new Erasures();
   #checkpoint: ParsedCheckpoint | undefined;
   #vkey: Vkey | undefined;
   #pinned = false;
@@ -381,6 +387,7 @@ class Verifier {
       return;
     }
     if (entry.kind === 'start') this.#start(index, entry);
+    if (entry.kind === 'erasure') this.#erasures.take(index, entry, this.#findings);
     // After an entry that could not be read every count would be off, and each a false alarm.
     if (this.#sequenceWhole) this.#sequences.add(index, entry);
     if (record && recordAgrees) this.#content(index, entry, record);
@@ -403,12 +410,13 @@ class Verifier {
     if (record.attributes.length !== (entry.attributes ?? 0)) {
       this.#say('tampered', 'content', `entry ${index} has ${entry.attributes ?? 0} attributes, its record ${record.attributes.length}`, at);
     } else if (record.attributes.length > 0) {
-      const commitment = this.#commitment(index, record.attributes, record, undefined);
+      const commitment = this.#commitment(index, record.attributes, record, 'attributes', undefined);
       if (commitment !== undefined && commitment !== entry.attributesCommitment) {
         this.#say('tampered', 'content', `the attributes of entry ${index} do not match their commitment`, at);
       }
     }
-    const frame = entry.kind === 'message' || entry.kind === 'batch' ? entry : undefined;
+    // what an erasure stored again is bound by its own commitment, like a frame
+    const frame = entry.kind === 'message' || entry.kind === 'batch' || entry.kind === 'erasure' ? entry : undefined;
     const count = frame?.segments ?? 0;
     if (record.segments.length !== count) {
       this.#say('tampered', 'content', `entry ${index} has ${count} segments, its record ${record.segments.length}`, at);
@@ -418,26 +426,35 @@ class Verifier {
     let sizeBytes = 0;
     for (const item of record.segments) sizeBytes += item.sizeBytes;
     if (sizeBytes !== frame.sizeBytes)
-      this.#say('tampered', 'content', `the frame of entry ${index} has ${frame.sizeBytes} bytes, its segments ${sizeBytes}`, at);
-    const commitment = this.#commitment(index, record.segments, record, entry);
+      this.#say('tampered', 'content', `the frame of entry ${index} has ${frame.sizeBytes ?? 0} bytes, its segments ${sizeBytes}`, at);
+    if (entry.kind === 'erasure' && !restsFit(entry, record.segments))
+      this.#say('tampered', 'content', `the rests of entry ${index} have other lengths than their ranges`, at);
+    const commitment = this.#commitment(index, record.segments, record, 'segments', entry);
     if (commitment !== undefined && commitment !== frame.commitment) {
       this.#say('tampered', 'content', `the frame of entry ${index} does not match its commitment`, at);
     }
   }
 
   /** The commitment over a record's items in base64; `undefined` when a part is not what its reference says, which is then a finding already. */
-  #commitment(index: number, items: Item[], record: EntryRecord, frame: Entry | undefined): string | undefined {
+  #commitment(index: number, items: Item[], record: EntryRecord, list: List, frame: Entry | undefined): string | undefined {
     const hashes: Uint8Array[] = [];
+    const erased: number[] = [];
+    let kept = 0;
     let explained = frame?.kind === 'message' || frame?.kind === 'batch' ? explainedBy(frame, items.length) : 0;
     for (const [k, item] of items.entries()) {
       if (item.kind === 'kept') {
         hashes.push(segmentHash(this.#crypto, item.salt, item.bytes));
         this.#contentBytes += item.sizeBytes;
+        kept++;
         continue;
       }
       hashes.push(item.hash);
       if (item.kind === 'dropped') {
-        if (!item.erased && explained-- > 0) {
+        if (item.erased) {
+          erased.push(k);
+          continue;
+        }
+        if (explained-- > 0) {
           this.#neverStored++;
           continue;
         }
@@ -453,12 +470,12 @@ class Verifier {
         this.#say('tampered', 'part', `part ${k} of the frame of entry ${index} ${wrong}`, { index, path: record.segment.path });
         return undefined;
       }
-      if (part!.hash) this.#contentBytes += item.sizeBytes;
-      else {
-        this.#dropped++;
-        this.#firstDropped ??= index;
-      }
+      if (part!.hash) {
+        this.#contentBytes += item.sizeBytes;
+        kept++;
+      } else erased.push(k);
     }
+    this.#erasures.note(index, list, kept, erased);
     return base64(commitmentOf(this.#crypto, hashes));
   }
 
@@ -711,12 +728,32 @@ class Verifier {
     }
     if (this.#dropped > 0) {
       const at = this.#firstDropped === undefined ? {} : { index: this.#firstDropped };
-      this.#say('warning', 'dropped', `the bytes of ${this.#dropped} segment(s) are not kept: erased, or never kept; their hashes still hold`, at);
+      this.#say('warning', 'dropped', `the bytes of ${this.#dropped} segment(s) are not kept, and no entry says why; their hashes still hold`, at);
     }
     if (this.#neverStored > 0) {
       this.#say('note', 'never-stored', `${this.#neverStored} stretches were never stored (redaction or capture rules); their hashes still hold`);
     }
+    if (!this.#erasures.areAllNamed) await this.#readLaterErasures();
+    this.#erasures.finish(this.#findings, this.#sequenceWhole);
     if (this.#sequenceWhole) this.#sequences.finish();
+  }
+
+  /** A recorder may have erased while we read: then what says so was written behind everything that we have seen. */
+  async #readLaterErasures(): Promise<void> {
+    const { segments, segment } = this.#source;
+    if (!segments || !segment) return;
+    const names = await this.#reading('payload', () => segments.call(this.#source));
+    const last = names?.findLastIndex((name) => name.first < this.#nextRecord) ?? -1;
+    if (names === undefined || last < 0) return;
+    const reader = new PayloadReader(this.#source, names.slice(last));
+    for (;;) {
+      const event = reader.take() ?? (await this.#reading('payload', () => reader.fill()));
+      if (event === false || event === undefined) return;
+      if (event === true || event.kind !== 'entry' || event.index < this.#nextRecord) continue;
+      this.#nextRecord = event.index + 1;
+      const entry = readEntry(event.leaf);
+      if (!(entry instanceof EntryProblem) && entry.kind === 'erasure') this.#erasures.take(event.index, entry, this.#findings);
+    }
   }
 
   #result(): Verification {
@@ -742,6 +779,7 @@ class Verifier {
       notChecked.push(`${this.#later} later record(s) are not yet signed: whoever can write to the ledger could have changed them`);
     if (this.#tornTail) notChecked.push('the incomplete last record');
     if (this.#dropped > 0) notChecked.push(`the bytes of ${this.#dropped} segment(s) that are not kept`);
+    if (this.#erasures.segments > 0) notChecked.push(`what stood in ${this.#erasures.segments} segment(s) that were erased`);
     if (this.#neverStored > 0) notChecked.push(`what stood in ${this.#neverStored} stretch(es) that were never stored`);
     if (this.#parts.size > 0) notChecked.push(`${this.#parts.size} part(s) of frames that were never finished`);
     if (!this.#sequenceWhole) notChecked.push('counts and references: not every entry could be read');
@@ -761,6 +799,9 @@ class Verifier {
       lostFrames: sequences.lostFrames,
       missingUnits: sequences.missingUnits,
       repliesToNothing: sequences.repliesToNothing,
+      erasedSegments: this.#erasures.segments,
+      erasedEntries: this.#erasures.entries,
+      erasures: this.#erasures.erasures,
       droppedSegments: this.#dropped,
       neverStored: this.#neverStored,
       contentBytes: this.#contentBytes,
@@ -773,6 +814,11 @@ class Verifier {
       notChecked,
     };
   }
+}
+
+/** Each rest is as long as its ranges are together. */
+function restsFit({ rest = [] }: Extract<Entry, { kind: 'erasure' }>, segments: readonly Item[]): boolean {
+  return rest.every(({ ranges }, k) => ranges.reduce((sum, [start, end]) => sum + end - start, 0) === segments[k]?.sizeBytes);
 }
 
 /** How many dropped segments of a frame its entry explains: that capture rules left out its content, or so many stretches of it redaction. */

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { SwornError, type ErrorCode } from '../errors.ts';
 import { encodeJson, readJson, WireReader, wireType } from './wire.ts';
 
-export type Question = 'status' | 'stop' | 'reload' | 'freeze' | 'unfreeze';
+export type Question = 'status' | 'stop' | 'reload' | 'freeze' | 'unfreeze' | 'erase' | 'hold' | 'release' | 'rotate' | 'retire';
 
 /**
  * The recorder's answer. `more`: what the question is about.
@@ -47,5 +47,7 @@ export function ask(
 
 /** What a recorder calls a refusal; of another version it may say what we do not know. */
 function codeOf(code: unknown): ErrorCode {
-  return code === 'permission' || code === 'usage' || code === 'not-found' || code === 'unrecordable' ? code : 'recorder-refused';
+  return code === 'permission' || code === 'usage' || code === 'not-found' || code === 'unrecordable' || code === 'ledger-corrupt'
+    ? code
+    : 'recorder-refused';
 }

@@ -1,0 +1,274 @@
+/**
+ * `sworn erase`: takes content out of the ledger, and leaves the hashes and an entry that says so. What is to go is found here, from the files; the recorder looks
+ * at holds again, writes the entry and erases (`spec/ledger.md`, Erasure).
+ */
+import { createInterface } from 'node:readline/promises';
+import type { Entry } from '../entry/entry.ts';
+import { SwornError } from '../errors.ts';
+import { compilePath, PathError } from '../policy/paths.ts';
+import { readEntries, readEntryAt, sizeOf } from '../readers/entries.ts';
+import type { EraseAnswer } from '../recorder/erase.ts';
+import { holdOn, type Hold } from '../recorder/hold.ts';
+import { ask } from '../wire/ask.ts';
+import type { CommandHelp } from './help.ts';
+import { ensureRecorder, holdText, Parties, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
+import { count, safeJson, size, visible, type Output } from './output.ts';
+
+export const eraseHelp: CommandHelp = {
+  options: [
+    { flags: '--index <n>', description: 'the content of this entry; may be given several times', repeat: true },
+    { flags: '--session <id>', description: 'the content of this connection; the beginning of its id is enough' },
+    { flags: '--subject <who>', description: 'of all connections of this account name, uid=<n>, label (k=v) or value of a label' },
+    { flags: '--older-than <time>', description: 'the content of sessions before this time: 90d, 12h or 30m ago, or 2026-11-20T23:45:00Z' },
+    {
+      flags: '--path <path>',
+      description: "only what stands there in each message: '$.params.arguments.ssn'; may be given several times",
+      repeat: true,
+    },
+    { flags: '--reason <text>', description: 'recorded with the erasure' },
+    { flags: '--dry-run', description: 'say what would be erased, and do nothing' },
+    { flags: '--yes', description: 'do not ask' },
+    { flags: '--ledger <dir>', description: 'the ledger (default: ~/.local/state/sworn)' },
+    { flags: '--socket <path>', description: 'where the recorder listens, if not at the place that follows from the ledger' },
+    { flags: '--json', description: 'the result as one JSON object' },
+  ],
+  example: 'sworn erase --index 17 --path \'$.params.arguments.ssn\' --reason "GDPR request 44"',
+};
+
+interface Options extends PlaceOptions {
+  index?: string[];
+  session?: string;
+  subject?: string;
+  olderThan?: string;
+  path?: string[];
+  reason?: string;
+  dryRun?: boolean;
+  yes?: boolean;
+  json?: boolean;
+}
+
+/** What was found to be erased. */
+interface Found {
+  scope: 'index' | 'session' | 'subject' | 'age';
+  ranges: [number, number][];
+  entries: number;
+  sessions: Set<string>;
+  held: Map<number, { hold: Hold; entries: number; index: number }>;
+}
+
+/** Ranges of one question: it must fit into a message of the wire. */
+const rangesAtATime = 20_000;
+/** The recorder writes whole files anew. */
+const answerMs = 3_600_000;
+const exported = 'exports, reports, backups and copies made before are not erased';
+const listedMost = 20;
+
+/** @throws SwornError `usage`, `not-found`, `held`, or whatever the recorder answers */
+export async function eraseCommand(values: Record<string, unknown>, output: Output): Promise<number> {
+  const options = values as Options;
+  const { ledger, socket } = placeOf(options);
+  const paths = options.path ?? [];
+  for (const path of paths) {
+    try {
+      compilePath(path);
+    } catch (error) {
+      if (!(error instanceof PathError)) throw error;
+      throw usage(`--path ${path}: ${error.message}`);
+    }
+  }
+  const found = await find(ledger, options);
+  const all = found.entries + [...found.held.values()].reduce((sum, { entries }) => sum + entries, 0);
+  if (all === 0) throw new SwornError('not-found', 'there is no such entry: nothing is erased');
+  if (options.dryRun === true) {
+    output.out(options.json ? `${safeJson(JSON.stringify(jsonOf(found)))}\n` : foundText(found, paths, 'would be erased'));
+    return 0;
+  }
+  if (found.entries === 0) throw heldError([...found.held.values()].map(({ hold, entries }) => ({ hold: hold.id, reason: hold.reason, entries })));
+  if (output.isTTY && process.stdin.isTTY && options.yes !== true && !(await confirmed(foundText(found, paths, 'will be erased'), output))) {
+    output.out('nothing is erased\n');
+    return 1;
+  }
+  const status = await ensureRecorder(options, output);
+  if (status !== undefined) return status;
+  const result = await asked(socket, found, paths, options.reason);
+  output.out(options.json ? `${safeJson(JSON.stringify({ ...result, notErased: exported }))}\n` : resultText(result, paths.length > 0));
+  await output.drained?.();
+  if (result.held.length > 0) throw heldError(result.held);
+  return result.unfinished === undefined ? 0 : 1;
+}
+
+async function asked(socket: string, found: Found, paths: readonly string[], reason: string | undefined): Promise<EraseAnswer> {
+  let result: EraseAnswer | undefined;
+  for (let at = 0; at < found.ranges.length; at += rangesAtATime) {
+    const targets = found.ranges.slice(at, at + rangesAtATime);
+    const answer = (await ask(socket, 'erase', { scope: found.scope, targets, paths, reason }, answerMs)) as unknown as EraseAnswer;
+    result = result === undefined ? answer : joined(result, answer);
+  }
+  return result!;
+}
+
+function joined(a: EraseAnswer, b: EraseAnswer): EraseAnswer {
+  const sum = { ...a };
+  for (const name of ['entries', 'segments', 'attributes', 'bytes', 'restBytes'] as const) sum[name] = a[name] + b[name];
+  for (const name of ['erasures', 'inLeaf', 'tooLong', 'notJson'] as const) sum[name] = [...a[name], ...b[name]];
+  sum.held = [...a.held];
+  for (const one of b.held) {
+    const known = sum.held.findIndex(({ hold }) => hold === one.hold);
+    if (known < 0) sum.held.push(one);
+    else sum.held[known] = { ...sum.held[known]!, entries: sum.held[known]!.entries + one.entries };
+  }
+  if (b.unfinished !== undefined) sum.unfinished = b.unfinished;
+  return sum;
+}
+
+/** Reads the ledger for what is meant. */
+async function find(ledger: string, options: Options): Promise<Found> {
+  const { index, session, subject, olderThan } = options;
+  const ways = [index, session, subject, olderThan].filter((value) => value !== undefined);
+  if (ways.length !== 1)
+    throw usage(
+      ways.length === 0
+        ? 'what is to be erased? --index, --session, --subject or --older-than'
+        : 'only one of --index, --session, --subject and --older-than',
+    );
+  if (session !== undefined && !/^[0-9a-f]{1,32}$/.test(session))
+    throw usage(`--session ${session} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`);
+  const indexes = new Set((index ?? []).map((text) => (/^\d+$/.test(text) ? Number(text) : Number.NaN)));
+  for (const one of indexes) if (!Number.isSafeInteger(one)) throw usage(`--index ${index!.join(' ')}: that is not an index`);
+  const beforeMs = olderThan === undefined ? undefined : pastTime(olderThan, 'older-than', 'erase');
+  const found: Found = {
+    scope: index !== undefined ? 'index' : session !== undefined ? 'session' : subject !== undefined ? 'subject' : 'age',
+    ranges: [],
+    entries: 0,
+    sessions: new Set(),
+    held: new Map(),
+  };
+  const to = await sizeOf(ledger);
+  const parties = await partiesOf(ledger, to, subject !== undefined);
+  if (session !== undefined) oneSession(session, parties);
+  const isMeant = (at: number, entry: Entry): boolean => {
+    if (index !== undefined) return indexes.has(at);
+    const connection = 'connection' in entry ? entry.connection : undefined;
+    if (beforeMs !== undefined) return Date.parse(entry.time) < beforeMs && (connection !== undefined || entry.kind === 'erasure');
+    if (connection === undefined) return false;
+    return session !== undefined ? connection.startsWith(session) : parties.named(connection)?.names.has(subject!) === true;
+  };
+  const take = (at: number, entry: Entry): void => {
+    if (!isMeant(at, entry)) return;
+    const hold = parties.holds.find(({ id }) => id === at) ?? holdOn(parties.holds, entry, parties.of(entry));
+    if (hold !== undefined) {
+      const known = found.held.get(hold.id) ?? { hold, entries: 0, index: at };
+      known.entries++;
+      found.held.set(hold.id, known);
+    } else {
+      found.entries++;
+      if ('connection' in entry && entry.connection !== undefined) found.sessions.add(entry.connection);
+    }
+    // what is held is named too: the recorder says so itself
+    const last = found.ranges.at(-1);
+    if (last !== undefined && last[1] === at - 1) last[1] = at;
+    else found.ranges.push([at, at]);
+  };
+  if (index !== undefined) {
+    for (const at of [...indexes].sort((a, b) => a - b)) {
+      const located = at < to ? await readEntryAt(ledger, at, false) : undefined;
+      if (located === undefined || located.entry.kind === 'unreadable') throw new SwornError('not-found', `there is no entry ${at} in ${ledger}`);
+      take(at, located.entry);
+    }
+  } else for await (const { index: at, entry } of readEntries(ledger, { to })) if (entry.kind !== 'unreadable') take(at, entry);
+  return found;
+}
+
+/** Who is behind the connections, and what is held. Content is read only where somebody, or a hold, is looked for by it. */
+async function partiesOf(ledger: string, to: number, isSubject: boolean): Promise<Parties> {
+  const known = new Parties();
+  let needsContent = isSubject;
+  for await (const located of readEntries(ledger, { to })) {
+    if (located.entry.kind === 'open') known.take(located);
+    if (located.entry.kind === 'policy' && located.entry.act === 'hold') needsContent = true;
+  }
+  if (!needsContent) return known;
+  const parties = new Parties();
+  for await (const located of readEntries(ledger, { to, content: true })) parties.take(located);
+  return parties;
+}
+
+/** A beginning that several sessions share is no name. */
+function oneSession(session: string, parties: Parties): void {
+  const fitting = [...parties.connections].filter(([connection]) => connection.startsWith(session));
+  if (fitting.length > 1) throw usage(`--session ${session} fits ${fitting.length} sessions: give more of its id`);
+}
+
+async function confirmed(text: string, output: Output): Promise<boolean> {
+  output.out(text);
+  await output.drained?.();
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await lines.question('This cannot be undone. Erase? [y/N] ')).trim());
+  } finally {
+    lines.close();
+  }
+}
+
+function foundText({ entries, sessions, ranges, held }: Found, paths: readonly string[], how: string): string {
+  const what = paths.length === 0 ? 'the content' : `what stands at ${paths.map(visible).join(', ')} in the messages`;
+  const shown = ranges.slice(0, listedMost).map(([first, last]) => (first === last ? String(first) : `${first}–${last}`));
+  const lines = [
+    `${what} of ${count(entries, 'entry', 'entries')} ${how}${sessions.size === 0 ? '' : `, of ${count(sessions.size, 'session')}`}: ${shown.join(', ')}${ranges.length > listedMost ? ' …' : ''}`,
+  ];
+  for (const one of held.values()) lines.push(`held, and not erased: ${count(one.entries, 'entry', 'entries')} by hold ${holdText(one.hold)}`);
+  lines.push(exported);
+  return `${lines.join('\n')}\n`;
+}
+
+function jsonOf({ scope, ranges, entries, sessions, held }: Found): Record<string, unknown> {
+  return {
+    ...{ dryRun: true, scope, entries, targets: ranges, sessions: [...sessions] },
+    held: [...held.values()].map(({ hold, entries: kept, index }) => ({
+      hold: hold.id,
+      ...(hold.reason === undefined ? {} : { reason: hold.reason }),
+      entries: kept,
+      index,
+    })),
+    notErased: exported,
+  };
+}
+
+function resultText(result: EraseAnswer, isFields: boolean): string {
+  const { erasures, segments, attributes, bytes, restBytes, inLeaf, tooLong, notJson, unfinished } = result;
+  const lines: string[] = [];
+  const some = (list: readonly number[]): string => `${list.slice(0, listedMost).join(', ')}${list.length > listedMost ? ' …' : ''}`;
+  if (erasures.length === 0)
+    lines.push(isFields ? 'nothing stands there any more, or ever did: nothing is erased' : 'there is no content left to be erased');
+  else if (unfinished === undefined) {
+    const pieces = [segments === 0 ? '' : count(segments, 'segment'), attributes === 0 ? '' : count(attributes, 'attribute')].filter(
+      (text) => text !== '',
+    );
+    lines.push(`erased: ${pieces.join(' and ')}, ${size(bytes - restBytes)}${restBytes === 0 ? '' : ` (${size(restBytes)} around it stored again)`}`);
+    lines.push(`said by ${erasures.length === 1 ? 'entry' : 'entries'} ${some(erasures)}`);
+  } else {
+    lines.push(`NOT YET erased: ${visible(unfinished)}`);
+    lines.push(
+      `${erasures.length === 1 ? 'entry' : 'entries'} ${some(erasures)} ${erasures.length === 1 ? 'says' : 'say'} it, and the recorder goes on by itself: see \`sworn recorder status\``,
+    );
+  }
+  if (inLeaf.length > 0)
+    lines.push(`NOT erased: the entries ${some(inLeaf)} say it in a field of their own (an id, a method, a name, a label), which no erasure reaches`);
+  if (tooLong.length > 0) lines.push(`NOT looked into: the messages ${some(tooLong)} are longer than 8 MiB; erase them whole`);
+  if (notJson.length > 0) lines.push(`NOT looked into: the messages ${some(notJson)} are no JSON; erase them whole`);
+  if (!isFields && erasures.length > 0)
+    lines.push('what entries say themselves stays: times, sizes, ids, methods, names of tools and servers, labels');
+  lines.push(exported);
+  return `${lines.join('\n')}\n`;
+}
+
+function heldError(held: readonly { hold: number; reason?: string | undefined; entries: number }[]): SwornError {
+  const text = held.map(
+    ({ hold, reason, entries }) => `hold ${hold}${reason === undefined ? '' : ` (${reason})`} covers ${count(entries, 'entry', 'entries')}`,
+  );
+  return new SwornError('held', `${text.join('; ')}: not erased`, { hold: String(held[0]?.hold ?? '') });
+}
+
+function usage(message: string): SwornError {
+  return new SwornError('usage', message, { command: 'erase' });
+}

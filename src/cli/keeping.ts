@@ -1,0 +1,90 @@
+/** What `sworn erase` and `sworn hold` share: the recorder behind a ledger, holds as the ledger tells them, and who is behind its connections. */
+import { resolve } from 'node:path';
+import type { Entry } from '../entry/entry.ts';
+import { SwornError } from '../errors.ts';
+import { readEntries, type Located } from '../readers/entries.ts';
+import { addNames, applyHold, type Hold, type Party } from '../recorder/hold.ts';
+import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
+import { visible, type Output } from './output.ts';
+import { listens, startRecorder } from './recorder.ts';
+
+export interface PlaceOptions {
+  ledger?: string;
+  socket?: string;
+}
+
+export function placeOf({ ledger, socket }: PlaceOptions): { ledger: string; socket: string } {
+  const path = ledgerPath(ledger ?? defaultLedger());
+  return { ledger: path, socket: socket === undefined ? socketPathOf(path) : resolve(socket) };
+}
+
+/** Starts a recorder where none runs; its exit status when it would not start. */
+export async function ensureRecorder(options: PlaceOptions, output: Output): Promise<number | undefined> {
+  const { ledger, socket } = placeOf(options);
+  if (options.socket !== undefined || (await listens(socket))) return undefined;
+  const refusal = await startRecorder(ledger, socket);
+  if (refusal !== undefined) output.err(refusal.text);
+  return refusal?.status;
+}
+
+/** Holds in force, and who is behind each connection. */
+export class Parties {
+  readonly #parties = new Map<string, Party>();
+  holds: Hold[] = [];
+
+  /** Takes what an entry says; with its content where `needsContent` asks for it. */
+  take({ index, entry, content }: Located): void {
+    if (entry.kind === 'policy') this.holds = applyHold(this.holds, entry, index, content?.attributes ?? {});
+    else if (entry.kind === 'open' || entry.kind === 'principal') {
+      const party = this.#parties.get(entry.connection) ?? { names: new Set<string>() };
+      this.#parties.set(entry.connection, party);
+      addNames(party, entry, content?.attributes ?? {});
+    }
+  }
+
+  of(entry: Entry): Party | undefined {
+    return 'connection' in entry && entry.connection !== undefined ? this.#parties.get(entry.connection) : undefined;
+  }
+
+  named(connection: string): Party | undefined {
+    return this.#parties.get(connection);
+  }
+
+  get connections(): Iterable<[string, Party]> {
+    return this.#parties;
+  }
+}
+
+/** @throws SwornError as `readEntries` */
+export async function readHolds(ledger: string): Promise<Hold[]> {
+  const parties = new Parties();
+  // with content: what a hold is about may be in an attribute
+  for await (const located of readEntries(ledger, { content: true })) if (located.entry.kind === 'policy') parties.take(located);
+  return parties.holds;
+}
+
+/** One line for what a hold covers. */
+export function holdText({ id, session, server, subject, sinceMs, untilMs, reason }: Hold): string {
+  const time = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  const about = [
+    session === undefined ? undefined : `session ${session}`,
+    server === undefined ? undefined : `server ${server}`,
+    subject === undefined ? undefined : `subject ${subject}`,
+    sinceMs === undefined ? undefined : `since ${time(sinceMs)}`,
+    untilMs === undefined ? undefined : `until ${time(untilMs)}`,
+  ].filter((part) => part !== undefined);
+  return visible(`${id}: ${about.length === 0 ? 'everything' : about.join(', ')}${reason === undefined ? '' : `: ${reason}`}`);
+}
+
+const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+
+/**
+ * A span (`90d`) before `nowMs`, or a time.
+ * @throws SwornError `usage`
+ */
+export function pastTime(text: string, flag: string, command: string, nowMs = Date.now()): number {
+  const span = /^(\d{1,6})([smhdw])$/.exec(text);
+  const ms = span !== null ? nowMs - Number(span[1]) * unitsMs[span[2]!]! : /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(ms)) throw new SwornError('usage', `--${flag} ${text} is no time: give 90d, 12h or 30m, or 2026-11-20T23:45:00Z`, { command });
+  return ms;
+}

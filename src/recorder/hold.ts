@@ -1,0 +1,112 @@
+/**
+ * Holds: what must not be erased, whoever asks and however old it is (`spec/entry.md`, `hold`). Who somebody is, for a hold and for `sworn erase --subject`, is
+ * said here once.
+ */
+import { globMatches } from '../mcp/glob.ts';
+import type { Entry, PolicyEntry } from '../entry/entry.ts';
+import { reasonBytes } from '../limits.ts';
+
+export interface Hold {
+  /** Index of the entry that says so: its name. */
+  id: number;
+  /** The beginning of a connection's id. */
+  session?: string;
+  /** A glob. */
+  server?: string;
+  subject?: string;
+  /** Milliseconds since 1970: of the entries that it covers. */
+  sinceMs?: number;
+  untilMs?: number;
+  reason?: string;
+}
+
+/** What is known of a connection when something of it is to be erased. */
+export interface Party {
+  server?: string;
+  /** What `isSubject` compares. */
+  names: Set<string>;
+}
+
+/** What a hold says, from a stranger's JSON; a text says what is wrong with it. */
+export function readHold(json: Record<string, unknown>): Omit<Hold, 'id'> | string {
+  const hold: Omit<Hold, 'id'> = {};
+  for (const name of ['session', 'server', 'subject', 'reason'] as const) {
+    const value = json[name];
+    if (value === undefined) continue;
+    if (typeof value !== 'string' || value === '' || Buffer.byteLength(value) > reasonBytes) return `${name} is a text of 1 to ${reasonBytes} bytes`;
+    hold[name] = value;
+  }
+  if (hold.session !== undefined && !/^[0-9a-f]{1,32}$/.test(hold.session)) return 'session is the beginning of a connection id (hex digits)';
+  for (const name of ['sinceMs', 'untilMs'] as const) {
+    const value = json[name];
+    if (value === undefined) continue;
+    if (typeof value !== 'number' || !Number.isFinite(value) || Math.abs(value) > 8.64e15) return `${name} is a time`;
+    hold[name] = Math.floor(value);
+  }
+  return hold;
+}
+
+/** The fields of a hold in its entry. What may name a person is an attribute: a leaf can never be erased. */
+export function holdFields(
+  hold: Omit<Hold, 'id'>,
+  timeText: (us: number) => string,
+): { fields: Partial<PolicyEntry>; attributes: Record<string, string> } {
+  const { session, server, subject, sinceMs, untilMs, reason } = hold;
+  return {
+    fields: {
+      ...(server === undefined ? {} : { server }),
+      ...(session === undefined ? {} : { session }),
+      ...(sinceMs === undefined ? {} : { since: timeText(sinceMs * 1000) }),
+      ...(untilMs === undefined ? {} : { until: timeText(untilMs * 1000) }),
+    },
+    attributes: { ...(subject === undefined ? {} : { subject }), ...(reason === undefined ? {} : { reason }) },
+  };
+}
+
+/** Brings the holds up to an entry. */
+export function applyHold(holds: readonly Hold[], entry: PolicyEntry, index: number, attributes: Readonly<Record<string, unknown>>): Hold[] {
+  if (entry.act === 'release') return holds.filter(({ id }) => id !== entry.hold);
+  if (entry.act !== 'hold') return [...holds];
+  const { session, server, since, until } = entry;
+  const { subject, reason } = attributes;
+  return [
+    ...holds,
+    {
+      id: index,
+      ...(session === undefined ? {} : { session }),
+      ...(server === undefined ? {} : { server }),
+      ...(typeof subject === 'string' ? { subject } : {}),
+      ...(since === undefined ? {} : { sinceMs: Date.parse(since) }),
+      ...(until === undefined ? {} : { untilMs: Date.parse(until) }),
+      ...(typeof reason === 'string' ? { reason } : {}),
+    },
+  ];
+}
+
+/** The first hold that covers an entry: everything that it says must fit. One that names no session, server or subject is about every entry of its time. */
+export function holdOn(holds: readonly Hold[], entry: Entry, party: Party | undefined): Hold | undefined {
+  if (holds.length === 0) return undefined;
+  const connection = 'connection' in entry ? entry.connection : undefined;
+  const server = party?.server ?? ('server' in entry && entry.kind !== 'policy' ? entry.server : undefined);
+  const ms = Date.parse(entry.time);
+  return holds.find((hold) => {
+    if (hold.session !== undefined && connection?.startsWith(hold.session) !== true) return false;
+    if (hold.server !== undefined && (server === undefined || !globMatches(hold.server, server))) return false;
+    if (hold.subject !== undefined && party?.names.has(hold.subject) !== true) return false;
+    return !(hold.sinceMs !== undefined && ms < hold.sinceMs) && !(hold.untilMs !== undefined && ms > hold.untilMs);
+  });
+}
+
+/**
+ * Takes from an `open` or `principal` entry what names somebody: each label as `key=value` and its value alone, the user id as `uid=1000`, the name of the account
+ * (`spec/entry.md`, Subjects). Names are compared whole.
+ */
+export function addNames(party: Party, entry: Entry, attributes: Readonly<Record<string, unknown>>): void {
+  if (entry.kind === 'open') {
+    party.server = entry.server;
+    for (const [key, value] of Object.entries(entry.labels ?? {})) party.names.add(`${key}=${value}`).add(value);
+  } else if (entry.kind === 'principal') {
+    if (entry.uid !== undefined) party.names.add(`uid=${entry.uid}`);
+    if (typeof attributes['user'] === 'string') party.names.add(attributes['user']);
+  }
+}
