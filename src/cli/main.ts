@@ -180,6 +180,15 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'keys',
+    words: [{ name: 'action', flags: '[action]', description: 'what to do', choices: ['show', 'rotate', 'retire'] }],
+    summary: "show or change the keys that sign a ledger's checkpoints",
+    load: async () => {
+      const { keysCommand, keysHelp } = await import('./keys.ts');
+      return { help: keysHelp, start: keysCommand };
+    },
+  },
+  {
     name: 'hold',
     words: [
       { name: 'action', flags: '[action]', description: 'what to do (default: list)', choices: ['add', 'list', 'release'] },

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
 import { recorderWaitMs } from '../limits.ts';
 import type { Freeze } from '../policy/freeze.ts';
+import type { Hold } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
 import { recorderEnvironment, recorderWords } from '../wire/recorder-command.ts';
 import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
@@ -22,6 +23,7 @@ export const recorderHelp: CommandHelp = {
     { flags: '--foreground', description: 'start: stay in the foreground, for a service manager' },
     { flags: '--group <group>', description: 'start: open the socket to this group' },
     { flags: '--keys <dir>', description: 'start: where keys and heads are kept (default: ~/.config/sworn)' },
+    { flags: '--continues <file>', description: 'start: a new ledger that goes on from this checkpoint of one whose key was stolen' },
     { flags: '--config <file>', description: 'start: the policy file (default: ~/.config/sworn/sworn.yaml, if it is there)' },
     { flags: '--mode <mode>', description: 'start: `commit` makes every connection wait for the disk, whatever its tap asked for' },
     { flags: '--idle <seconds>', description: 'start: end after this long without a connection; not with --foreground (default: 300)' },
@@ -39,6 +41,7 @@ interface RecorderOptions {
   mode?: string;
   idle?: string;
   config?: string;
+  continues?: string;
 }
 
 /** What a recorder says of itself (`status()` in `recorder/recorder.ts`); a recorder of another version may leave things out. */
@@ -56,6 +59,8 @@ interface Status {
   publishedSize?: number;
   policy?: { path: string; digest: string; rules: number; redact: number; canBlock: boolean } | null;
   freezes?: Freeze[];
+  holds?: Hold[];
+  erasing?: { pending: number; problem?: string };
   anchors?: { kind: string; name: string; size?: number; signedAtS?: number; problem?: string }[];
   recordable?: boolean;
   queueBytes?: number;
@@ -118,6 +123,7 @@ export async function startRecorder(
   const words = recorderWords(swornPath(), ledger, options.config === undefined ? undefined : resolve(options.config));
   if (options.socket !== undefined) words.push('--socket', socketPath);
   if (options.keys !== undefined) words.push('--keys', resolve(options.keys));
+  if (options.continues !== undefined) words.push('--continues', resolve(options.continues));
   for (const name of ['group', 'mode', 'idle'] as const) if (options[name] !== undefined) words.push(`--${name}`, options[name]);
   // Its complaints at start would go nowhere: the pipe is closed when it listens.
   const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', env: recorderEnvironment() });
@@ -169,6 +175,12 @@ function custodyText(custody: string): string {
   return `${custody}: ${known.says}${known.improve === undefined ? '' : `\n           ${known.improve}`}`;
 }
 
+function erasingRows({ erasing }: Status): [string, string][] {
+  if (erasing === undefined || erasing.pending === 0) return [];
+  const problem = erasing.problem === undefined ? 'under way' : `NOT done: ${visible(erasing.problem)}; tried again every minute`;
+  return [['erasing', `${count(erasing.pending, 'erasure')} ${problem}`]];
+}
+
 function policyText({ policy }: Status): string {
   if (policy === null || policy === undefined) return 'none: everything passes, and is stored in full';
   const acts = policy.canBlock ? 'can refuse' : 'refuses nothing';
@@ -189,6 +201,19 @@ export function freezeText({ id, server, client, principal, session, all, reason
   );
 }
 
+/** One line for what a hold covers. */
+export function holdText({ id, session, server, subject, sinceMs, untilMs, reason }: Hold): string {
+  const time = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  const about = [
+    session === undefined ? undefined : `session ${session}`,
+    server === undefined ? undefined : `server ${server}`,
+    subject === undefined ? undefined : `subject ${subject}`,
+    sinceMs === undefined ? undefined : `since ${time(sinceMs)}`,
+    untilMs === undefined ? undefined : `until ${time(untilMs)}`,
+  ].filter((part) => part !== undefined);
+  return visible(`${id}: ${about.length === 0 ? 'everything' : about.join(', ')}${reason === undefined ? '' : `: ${reason}`}`);
+}
+
 function statusText(answer: Record<string, unknown>, output: Output): string {
   const status = answer as Status;
   const number = (value: number | undefined): string => (value === undefined ? '?' : String(value));
@@ -205,6 +230,8 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ['entries', `${number(status.entries)}, ${number(status.signedSize)} signed, ${number(status.publishedSize)} published`],
     ['policy', policyText(status)],
     ...(status.freezes ?? []).map((freeze): [string, string] => ['frozen', freezeText(freeze)]),
+    ...(status.holds ?? []).map((hold): [string, string] => ['held', holdText(hold)]),
+    ...erasingRows(status),
     ...(status.anchors ?? []).map(({ kind, name, size: covered, problem }): [string, string] => [
       kind,
       visible(`${name}: ${problem === undefined ? `has ${count(covered ?? 0, 'entry')}` : `NOT REACHED: ${problem}`}`),

@@ -105,9 +105,13 @@ function usePinned(trust: Trust, options: TrustOptions, checkpoint: ParsedCheckp
   const ownFile = id === undefined ? undefined : join(keysHomeOf(options), id, 'vkey');
   if (ownFile === undefined || !existsSync(ownFile)) return;
   try {
-    const vkey = parseVkey(nodeCrypto, readFileSync(ownFile, 'utf8').trim());
-    if (vkey) {
-      trust.vkeys = [vkey];
+    // the newest first
+    const vkeys = readFileSync(ownFile, 'utf8')
+      .trim()
+      .split('\n')
+      .flatMap((line) => parseVkey(nodeCrypto, line) ?? []);
+    if (vkeys.length > 0) {
+      trust.vkeys = vkeys;
       trust.keySource = `the recorder's own, ${ownFile}`;
     }
   } catch {
@@ -135,11 +139,11 @@ function secondsOfAge(text: string): number {
   return Number(match[1]) * { s: 1, m: 60, h: 3600, d: 86_400 }[match[2] as 's' | 'm' | 'h' | 'd'];
 }
 
-/** Whose key signed the checkpoint of `--known`, judged by the key that signed what is checked. */
-export function judgeKnownNote(trust: Trust, path: string | undefined, vkeyText: string | undefined): { finding?: Finding; holds: boolean } {
-  const vkey = vkeyText === undefined ? undefined : parseVkey(nodeCrypto, vkeyText);
-  if (!trust.knownNote || !vkey) return { holds: false };
-  const opened = openNote(nodeCrypto, trust.knownNote, [vkey]);
+/** Whose key signed the checkpoint of `--known`, judged by the keys that what is checked follows from. */
+export function judgeKnownNote(trust: Trust, path: string | undefined, vkeyTexts: readonly string[]): { finding?: Finding; holds: boolean } {
+  const vkeys = vkeyTexts.flatMap((text) => parseVkey(nodeCrypto, text) ?? []);
+  if (!trust.knownNote || vkeys.length === 0) return { holds: false };
+  const opened = openNote(nodeCrypto, trust.knownNote, vkeys);
   if (!('problem' in opened) && opened.verified.length > 0) return { holds: true };
   const message = `${path} is not signed by the key that signed this`;
   return { finding: { code: 'key-changed', severity: 'tampered', message, path: 'log/checkpoint' }, holds: false };

@@ -45,7 +45,7 @@ export async function verifyProofCommand(options: VerifyProofOptions, output: Ve
     ...(trust.known ? { known: trust.known } : {}),
     wanted: trust.wanted,
   });
-  const { finding } = judgeKnownNote(trust, options.known, result.vkey);
+  const { finding } = judgeKnownNote(trust, options.known, result.vkey === undefined ? [] : [result.vkey]);
   if (finding) addFindings(result, [finding]);
   output.out(options.json ? `${safeJson(JSON.stringify(asJson(file, result)))}\n` : asText(file, result, trust, output));
   return result.exit;

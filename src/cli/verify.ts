@@ -143,7 +143,7 @@ async function newestEntryTime(source: Source, checkpoint: ParsedCheckpoint | un
 
 /** What only the caller of the verifier knows: whose key signed the known checkpoint, and what stood at this place before. */
 function judgeTrust(result: Verified, trust: Trust, options: VerifyCommandOptions): void {
-  const { finding, holds } = judgeKnownNote(trust, options.known, result.vkey);
+  const { finding, holds } = judgeKnownNote(trust, options.known, result.vkey === undefined ? [] : result.vkeys);
   if (finding) addFindings(result, [finding]);
   if (holds && !result.pinned) {
     result.pinned = true;

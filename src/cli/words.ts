@@ -1,5 +1,5 @@
 /** What entries say, in words for people. Names in them come from strangers and are made harmless here. */
-import type { BatchEntry, Entry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
+import type { BatchEntry, Entry, ErasureEntry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
 import type { Content } from '../readers/payload.ts';
 import { count, duration, paint, size, visible, type Output, type Style } from './output.ts';
 
@@ -114,6 +114,13 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
     }
     case 'policy':
       return policyText(entry, around.content);
+    case 'erasure':
+      return erasureText(entry, around.content);
+    case 'key': {
+      const by = entry.by === undefined ? '' : `, by uid ${entry.by.uid}, pid ${entry.by.pid}`;
+      const key = visible(entry.vkey.slice(entry.vkey.indexOf('+') + 1, entry.vkey.indexOf('+') + 9));
+      return entry.act === 'rotate' ? `key: ${key} signs too, endorsed by the one before${by}` : `key: ${key} signs alone${by}`;
+    }
     case 'anchor': {
       const who = `${entry.source === 'witness' ? 'witness' : 'timestamp authority'} ${visible(entry.name)}`;
       const what = `the checkpoint of ${count(entry.size, 'entry')}`;
@@ -131,6 +138,14 @@ function shortDigest(digest: string): string {
   return `${digest.slice(0, 8)}…`;
 }
 
+function erasureText({ targets, scope, fields, policyDigest, by }: ErasureEntry, content: Content | undefined): string {
+  const named = targets.map(({ index, to }) => (to === undefined || to === index ? String(index) : `${index}–${to}`));
+  const reason = content?.attributes['reason'];
+  const shown = `${named.slice(0, 5).join(', ')}${named.length > 5 ? ' …' : ''}`;
+  const who = by === undefined ? (policyDigest === undefined ? '' : `, policy ${shortDigest(policyDigest)}`) : `, by uid ${by.uid}, pid ${by.pid}`;
+  return `erased by ${scope}: ${fields ? 'fields' : 'content'} of ${named.length === 1 && targets[0]!.to === undefined ? 'entry' : 'entries'} ${shown}${typeof reason === 'string' ? `: ${visible(reason)}` : ''}${who}`;
+}
+
 function policyText(entry: PolicyEntry, content: Content | undefined): string {
   const by = entry.by === undefined ? '' : `, by uid ${entry.by.uid}, pid ${entry.by.pid}`;
   const inForce = entry.digest === undefined ? 'none' : shortDigest(entry.digest);
@@ -143,6 +158,15 @@ function policyText(entry: PolicyEntry, content: Content | undefined): string {
     return `policy file not taken: ${typeof problem === 'string' ? visible(problem) : 'the reason cannot be read here'} (in force: ${inForce}${by})`;
   }
   if (entry.act === 'unfreeze') return `unfrozen: ${entry.freeze === undefined ? 'everything' : `the freeze of entry ${entry.freeze}`}${by}`;
+  if (entry.act === 'release') return `released: the hold of entry ${entry.hold}${by}`;
+  if (entry.act === 'hold') {
+    const { session: of, server: on, since } = entry;
+    const { subject, reason } = content?.attributes ?? {};
+    const covers = Object.entries({ session: of, server: on, subject, since, until: entry.until }).flatMap(([what, value]) =>
+      typeof value === 'string' ? [`${what} ${visible(value)}`] : [],
+    );
+    return `held: ${covers.length === 0 ? 'everything' : covers.join(', ')}${typeof reason === 'string' ? `: ${visible(reason)}` : ''}${by}`;
+  }
   const { server, client, principal, session } = entry;
   const about = Object.entries({ server, client, principal, session }).flatMap(([what, value]) =>
     value === undefined ? [] : [`${what} ${visible(value)}`],

@@ -50,6 +50,8 @@ export interface Common {
 
 export interface StartEntry extends Common {
   kind: 'start';
+  /** Of a ledger's first one: the last checkpoint of the ledger that this one goes on from, after its key was lost to somebody. */
+  continues?: { origin: string; size: number; root: string };
   ledger: string;
   origin: string;
   vkey: string;
@@ -256,9 +258,25 @@ export interface AnchorEntry extends Common {
   problem?: 'ahead' | 'fork';
 }
 
+/** Which keys sign the checkpoints changes. */
+export interface KeyEntry extends Common {
+  kind: 'key';
+  /** `rotate`: a new key signs, beside the older ones. `retire`: the newest signs alone. */
+  act: 'rotate' | 'retire';
+  /** The newest key. */
+  vkey: string;
+  /** Of `rotate`: the one before it, and its signature over the change (`endorsement.ts`), base64. */
+  previous?: string;
+  endorsement?: string;
+  /** Who holds the newest key. */
+  holder?: string;
+  by?: { uid: number; pid: number };
+  selfAdministered?: true;
+}
+
 /** Kinds that this version reserves but does not write. */
 export interface ReservedEntry extends Common {
-  kind: 'key' | 'approval' | 'access' | 'seal';
+  kind: 'approval' | 'access' | 'seal';
 }
 
 export type Entry =
@@ -274,4 +292,5 @@ export type Entry =
   | PolicyEntry
   | ErasureEntry
   | AnchorEntry
+  | KeyEntry
   | ReservedEntry;

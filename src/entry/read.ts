@@ -132,6 +132,15 @@ const fieldsOf: Record<Kind, Fields> = {
       ]),
     ],
     ['bootId', false, text],
+    [
+      'continues',
+      false,
+      object([
+        ['origin', true, text],
+        ['size', true, count],
+        ['root', true, digest64],
+      ]),
+    ],
   ],
   stop: [
     ...common,
@@ -261,7 +270,23 @@ const fieldsOf: Record<Kind, Fields> = {
     ],
     ['selfAdministered', false, yes],
   ],
-  key: reserved,
+  key: [
+    ...common,
+    ['act', true, oneOf('rotate', 'retire')],
+    ['vkey', true, text],
+    ['previous', false, text],
+    ['endorsement', false, text],
+    ['holder', false, text],
+    [
+      'by',
+      false,
+      object([
+        ['uid', true, integer],
+        ['pid', true, count],
+      ]),
+    ],
+    ['selfAdministered', false, yes],
+  ],
   anchor: [
     ...common,
     ['source', true, oneOf('witness', 'timestamp')],

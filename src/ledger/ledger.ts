@@ -26,10 +26,9 @@ import {
   unitBytes,
 } from '../limits.ts';
 import { formatCheckpoint } from '../tlog/checkpoint.ts';
-import { signNote } from '../tlog/note.ts';
 import { hashLeaf } from '../tlog/tree.ts';
 import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
-import type { LedgerKey } from './keys.ts';
+import { addKey, heldBy, retireKeys, signText, type KeyHolder, type LedgerKey } from './keys.ts';
 import { createSegment, recover, segmentFiles, type Recovered, type Replay } from './recover.ts';
 import { planErasure, rewriteSegment, type Erased } from './rewrite.ts';
 import {
@@ -84,6 +83,8 @@ export interface LedgerEvents {
   flushed(): void;
   /** The disk refused a write, or accepts writes again. */
   recordable(recordable: boolean, error?: Error): void;
+  /** Whoever holds the key does not sign, or signs (again). Entries are durable and unsigned meanwhile. */
+  signing?(problem: Error | undefined): void;
   /** A sync failed: the process must end with status 70. */
   fatal(error: Error): void;
 }
@@ -125,7 +126,6 @@ const syncSamples = 15;
 export class Ledger {
   readonly id: string;
   readonly origin: string;
-  readonly key: LedgerKey;
   readonly folder: string;
   readonly keysFolder: string;
   readonly created: boolean;
@@ -140,6 +140,7 @@ export class Ledger {
   readonly #events: LedgerEvents;
   readonly #tree: TreeFiles;
   readonly #bounds: LedgerBounds;
+  #key: LedgerKey;
   #fd: number;
   /** The open segment as it is on disk: durable records only. */
   #segment: { firstIndex: number; sizeBytes: number };
@@ -201,7 +202,7 @@ export class Ledger {
     this.folder = folder;
     this.id = recovered.id;
     this.origin = recovered.origin;
-    this.key = recovered.key;
+    this.#key = recovered.key;
     this.keysFolder = recovered.keysFolder;
     this.created = recovered.created;
     this.cutBytes = recovered.cutBytes;
@@ -219,6 +220,11 @@ export class Ledger {
       this.#reserveTimer = setTimeout(() => this.#makeReserve(0), reserveAfterMs).unref();
     }
     if (recovered.tree.size > 0) this.#scheduleSigning();
+  }
+
+  /** Those who sign. */
+  get key(): LedgerKey {
+    return this.#key;
   }
 
   /** Index that the next appended entry will have. */
@@ -617,10 +623,49 @@ export class Ledger {
   }
 
   async #writeHead(size: number, root: Uint8Array): Promise<Uint8Array> {
-    const note = signNote(formatCheckpoint({ origin: this.origin, size, root }), this.key.signer);
+    const note = await this.#sign(formatCheckpoint({ origin: this.origin, size, root }));
     await replaceDurablyInBackground(this.#files, join(this.keysFolder, 'head'), note, 0o600);
     this.#signedSize = size;
     return note;
+  }
+
+  async #sign(text: string): Promise<Uint8Array> {
+    try {
+      const note = await signText(this.#key, text);
+      this.#events.signing?.(undefined);
+      return note;
+    } catch (error) {
+      this.#events.signing?.(error as Error);
+      throw error;
+    }
+  }
+
+  /**
+   * A new key that signs from now on, beside the older ones. Behind what is being signed; the caller records who it is, endorsed by the one before.
+   * @throws (rejects) the disk's error
+   */
+  async addKey(holder?: KeyHolder): Promise<LedgerKey> {
+    // one that does not sign would leave everything unsigned
+    if (holder !== undefined) await heldBy(this.origin, holder).sign(Buffer.from('sworn key trial\n'));
+    return this.#changeKey(() => addKey(this.#files, this.keysFolder, holder));
+  }
+
+  /** The newest key signs alone. @throws (rejects) the disk's error */
+  retireKeys(): Promise<LedgerKey> {
+    return this.#changeKey(() => retireKeys(this.#files, this.keysFolder));
+  }
+
+  async #changeKey(change: () => LedgerKey): Promise<LedgerKey> {
+    const done = this.#background.then(() => {
+      try {
+        return (this.#key = change());
+      } catch (error) {
+        if (error instanceof SyncError) this.#die(error);
+        throw error;
+      }
+    });
+    this.#background = done.catch(() => undefined);
+    return done;
   }
 
   #inBackground<T>(work: () => Promise<T>): Promise<T | undefined> {

@@ -14,11 +14,11 @@ import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
 import { entryBytes } from '../limits.ts';
 import { formatCheckpoint, parseCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
-import { openNote, parseNote, parseVkey, signNote } from '../tlog/note.ts';
+import { openNote, parseNote, parseVkey } from '../tlog/note.ts';
 import { TileStack, tilePath } from '../tlog/tile.ts';
 import { emptyRoot, hashLeaf } from '../tlog/tree.ts';
 import { guardSync, replaceDurably, syncAncestors, syncFolder, writeAllSync, type Files } from './files.ts';
-import { createKey, keysFolder, loadKey, type LedgerKey } from './keys.ts';
+import { createKey, keysFolder, loadKey, signTextNow, type LedgerKey } from './keys.ts';
 import { removeCopies } from './rewrite.ts';
 import {
   encodeSegmentHeader,
@@ -94,7 +94,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   if (id === undefined) throw new SwornError('ledger-corrupt', `the header of ${join(payload, segmentName(segments[0]!))} is damaged`);
   const keys = keysFolder(keysHome, id);
   const key = loadKey(keys);
-  const origin = key.signer.name;
+  const origin = key.name;
   const head = openHead(join(keys, 'head'), key, origin);
   const published = existsSync(join(log, 'checkpoint')) ? openCheckpoint(join(log, 'checkpoint'), key, origin) : undefined;
 
@@ -216,9 +216,10 @@ function openHead(path: string, key: LedgerKey, origin: string): Checkpoint {
   return head;
 }
 
-/** A checkpoint that our key signed, or `undefined`. */
+/** A checkpoint that one of our keys signed, or `undefined`: a crash may have left one from before the newest was made. */
 function openCheckpoint(path: string, key: LedgerKey, origin: string): Checkpoint | undefined {
-  const opened = openNote(nodeCrypto, readFileSync(path), [parseVkey(nodeCrypto, key.vkey)!]);
+  const vkeys = [key, ...key.older].map(({ vkey }) => parseVkey(nodeCrypto, vkey)!);
+  const opened = openNote(nodeCrypto, readFileSync(path), vkeys);
   if ('problem' in opened || opened.verified.length === 0) return undefined;
   const checkpoint = parseCheckpoint(opened.text);
   return checkpoint?.origin === origin ? checkpoint : undefined;
@@ -262,7 +263,7 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
   const keys = keysFolder(keysHome, id);
   try {
     const key = createKey(files, keys, origin);
-    const note = signNote(formatCheckpoint({ origin, size: 0, root: emptyRoot(nodeCrypto) }), key.signer);
+    const note = signTextNow(key, formatCheckpoint({ origin, size: 0, root: emptyRoot(nodeCrypto) }));
     replaceDurably(files, join(keys, 'head'), note, 0o600);
     // before there is a segment: from then on a start takes the ledger for one that is whole
     syncAncestors(files, keys);

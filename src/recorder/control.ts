@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { AnchorSettings, Config } from '../config/config.ts';
 import type { PolicyEntry } from '../entry/entry.ts';
-import { configHome } from '../ledger/keys.ts';
+import { fromBase64 } from '../bytes/bytes.ts';
+import { configHome, type KeyHolder } from '../ledger/keys.ts';
 import { SwornError } from '../errors.ts';
 import { reasonBytes } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
@@ -112,6 +113,18 @@ export function difference(before: string, after: string): string {
     ...old.slice(same, old.length - behind).map((line) => `-${line}`),
     ...now.slice(same, now.length - behind).map((line) => `+${line}`),
   ].join('\n');
+}
+
+/** Who is to hold a new key, from a stranger's JSON; a text says what is wrong with it; `undefined`: we do. */
+export function readHolder(json: Record<string, unknown>): KeyHolder | string | undefined {
+  const { publicKey, command, agent } = json;
+  if (publicKey === undefined && command === undefined && agent === undefined) return undefined;
+  const bytes = typeof publicKey === 'string' ? fromBase64(publicKey) : undefined;
+  if (bytes?.length !== 32) return 'publicKey is an Ed25519 public key: 32 bytes in base64';
+  if (typeof agent === 'string' && command === undefined) return { publicKey: bytes, agent };
+  if (agent === undefined && Array.isArray(command) && command.length > 0 && command.every((word) => typeof word === 'string'))
+    return { publicKey: bytes, command };
+  return 'whoever holds the key is a command (a list of words) or an ssh-agent (the path of its socket)';
 }
 
 /** What a `freeze` says, from a stranger's JSON; a text says what is wrong with it. */

@@ -6,14 +6,17 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorKinds, SwornError } from '../errors.ts';
+import { base64 } from '../bytes/bytes.ts';
 import { configHome } from '../ledger/keys.ts';
+import { parseCheckpoint } from '../tlog/checkpoint.ts';
+import { parseNote } from '../tlog/note.ts';
 import { SyncError } from '../ledger/files.ts';
 import { idleExitMs, recorderWaitMs } from '../limits.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, prepareSocketFolder, socketPathOf } from '../wire/socket-path.ts';
 import { loadPolicy } from './control.ts';
 import { takeLock } from './lock.ts';
 import { loadNative } from './native.ts';
-import { Recorder } from './recorder.ts';
+import { Recorder, type RecorderOptions } from './recorder.ts';
 import { version } from '../version.ts';
 
 export async function main(argv: string[]): Promise<number> {
@@ -43,6 +46,7 @@ export async function main(argv: string[]): Promise<number> {
   try {
     checkSocketPath(socket);
     const config = values.config === undefined ? undefined : resolve(values.config);
+    const continues = values.continues === undefined ? undefined : checkpointIn(values.continues);
     const policy = await loadPolicy(config);
     const native = loadNative();
     mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
@@ -61,6 +65,7 @@ export async function main(argv: string[]): Promise<number> {
           ...(values.daemon ? { idleMs: values.idle === undefined ? idleExitMs : Number(values.idle) * 1000 } : {}),
           ...(values.mode === undefined ? {} : { modeFloor: values.mode as 'commit' | 'observe' }),
           ...(config === undefined ? {} : { config }),
+          ...(continues === undefined ? {} : { continues }),
           version,
           ...(values.foreground ? {} : { logFile }),
         },
@@ -103,6 +108,7 @@ function readOptions(argv: string[]) {
         idle: { type: 'string' },
         mode: { type: 'string' },
         config: { type: 'string' },
+        continues: { type: 'string' },
       },
     });
     const { idle, mode } = parsed.values;
@@ -112,6 +118,19 @@ function readOptions(argv: string[]) {
   } catch (error) {
     throw new SwornError('usage', (error as Error).message, { command: 'recorder' });
   }
+}
+
+/** @throws SwornError `usage` */
+function checkpointIn(path: string): NonNullable<RecorderOptions['continues']> {
+  let note: ReturnType<typeof parseNote>;
+  try {
+    note = parseNote(readFileSync(path));
+  } catch (error) {
+    throw new SwornError('usage', `--continues ${path} cannot be read: ${(error as Error).message}`, { command: 'recorder' });
+  }
+  const checkpoint = note && parseCheckpoint(note.text);
+  if (checkpoint === undefined) throw new SwornError('usage', `--continues ${path} is not a checkpoint`, { command: 'recorder' });
+  return { origin: checkpoint.origin, size: checkpoint.size, root: base64(checkpoint.root) };
 }
 
 /** @throws SwornError `usage` for a group that this machine does not know */

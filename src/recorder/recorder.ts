@@ -59,7 +59,7 @@ import { Eraser } from './erase.ts';
 import { applyHold, holdFields, readHold, type Hold } from './hold.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
-import { applyFreeze, difference, freezeFields, problemOf, readFreeze, reloadPolicy, type Loaded } from './control.ts';
+import { applyFreeze, difference, freezeFields, problemOf, readFreeze, readHolder, reloadPolicy, type Loaded } from './control.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { KeyChanges } from './key-changes.ts';
@@ -84,6 +84,8 @@ export interface RecorderOptions {
   modeFloor?: 'commit' | 'observe';
   /** The policy file that was named; absent: the default one, if it is there. */
   config?: string;
+  /** A new ledger goes on from this checkpoint of another one, whose key was stolen. */
+  continues?: NonNullable<StartEntry['continues']>;
   version: string;
   logFile?: string;
 }
@@ -148,6 +150,8 @@ export class Recorder {
   readonly #searcher = new Searcher();
   readonly #anchors: Anchors;
   readonly #keys: KeyChanges;
+  /** Why nothing is signed. */
+  #unsigned: string | undefined;
   readonly #eraser: Eraser;
   /** In force. Another list after each change. */
   #holds: readonly Hold[];
@@ -202,6 +206,7 @@ export class Recorder {
       {
         flushed: () => this.#flushed(),
         recordable: (recordable, error) => this.#recordableChanged(recordable, error),
+        signing: (problem) => this.#signingChanged(problem),
         fatal: (error) => {
           this.#log(`fatal: ${error.message}`);
           this.#onEnd(errorKinds['sync-failed'].exit);
@@ -216,6 +221,10 @@ export class Recorder {
       consistency: (sizes) => this.#ledger.consistency(sizes),
       log,
     });
+    if (options.continues !== undefined && this.#ledger.size > 0)
+      throw new SwornError('usage', `only a new ledger goes on from another one; ${options.ledger} has ${this.#ledger.size} entries`, {
+        command: 'recorder',
+      });
     this.#keys = new KeyChanges(
       {
         ledger: this.#ledger,
@@ -255,6 +264,7 @@ export class Recorder {
     );
     this.#entriesAtStart = this.#ledger.size;
     this.#recordStart(state);
+    void this.#keys.catchUp();
     this.#recordPolicy();
     const now = performance.now();
     for (const connection of this.#connections.values()) {
@@ -291,6 +301,7 @@ export class Recorder {
       vkey: this.#keys.announced,
       recorder: { version: this.#options.version, uid: process.getuid?.() ?? 0, pid: process.pid },
       ...bootId(),
+      ...(state.lastKind === undefined && this.#options.continues !== undefined ? { continues: this.#options.continues } : {}),
     };
     this.#startDue = undefined;
     this.#append(start, { host: hostname() }, {}, (stored) => {
@@ -764,6 +775,13 @@ export class Recorder {
       if (connection.isReturnDue) recordReturn(connection, this.#deps, true);
       this.#recordGap(connection);
     }
+  }
+
+  /** A line when it begins, and when it is over. */
+  #signingChanged(problem: Error | undefined): void {
+    if (this.#unsigned === problem?.message) return;
+    this.#unsigned = problem?.message;
+    this.#log(problem === undefined ? 'checkpoints are signed again' : `whoever holds the key does not sign: ${problem.message}`);
   }
 
   #flushed(): void {

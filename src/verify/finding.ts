@@ -14,6 +14,7 @@ export type FindingCode =
   | 'checkpoint-missing'
   | 'checkpoint-unreadable'
   | 'signature'
+  | 'key'
   | 'key-changed'
   | 'key-unknown'
   | 'origin'

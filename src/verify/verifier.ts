@@ -20,6 +20,7 @@ import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile
 import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
 import { Erasures, type List } from './erasures.ts';
 import { Findings, type Exit, type Finding, type FindingCode } from './finding.ts';
+import { Keys } from './keys.ts';
 import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
 import { Sequences } from './sequence.ts';
 import type { Source } from './source.ts';
@@ -47,7 +48,9 @@ export interface Verification {
   root: Uint8Array | undefined;
   /** The key whose signature holds. */
   vkey: string | undefined;
-  /** Whether that key came from the caller. */
+  /** The known keys, and those that follow from them: each is endorsed by the one before. */
+  vkeys: string[];
+  /** Whether that key, or one that it follows from, came from the caller. */
   pinned: boolean;
   /** Whether the tree that was rebuilt has the signed root. */
   rootHolds: boolean;
@@ -124,7 +127,10 @@ class Verifier {
   readonly #sequences = new Sequences(this.#findings);
   readonly #erasures = new Erasures();
   #checkpoint: ParsedCheckpoint | undefined;
+  readonly #keys: Keys;
   #vkey: Vkey | undefined;
+  /** A checkpoint that none of the known keys signed. */
+  #unsettled: Uint8Array | undefined;
   #pinned = false;
   #signatureHolds = false;
   #unknownSignatures = 0;
@@ -160,6 +166,7 @@ class Verifier {
     this.#options = options;
     this.#crypto = options.crypto;
     this.#source = options.source;
+    this.#keys = new Keys(options.crypto, this.#findings);
   }
 
   async run(): Promise<Verification> {
@@ -242,16 +249,32 @@ class Verifier {
       return;
     }
     this.#unknownSignatures = opened.unknown.length;
+    this.#keys.trust(vkeys);
     this.#vkey = opened.verified.find((vkey) => vkey.name === checkpoint.origin);
-    if (this.#vkey) {
+    if (this.#vkey) this.#signatureHolds = true;
+    // entries may say which key came behind the one that is known
+    else this.#unsettled = bytes;
+  }
+
+  /** The checkpoint is signed by a key that follows from those that are known, or by none. */
+  #settleSignature(): void {
+    const path = 'log/checkpoint';
+    const bytes = this.#unsettled;
+    if (bytes === undefined) return;
+    const opened = openNote(this.#crypto, bytes, this.#keys.vouched());
+    const { origin } = this.#checkpoint!;
+    this.#vkey = 'problem' in opened ? undefined : opened.verified.find((vkey) => vkey.name === origin);
+    if ('problem' in opened) this.#say('tampered', 'signature', opened.message, { path });
+    else if (this.#vkey) {
       this.#signatureHolds = true;
-      return;
-    }
-    const other = opened.unknown.find((signature) => signature.name === checkpoint.origin);
-    if (other && this.#pinned) {
-      this.#say('tampered', 'key-changed', `the checkpoint is signed by another key (${hex(other.keyId)}) than the one that is known`, { path });
+      this.#unknownSignatures = opened.unknown.length;
     } else {
-      this.#say('tampered', 'signature', 'the checkpoint has no signature by the key of its origin', { path });
+      const other = opened.unknown.find((signature) => signature.name === origin);
+      if (other && this.#pinned) {
+        this.#say('tampered', 'key-changed', `the checkpoint is signed by another key (${hex(other.keyId)}) than the one that is known`, { path });
+      } else {
+        this.#say('tampered', 'signature', 'the checkpoint has no signature by the key of its origin', { path });
+      }
     }
   }
 
@@ -387,6 +410,7 @@ class Verifier {
       return;
     }
     if (entry.kind === 'start') this.#start(index, entry);
+    if (entry.kind === 'key') this.#keys.take(index, entry);
     if (entry.kind === 'erasure') this.#erasures.take(index, entry, this.#findings);
     // After an entry that could not be read every count would be off, and each a false alarm.
     if (this.#sequenceWhole) this.#sequences.add(index, entry);
@@ -398,9 +422,7 @@ class Verifier {
     if (entry.ledger !== this.#ledgerId) this.#say('tampered', 'start', `entry ${index} starts another ledger (${entry.ledger})`, { index });
     if (this.#checkpoint && entry.origin !== this.#checkpoint.origin)
       this.#say('tampered', 'start', `entry ${index} names another origin than the checkpoint`, { index });
-    if (this.#vkey && entry.vkey !== formatVkey(this.#crypto, this.#vkey.name, this.#vkey.publicKey)) {
-      this.#say('tampered', 'start', `entry ${index} names another key than the one that signed`, { index });
-    }
+    this.#keys.start(index, entry);
   }
 
   // Content
@@ -708,6 +730,8 @@ class Verifier {
 
   async #finish(block: Block | undefined): Promise<void> {
     const { known } = this.#options;
+    this.#settleSignature();
+    if (this.#signatureHolds) this.#keys.finish();
     if (this.#checkpoint?.size === 0) {
       this.#rootHolds = equal(emptyRoot(this.#crypto), this.#checkpoint.root);
       if (!this.#rootHolds) this.#say('tampered', 'root', 'a checkpoint over no entries has another root', { path: 'log/checkpoint' });
@@ -790,6 +814,7 @@ class Verifier {
       size: this.#size,
       root: checkpoint?.root,
       vkey: this.#vkey && formatVkey(this.#crypto, this.#vkey.name, this.#vkey.publicKey),
+      vkeys: this.#keys.vouched().map(({ name, publicKey }) => formatVkey(this.#crypto, name, publicKey)),
       pinned: this.#pinned && this.#signatureHolds,
       rootHolds: this.#rootHolds,
       laterRecords: this.#later,
