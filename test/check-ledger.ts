@@ -19,7 +19,8 @@ export interface CheckedLedger {
 }
 
 interface Part {
-  salt: Buffer;
+  /** None is left of an erased one. */
+  salt: Buffer | undefined;
   bytes: Buffer;
 }
 
@@ -90,7 +91,13 @@ function readSegments(payload: string): { id: string; leaves: Buffer[]; files: n
       need(crc32(body) === bytes.readUInt32BE(at + 4), `${name} has a damaged record at ${at}`);
       if (body[0] === 1) leaves.push(readEntry(body, leaves.length, parts));
       else if (body[0] === 2) parts.set(`${Number(name)}:${at}`, { salt: body.subarray(26, 42), bytes: body.subarray(42) });
-      else fail(`${name} has a record of an unknown type at ${at}`);
+      else if (body[0] === 3) {
+        need(
+          body.subarray(26).every((value) => value === 0),
+          `${name} has an erased part at ${at} with something left`,
+        );
+        parts.set(`${Number(name)}:${at}`, { salt: undefined, bytes: body.subarray(42) });
+      } else fail(`${name} has a record of an unknown type at ${at}`);
       at = end;
     }
   }
@@ -114,10 +121,17 @@ function readEntry(body: Buffer, index: number, parts: Map<string, Part>): Buffe
       need(part !== undefined, `entry ${index} refers to a part at ${place} that is not there`);
       need(part.bytes.length === body.readUInt32BE(at + 33), `entry ${index} gives another length to the part at ${place}`);
       need(
-        sha256(Uint8Array.of(2), part.salt, part.bytes).equals(body.subarray(at + 1, at + 33)),
+        part.salt === undefined || sha256(Uint8Array.of(2), part.salt, part.bytes).equals(body.subarray(at + 1, at + 33)),
         `entry ${index} gives another hash to the part at ${place}`,
       );
       at += 53;
+    } else if (state === 3) {
+      const end = at + 21 + Math.max(16, body.readUInt32BE(at + 33));
+      need(
+        body.subarray(at + 37, end).every((value) => value === 0),
+        `entry ${index} has an erased item with something left`,
+      );
+      at = end;
     } else fail(`entry ${index} has an item of state ${state}`);
   }
   need(at === body.length, `entry ${index} has ${body.length - at} bytes too many`);

@@ -11,7 +11,8 @@ import type { EraseAnswer } from '../recorder/erase.ts';
 import { holdOn, type Hold } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
 import type { CommandHelp } from './help.ts';
-import { ensureRecorder, holdText, Parties, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
+import { ensureRecorder, Parties, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
+import { holdText } from './recorder.ts';
 import { count, safeJson, size, visible, type Output } from './output.ts';
 
 export const eraseHelp: CommandHelp = {

@@ -2,7 +2,9 @@
 import { SwornError } from '../errors.ts';
 import { globMatches } from '../mcp/glob.ts';
 import { readEntryAt, type Located } from '../readers/entries.ts';
-import { openFrame, readPayload, stretchesOf, whyDropped, type Payload } from '../readers/payload.ts';
+import type { ContentItem } from '../ledger/segment.ts';
+import { openFrame, readPayload, stretchesOf, whyDropped, type Payload, type PayloadOptions } from '../readers/payload.ts';
+import { restsOf } from '../readers/rest.ts';
 import type { OptionHelp } from './help.ts';
 
 export interface FilterOptions {
@@ -188,8 +190,15 @@ export async function payloadOf(ledger: string, located: Located, mostBytes: num
     const batch = await readEntryAt(ledger, entry.batch);
     return batch?.content === undefined
       ? undefined
-      : readPayload(ledger, batch.content.frame, mostBytes, { range: entry.range, dropped: whyDropped(entry) });
+      : readWhole(ledger, batch.index, batch.content.frame, mostBytes, { range: entry.range, dropped: whyDropped(entry) });
   }
   if ((entry.kind !== 'message' && entry.kind !== 'batch') || located.content === undefined) return undefined;
-  return readPayload(ledger, located.content.frame, mostBytes, { dropped: whyDropped(entry) });
+  return readWhole(ledger, located.index, located.content.frame, mostBytes, { dropped: whyDropped(entry) });
+}
+
+/** With what is left of it, where it was erased in part. */
+async function readWhole(ledger: string, index: number, frame: readonly ContentItem[], mostBytes: number, options: PayloadOptions): Promise<Payload> {
+  const payload = readPayload(ledger, frame, mostBytes, options);
+  const rests = payload.erasedBytes === 0 ? undefined : await restsOf(ledger, index, frame);
+  return rests === undefined ? payload : readPayload(ledger, frame, mostBytes, { ...options, rests });
 }

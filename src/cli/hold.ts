@@ -3,7 +3,8 @@ import { SwornError } from '../errors.ts';
 import type { Hold } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
 import type { CommandHelp } from './help.ts';
-import { ensureRecorder, holdText, pastTime, placeOf, readHolds, type PlaceOptions } from './keeping.ts';
+import { ensureRecorder, pastTime, placeOf, readHolds, type PlaceOptions } from './keeping.ts';
+import { holdText } from './recorder.ts';
 import { safeJson, type Output } from './output.ts';
 
 export const holdHelp: CommandHelp = {

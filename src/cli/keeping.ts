@@ -5,7 +5,7 @@ import { SwornError } from '../errors.ts';
 import { readEntries, type Located } from '../readers/entries.ts';
 import { addNames, applyHold, type Hold, type Party } from '../recorder/hold.ts';
 import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
-import { visible, type Output } from './output.ts';
+import type { Output } from './output.ts';
 import { listens, startRecorder } from './recorder.ts';
 
 export interface PlaceOptions {
@@ -61,19 +61,6 @@ export async function readHolds(ledger: string): Promise<Hold[]> {
   // with content: what a hold is about may be in an attribute
   for await (const located of readEntries(ledger, { content: true })) if (located.entry.kind === 'policy') parties.take(located);
   return parties.holds;
-}
-
-/** One line for what a hold covers. */
-export function holdText({ id, session, server, subject, sinceMs, untilMs, reason }: Hold): string {
-  const time = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
-  const about = [
-    session === undefined ? undefined : `session ${session}`,
-    server === undefined ? undefined : `server ${server}`,
-    subject === undefined ? undefined : `subject ${subject}`,
-    sinceMs === undefined ? undefined : `since ${time(sinceMs)}`,
-    untilMs === undefined ? undefined : `until ${time(untilMs)}`,
-  ].filter((part) => part !== undefined);
-  return visible(`${id}: ${about.length === 0 ? 'everything' : about.join(', ')}${reason === undefined ? '' : `: ${reason}`}`);
 }
 
 const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };

@@ -257,24 +257,33 @@ export function openPart(ledger: string, item: ContentItem & { state: 'part' }):
   }
 }
 
-/** The bytes of a frame, one segment (≤ 1 MiB) after the other. A part counts only when its hash is the one that the entry names. */
-export function* openFrame(ledger: string, frame: readonly ContentItem[], dropped: Absence = 'redacted'): Generator<FramePiece> {
+/**
+ * The bytes of a frame, one segment (≤ 1 MiB) after the other. A part counts only when its hash is the one that the entry names. `rests`: what is left of
+ * erased segments (`restsOf`).
+ */
+export function* openFrame(
+  ledger: string,
+  frame: readonly ContentItem[],
+  dropped: Absence = 'redacted',
+  rests?: ReadonlyMap<number, readonly FramePiece[]>,
+): Generator<FramePiece> {
   let segment: Segment | undefined;
   try {
-    for (const item of frame) {
+    for (const [k, item] of frame.entries()) {
+      const erased = rests?.get(k) ?? [{ missing: 'erased', sizeBytes: item.state === 'kept' ? 0 : item.sizeBytes }];
       if (item.state === 'kept') {
         yield { bytes: item.bytes };
       } else if (item.state === 'dropped') {
         yield { missing: dropped, sizeBytes: item.sizeBytes };
       } else if (item.state === 'erased') {
-        yield { missing: 'erased', sizeBytes: item.sizeBytes };
+        yield* erased;
       } else {
         if (segment?.firstIndex !== item.file) {
           segment?.close();
           segment = Segment.open(ledger, item.file);
         }
         const part = segment?.part(item.offset);
-        if (part?.erased) yield { missing: 'erased', sizeBytes: item.sizeBytes };
+        if (part?.erased) yield* erased;
         else if (part !== undefined && equal(segmentHash(nodeCrypto, part.salt, part.bytes), item.hash)) yield { bytes: part.bytes };
         else yield { missing: 'lost', sizeBytes: item.sizeBytes };
       }
@@ -314,6 +323,8 @@ export interface PayloadOptions {
   range?: readonly [number, number] | undefined;
   /** What a dropped stretch is, as `whyDropped` says. */
   dropped?: Absence;
+  /** What is left of erased segments, as `restsOf` says. */
+  rests?: ReadonlyMap<number, readonly FramePiece[]> | undefined;
 }
 
 /** Up to `mostBytes` of a frame in one piece. Missing stretches are left out, listed and counted. */
@@ -331,7 +342,7 @@ export function readPayload(ledger: string, frame: readonly ContentItem[], mostB
   const kept: Uint8Array[] = [];
   let keptBytes = 0;
   let at = 0;
-  for (const piece of openFrame(ledger, frame, options.dropped)) {
+  for (const piece of openFrame(ledger, frame, options.dropped, options.rests)) {
     const sizeBytes = 'bytes' in piece ? piece.bytes.length : piece.sizeBytes;
     const from = Math.max(start - at, 0);
     const to = Math.min(end - at, sizeBytes);
@@ -345,7 +356,10 @@ export function readPayload(ledger: string, frame: readonly ContentItem[], mostB
       payload.cutBytes += to - from - taken;
     } else {
       payload[counters[piece.missing]] += to - from;
-      if (payload.cutBytes === 0) payload.gaps.push({ reason: piece.missing, offset, sizeBytes: to - from, at: keptBytes });
+      const before = payload.gaps.at(-1);
+      // what was erased in several steps is one gap
+      if (piece.missing === 'erased' && before?.reason === 'erased' && before.offset + before.sizeBytes === offset) before.sizeBytes += to - from;
+      else if (payload.cutBytes === 0) payload.gaps.push({ reason: piece.missing, offset, sizeBytes: to - from, at: keptBytes });
     }
   }
   payload.bytes = kept.length === 1 ? kept[0]! : Buffer.concat(kept);

@@ -273,6 +273,11 @@ export class Eraser {
       for (const { bytes } of rest) restBytes += bytes.length;
       return made;
     };
+    const wishedRests = new Set<string>();
+    const wishRest = (of: number, segment: number): void => {
+      if (!wishedRests.has(`${of} ${segment}`)) wish({ index: of, segments: [segment] });
+      wishedRests.add(`${of} ${segment}`);
+    };
     /** Counts an entry that a hold keeps. */
     const isHeld = (entry: Entry, index: number): boolean => {
       const isOne = holds.find(({ id }) => id === index);
@@ -336,6 +341,7 @@ export class Eraser {
       const segments: number[] = [];
       for (const [k, one] of record.frame.entries()) {
         if (one.state === 'kept') {
+          if (wishedRests.has(`${index} ${k}`)) continue;
           if (entry.kind !== 'erasure' || !(await this.#isRestHeld(rests.owner(index, k), isHeld))) segments.push(k);
         } else if (one.state === 'part' && (await partAt(this.#payload, one.file, one.offset))?.erased === undefined) segments.push(k);
       }
@@ -355,7 +361,7 @@ export class Eraser {
         open = isWhole ? { wish: made, reach: index } : undefined;
       } else open = undefined;
       // what was left of it when fields of it went
-      if (!rests.isEmpty) for (const k of record.frame.keys()) await this.#wishRests(rests, index, k, wish);
+      if (!rests.isEmpty) for (const k of record.frame.keys()) await this.#wishRests(rests, index, k, wishRest);
     };
 
     const files = segmentFiles(this.#payload);
@@ -389,10 +395,10 @@ export class Eraser {
     return record !== undefined && isHeld(JSON.parse(record.leaf.toString('utf8')) as Entry, owner);
   }
 
-  async #wishRests(rests: Rests, index: number, segment: number, wish: (target: ErasureTarget) => unknown): Promise<void> {
+  async #wishRests(rests: Rests, index: number, segment: number, wish: (index: number, segment: number) => void): Promise<void> {
     for (const place of rests.of(index, segment)) {
       const own = (await this.#recordAt(place.index))?.frame[place.segment];
-      if (own?.state === 'kept') wish({ index: place.index, segments: [place.segment] });
+      if (own?.state === 'kept') wish(place.index, place.segment);
       else await this.#wishRests(rests, place.index, place.segment, wish);
     }
   }

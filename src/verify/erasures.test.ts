@@ -170,7 +170,7 @@ describe('erasures', () => {
 
   it('that were written while we read are looked for behind what we have read', async () => {
     let at = 0;
-    const fixture = ledger([[gone('abc')]], (f, first) => void (at = first));
+    const fixture = ledger([[gone('abc')]], (_, first) => void (at = first));
     const before = fixture.files();
     const size = fixture.leaves.length;
     fixture.add(erasure([{ index: at, segments: [0] }]));

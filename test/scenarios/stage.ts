@@ -257,7 +257,10 @@ export class Stage {
         const { record, offset } = scanned;
         if (record.type === 'part') parts.set(`${Number(name)} ${offset}`, Buffer.from(record.bytes));
         else {
-          const opened = record.attributes.map((item) => JSON.parse(bytesOf(item).toString()) as Record<string, unknown>);
+          // what was erased is not there
+          const opened = record.attributes
+            .filter(({ state }) => state === 'kept')
+            .map((item) => JSON.parse(bytesOf(item).toString()) as Record<string, unknown>);
           entries.push({
             ...(JSON.parse(record.leaf.toString()) as { kind: string }),
             index: record.index,
