@@ -139,6 +139,7 @@ class Verifier {
   /** Tiles that the last leaf completed. */
   #completed: Tile[] = [];
   #rootHolds = false;
+  #provenByTiles = false;
   #knownHolds = false;
   #size = 0;
   #sequenceWhole = true;
@@ -341,13 +342,28 @@ class Verifier {
         break;
       }
       const path = `log/${tilePath('entries', n, file.width)}`;
-      this.#say('tampered', 'bundle', `${path} does not hold ${file.width} whole entries`, { index: first, path });
+      const index = first + this.#rightEntries(file.bytes, block.hashes);
+      this.#say('tampered', 'bundle', `${path} does not hold ${file.width} whole entries`, { index, path });
     }
     if (sufficient.length === 0) {
       const path = `log/${tilePath('entries', n, needed)}`;
       this.#say('missing', 'bundle-missing', `${path} is missing`, { index: first, path });
     }
     return block;
+  }
+
+  /** How many entries at the beginning of a bundle are whole, and those of its tile. */
+  #rightEntries(bundle: Uint8Array, hashes: Uint8Array | undefined): number {
+    let at = 0;
+    for (let k = 0; k < tileWidth; k++) {
+      const end = at + 2 + bundle[at]! * 256 + bundle[at + 1]!;
+      // beyond the end of the bundle it is not a number
+      if (!(end <= bundle.length)) return k;
+      const hash = hashLeaf(this.#crypto, bundle.subarray(at + 2, end));
+      if (hashes && !equal(hash, hashes.subarray(k * hashBytes, (k + 1) * hashBytes))) return k;
+      at = end;
+    }
+    return tileWidth - 1;
   }
 
   // One leaf
@@ -674,18 +690,23 @@ class Verifier {
     }
     for (const file of files) {
       const path = `log/${tilePath(level, n, file.width)}`;
+      const common = Math.min(file.width, width);
       if (file.bytes.length !== file.width * hashBytes) {
-        this.#say('tampered', 'tile', `${path} has ${file.bytes.length} bytes, not ${file.width * hashBytes}`, { index: leavesOf(0), path });
+        let k = 0;
+        while (k < common - 1 && equal(hashAt(file.bytes, k), hashAt(hashes, k))) k++;
+        this.#say('tampered', 'tile', `${path} has ${file.bytes.length} bytes, not ${file.width * hashBytes}`, { index: leavesOf(k), path });
         continue;
       }
-      const common = Math.min(file.width, width);
       if (equal(file.bytes.subarray(0, common * hashBytes), hashes.subarray(0, common * hashBytes))) {
         if (file.width > width) this.#say('note', 'ahead', `${path} covers entries beyond the records that could be read`, { path });
         continue;
       }
       let k = 0;
-      while (equal(file.bytes.subarray(k * hashBytes, (k + 1) * hashBytes), hashes.subarray(k * hashBytes, (k + 1) * hashBytes))) k++;
-      this.#say('tampered', 'tile', `${path} does not follow from the entries, from hash ${k} on`, { index: leavesOf(k), path });
+      while (equal(hashAt(file.bytes, k), hashAt(hashes, k))) k++;
+      // a hash over many entries says less than what is known of one of them already
+      const named = this.#findings.firstBad ?? 0;
+      const index = named > leavesOf(k) && named < leavesOf(k + 1) ? named : leavesOf(k);
+      this.#say('tampered', 'tile', `${path} does not follow from the entries, from hash ${k} on`, { index, path });
     }
   }
 
@@ -713,6 +734,18 @@ class Verifier {
     if (!this.#stack || !this.#checkpoint) return;
     this.#rootHolds = equal(this.#stack.root(), this.#checkpoint.root);
     if (!this.#rootHolds) this.#say('tampered', 'root', 'the entries do not have the root that was signed', { path: 'log/checkpoint' });
+  }
+
+  /** Whether the lowest tiles alone have the root that was signed: then the entries before the first bad one are proven all the same. */
+  async #tilesHold(): Promise<boolean> {
+    const stack = TileStack.empty(this.#crypto);
+    for (let n = 0; n * tileWidth < this.#size; n++) {
+      const width = tileWidthAt(this.#size, 0, n);
+      const tile = (await this.#files(0, n, width)).find((file) => file.width >= width)?.bytes;
+      if (!tile || tile.length < width * hashBytes) return false;
+      for (let k = 0; k < width; k++) stack.append(hashAt(tile, k).slice());
+    }
+    return equal(stack.root(), this.#checkpoint!.root);
   }
 
   #compareKnown(size: number): void {
@@ -760,6 +793,7 @@ class Verifier {
     if (!this.#erasures.areAllNamed) await this.#readLaterErasures();
     this.#erasures.finish(this.#findings, this.#sequenceWhole);
     if (this.#sequenceWhole) this.#sequences.finish();
+    this.#provenByTiles = this.#signatureHolds && !this.#rootHolds && this.#findings.firstBad !== undefined && (await this.#tilesHold());
   }
 
   /** A recorder may have erased while we read: then what says so was written behind everything that we have seen. */
@@ -787,7 +821,8 @@ class Verifier {
     const checkpoint = this.#checkpoint;
     const checked: string[] = [];
     const notChecked: string[] = [];
-    const proven = this.#signatureHolds && this.#rootHolds ? this.#size : this.#knownHolds ? Math.min(known!.size, this.#size) : 0;
+    const proven =
+      this.#signatureHolds && (this.#rootHolds || this.#provenByTiles) ? this.#size : this.#knownHolds ? Math.min(known!.size, this.#size) : 0;
     if (this.#signatureHolds) checked.push(`the checkpoint's signature by ${this.#vkey!.name}+${hex(this.#vkey!.keyId)}`);
     if (this.#size > 0) checked.push(`every entry, bundle and tile under the checkpoint (${this.#size} entries)`);
     if (this.#payload) checked.push(`every payload record against its entry and its commitments (${this.#contentBytes} bytes of content)`);
@@ -856,6 +891,10 @@ function explainedBy(frame: MessageEntry | BatchEntry, segments: number): number
   let stretches = 0;
   for (const times of Object.values(redacted)) stretches += times;
   return stretches;
+}
+
+function hashAt(tile: Uint8Array, k: number): Uint8Array {
+  return tile.subarray(k * hashBytes, (k + 1) * hashBytes);
 }
 
 /** The first entry at which a bundle's bytes are not those of `leaves`. */
