@@ -12,7 +12,7 @@ import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote } from '../tlog/note.ts';
 import { decodeBundle, tileWidthAt } from '../tlog/tile.ts';
 import type { Source } from '../verify/source.ts';
-import { addFindings, exitOfSeverity, judgeCheckpoint, type Judged } from '../verify/trust.ts';
+import { addFindings, exitOfSeverity, judgeAnchors, judgeCheckpoint, type Judged } from '../verify/trust.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
 import { safeJson, visible, type Output } from './output.ts';
 import { originAt, writePin } from './pins.ts';
@@ -79,6 +79,11 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
   result.notChecked.push(...judged.notChecked);
   judgeTrust(result, trust, options);
   addFindings(result, judged.findings);
+  if (trust.wanted.policy && result.origin !== undefined) {
+    const seen = judgeAnchors(nodeCrypto, trust.wanted.policy, result.origin, result.witnessed);
+    result.checked.push(...seen.checked);
+    addFindings(result, seen.findings);
+  }
   const strays = isWeb ? [] : strayFiles(ledger);
   if (strays.length > 0) result.notChecked.push(`files in payload/ that are no segments: ${strays.slice(0, 5).join(', ')}`);
   const pinning = pin(result, trust, options);

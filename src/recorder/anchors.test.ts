@@ -15,11 +15,16 @@ import { unruled } from '../policy/judge.ts';
 import { parseCheckpoint } from '../tlog/checkpoint.ts';
 import { openCosigned, parseCosigner } from '../tlog/cosignature.ts';
 import { parseNote, parseVkey } from '../tlog/note.ts';
+import { parseTrustPolicy, type TrustPolicy } from '../tlog/policy.ts';
+import { TileStack } from '../tlog/tile.ts';
 import { witnessKey } from '../witness/key.ts';
 import { witnessServer } from '../witness/server.ts';
 import { WitnessStore } from '../witness/store.ts';
 import { Witness } from '../witness/witness.ts';
 import { directorySource } from '../cli/verify-files.ts';
+import { Anchors, type TileReader } from '../verify/anchors.ts';
+import { Findings } from '../verify/finding.ts';
+import { judgeAnchors } from '../verify/trust.ts';
 import { verifyLedger } from '../verify/verifier.ts';
 import { Recorder } from './recorder.ts';
 import { timestampQuery, timestampStatus } from './timestamp.ts';
@@ -134,6 +139,58 @@ it('a public checkpoint has the cosignatures of the witnesses, and an entry says
   const result = await verifyLedger({ crypto: nodeCrypto, source: directorySource(join(at, 'ledger')), vkeys: [parseVkey(nodeCrypto, vkey)!] });
   expect(result.findings).toEqual([]);
   expect(result.exit).toBe(0);
+
+  // whose cosignatures they are, by a trust file
+  const lines = witnesses.map(({ key, name }) => `witness ${name} ${key}\n`).join('');
+  const policyOf = (text: string): TrustPolicy => {
+    const policy = parseTrustPolicy(nodeCrypto, Buffer.from(text));
+    if ('problem' in policy) throw new Error(policy.message);
+    return policy;
+  };
+  const policy = policyOf(`log ${vkey}\n${lines}group both all w1.example w2.example\nquorum both\n`);
+  const seen = judgeAnchors(nodeCrypto, policy, result.origin!, result.witnessed);
+  expect(seen.findings).toEqual([]);
+  expect(seen.checked).toEqual([expect.stringMatching(/^entries below \d+ were seen by w1\.example, w2\.example|w2\.example, w1\.example/)]);
+  const stranger = await witness(vkey, 'w3.example');
+  expect(
+    judgeAnchors(nodeCrypto, policyOf(`log ${vkey}\nwitness w3 ${stranger.key}\nquorum w3\n`), result.origin!, result.witnessed).checked,
+  ).toEqual([]);
+  const forged = result.witnessed.map((one) => ({ ...one, signature: Buffer.alloc(76, 1).toString('base64') }));
+  const wrong = judgeAnchors(nodeCrypto, policy, result.origin!, forged).findings;
+  expect(wrong).toHaveLength(forged.length);
+  expect(wrong[0]).toMatchObject({ code: 'anchor', severity: 'tampered' });
+});
+
+it('an anchor about another tree than this one is tampering, and names its entry', async () => {
+  const source: TileReader = async (_level, _n, width) => new Uint8Array(32 * width);
+  const entry: AnchorEntry = {
+    v: 1,
+    kind: 'anchor',
+    time: '',
+    monotonicUs: 0,
+    source: 'witness',
+    name: 'w',
+    size: 3,
+    root: '',
+    signature: 'AA',
+    signedAtS: 1,
+  };
+  const findings = new Findings();
+  const anchors = new Anchors(nodeCrypto, findings);
+  anchors.take(7, entry);
+  anchors.take(2, entry);
+  anchors.take(9, { ...entry, size: 300 });
+  anchors.take(400, {
+    ...entry,
+    size: 300,
+    root: Buffer.from(TileStack.restore(nodeCrypto, 300, (_l, _n, width) => new Uint8Array(32 * width)).root()).toString('base64'),
+  });
+  await anchors.judge(source, 400);
+  expect(findings.list.map(({ severity, index }) => [severity, index])).toEqual([
+    ['tampered', 7],
+    ['tampered', 2],
+    ['tampered', 9],
+  ]);
 });
 
 it('a witness that is away holds nothing up, and is told when it is back', async () => {
@@ -195,6 +252,9 @@ it('a ledger that goes on from an older copy of everything is contradicted by it
   expect(contradictions.length).toBeGreaterThan(0);
   expect(contradictions.length).toBeLessThan(3);
   expect(contradictions[0]).toMatchObject({ problem: expect.stringMatching(/^(?:ahead|fork)$/), name: 'w1.example' });
+  const result = await verifyLedger({ crypto: nodeCrypto, source: directorySource(join(copy, 'ledger')), vkeys: [parseVkey(nodeCrypto, vkey)!] });
+  expect(result.exit).toBe(5);
+  expect(result.findings[0]).toMatchObject({ code: 'witness', message: expect.stringContaining('w1.example refused') });
 });
 
 it('copies go to a file, to a command and to a URL', async () => {

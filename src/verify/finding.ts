@@ -15,6 +15,8 @@ export type FindingCode =
   | 'checkpoint-unreadable'
   | 'signature'
   | 'key'
+  | 'anchor'
+  | 'witness'
   | 'key-changed'
   | 'key-unknown'
   | 'origin'

@@ -3,7 +3,9 @@
  * proof and a bundle. It says what is so; whose keys the log's are is settled before.
  */
 import type { Crypto } from '../bytes/crypto.ts';
-import { readCosignatures } from '../tlog/cosignature.ts';
+import { fromBase64 } from '../bytes/bytes.ts';
+import { readCosignatures, verifyCosignature } from '../tlog/cosignature.ts';
+import type { Witnessed } from './anchors.ts';
 import { parseNote } from '../tlog/note.ts';
 import { judgeQuorum, type TrustPolicy } from '../tlog/policy.ts';
 import type { Exit, Finding, Severity } from './finding.ts';
@@ -111,6 +113,49 @@ function judgeWitnesses(crypto: Crypto, policy: TrustPolicy, bytes: Uint8Array |
     const message = `the quorum ${policy.quorum} is not met: ${count}, ${names === '' ? 'no witness of the trust file has cosigned' : names}`;
     judged.findings.push({ code: 'quorum', severity: 'policy', message, path });
   }
+}
+
+/**
+ * The most of a ledger that a quorum of known witnesses has seen, as its own `anchor` entries say: everything below existed by then, and what stands behind
+ * the last of these entries came later. `undefined` where no quorum has seen anything.
+ */
+export function judgeAnchors(crypto: Crypto, policy: TrustPolicy, origin: string, witnessed: readonly Witnessed[]): Judged {
+  const judged: Judged = { findings: [], checked: [], notChecked: [], cosigned: [], cosignatureLines: 0 };
+  const cosigners = policy.witnesses.flatMap(({ cosigner }) => cosigner ?? []);
+  const bySize = new Map<string, Witnessed[]>();
+  for (const one of witnessed) {
+    const key = `${one.size} ${one.root}`;
+    bySize.set(key, [...(bySize.get(key) ?? []), one]);
+  }
+  for (const seen of [...bySize.values()].toReversed()) {
+    const { size, root } = seen[0]!;
+    const text = `${origin}\n${size}\n${root}\n`;
+    const held = seen.flatMap((one) => {
+      const cosigner = cosigners.find(({ name }) => name === one.name);
+      const bytes = fromBase64(one.signature);
+      if (!cosigner || !bytes || bytes.length <= 4) return [];
+      const cosignature = verifyCosignature(crypto, cosigner, text, { name: one.name, keyId: bytes.subarray(0, 4), signature: bytes.subarray(4) });
+      if (cosignature === undefined) {
+        const message = `entry ${one.index}: what it says to be a cosignature by ${one.name} does not hold`;
+        judged.findings.push({ code: 'anchor', severity: 'tampered', message, index: one.index });
+        return [];
+      }
+      return [{ ...one, cosigner, timeS: cosignature.timeS }];
+    });
+    const quorum = judgeQuorum(
+      policy,
+      held.map(({ cosigner }) => cosigner),
+    );
+    if (held.length === 0 || (policy.quorum !== undefined && !quorum.met)) continue;
+    const first = Math.min(...held.map(({ timeS }) => timeS));
+    const behind = Math.max(...held.map(({ index }) => index));
+    const names = [...new Set(held.map(({ name }) => name))].join(', ');
+    judged.checked.push(
+      `entries below ${size} were seen by ${names}, at ${utcText(first)} at the earliest; those behind entry ${behind} came after that`,
+    );
+    return judged;
+  }
+  return judged;
 }
 
 function judgeAge({ policy, maxAgeS, nowS }: Wanted, entryS: number | undefined, judged: Judged): void {

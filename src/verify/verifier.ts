@@ -19,6 +19,7 @@ import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/n
 import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile } from '../tlog/tile.ts';
 import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
 import { Erasures, type List } from './erasures.ts';
+import { Anchors, type Witnessed } from './anchors.ts';
 import { Findings, type Exit, type Finding, type FindingCode } from './finding.ts';
 import { Keys } from './keys.ts';
 import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
@@ -56,6 +57,8 @@ export interface Verification {
   rootHolds: boolean;
   /** Entries beyond the checkpoint that are whole in the payload. */
   laterRecords: number;
+  /** Cosignatures that stand in the ledger, oldest first; not checked here (`judgeAnchors`), but that they are about this tree. */
+  witnessed: Witnessed[];
   connections: number;
   openConnections: number;
   messages: number;
@@ -128,6 +131,7 @@ class Verifier {
   readonly #erasures = new Erasures();
   #checkpoint: ParsedCheckpoint | undefined;
   readonly #keys: Keys;
+  readonly #anchors: Anchors;
   #vkey: Vkey | undefined;
   /** A checkpoint that none of the known keys signed. */
   #unsettled: Uint8Array | undefined;
@@ -168,6 +172,7 @@ class Verifier {
     this.#crypto = options.crypto;
     this.#source = options.source;
     this.#keys = new Keys(options.crypto, this.#findings);
+    this.#anchors = new Anchors(options.crypto, this.#findings);
   }
 
   async run(): Promise<Verification> {
@@ -326,6 +331,16 @@ class Verifier {
     return files;
   }
 
+  /** At least `width` hashes of a tile, from whichever file has them; `undefined` where none has. */
+  async #hashesOf(level: number, n: number, width: number): Promise<Uint8Array | undefined> {
+    for (const wide of new Set([tileWidthAt(this.#size, level, n), tileWidth])) {
+      if (wide < width) continue;
+      const bytes = await this.#source.tile(level, n, wide).catch(() => undefined);
+      if (bytes !== undefined && bytes.length >= width * hashBytes) return bytes.subarray(0, width * hashBytes);
+    }
+    return undefined;
+  }
+
   async #loadBlock(n: number): Promise<Block> {
     const needed = tileWidthAt(this.#size, 0, n);
     const tiles = await this.#files(0, n, needed);
@@ -427,6 +442,7 @@ class Verifier {
     }
     if (entry.kind === 'start') this.#start(index, entry);
     if (entry.kind === 'key') this.#keys.take(index, entry);
+    if (entry.kind === 'anchor') this.#anchors.take(index, entry);
     if (entry.kind === 'erasure') this.#erasures.take(index, entry, this.#findings);
     // After an entry that could not be read every count would be off, and each a false alarm.
     if (this.#sequenceWhole) this.#sequences.add(index, entry);
@@ -765,6 +781,8 @@ class Verifier {
     const { known } = this.#options;
     this.#settleSignature();
     if (this.#signatureHolds) this.#keys.finish();
+    // what is read here was compared with the leaves already
+    if (this.#stack) await this.#anchors.judge((level, n, width) => this.#hashesOf(level, n, width), this.#size);
     if (this.#checkpoint?.size === 0) {
       this.#rootHolds = equal(emptyRoot(this.#crypto), this.#checkpoint.root);
       if (!this.#rootHolds) this.#say('tampered', 'root', 'a checkpoint over no entries has another root', { path: 'log/checkpoint' });
@@ -840,6 +858,8 @@ class Verifier {
     if (this.#dropped > 0) notChecked.push(`the bytes of ${this.#dropped} segment(s) that are not kept`);
     if (this.#erasures.segments > 0) notChecked.push(`what stood in ${this.#erasures.segments} segment(s) that were erased`);
     if (this.#neverStored > 0) notChecked.push(`what stood in ${this.#neverStored} stretch(es) that were never stored`);
+    if (this.#anchors.timestamps > 0)
+      notChecked.push(`${this.#anchors.timestamps} timestamp(s) by authorities: openssl ts -verify checks them (spec/witness.md)`);
     if (this.#parts.size > 0) notChecked.push(`${this.#parts.size} part(s) of frames that were never finished`);
     if (!this.#sequenceWhole) notChecked.push('counts and references: not every entry could be read');
     notChecked.push('times: they are those of the recorder’s own clock');
@@ -853,6 +873,7 @@ class Verifier {
       pinned: this.#pinned && this.#signatureHolds,
       rootHolds: this.#rootHolds,
       laterRecords: this.#later,
+      witnessed: this.#anchors.witnessed(),
       connections: sequences.connections,
       openConnections: sequences.openConnections,
       messages: sequences.messages,
