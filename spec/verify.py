@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""A second reading of a ledger, from spec/ledger.md and spec/entry.md alone: Python's standard library, and openssl for the signature.
+
+    python3 verify.py <ledger directory> [<verifier key of the log>]
+
+Checks the checkpoint, every bundle and tile under it, the root, and every payload record against its entry and its commitments.
+Without a key, the one that the ledger's first entry names is used: whoever rewrote all of it could have put another one in.
+Exit status: 0 holds, 1 tampered, 3 cannot conclude. Rules between entries are left to `sworn verify`.
+"""
+import base64, hashlib, json, pathlib, re, struct, subprocess, sys, tempfile, zlib
+
+class Tampered(Exception): pass
+class Unknown(Exception): pass
+
+def sha(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+def root_of(hashes):
+    """RFC 6962: pairs from the left, an odd last one goes up unchanged."""
+    if not hashes:
+        return sha()
+    while len(hashes) > 1:
+        pairs = [sha(b"\x01", hashes[i], hashes[i + 1]) for i in range(0, len(hashes) - 1, 2)]
+        hashes = pairs + hashes[len(pairs) * 2:]
+    return hashes[0]
+
+def need(condition, message, error=Tampered):
+    if not condition:
+        raise error(message)
+
+def read(path, error=Unknown):
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror}")
+
+def b64(text):
+    try:
+        value = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Tampered(f"not base64: {text[:20]}")
+    need(base64.b64encode(value).decode() == text, f"not base64: {text[:20]}")
+    return value
+
+def tile_path(log, level, n, width):
+    parts = [f"{n % 1000:03}"]
+    while (n := n // 1000) > 0:
+        parts.insert(0, f"x{n % 1000:03}")
+    path = log / "tile" / str(level)
+    full = path.joinpath(*parts)
+    partial = full.with_name(full.name + ".p") / str(width)
+    # a live ledger may have put the full file in place of the partial one
+    return partial if width < 256 and not full.exists() else full
+
+def checkpoint_of(log):
+    note = read(log / "checkpoint").decode()
+    text, _, lines = note.rpartition("\n\n")
+    match = re.fullmatch(r"([^\n]+)\n(0|[1-9][0-9]{0,15})\n([A-Za-z0-9+/=]+)", text)
+    need(match and lines.endswith("\n"), "the checkpoint is not origin, size, root and signatures", Unknown)
+    origin, size, root = match[1], int(match[2]), b64(match[3])
+    need(len(root) == 32 and size > 0, "the checkpoint covers nothing", Unknown)
+    return text + "\n", origin, size, root, lines
+
+def check_signature(text, origin, lines, vkey):
+    name, key_id, key = vkey.split("+", 2)
+    typed = b64(key)
+    need(name == origin and typed[0] == 1 and len(typed) == 33, "the key is not one of this log")
+    need(sha(name.encode(), b"\n", typed)[:4].hex() == key_id, "the key's id does not belong to it")
+    signed = [b64(line.split(" ")[2]) for line in lines.splitlines() if line.startswith(f"\u2014 {name} ")]
+    ours = [value[4:] for value in signed if value[:4].hex() == key_id]
+    need(ours, "the checkpoint has no signature by this key")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        # SubjectPublicKeyInfo of Ed25519, RFC 8410
+        (folder / "key").write_bytes(bytes.fromhex("302a300506032b6570032100") + typed[1:])
+        (folder / "text").write_bytes(text.encode())
+        for signature in ours:
+            (folder / "signature").write_bytes(signature)
+            command = "openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in text -sigfile signature"
+            held = subprocess.run(command.split(), cwd=folder, capture_output=True)
+            need(held.returncode == 0, "the signature on the checkpoint does not hold")
+
+def leaves_of(log, size):
+    leaves = []
+    for n in range((size + 255) // 256):
+        width = min(256, size - n * 256)
+        bundle, at = read(tile_path(log, "entries", n, width)), 0
+        while at < len(bundle) and len(leaves) < n * 256 + width:
+            length = int.from_bytes(bundle[at:at + 2], "big")
+            leaf = bundle[at + 2:at + 2 + length]
+            need(at + 2 + length <= len(bundle), f"bundle {n} ends inside entry {len(leaves)}")
+            leaves.append(leaf)
+            at += 2 + length
+        need(len(leaves) == n * 256 + width, f"bundle {n} has too few entries")
+    return leaves
+
+def check_tiles(log, leaves):
+    """Each tile of each level; a partial one goes no level up. Returns the root over all leaves."""
+    hashes = leaf_hashes = [sha(b"\0", leaf) for leaf in leaves]
+    level = 0
+    while hashes:
+        for n in range((len(hashes) + 255) // 256):
+            tile = hashes[n * 256:n * 256 + 256]
+            stored = read(tile_path(log, level, n, len(tile)))
+            for k, expected in enumerate(tile):
+                index = (n * 256 + k) * 256 ** level
+                need(stored[k * 32:k * 32 + 32] == expected, f"tile {level}/{n} does not follow from the entries, entry {index}")
+        hashes = [root_of(hashes[n * 256:n * 256 + 256]) for n in range(len(hashes) // 256)]
+        level += 1
+    return root_of(leaf_hashes)
+
+def records_of(payload, ledger_id):
+    """(segment, offset, body) of each record."""
+    names = sorted(path for path in payload.iterdir() if re.fullmatch(r"[0-9]{16}", path.name)) if payload.is_dir() else []
+    for path in names:
+        data = read(path)
+        header = struct.pack(">8s16sQI", b"SWORNPL1", bytes.fromhex(ledger_id), int(path.name), 0)
+        need(data[:40] == header + struct.pack(">I", zlib.crc32(header)), f"{path.name} has another header")
+        at = 40
+        while at < len(data):
+            length, crc = int.from_bytes(data[at:at + 4], "big"), int.from_bytes(data[at + 4:at + 8], "big")
+            body = data[at + 8:at + 8 + length]
+            if len(body) < length and path == names[-1]:
+                return  # it is being written, or a crash cut it off; a missing record is found by its index
+            need(len(body) == length > 0 and zlib.crc32(body) == crc, f"{path.name} is damaged at byte {at}")
+            yield int(path.name), at, body
+            at += 8 + length
+
+def items_of(body, at, count, parts):
+    """(d_i, length) of each item, and the offset behind them."""
+    items = []
+    for _ in range(count):
+        kind, at = body[at], at + 1
+        if kind == 0:
+            salt, (length,) = body[at:at + 16], struct.unpack_from(">I", body, at + 16)
+            items.append((sha(b"\x02", salt, body[at + 20:at + 20 + length]), length))
+            need(not any(body[at + 20 + length:at + 20 + max(length, 16)]), "a kept segment is not filled up with zero bytes")
+            at += 20 + max(length, 16)
+        else:
+            need(kind <= 3, f"an item of kind {kind}")
+            digest, (length,) = body[at:at + 32], struct.unpack_from(">I", body, at + 32)
+            at += 36
+            if kind == 2:
+                part = parts.pop(struct.unpack_from(">QQ", body, at), None)
+                need(part is not None, "a part that an entry refers to is not there")
+                # an erased part has only its length left
+                need(part[1] == length and part[0] in (None, digest), "a part is not the one that its entry names")
+                at += 16
+            elif kind == 3:
+                need(not any(body[at:at + max(length, 16) - 16]), "an erased segment is not all zero bytes")
+                at += max(length, 16) - 16
+            items.append((digest, length))
+    return items, at
+
+def check_payload(payload, ledger_id, leaves):
+    parts, index = {}, 0
+    for segment, offset, body in records_of(payload, ledger_id):
+        if body[0] in (2, 3):
+            need(body[0] == 2 or not any(body[26:]), "an erased part is not all zero bytes")
+            parts[segment, offset] = (sha(b"\x02", body[26:]) if body[0] == 2 else None, len(body) - 42)
+            continue
+        need(body[0] == 1 and struct.unpack_from(">Q", body, 1)[0] == index, f"the record of entry {index} is not where it belongs")
+        if index >= len(leaves):
+            return index  # later records are not signed yet
+        end = 13 + struct.unpack_from(">I", body, 9)[0]
+        leaf = body[13:end]
+        need(leaf == leaves[index], f"entry {index} in the payload is not the one in the log")
+        attribute_count, segment_count = struct.unpack_from(">HI", body, end)
+        attributes, at = items_of(body, end + 6, attribute_count, parts)
+        segments, at = items_of(body, at, segment_count, parts)
+        need(at == len(body), f"the record of entry {index} does not end where it should")
+        entry = json.loads(leaf)
+        for items, count, commitment in (
+            (attributes, entry.get("attributes", 0), entry.get("attributesCommitment")),
+            (segments, entry.get("segments", 0), entry.get("commitment")),
+        ):
+            need(len(items) == count, f"entry {index} has another count of segments")
+            made = base64.b64encode(root_of([digest for digest, _ in items])).decode() if items else None
+            need(made == commitment, f"the content of entry {index} does not match its commitment")
+        if segments:
+            need(sum(length for _, length in segments) == entry["sizeBytes"], f"the frame of entry {index} has another length")
+        index += 1
+    need(index == len(leaves), f"the content of the entries from {index} on is not there", Unknown)
+    return index
+
+def main(folder, vkey=None):
+    log = pathlib.Path(folder) / "log"
+    text, origin, size, root, lines = checkpoint_of(log)
+    leaves = leaves_of(log, size)
+    start = json.loads(leaves[0])
+    need(start["kind"] == "start" and start["origin"] == origin, "the first entry starts another ledger")
+    check_signature(text, origin, lines, vkey or start["vkey"])
+    need(check_tiles(log, leaves) == root, "the entries do not have the root that was signed")
+    check_payload(pathlib.Path(folder) / "payload", start["ledger"], leaves)
+    print(f"{size} entries hold" + ("" if vkey else "; the key was taken from the ledger itself"))
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except Unknown as problem:
+        print(f"CANNOT CONCLUDE: {problem}")
+        sys.exit(3)
+    except (Tampered, ValueError, KeyError, TypeError, IndexError, struct.error, RecursionError) as problem:
+        print(f"TAMPERED: {problem}")
+        sys.exit(1)
