@@ -226,6 +226,8 @@ export interface ErasureEntry extends Common {
   /** Only what stood at some paths: the rest of the segments is in this entry's own. */
   fields?: true;
   targets: ErasureTarget[];
+  /** Closed connections: of frames of theirs that were never finished the parts are erased, which no entry names. */
+  unfinished?: string[];
   /** One for each of its own segments, in order. Absent, like the next three, when there are none. */
   rest?: ErasureRest[];
   sizeBytes?: number;

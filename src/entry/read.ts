@@ -302,6 +302,7 @@ const fieldsOf: Record<Kind, Fields> = {
     ['scope', true, text],
     ['fields', false, yes],
     ['targets', true, (value) => Array.isArray(value) && value.length > 0 && value.every(target)],
+    ['unfinished', false, (value) => Array.isArray(value) && value.every(hex32)],
     ['rest', false, (value) => Array.isArray(value) && value.every(rest)],
     ['sizeBytes', false, count],
     ['segments', false, positive],

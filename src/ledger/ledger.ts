@@ -11,7 +11,6 @@
 import { existsSync, fstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeCrypto } from '../crypto-node.ts';
-import type { ErasureTarget } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
 import {
   acceptedBytes,
@@ -30,7 +29,7 @@ import { hashLeaf } from '../tlog/tree.ts';
 import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
 import { addKey, heldBy, retireKeys, signText, type KeyHolder, type LedgerKey } from './keys.ts';
 import { createSegment, recover, segmentFiles, type Recovered, type Replay } from './recover.ts';
-import { planErasure, rewriteSegment, type Erased } from './rewrite.ts';
+import { eraseNamed, type Erased, type Naming } from './rewrite.ts';
 import {
   encodeEntryRecord,
   encodePartRecord,
@@ -362,20 +361,17 @@ export class Ledger {
    * `isInterrupted` ends it between two chunks. Says how much went.
    * @throws Interrupted, or the disk's error: then some files may be done and the others are as they were
    */
-  async erase(targets: readonly ErasureTarget[], isInterrupted: () => boolean): Promise<Erased & { files: number }> {
+  async erase(naming: Naming, isInterrupted: () => boolean): Promise<Erased & { files: number }> {
     const payload = join(this.folder, 'payload');
-    const { edits, erased } = await planErasure(payload, segmentFiles(payload), targets);
-    for (const [firstIndex, edit] of edits) {
-      if (firstIndex >= this.#segment.firstIndex) throw new Error(`${segmentName(firstIndex)} is being written: nothing in it can be erased`);
-      try {
-        await rewriteSegment(this.#files, payload, firstIndex, edit, isInterrupted);
-      } catch (error) {
-        // nobody can say which of the two files a power cut would leave
-        if (error instanceof SyncError) this.#die(error);
-        throw error;
-      }
+    // what is named lies in closed segments (`closeSegmentOf`); the open one is never touched
+    const closed = segmentFiles(payload).filter((firstIndex) => firstIndex < this.#segment.firstIndex);
+    try {
+      return await eraseNamed(this.#files, payload, closed, naming, () => this.#dead || isInterrupted());
+    } catch (error) {
+      // nobody can say which of two files a power cut would leave
+      if (error instanceof SyncError) this.#die(error);
+      throw error;
     }
-    return { ...erased, files: edits.size };
   }
 
   #flushSoon(): void {

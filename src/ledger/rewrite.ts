@@ -9,6 +9,7 @@
 import { readdirSync } from 'node:fs';
 import { open, statfs, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash, saltBytes } from '../entry/commitment.ts';
@@ -18,6 +19,8 @@ import { SyncError, syncFile, writeAll, type Files } from './files.ts';
 import { decodeRecord, recordHeaderBytes, segmentHeaderBytes, segmentName, type ContentItem, type EntryRecord, type PartRecord } from './segment.ts';
 
 const chunkBytes = 1024 * 1024;
+/** So long nothing else has its turn. */
+const sliceMs = 3;
 /** Type, index and length of the leaf. */
 const entryHeadBytes = 13;
 
@@ -29,25 +32,19 @@ export interface Erased {
   bytes: number;
 }
 
-/** A record of a closed segment, as far as it was asked for. */
-export interface Walked {
-  offset: number;
-  end: number;
-  /** Of a part: that of the next entry. */
-  index: number;
-  type: 'entry' | 'part' | 'erased part';
-  /** Of an entry: its leaf. */
-  leaf: () => Promise<Buffer>;
-  /** The whole record. */
-  record: () => Promise<{ body: Buffer; crc: number }>;
+/** What `erasure` entries name. */
+export interface Naming {
+  targets: readonly ErasureTarget[];
+  /** Closed connections whose unfinished frames go, too: 32 hex digits. */
+  unfinished?: ReadonlySet<string>;
 }
 
-/** A record that has to go, in whole or in part, and what of it. */
+/** A record that has to go, in whole or in part: positions of what of it. */
 interface Edit {
   offset: number;
   end: number;
-  attributes: ReadonlySet<number>;
-  frame: ReadonlySet<number>;
+  attributes: readonly number[];
+  frame: readonly number[];
 }
 
 /** Positions of the items of a list that a target names. */
@@ -93,6 +90,43 @@ class Reader {
   }
 }
 
+/** A record of a segment that is walked over. One object for all of them: it is about this one until `visit` is done. */
+export class Walked {
+  offset = 0;
+  end = 0;
+  /** Of a part: that of the next entry. */
+  index = 0;
+  type: 'entry' | 'part' | 'erased part' = 'entry';
+  crc = 0;
+  leafBytes = 0;
+  readonly #reader: Reader;
+
+  constructor(reader: Reader) {
+    this.#reader = reader;
+  }
+
+  /** Of a part: its connection. */
+  async connection(): Promise<string> {
+    const head = await this.#bytes(this.offset, recordHeaderBytes + 17);
+    return head.toString('hex', recordHeaderBytes + 1);
+  }
+
+  /** Of an entry: its leaf. */
+  leaf(): Promise<Buffer> {
+    return this.#bytes(this.offset + recordHeaderBytes + entryHeadBytes, this.leafBytes);
+  }
+
+  /** The whole record. */
+  async record(): Promise<{ body: Buffer; crc: number }> {
+    const { offset, end, crc } = this;
+    return { body: await this.#bytes(offset + recordHeaderBytes, end - offset - recordHeaderBytes), crc };
+  }
+
+  async #bytes(offset: number, sizeBytes: number): Promise<Buffer> {
+    return this.#reader.peek(offset, sizeBytes) ?? this.#reader.read(offset, sizeBytes);
+  }
+}
+
 /**
  * The records of a segment, in order, up to its last whole one; `visit` says `false` to end. Bodies are read only when they are asked for.
  * The open segment may be walked too: what is being written ends it.
@@ -102,26 +136,30 @@ export async function walkSegment(payload: string, firstIndex: number, visit: (w
   try {
     const { size } = await handle.stat();
     const reader = new Reader(handle);
+    const walked = new Walked(reader);
     let index = firstIndex;
-    for (let offset = segmentHeaderBytes; offset + recordHeaderBytes + entryHeadBytes <= size;) {
-      const at = offset;
-      const headBytes = recordHeaderBytes + entryHeadBytes;
-      const head = reader.peek(at, headBytes) ?? (await reader.read(at, headBytes));
+    let turnAt = performance.now() + sliceMs;
+    const headBytes = recordHeaderBytes + entryHeadBytes;
+    for (let offset = segmentHeaderBytes; offset + headBytes <= size;) {
+      const head = reader.peek(offset, headBytes) ?? (await reader.read(offset, headBytes));
       if (head.length < headBytes) return;
       const lengthBytes = head.readUInt32BE(0);
-      const crc = head.readUInt32BE(4);
       const type = head[recordHeaderBytes]!;
-      const end = at + recordHeaderBytes + lengthBytes;
+      const end = offset + recordHeaderBytes + lengthBytes;
       if (lengthBytes === 0 || lengthBytes > recordBytes || end > size || type < 1 || type > 3) return;
       if (type === 1) index = Number(head.readBigUInt64BE(recordHeaderBytes + 1));
-      const record = async (): Promise<{ body: Buffer; crc: number }> => ({
-        body: reader.peek(at + recordHeaderBytes, lengthBytes) ?? (await reader.read(at + recordHeaderBytes, lengthBytes)),
-        crc,
-      });
-      const leafBytes = type === 1 ? head.readUInt32BE(recordHeaderBytes + 9) : 0;
-      if (leafBytes > Math.min(lengthBytes, entryBytes)) return;
-      const leaf = async (): Promise<Buffer> => reader.peek(at + headBytes, leafBytes) ?? reader.read(at + headBytes, leafBytes);
-      const said = visit({ offset: at, end, index, type: type === 1 ? 'entry' : type === 2 ? 'part' : 'erased part', leaf, record });
+      walked.offset = offset;
+      walked.end = end;
+      walked.index = index;
+      walked.type = type === 1 ? 'entry' : type === 2 ? 'part' : 'erased part';
+      walked.crc = head.readUInt32BE(4);
+      walked.leafBytes = type === 1 ? head.readUInt32BE(recordHeaderBytes + 9) : 0;
+      if (walked.leafBytes > Math.min(lengthBytes, entryBytes)) return;
+      if (performance.now() >= turnAt) {
+        await nextTurn();
+        turnAt = performance.now() + sliceMs;
+      }
+      const said = visit(walked);
       if ((said instanceof Promise ? await said : said) === false) return;
       if (type === 1) index++;
       offset = end;
@@ -170,83 +208,145 @@ class Targets {
     return this.#active;
   }
 
+  get first(): number {
+    return this.#sorted[0]?.index ?? Number.POSITIVE_INFINITY;
+  }
+
+  get last(): number {
+    return this.#sorted.reduce((last, { index, to = index }) => Math.max(last, to), -1);
+  }
+
   /** Whether any is about an index in [from, to). */
   touches(from: number, to: number): boolean {
     return this.#sorted.some((target) => target.index < to && (target.to ?? target.index) >= from);
   }
 }
 
-export interface ErasePlan {
-  /** By file: what is still there of what was named. */
-  readonly edits: Map<number, Edit[]>;
-  readonly erased: Erased;
+/** What is to be done in one file, and parts of its frames that lie in others, with their lengths. */
+interface FilePlan {
+  edits: Edit[];
+  erased: Erased;
+  elsewhere: Map<number, Map<number, number>>;
 }
 
 /**
- * Finds what is still there of what `targets` name. `segments`: the first indexes of the files, ascending.
+ * Finds what is still there, in one file, of what is named.
  * @throws Error for a record that does not hold: then nothing is changed
  */
-export async function planErasure(payload: string, segments: readonly number[], targets: readonly ErasureTarget[]): Promise<ErasePlan> {
-  const wanted = new Targets(targets);
-  const edits = new Map<number, Edit[]>();
-  const erased: Erased = { segments: 0, attributes: 0, bytes: 0 };
-  const parts = new Map<number, Map<number, number>>();
-  for (const [i, firstIndex] of segments.entries()) {
-    if (!wanted.touches(firstIndex, segments[i + 1] ?? Number.POSITIVE_INFINITY)) continue;
-    await walkSegment(payload, firstIndex, (walked) => {
-      if (walked.type !== 'entry') return true;
-      const here = wanted.at(walked.index);
-      return here.length === 0 ? true : look(walked, firstIndex, here);
-    });
-  }
-  for (const [file, offsets] of parts) {
-    await walkSegment(payload, file, ({ type, offset, end }) => {
-      const sizeBytes = offsets.get(offset);
-      if (sizeBytes === undefined || type !== 'part') return;
-      add(file, { offset, end, attributes: none, frame: none });
-      erased.segments++;
-      erased.bytes += sizeBytes;
-    });
-  }
-  for (const list of edits.values()) list.sort((a, b) => a.offset - b.offset);
-  return { edits, erased };
-
-  function add(file: number, edit: Edit): void {
-    const list = edits.get(file);
-    if (list === undefined) edits.set(file, [edit]);
-    else list.push(edit);
-  }
-
-  async function look(walked: Walked, file: number, here: readonly ErasureTarget[]): Promise<void> {
+async function planFile(payload: string, firstIndex: number, wanted: Targets, unfinished: ReadonlySet<string>): Promise<FilePlan> {
+  const plan: FilePlan = { edits: [], erased: { segments: 0, attributes: 0, bytes: 0 }, elsewhere: new Map() };
+  /** Parts of this file, by offset, until an entry names them. */
+  const parts = new Map<number, { end: number; sizeBytes: number }>();
+  const part = (offset: number, end: number, sizeBytes: number): void => {
+    plan.edits.push({ offset, end, attributes: nothing, frame: nothing });
+    plan.erased.segments++;
+    plan.erased.bytes += sizeBytes;
+  };
+  const look = async (walked: Walked, here: readonly ErasureTarget[]): Promise<void> => {
     const { offset, end, index } = walked;
     const record = entryIn(await walked.record());
-    if (record === undefined) throw new Error(`the record of entry ${index} in ${segmentName(file)} does not hold`);
+    if (record === undefined) throw new Error(`the record of entry ${index} in ${segmentName(firstIndex)} does not hold`);
     const attributes = kept(record.attributes, (k) => here.some((target) => named(target.attributes, k)));
     const isNamed = (k: number): boolean => here.some((target) => named(target.segments, k));
     const frame = kept(record.frame, isNamed);
     for (const [k, item] of record.frame.entries()) {
       if (item.state !== 'part' || !isNamed(k)) continue;
-      const known = parts.get(item.file) ?? new Map<number, number>();
-      parts.set(item.file, known.set(item.offset, item.sizeBytes));
+      const found = item.file === firstIndex ? parts.get(item.offset) : undefined;
+      if (found !== undefined) {
+        part(item.offset, found.end, found.sizeBytes);
+        parts.delete(item.offset);
+      } else if (item.file !== firstIndex) {
+        const known = plan.elsewhere.get(item.file) ?? new Map<number, number>();
+        plan.elsewhere.set(item.file, known.set(item.offset, item.sizeBytes));
+      }
     }
-    for (const k of attributes) erased.bytes += sizeOf(record.attributes[k]!);
-    for (const k of frame) erased.bytes += sizeOf(record.frame[k]!);
-    erased.attributes += attributes.size;
-    erased.segments += frame.size;
-    if (attributes.size + frame.size > 0) add(file, { offset, end, attributes, frame });
-  }
+    for (const k of attributes) plan.erased.bytes += sizeOf(record.attributes[k]!);
+    for (const k of frame) plan.erased.bytes += sizeOf(record.frame[k]!);
+    plan.erased.attributes += attributes.length;
+    plan.erased.segments += frame.length;
+    if (attributes.length + frame.length > 0) plan.edits.push({ offset, end, attributes, frame });
+  };
+  await walkSegment(payload, firstIndex, (walked) => {
+    const { type, offset, end } = walked;
+    if (type === 'entry') {
+      const here = wanted.at(walked.index);
+      return here.length === 0 ? true : look(walked, here);
+    }
+    if (type === 'erased part') return true;
+    const sizeBytes = end - offset - recordHeaderBytes - partHeadBytes;
+    if (unfinished.size === 0) return void parts.set(offset, { end, sizeBytes });
+    return walked.connection().then((connection) => {
+      if (unfinished.has(connection)) part(offset, end, sizeBytes);
+      else parts.set(offset, { end, sizeBytes });
+    });
+  });
+  return plan;
 }
 
-const none: ReadonlySet<number> = new Set();
+/** Type, connection, direction, unit and salt of a part's body. */
+const partHeadBytes = 1 + 16 + 1 + 8 + saltBytes;
+
+/**
+ * Erases what is named in the closed segments `segments` (first indexes, ascending), one file after the other; what is erased already stays so.
+ * @throws SyncError when a sync fails, `Interrupted`, or the disk's error: then some files may be done and the others are as they were
+ */
+export async function eraseNamed(
+  files: Files,
+  payload: string,
+  segments: readonly number[],
+  { targets, unfinished = new Set() }: Naming,
+  isInterrupted: () => boolean,
+): Promise<Erased & { files: number }> {
+  const wanted = new Targets(targets);
+  const done = { segments: 0, attributes: 0, bytes: 0, files: 0 };
+  const elsewhere = new Map<number, Map<number, number>>();
+  const rewrite = async (firstIndex: number, edits: Edit[]): Promise<void> => {
+    if (edits.length === 0) return;
+    edits.sort((a, b) => a.offset - b.offset);
+    await rewriteSegment(files, payload, firstIndex, edits, isInterrupted);
+    done.files++;
+  };
+  for (const [i, firstIndex] of segments.entries()) {
+    if (isInterrupted()) throw new Interrupted('the erasure goes on with the next recorder');
+    // frames of a connection that were not finished lie between its entries
+    const next = segments[i + 1] ?? Number.POSITIVE_INFINITY;
+    if (unfinished.size === 0 ? !wanted.touches(firstIndex, next) : firstIndex > wanted.last || next <= wanted.first) continue;
+    const plan = await planFile(payload, firstIndex, wanted, unfinished);
+    await rewrite(firstIndex, plan.edits);
+    for (const name of ['segments', 'attributes', 'bytes'] as const) done[name] += plan.erased[name];
+    for (const [file, offsets] of plan.elsewhere) {
+      const known = elsewhere.get(file);
+      if (known === undefined) elsewhere.set(file, offsets);
+      else for (const [offset, sizeBytes] of offsets) known.set(offset, sizeBytes);
+    }
+  }
+  // of frames that began in one file and ended in another
+  for (const [file, offsets] of elsewhere) {
+    const edits: Edit[] = [];
+    await walkSegment(payload, file, ({ type, offset, end }) => {
+      const sizeBytes = offsets.get(offset);
+      if (sizeBytes === undefined || type !== 'part') return;
+      edits.push({ offset, end, attributes: nothing, frame: nothing });
+      done.segments++;
+      done.bytes += sizeBytes;
+    });
+    await rewrite(file, edits);
+  }
+  return done;
+}
+
+const nothing: readonly number[] = [];
+const first: readonly number[] = [0];
 
 function sizeOf(item: ContentItem): number {
   return item.state === 'kept' ? item.bytes.length : item.sizeBytes;
 }
 
-function kept(items: readonly ContentItem[], isNamed: (k: number) => boolean): Set<number> {
-  const found = new Set<number>();
-  for (const [k, item] of items.entries()) if (item.state === 'kept' && isNamed(k)) found.add(k);
-  return found;
+function kept(items: readonly ContentItem[], isNamed: (k: number) => boolean): readonly number[] {
+  const found: number[] = [];
+  for (const [k, item] of items.entries()) if (item.state === 'kept' && isNamed(k)) found.push(k);
+  // most frames are one segment, and there may be a hundred thousand in a file
+  return found.length === 0 ? nothing : found.length === 1 && found[0] === 0 ? first : found;
 }
 
 /** Makes a record's kept items erased ones, in its own bytes. Returns the checksum of the body as it is now. */
@@ -293,7 +393,7 @@ function copyOf(payload: string, firstIndex: number): string {
  * Writes a closed segment anew, with `edits` in it, and puts the new file in the place of the old one.
  * @throws SyncError when a sync fails, `Interrupted`, or the disk's error: then the old file stands
  */
-export async function rewriteSegment(
+async function rewriteSegment(
   files: Files,
   payload: string,
   firstIndex: number,
@@ -314,10 +414,19 @@ export async function rewriteSegment(
     let written = 0;
     let due: Buffer[] = [];
     let dueBytes = 0;
+    let turnAt = performance.now() + sliceMs;
     const write = async (buffer: Buffer): Promise<void> => {
-      due.push(buffer);
+      const before = due.at(-1);
+      // most often the next bytes of the same window
+      if (before?.buffer === buffer.buffer && before.byteOffset + before.length === buffer.byteOffset)
+        due[due.length - 1] = Buffer.from(before.buffer, before.byteOffset, before.length + buffer.length);
+      else due.push(buffer);
       dueBytes += buffer.length;
       if (dueBytes >= chunkBytes) await flush();
+      else if (performance.now() >= turnAt) {
+        await nextTurn();
+        turnAt = performance.now() + sliceMs;
+      }
     };
     const flush = async (): Promise<void> => {
       if (isInterrupted()) throw new Interrupted('the erasure goes on with the next recorder');
@@ -326,16 +435,25 @@ export async function rewriteSegment(
       written += dueBytes;
       due = [];
       dueBytes = 0;
+      turnAt = performance.now() + sliceMs;
     };
     const take = async (from: number, to: number): Promise<void> => {
-      for (let at = from; at < to; at += chunkBytes) await write(await reader.exactly(at, Math.min(chunkBytes, to - at)));
+      for (let at = from; at < to; at += chunkBytes) {
+        const sizeBytes = Math.min(chunkBytes, to - at);
+        const bytes = reader.peek(at, sizeBytes) ?? (await reader.read(at, sizeBytes));
+        if (bytes.length < sizeBytes) throw new Error(`${path} became shorter while it was written anew`);
+        await write(bytes);
+      }
     };
     let at = 0;
     for (const edit of edits) {
-      await take(at, edit.offset);
-      const record = await reader.exactly(edit.offset, edit.end - edit.offset);
+      if (edit.offset > at) await take(at, edit.offset);
+      const sizeBytes = edit.end - edit.offset;
+      // changed where it was read: nobody reads this window again
+      const record = reader.peek(edit.offset, sizeBytes) ?? (await reader.read(edit.offset, sizeBytes));
       const body = record.subarray(recordHeaderBytes);
-      if (crc32(body) !== record.readUInt32BE(4)) throw new Error(`${path} is damaged at offset ${edit.offset}: nothing in it was erased`);
+      if (record.length < sizeBytes || crc32(body) !== record.readUInt32BE(4))
+        throw new Error(`${path} is damaged at offset ${edit.offset}: nothing in it was erased`);
       record.writeUInt32BE(eraseIn(body, edit), 4);
       await write(record);
       at = edit.end;

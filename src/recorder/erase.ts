@@ -102,6 +102,8 @@ interface Looked {
   inLeaf: number[];
   tooLong: number[];
   notJson: number[];
+  /** Connections that ended within what was looked at. */
+  closed: string[];
   /** Where to go on; nothing: it is all there. */
   next: number | undefined;
 }
@@ -112,14 +114,19 @@ const namingBytes = 48 * 1024;
 /** Of what is stored again with one entry. Recording goes on between two of them. */
 const restMostBytes = 2 * 1024 * 1024;
 /** So much is named before it is written down. */
-const wishesMost = 20_000;
+const wishesMost = 2_000;
 const listedMost = 100;
+const recordsMost = 8;
+/** Connections that one entry names for their unfinished frames. */
+const unfinishedMost = 200;
 
 export class Eraser {
   readonly #deps: EraseDeps;
   readonly #payload: string;
   readonly #state: EraseState;
   readonly #parties = new Map<string, Party>();
+  readonly #records = new Map<number, EntryRecord>();
+  #rests: { read: Rests; entries: number } | undefined;
   #partiesTo = 0;
   #work: Promise<unknown> = Promise.resolve();
   #busy = 0;
@@ -165,10 +172,12 @@ export class Eraser {
       if (this.#isEnding) throw new Interrupted('the recorder is ending');
       return work();
     });
-    this.#work = turn.then(
-      () => this.#busy--,
-      () => this.#busy--,
-    );
+    const over = (): void => {
+      this.#busy--;
+      this.#records.clear();
+      this.#rests = undefined;
+    };
+    this.#work = turn.then(over, over);
     return turn;
   }
 
@@ -215,6 +224,7 @@ export class Eraser {
     const { ledger } = this.#deps;
     const size = ledger.size;
     const held = new Map<number, Held>();
+    const heldConnections = new Set<string>();
     const answer: EraseAnswer = {
       ...{ erasures: [], entries: 0, segments: 0, attributes: 0, bytes: 0, restBytes: 0 },
       ...{ held: [], inLeaf: [], tooLong: [], notJson: [] },
@@ -224,7 +234,7 @@ export class Eraser {
     );
     for (let from: number | undefined = 0; from !== undefined;) {
       const holds = this.#deps.holds();
-      const looked: Looked = await this.#look(request, ranges, from);
+      const looked: Looked = await this.#look(request, ranges, from, heldConnections);
       // one that came meanwhile may cover what was looked at before it came
       if (this.#deps.holds() !== holds) continue;
       from = looked.next;
@@ -237,7 +247,7 @@ export class Eraser {
         else known.entries += one.entries;
       }
       for (const name of ['inLeaf', 'tooLong', 'notJson'] as const) answer[name] = [...answer[name], ...looked[name]].slice(0, listedMost);
-      await this.#record(looked.wishes, request, by, answer);
+      await this.#record(looked, request, by, answer);
       this.#cleanLog(looked.values);
     }
     answer.held = [...held.values()];
@@ -253,11 +263,11 @@ export class Eraser {
   }
 
   /** What there is to erase in `ranges` from `from` on, up to a number of entries. */
-  async #look({ scope, paths }: EraseRequest, ranges: Ranges, from: number): Promise<Looked> {
+  async #look({ scope, paths }: EraseRequest, ranges: Ranges, from: number, heldConnections: Set<string>): Promise<Looked> {
     const holds = this.#deps.holds();
     const looked: Looked = {
       ...{ wishes: [], values: new Set<string>(), held: new Map<number, Held>() },
-      ...{ inLeaf: [], tooLong: [], notJson: [], next: undefined },
+      ...{ inLeaf: [], tooLong: [], notJson: [], closed: [], next: undefined },
     };
     const rests = await this.#readRests();
     if (holds.some(({ server, subject }) => server !== undefined || subject !== undefined)) await this.#readParties();
@@ -286,6 +296,7 @@ export class Eraser {
       const known = looked.held.get(hold.id) ?? { hold: hold.id, ...(hold.reason === undefined ? {} : { reason: hold.reason }), entries: 0, index };
       known.entries++;
       looked.held.set(hold.id, known);
+      if ('connection' in entry && entry.connection !== undefined) heldConnections.add(entry.connection);
       return true;
     };
     const cut = (cuts: readonly Cut[], index: number, attributes: number[]): void => {
@@ -334,6 +345,8 @@ export class Eraser {
         cut(cuts, index, attributes);
         return;
       }
+      if (entry.kind === 'close' && scope !== 'index' && !heldConnections.has(entry.connection) && !this.#deps.isOpen(entry.connection))
+        looked.closed.push(entry.connection);
       const isLive = entry.kind === 'open' && this.#deps.isOpen(entry.connection);
       // without them a tool that a rule is about would no longer be one after the next start
       const attributes =
@@ -374,7 +387,7 @@ export class Eraser {
           if (walked.type === 'entry' && open !== undefined && index > open.reach) open = undefined;
           return index <= ranges.last;
         }
-        if (looked.wishes.length >= wishesMost || restBytes >= restMostBytes) {
+        if (looked.wishes.length >= wishesMost || restBytes >= restMostBytes || looked.closed.length >= closedMost(looked.wishes.length)) {
           looked.next = index;
           return false;
         }
@@ -404,12 +417,13 @@ export class Eraser {
   }
 
   /** Writes down what goes, as durable entries. */
-  async #record(wishes: readonly Wish[], { scope, paths, reason }: EraseRequest, by: EraseBy, answer: EraseAnswer): Promise<void> {
+  async #record({ wishes, closed }: Looked, { scope, paths, reason }: EraseRequest, by: EraseBy, answer: EraseAnswer): Promise<void> {
     const { ledger } = this.#deps;
     if (wishes.length === 0) return;
     ledger.closeSegmentOf(Math.max(...wishes.map(({ target }) => target.to ?? target.index)));
     const stored: Promise<void>[] = [];
-    for (const group of groupsOf(wishes)) {
+    for (const [g, group] of [...groupsOf(wishes)].entries()) {
+      const unfinished = closed.slice(g * unfinishedMost, (g + 1) * unfinishedMost);
       const rest = group.flatMap((one) => one.rest);
       const own = rest.map(({ bytes }) => segmentOf(bytes));
       let sizeBytes = 0;
@@ -419,6 +433,7 @@ export class Eraser {
         scope,
         ...(paths.length === 0 ? {} : { fields: true }),
         targets: group.map(({ target }) => target),
+        ...(unfinished.length === 0 ? {} : { unfinished }),
         ...(own.length === 0
           ? {}
           : { rest: rest.map(({ of }) => of), sizeBytes, segments: own.length, commitment: commitment(own.map(({ hash }) => hash)) }),
@@ -465,18 +480,24 @@ export class Eraser {
   /** Erases what the pending entries name, wherever it still is. */
   async #apply(): Promise<{ segments: number; attributes: number; bytes: number }> {
     const { ledger, forget, snapshot } = this.#deps;
+    this.#records.clear();
     const doing = [...this.#state.pending];
     const targets: ErasureTarget[] = [];
-    await this.#readErasures(doing, (_, entry) => targets.push(...entry.targets));
+    const unfinished = new Set<string>();
+    await this.#readErasures(doing, (_, entry) => {
+      targets.push(...entry.targets);
+      for (const connection of entry.unfinished ?? []) unfinished.add(connection);
+    });
     const named = new Ranges(targets.map(({ index, to }): [number, number] => [index, to ?? index]));
     await this.#walkLeaves(
       0,
-      async ({ index, leaf }) => {
-        if (named.has(index)) forget(JSON.parse((await leaf()).toString('utf8')) as Entry, index);
+      async (walked) => {
+        const { index } = walked;
+        if (named.has(index)) forget(JSON.parse((await walked.leaf()).toString('utf8')) as Entry, index);
       },
       named,
     );
-    const erased = await ledger.erase(targets, () => this.#isEnding);
+    const erased = await ledger.erase({ targets, unfinished }, () => this.#isEnding);
     this.#state.pending = this.#state.pending.filter((index) => !doing.includes(index));
     this.#problem = undefined;
     this.#cleanLog(new Set());
@@ -506,7 +527,17 @@ export class Eraser {
     }
   }
 
+  /** Rests of many messages lie in one entry: the last ones that were asked for are kept for a moment. */
   async #recordAt(index: number): Promise<EntryRecord | undefined> {
+    const known = this.#records.get(index);
+    if (known !== undefined) return known;
+    const record = await this.#readRecordAt(index);
+    if (this.#records.size >= recordsMost) this.#records.clear();
+    if (record !== undefined) this.#records.set(index, record);
+    return record;
+  }
+
+  async #readRecordAt(index: number): Promise<EntryRecord | undefined> {
     const firstIndex = segmentFiles(this.#payload).findLast((first) => first <= index);
     let found: EntryRecord | undefined;
     if (firstIndex === undefined) return undefined;
@@ -544,10 +575,11 @@ export class Eraser {
     const wanted = new Ranges(indexes.map((index) => [index, index]));
     await this.#walkLeaves(
       indexes[0]!,
-      async ({ index, leaf }) => {
+      async (walked) => {
+        const { index } = walked;
         if (index > wanted.last) return false;
         if (!wanted.has(index)) return true;
-        const entry = JSON.parse((await leaf()).toString('utf8')) as Entry;
+        const entry = JSON.parse((await walked.leaf()).toString('utf8')) as Entry;
         if (entry.kind === 'erasure') take(index, entry);
         return true;
       },
@@ -559,8 +591,9 @@ export class Eraser {
   async #olderThan(from: number, cutoffMs: number): Promise<number> {
     let to = from;
     const { size } = this.#deps.ledger;
-    await this.#walkLeaves(from, async ({ index, leaf }) => {
-      const { time } = JSON.parse((await leaf()).toString('utf8')) as Entry;
+    await this.#walkLeaves(from, async (walked) => {
+      const { index } = walked;
+      const { time } = JSON.parse((await walked.leaf()).toString('utf8')) as Entry;
       if (Date.parse(time) >= cutoffMs || index >= size) return false;
       to = index + 1;
       return true;
@@ -568,10 +601,14 @@ export class Eraser {
     return to;
   }
 
+  /** While something is asked for, each is read once. */
   async #readRests(): Promise<Rests> {
-    const rests = new Rests();
-    await this.#readErasures(this.#state.rests, (index, entry) => rests.add(index, entry));
-    return rests;
+    this.#rests ??= { read: new Rests(), entries: 0 };
+    const { read, entries } = this.#rests;
+    const due = this.#state.rests.slice(entries);
+    this.#rests.entries += due.length;
+    await this.#readErasures(due, (index, entry) => read.add(index, entry));
+    return read;
   }
 
   /** Who is behind each connection: asked for only where a hold is about that. */
@@ -593,6 +630,11 @@ export class Eraser {
       return true;
     });
   }
+}
+
+/** What so many wishes have room for. */
+function closedMost(wishes: number): number {
+  return unfinishedMost * Math.max(1, Math.floor(wishes / erasureTargets));
 }
 
 function listOf(looked: Looked, problem: 'too-long' | 'not-json'): number[] {
