@@ -59,6 +59,8 @@ export class Anchors {
   /** Holds each root against the tree. `size`: entries under the checkpoint, whose tiles were compared with the leaves. */
   async judge(read: TileReader, size: number): Promise<void> {
     let last: { size: number; root: string | undefined } | undefined;
+    /** So many entries are those that somebody saw: what an anchor contradicts stands behind them, and before the anchor. */
+    let seen = 0;
     for (const { index, entry } of this.#anchors) {
       if (entry.size > index) {
         this.#findings.add('tampered', 'anchor', `entry ${index} says that somebody saw ${entry.size} entries, which were not there yet`, { index });
@@ -66,12 +68,16 @@ export class Anchors {
       }
       if (entry.size > size) continue;
       if (last?.size !== entry.size) last = { size: entry.size, root: await this.#rootAt(entry.size, read) };
-      if (last.root === undefined || last.root === entry.root) continue;
+      if (last.root === undefined) continue;
+      if (last.root === entry.root) {
+        seen = Math.max(seen, entry.size);
+        continue;
+      }
       this.#findings.add(
         'tampered',
         'anchor',
         `entry ${index} says that ${entry.name} saw another root of the first ${entry.size} entries than they have: what stands there was changed since`,
-        { index },
+        { index: seen },
       );
     }
   }

@@ -2,7 +2,7 @@
  * The ledger that is attacked: made once for a file of tests by the built program, a recorder and taps in front of real MCP servers, each a process. Every
  * attack works on a copy, and asks `sworn verify` in the name of somebody: a stranger, the recorder's own account, one who has pinned it.
  */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { commands } from '../../src/cli/main.ts';
@@ -42,7 +42,8 @@ export interface Base {
   remove: () => void;
 }
 
-export async function makeBase(): Promise<Base> {
+/** `anchored` gives the configuration of the second session, for a ledger with this key. */
+export async function makeBase(anchored?: (vkey: string) => Promise<string>): Promise<Base> {
   const world = new World('attacks');
   const folder = mkdtempSync(join(tmpdir(), 'sworn-base-'));
   try {
@@ -51,13 +52,14 @@ export async function makeBase(): Promise<Base> {
     await firstSession(world);
     const lastWeek = join(folder, 'last-week');
     copyOf(world, lastWeek);
-    writeFileSync(join(world.keysHome, 'sworn.yaml'), 'capture: { default: full }\n');
+    const id = readdirSync(world.keysHome).find((name) => /^[0-9a-f]{32}$/.test(name))!;
+    const vkey = readFileSync(join(world.keysHome, id, 'vkey'), 'utf8').trim();
+    writeFileSync(join(world.keysHome, 'sworn.yaml'), (await anchored?.(vkey)) ?? 'capture: { default: full }\n');
     await secondSession(world);
     const now = join(folder, 'now');
     copyOf(world, now);
     const forger = new Forger(join(now, 'ledger'));
     const leaves = forger.entries.map((_, index) => forger.leaf(index));
-    const id = forger.origin.split('/')[1]!;
     const keys = join(now, 'home', '.config', 'sworn', id);
     return {
       now,
@@ -66,7 +68,7 @@ export async function makeBase(): Promise<Base> {
       size: leaves.length,
       lastWeekSize: new Forger(join(lastWeek, 'ledger')).entries.length,
       at: placesOf(leaves),
-      vkey: readFileSync(join(keys, 'vkey'), 'utf8').trim(),
+      vkey,
       id,
       signer: stolenKey(join(keys, 'key')),
       remove: () => rmSync(folder, { recursive: true, force: true }),
@@ -200,6 +202,13 @@ export class Copy {
       writeFileSync(join(home, '.config', 'sworn', 'known'), `${origin} ${vkey} ${size} ${root}\n`);
     }
     return verifyAt(this.ledger, home, options);
+  }
+
+  /** The processes of this copy: its own home, its own recorder. Ended by the caller. */
+  world(): World {
+    const world = new World('attack', { ledger: () => this.ledger });
+    world.env['HOME'] = this.home;
+    return world;
   }
 
   remove(): void {
