@@ -12,6 +12,7 @@ const design = 'ARCHITECTURE.md';
 const wire = 'spec/wire.md';
 const entry = 'spec/entry.md';
 const policy = 'spec/policy.md';
+const ledger = 'spec/ledger.md';
 const mcp = 'MCP 2025-11-25 and 2026-07-28, Transports, stdio';
 const rpc = 'JSON-RPC 2.0';
 
@@ -135,6 +136,17 @@ export const requirements: readonly Requirement[] = [
   },
   { id: 'policy-config', sentence: 'A configuration that is missing, wrong, or another one is told where it is wrong.', source: policy },
   { id: 'policy-disk', sentence: 'On a full disk what is refused stays refused, and onUnrecordable decides by effect.', source: policy },
+  // Erasing
+  { id: 'erase-field', sentence: 'A field that is erased is in no byte of any file; everything else is as it was, and verify holds.', source: entry },
+  { id: 'erase-field-session', sentence: 'Fields go from batches, long frames and attributes, too.', source: entry },
+  { id: 'erase-field-leaf', sentence: 'What cannot be erased, or was not there, is never said to be erased.', source: entry },
+  { id: 'erase-item', sentence: 'An item of a batch can be erased alone.', source: entry },
+  { id: 'erase-live', sentence: 'A session can be erased while it is recorded; nothing beside the ledger says it again.', source: ledger },
+  { id: 'erase-subject', sentence: 'A subject is erased by its name alone; nobody below a tapped client erases.', source: entry },
+  { id: 'erase-killed', sentence: 'Whenever the recorder is killed, an erasure that is recorded is finished by the next one.', source: ledger },
+  { id: 'erase-killed-replay', sentence: 'Without a snapshot the ledger itself tells what is to be finished.', source: ledger },
+  { id: 'erase-hold', sentence: 'Nobody erases what a hold covers, and whoever tries is told which one.', source: entry },
+  { id: 'erase-retention', sentence: 'Content that is older than the policy says is erased, but for what is held.', source: ledger },
   {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',

@@ -5,11 +5,14 @@
 import { createInterface } from 'node:readline/promises';
 import type { Entry } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
+import { peekBytes } from '../limits.ts';
 import { compilePath, PathError } from '../policy/paths.ts';
 import { readEntries, readEntryAt, sizeOf } from '../readers/entries.ts';
+import { fieldValues } from '../recorder/erase-fields.ts';
 import type { EraseAnswer } from '../recorder/erase.ts';
 import { holdOn, type Hold } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
+import { payloadOf, textMatches } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { ensureRecorder, Parties, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
 import { holdText } from './recorder.ts';
@@ -63,6 +66,9 @@ const rangesAtATime = 20_000;
 const answerMs = 3_600_000;
 const exported = 'exports, reports, backups and copies made before are not erased';
 const listedMost = 20;
+const valuesMost = 16;
+/** So far behind a message others are looked through for what was erased of it. */
+const nearEntries = 10_000;
 
 /** @throws SwornError `usage`, `not-found`, `held`, or whatever the recorder answers */
 export async function eraseCommand(values: Record<string, unknown>, output: Output): Promise<number> {
@@ -89,10 +95,15 @@ export async function eraseCommand(values: Record<string, unknown>, output: Outp
     output.out('nothing is erased\n');
     return 1;
   }
+  // afterwards nobody knows any more what it was
+  const fields = found.scope === 'index' && paths.length > 0 ? await valuesOf(ledger, found, paths) : [];
   const status = await ensureRecorder(options, output);
   if (status !== undefined) return status;
   const result = await asked(socket, found, paths, options.reason);
-  output.out(options.json ? `${safeJson(JSON.stringify({ ...result, notErased: exported }))}\n` : resultText(result, paths.length > 0));
+  const alsoIn = await elsewhere(ledger, found, fields);
+  output.out(
+    options.json ? `${safeJson(JSON.stringify({ ...result, alsoIn, notErased: exported }))}\n` : resultText(result, paths.length > 0, alsoIn),
+  );
   await output.drained?.();
   if (result.held.length > 0) throw heldError(result.held);
   return result.unfinished === undefined ? 0 : 1;
@@ -194,6 +205,38 @@ async function partiesOf(ledger: string, to: number, isSubject: boolean): Promis
   return parties;
 }
 
+/** What is about to be erased of the fields of single messages. */
+async function valuesOf(ledger: string, { ranges }: Found, paths: readonly string[]): Promise<string[]> {
+  const values = new Set<string>();
+  for (const [first, last] of ranges) {
+    for (let index = first; index <= last; index++) {
+      const located = await readEntryAt(ledger, index);
+      const payload = located === undefined ? undefined : await payloadOf(ledger, located, peekBytes);
+      if (payload === undefined || payload.gaps.length > 0 || payload.cutBytes > 0) continue;
+      for (const value of await fieldValues(paths, payload.bytes)) if (values.size < valuesMost) values.add(value);
+    }
+  }
+  return [...values];
+}
+
+/** Messages near by, of the same sessions, that say any of it still. */
+async function elsewhere(ledger: string, { ranges, sessions }: Found, values: readonly string[]): Promise<number[]> {
+  const indexes: number[] = [];
+  if (values.length === 0) return indexes;
+  const from = ranges[0]![0];
+  for await (const located of readEntries(ledger, { from, to: from + nearEntries, content: true })) {
+    const { entry, index } = located;
+    if (entry.kind !== 'message' || !sessions.has(entry.connection)) continue;
+    for (const value of values) {
+      if (!(await textMatches(ledger, located, value))) continue;
+      indexes.push(index);
+      break;
+    }
+    if (indexes.length >= listedMost) break;
+  }
+  return indexes;
+}
+
 /** A beginning that several sessions share is no name. */
 function oneSession(session: string, parties: Parties): void {
   const fitting = [...parties.connections].filter(([connection]) => connection.startsWith(session));
@@ -235,7 +278,7 @@ function jsonOf({ scope, ranges, entries, sessions, held }: Found): Record<strin
   };
 }
 
-function resultText(result: EraseAnswer, isFields: boolean): string {
+function resultText(result: EraseAnswer, isFields: boolean, alsoIn: readonly number[]): string {
   const { erasures, segments, attributes, bytes, restBytes, inLeaf, tooLong, notJson, unfinished } = result;
   const lines: string[] = [];
   const some = (list: readonly number[]): string => `${list.slice(0, listedMost).join(', ')}${list.length > listedMost ? ' …' : ''}`;
@@ -255,6 +298,10 @@ function resultText(result: EraseAnswer, isFields: boolean): string {
   }
   if (inLeaf.length > 0)
     lines.push(`NOT erased: the entries ${some(inLeaf)} say it in a field of their own (an id, a method, a name, a label), which no erasure reaches`);
+  if (alsoIn.length > 0)
+    lines.push(
+      `NOT erased: messages ${some(alsoIn)} of the same session say it too, a reply for instance; erase them by --index, or the field by --session`,
+    );
   if (tooLong.length > 0) lines.push(`NOT looked into: the messages ${some(tooLong)} are longer than 8 MiB; erase them whole`);
   if (notJson.length > 0) lines.push(`NOT looked into: the messages ${some(notJson)} are no JSON; erase them whole`);
   if (!isFields && erasures.length > 0)

@@ -50,7 +50,7 @@ export class FieldEraser {
     rests: Rests,
     recordAt: (index: number) => Promise<EntryRecord | undefined>,
   ): Promise<FieldEraser> {
-    const rule = paths.length === 0 ? undefined : await compileRedaction({ name: 'erase', keys: [], paths: [...paths], detect: [], keep: 'drop' });
+    const rule = paths.length === 0 ? undefined : await compilePaths(paths);
     return new FieldEraser(rule === undefined ? undefined : new Redactor([rule]), payload, rests, recordAt);
   }
 
@@ -151,6 +151,17 @@ function cutsOf(places: readonly Place[], found: readonly { start: number; end: 
     cuts.push({ index, segment, rest: ranges.length === 0 ? undefined : { of: { index, segment, ranges }, bytes } });
   }
   return cuts;
+}
+
+/** What stands at some paths of a message, as text. */
+export async function fieldValues(paths: readonly string[], message: Uint8Array): Promise<string[]> {
+  const redactor = new Redactor([await compilePaths(paths)]);
+  const found = redactor.ranges(message).filter(({ rule }) => rule !== 'unreadable');
+  return valuesIn(found.map(({ start, end }) => message.subarray(start, end))).filter((value) => value.length >= tellingChars);
+}
+
+function compilePaths(paths: readonly string[]): ReturnType<typeof compileRedaction> {
+  return compileRedaction({ name: 'erase', keys: [], paths: [...paths], detect: [], keep: 'drop' });
 }
 
 /** What ranges of a frame say: of an object or a list the texts and numbers in it. */

@@ -169,7 +169,7 @@ export class Eraser {
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     this.#busy++;
     const turn = this.#work.then(() => {
-      if (this.#isEnding) throw new Interrupted('the recorder is ending');
+      if (this.#isEnding) throw new SwornError('recorder-refused', 'the recorder is ending: ask the next one');
       return work();
     });
     const over = (): void => {

@@ -6,6 +6,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ErasureTarget } from '../../src/entry/entry.ts';
+import type { Files } from '../../src/ledger/files.ts';
+import { chance, PowerFiles } from './power-files.ts';
 import { FaultyFiles, type Fault, type Operation } from './faulty-files.ts';
 import { Client, kept, reopenAndCheck, scratch, type Scratch } from './world.ts';
 
@@ -24,7 +26,7 @@ const targets: ErasureTarget[] = [
 const naming = { targets, unfinished: new Set(['c0'.repeat(16)]) };
 
 /** 45 entries over several segments, secrets in some, and parts; the next entry begins a new segment. */
-async function written(client: Client, files: FaultyFiles): Promise<void> {
+async function written(client: Client, files: Files): Promise<void> {
   client.open(at, files);
   for (let i = 0; i < 40; i++) {
     client.append(`entry ${i}`, { frame: [kept(i >= 1 && i <= 30 ? Buffer.concat([secret, Buffer.alloc(i * 40, i)]) : other)] });
@@ -126,6 +128,36 @@ describe('erasing', () => {
     await expect(client.ledger!.erase(naming, () => false)).rejects.toThrow('does not hold');
     expect(payload().get(name)!.equals(bytes)).toBe(true);
     await client.ledger!.close();
+  });
+
+  it('loses no entry when the power fails before any call, and what it said to be erased stays erased', async () => {
+    let calls = 0;
+    for (let diesAfter = Infinity; diesAfter === Infinity || diesAfter <= calls; diesAfter = diesAfter === Infinity ? 0 : diesAfter + 1) {
+      const client = new Client();
+      const files = new PowerFiles(at.root, () => client.die());
+      await written(client, files);
+      const before = files.calls;
+      files.diesAfter = before + diesAfter;
+      const isDone = await client
+        .ledger!.erase(naming, () => false)
+        .then(
+          () => true,
+          () => false,
+        );
+      if (diesAfter === Infinity) calls = files.calls - before;
+      await files.die(client.ledger);
+      for (const seed of ['one', 'two']) {
+        files.cut(chance(`${diesAfter} ${seed}`));
+        if (isDone) expect(count(secret), `after ${diesAfter} calls`).toBe(0);
+        await goOn();
+        expect(count(secret), `after ${diesAfter} calls`).toBe(0);
+        expect(count(other), `after ${diesAfter} calls`).toBe(15);
+        await reopenAndCheck(at, [client]);
+      }
+      at.remove();
+      at = scratch();
+    }
+    expect(calls).toBeGreaterThan(10);
   });
 
   for (const operation of ['create', 'writev', 'sync', 'rename', 'unlink', 'open'] as const satisfies Operation[]) {

@@ -168,9 +168,12 @@ describe('a field', () => {
   test('that no path leads to is not said to be erased; a name in the tree is said to stay [erase-field-leaf]', async () => {
     const stage = new Stage();
     const { tap, ask } = await session(stage);
+    await ask('echo', { city }, { said: city });
     await ask('tools/call', { name: 'tool-of-jane-doe', arguments: { who: 'tool-of-jane-doe', ssn: secret } });
     await tap.close();
     const { index } = callOf(stage.entries(), 'jane-doe');
+    const echo = await erase(stage, '--index', String(index - 2), '--path', '$.params.city');
+    expect(echo.stdout).toContain(`NOT erased: messages ${index - 1} of the same session say it too`);
     const nothing = await erase(stage, '--index', String(index), '--path', '$.params.arguments.absent');
     expect(nothing).toMatchObject({ code: 0 });
     expect(nothing.stdout).toContain('nothing is erased');
@@ -189,6 +192,29 @@ describe('a field', () => {
     ])
       expect((await erase(stage, ...words)).code, words.join(' ')).toBeGreaterThan(1);
     await verified(stage);
+  });
+});
+
+describe('an item of a batch', () => {
+  test('goes alone, and its neighbours stay [erase-item]', async () => {
+    const stage = new Stage();
+    const { tap, server } = await session(stage);
+    const items = ['one 111-22', secret, 'three 333-44'].map((ssn) => ({ jsonrpc: '2.0', method: 'a', params: { ssn } }));
+    await tap.write(line(items));
+    await server.input.until((input) => input.text.includes('333-44'));
+    await tap.close();
+    const second = stage.entries().find(({ kind, item }) => kind === 'message' && item === 1)!;
+    expect(await erase(stage, '--index', String(second.index))).toMatchObject({ code: 0, stderr: '' });
+    expect(filesWith(stage, secret)).toEqual([]);
+    const show = async (index: number): Promise<string> => (await stage.command('show', '--ledger', stage.ledger, String(index))).stdout;
+    expect(await show(second.index)).toMatch(/^▒▒▒ erased \d+ B ▒▒▒$/m);
+    expect(await show(second.index - 1)).toContain('111-22');
+    expect(await show(second.index + 1)).toContain('"ssn": "three 333-44"');
+    await verified(stage);
+    expect(await erase(stage, '--index', String(second.index + 1), '--path', '$.params.ssn')).toMatchObject({ code: 0, stderr: '' });
+    expect(filesWith(stage, '333-44')).toEqual([]);
+    expect(await show(second.index - 1)).toContain('111-22');
+    await stage.finished();
   });
 });
 
@@ -266,7 +292,7 @@ describe('a session', () => {
 });
 
 describe('a hold', () => {
-  test('keeps what it covers from everybody, names itself, and can be taken back [hold]', async () => {
+  test('keeps what it covers from everybody, names itself, and can be taken back [erase-hold]', async () => {
     const stage = new Stage();
     const one = await session(stage);
     await one.ask('tools/call', { name: 'save', arguments: { ssn: secret } });
@@ -320,7 +346,7 @@ describe('a hold', () => {
 });
 
 describe('retention', () => {
-  test('erases what is older than the policy says, at the start of the recorder, and not what is held [retention]', async () => {
+  test('erases what is older than the policy says, at the start of the recorder, and not what is held [erase-retention]', async () => {
     const stage = new Stage();
     const one = await session(stage, ['--label', 'user=jane']);
     await one.ask('tools/call', { name: 'save', arguments: { ssn: secret } });
