@@ -120,7 +120,8 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
 
 const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 
-function timeOf(text: string, flag: string, command: string, nowMs: number): number {
+/** Milliseconds since 1970 of what `--since` and its like say. */
+export function timeOf(text: string, flag: string, command: string, nowMs: number): number {
   const ago = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
   if (ago) return nowMs - Number(ago[1]) * unitsMs[ago[2]!]!;
   // a date alone is UTC by the language's rule, a time without zone local: a shell user means the local one
@@ -173,7 +174,10 @@ export async function textMatches(ledger: string, located: Located, text: string
     return payload !== undefined && [...stretchesOf(payload)].some((stretch) => stretch instanceof Uint8Array && has(Buffer.from(stretch)));
   }
   let before = Buffer.alloc(0);
-  for (const piece of openFrame(ledger, located.content?.frame ?? [])) {
+  const frame = located.content?.frame ?? [];
+  const mayBeErased = frame.some(({ state }) => state === 'erased' || state === 'part');
+  const rests = mayBeErased ? await restsOf(ledger, located.index, frame) : undefined;
+  for (const piece of openFrame(ledger, frame, undefined, rests)) {
     if ('bytes' in piece) {
       const bytes = Buffer.concat([before, piece.bytes]);
       if (has(bytes)) return true;

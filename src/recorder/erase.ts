@@ -166,6 +166,11 @@ export class Eraser {
     await this.#work.catch(() => undefined);
   }
 
+  /** Looking for things may take long, too. @throws Interrupted when the recorder is ending */
+  #goOn(): void {
+    if (this.#isEnding) throw new Interrupted('the recorder is ending');
+  }
+
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     this.#busy++;
     const turn = this.#work.then(() => {
@@ -383,6 +388,7 @@ export class Eraser {
       if (!ranges.touches(Math.max(firstIndex, from), files[i + 1] ?? Number.POSITIVE_INFINITY)) continue;
       await walkSegment(this.#payload, firstIndex, (walked) => {
         const { index } = walked;
+        this.#goOn();
         if (walked.type !== 'entry' || index < from || !ranges.has(index)) {
           if (walked.type === 'entry' && open !== undefined && index > open.reach) open = undefined;
           return index <= ranges.last;
@@ -559,6 +565,7 @@ export class Eraser {
       const next = files[i + 1] ?? Number.POSITIVE_INFINITY;
       if (isOver || next <= from || only?.touches(firstIndex, next) === false) continue;
       await walkSegment(this.#payload, firstIndex, (walked) => {
+        this.#goOn();
         if (walked.type !== 'entry' || walked.index < from) return true;
         const said = visit(walked);
         const heard = (word: unknown): boolean => {

@@ -113,6 +113,7 @@ describe('a field', () => {
     expect(shown.stdout).toMatch(/"ssn": "▒▒▒ erased \d+ B ▒▒▒"/);
     expect(shown.stdout).toMatch(/"note": "for ▒▒▒ erased \d+ B ▒▒▒, told two times"/);
     expect(shown.stdout).toContain(`"city": "${city}"`);
+    expect((await stage.command('log', '--ledger', stage.ledger, '--text', 'told two times')).stdout).toContain(` ${index} `);
     // everything else is as it was, byte for byte
     const after = stage.entries();
     for (const entry of before) if (entry.index !== index) expect(after[entry.index]).toEqual(entry);
@@ -447,6 +448,23 @@ describe('killed', () => {
       await stage.finished();
     });
   }
+
+  test('or ended in order while a copy is written, the next recorder goes on [erase-killed]', async () => {
+    const stage = await large();
+    const child = stage.started(
+      spawn(node, [sworn, 'erase', '--ledger', stage.ledger, '--older-than', '0s'], { cwd: root, env: stage.env, stdio: 'ignore' }),
+    );
+    const ended = new Promise((done) => child.on('exit', done));
+    while (copies(stage).length === 0 && child.exitCode === null) await sleep(1);
+    await stage.stopRecorder('SIGTERM');
+    await ended;
+    expect(copies(stage)).toEqual([]);
+    expect(stage.entries().at(-1)!.kind).toBe('stop');
+    expect(await stage.command('recorder', 'start', '--ledger', stage.ledger)).toMatchObject({ code: 0 });
+    while (filesWith(stage, secret).length > 0) await sleep(20);
+    await verified(stage);
+    await stage.finished();
+  });
 
   test('without a snapshot, too [erase-killed-replay]', async () => {
     const stage = await large();
