@@ -13,6 +13,10 @@ export const tileWidth = 256;
 
 /** `extra` of a `.tlog-proof`: Go's usual line reader ends at 64 KiB, and its base64 with `extra ` and the line end must fit. */
 export const proofExtraBytes = 49_146;
+/** Entries of a bundle's random sample. */
+export const bundleSampleCount = 1_000;
+/** Of a checkpoint in a bundle. */
+export const bundleFileBytes = 1 * MiB;
 /** What `extra` may hold when it is unzipped. */
 export const proofOpenedBytes = 4 * MiB;
 /** A `.tlog-proof`: `extra`, the hashes, and a checkpoint with its cosignatures. */

@@ -29,6 +29,8 @@ export class PublishedLog {
   /** Tiles and bundles that were read, by path; a proof asks for the same few again and again. */
   readonly #files = new Map<string, Uint8Array>();
   readonly #read: HashReader;
+  /** The bundle that was read last: entries are mostly asked for in order. */
+  #block: { n: number; leaves: Uint8Array[] } | undefined;
 
   /** @throws SwornError `no-ledger` without a ledger, `not-published` without a checkpoint, `ledger-corrupt` when it is none */
   constructor(ledger: string) {
@@ -63,8 +65,11 @@ export class PublishedLog {
    */
   leaf(index: number): Uint8Array {
     const n = Math.floor(index / tileWidth);
-    const width = tileWidthAt(this.size, 0, n);
-    const leaf = decodeBundle(this.#file('entries', n, width))?.[index % tileWidth];
+    if (this.#block?.n !== n) {
+      const width = tileWidthAt(this.size, 0, n);
+      this.#block = { n, leaves: decodeBundle(this.#file('entries', n, width)) ?? [] };
+    }
+    const leaf = this.#block.leaves[index % tileWidth];
     if (leaf === undefined) throw this.#corrupt(`the bundle of entry ${index} is damaged`);
     return leaf;
   }
@@ -160,7 +165,7 @@ export function recordOf(ledger: string, index: number, leaf: Uint8Array): Store
 }
 
 /** Whether the record's content is what its own leaf says; parts are looked at when they are written. */
-function contentHolds({ leaf, attributes, frame }: StoredRecord): boolean {
+export function contentHolds({ leaf, attributes, frame }: StoredRecord): boolean {
   const entry = readEntry(leaf);
   if (entry instanceof EntryProblem) return attributes.length + frame.length === 0;
   const holds = (items: ContentItem[], commitment: string | undefined): boolean =>

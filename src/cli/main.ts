@@ -107,10 +107,11 @@ export const commands: readonly CommandEntry[] = [
       {
         name: 'what',
         flags: '[what]',
-        description: "a ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn), a .tlog-proof, or the address of a served log/",
+        description:
+          "a ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn), a .tlog-proof, a bundle of evidence, or the address of a served log/",
       },
     ],
-    summary: 'check that a ledger, or a proof from one, is whole and unchanged',
+    summary: 'check that a ledger, or evidence from one, is whole and unchanged',
     load: async () => {
       const [{ verifyAny }, { oneLedgerPath }] = await Promise.all([import('./verify-any.ts'), import('./ledger-path.ts')]);
       return {
@@ -140,6 +141,14 @@ export const commands: readonly CommandEntry[] = [
     load: async () => {
       const { proveCommand, proveHelp } = await import('./prove.ts');
       return { help: proveHelp, start: proveCommand };
+    },
+  },
+  {
+    name: 'bundle',
+    summary: "a period's evidence in one file, for an auditor",
+    load: async () => {
+      const { bundleCommand, bundleHelp } = await import('./bundle.ts');
+      return { help: bundleHelp, start: bundleCommand };
     },
   },
   {

@@ -1,9 +1,9 @@
-/** `sworn prove` and `sworn verify` of what it makes, on ledgers that the recorder wrote. */
+/** `sworn prove`, `sworn bundle` and `sworn verify` of what they make, on ledgers that the recorder wrote. */
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Client, echoServer, readLedger, World } from '../../test/support-processes.ts';
+import { Client, echoServer, readLedger, swornProgram, World } from '../../test/support-processes.ts';
 import { fixtureWitness } from '../../test/fixture-witness.ts';
 
 const world = new World('prove');
@@ -146,5 +146,46 @@ describe('sworn prove', () => {
     expect(world.run(['prove', '0', '--ledger', copy])).toMatchObject({ status: 3, stderr: expect.stringContaining('is published yet') });
     rmSync(copy, { recursive: true });
     expect(world.run(['verify', at('trust')])).toMatchObject({ status: 2, stderr: expect.stringContaining('neither') });
+  });
+});
+
+describe('sworn bundle', () => {
+  it('holds a whole ledger that the recorder wrote, a long frame and a batch among it, and is checked elsewhere', () => {
+    writeFileSync(at('trust'), `log ${vkey}\nquorum none\n`);
+    const made = world.run([
+      'bundle',
+      '--ledger',
+      world.ledger,
+      '-o',
+      'q3.tar',
+      '--seed',
+      'mine',
+      '--known',
+      join(world.ledger, 'log', 'checkpoint'),
+      '--json',
+    ]);
+    expect(made, made.stderr).toMatchObject({ status: 0 });
+    expect(JSON.parse(made.stdout)).toMatchObject({ first: 0, end: entries.length, lackingContent: 0, sample: { seed: 'mine' } });
+    const { status, result } = verify('q3.tar', '--policy', at('trust'));
+    expect(result).toMatchObject({ exit: 0, withoutContent: 0, findings: [] });
+    expect(status).toBe(0);
+    expect(result['contentBytes']).toBeGreaterThan(4_000_000);
+    const alone = world.spawn(process.execPath, [
+      join(dirname(swornProgram), '..', 'dist', 'verify.mjs'),
+      'q3.tar',
+      '--policy',
+      at('trust'),
+      '--json',
+    ]);
+    let said = '';
+    alone.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    return new Promise<void>((done) => alone.on('close', () => done())).then(() => expect(JSON.parse(said)).toEqual(result));
+  });
+  it('refuses a period without entries, and what it cannot write', () => {
+    expect(world.run(['bundle', '--ledger', world.ledger, '--until', '2020-01-01', '-o', 'no.tar'])).toMatchObject({ status: 3 });
+    expect(existsSync(at('no.tar'))).toBe(false);
+    expect(world.run(['bundle', '--ledger', world.ledger, '-o', 'no/where.tar'])).toMatchObject({ status: 73 });
+    expect(world.run(['bundle', '--ledger', world.ledger, '--sample', 'many'])).toMatchObject({ status: 2 });
+    expect(world.run(['bundle', '--ledger', world.ledger, '--since', 'soon'])).toMatchObject({ status: 2 });
   });
 });

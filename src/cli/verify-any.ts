@@ -1,8 +1,9 @@
-/** `sworn verify` on whatever it is given: a ledger's directory, an address, a proof. */
+/** `sworn verify` on whatever it is given: a ledger's directory, an address, a proof, a bundle. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { SwornError } from '../errors.ts';
 import { isAddress, verifyCommand, type VerifyOutput } from './verify.ts';
 import { verifyProofCommand } from './verify-proof.ts';
+import { isBundleFolder, verifyBundleCommand } from './verify-bundle.ts';
 import type { TrustOptions } from './trust-files.ts';
 
 export interface VerifyAnyOptions extends TrustOptions {
@@ -13,10 +14,12 @@ export interface VerifyAnyOptions extends TrustOptions {
 /** @returns the exit status: 0 holds, 1 tampered, 3 cannot conclude, 4 policy not met, 5 fork or rollback */
 export async function verifyAny({ what, ...options }: VerifyAnyOptions, output: VerifyOutput): Promise<number> {
   const stat = isAddress(what) ? undefined : statSync(what, { throwIfNoEntry: false });
+  if (stat?.isDirectory() && isBundleFolder(what)) return verifyBundleCommand({ ...options, bundle: what }, output);
   if (!stat?.isFile()) return verifyCommand({ ...options, ledger: what }, output);
   if (what.endsWith('.tlog-proof') || beginning(what, 23) === 'c2sp.org/tlog-proof@v1\n')
     return verifyProofCommand({ ...options, file: what }, output);
-  throw new SwornError('usage', `${what} is neither a ledger's directory nor a proof (.tlog-proof)`, { command: 'verify' });
+  if (what.endsWith('.tar') || beginning(what, 262).endsWith('ustar')) return verifyBundleCommand({ ...options, bundle: what }, output);
+  throw new SwornError('usage', `${what} is neither a ledger's directory nor a proof (.tlog-proof) nor a bundle (.tar)`, { command: 'verify' });
 }
 
 function beginning(path: string, lengthBytes: number): string {

@@ -61,7 +61,10 @@ export type FindingCode =
   | 'trust-file'
   | 'proof'
   | 'inclusion'
-  | 'sidecar';
+  | 'sidecar'
+  | 'manifest'
+  | 'range'
+  | 'sample';
 
 export interface Finding {
   code: FindingCode;

@@ -1,0 +1,141 @@
+/** `sworn verify q3.tar`: a period's evidence, from the tar file or the folder that it was unpacked to. */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { styleText } from 'node:util';
+import { base64 } from '../bytes/bytes.ts';
+import { nodeCrypto } from '../crypto-node.ts';
+import { bundleFileBytes } from '../limits.ts';
+import { verifyBundle, type BundleSource, type BundleVerification } from '../verify/bundle.ts';
+import { parseCheckpoint } from '../tlog/checkpoint.ts';
+import { parseNote } from '../tlog/note.ts';
+import { exitOfSeverity } from '../verify/trust.ts';
+import { count, safeJson, size, visible, type Output } from './output.ts';
+import { piecesIn, readTar, type TarFile } from './tar.ts';
+import { trustOf, type Trust, type TrustOptions } from './trust-files.ts';
+import { controlText, notesOf, subjectOf } from './words.ts';
+
+export interface VerifyBundleOptions extends TrustOptions {
+  /** The tar file, or the folder. */
+  bundle: string;
+  json: boolean;
+}
+
+type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
+
+/** Whether a folder is an unpacked bundle. */
+export function isBundleFolder(folder: string): boolean {
+  return existsSync(join(folder, 'manifest.json')) && existsSync(join(folder, 'entries.ndjson'));
+}
+
+/** @returns the exit status, as of `verifyCommand` */
+export async function verifyBundleCommand(options: VerifyBundleOptions, output: VerifyOutput): Promise<number> {
+  const { bundle } = options;
+  const source = statSync(bundle).isDirectory() ? folderSource(bundle) : tarSource(bundle);
+  const trust = trustOf(options, await checkpointIn(source));
+  const result = await verifyBundle({
+    crypto: nodeCrypto,
+    source,
+    vkeys: trust.vkeys,
+    ...(trust.known ? { known: trust.known } : {}),
+    wanted: trust.wanted,
+  });
+  output.out(options.json ? `${safeJson(JSON.stringify(asJson(bundle, result)))}\n` : asText(bundle, result, trust, output));
+  return result.exit;
+}
+
+async function checkpointIn(source: BundleSource): Promise<ReturnType<typeof parseCheckpoint>> {
+  try {
+    if (!source.names().includes('checkpoint') || source.sizeOf('checkpoint') > bundleFileBytes) return undefined;
+    const pieces: Uint8Array[] = [];
+    for await (const piece of source.pieces('checkpoint')) pieces.push(piece);
+    const note = parseNote(Buffer.concat(pieces));
+    return note && parseCheckpoint(note.text);
+  } catch {
+    return undefined; // the verifier meets the same error and reports it
+  }
+}
+
+function tarSource(path: string): BundleSource {
+  let files: Map<string, TarFile>;
+  try {
+    files = readTar(path);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    // a result like any other: it cannot be concluded
+    const names = (): never => {
+      throw new Error(`not a tar file of ours: ${error.message}`, { cause: error });
+    };
+    return { names, sizeOf: names, pieces: names };
+  }
+  return { names: () => [...files.keys()], sizeOf: (name) => files.get(name)!.sizeBytes, pieces: (name) => piecesIn(path, files.get(name)!) };
+}
+
+function folderSource(folder: string): BundleSource {
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((item) => !item.isDirectory())
+    .map((item) => join(item.parentPath, item.name).slice(join(folder, '/').length));
+  const sizeOf = (name: string): number => statSync(join(folder, name)).size;
+  return { names: () => names, sizeOf, pieces: (name) => piecesIn(join(folder, name), { offset: 0, sizeBytes: sizeOf(name) }) };
+}
+
+function headline(result: BundleVerification): string {
+  const { exit, first, end, size: under, findings, firstTime, lastTime } = result;
+  const worst = findings.find(({ severity }) => exitOfSeverity(severity) === exit)?.message ?? '';
+  const period = firstTime === undefined ? '' : `, from ${firstTime.slice(0, 19)} to ${lastTime!.slice(0, 19)} UTC`;
+  const holds = `entries ${first} to ${end! - 1} of ${under}${period}, are all there and as recorded`;
+  switch (exit) {
+    case 0:
+      return `HOLDS: ${holds}.`;
+    case 1:
+      return `TAMPERED: ${worst}.`;
+    case 4:
+      return `HOLDS, but the policy is not met: ${worst}; ${holds}.`;
+    case 5:
+      return `ROLLED BACK OR FORKED: ${worst}.`;
+    default:
+      return `CANNOT CONCLUDE: ${worst}.`;
+  }
+}
+
+function asText(bundle: string, result: BundleVerification, trust: Trust, output: VerifyOutput): string {
+  const paint = (style: 'green' | 'red' | 'yellow', text: string) => (output.color ? styleText(style, text, { validateStream: false }) : text);
+  const { exit, origin, vkey, root, findings, findingsOmitted, checked, notChecked, context } = result;
+  const lines = [paint(exit === 0 ? 'green' : exit === 1 || exit === 5 ? 'red' : 'yellow', visible(headline(result))), ''];
+  const say = (name: string, value: string) => lines.push(`${name.padEnd(12)}${visible(value)}`);
+  say('bundle', bundle);
+  if (origin !== undefined) say('origin', origin);
+  if (vkey !== undefined) say('key', `${vkey.slice((origin?.length ?? 0) + 1)}, ${trust.keySource ?? ''}`);
+  if (root) say('checkpoint', `${result.size} entries, root ${base64(root)}`);
+  if (result.since !== undefined || result.until !== undefined)
+    say('asked for', `${result.since ?? 'the beginning'} to ${result.until ?? 'the end'}`);
+  if (result.first !== undefined) {
+    const blocked = result.blocked > 0 ? `, ${result.blocked} blocked` : '';
+    say(
+      'recorded',
+      `${count(result.messages, 'message')}${blocked} on ${count(result.connections, 'connection')}, ${size(result.contentBytes)} of content`,
+    );
+  }
+  if (result.custody !== undefined) say('custody', result.custody);
+  if (context.length > 0) {
+    const words: Output = { ...output, columns: Number.POSITIVE_INFINITY };
+    lines.push('', 'From outside of the period');
+    for (const { index, entry } of context) {
+      const text = entry.kind === 'message' ? `${subjectOf(entry)} ${notesOf(words, entry)}`.trimEnd() : controlText(words, entry);
+      lines.push(`  ${String(index).padStart(8)}  ${entry.time.slice(0, 19)}  ${visible(text)}`);
+    }
+  }
+  if (findings.length > 0) {
+    lines.push('', 'Findings');
+    for (const { severity, message, path } of findings)
+      lines.push(`  ${severity.padEnd(9)} ${visible(message)}${path === undefined ? '' : ` [${visible(path)}]`}`);
+    if (findingsOmitted > 0) lines.push(`  and ${findingsOmitted} more`);
+  }
+  lines.push('', 'Checked', ...(checked.length > 0 ? checked : ['nothing']).map((line) => `  ${visible(line)}`));
+  lines.push('', 'Not checked', ...notChecked.map((line) => `  ${visible(line)}`), '');
+  return lines.join('\n');
+}
+
+function asJson(bundle: string, result: BundleVerification): object {
+  const { root, ...rest } = result;
+  return { headline: headline(result), bundle, ...rest, ...(root ? { root: base64(root) } : {}) };
+}
