@@ -707,6 +707,7 @@ class Verifier {
     for (const file of files) {
       const path = `log/${tilePath(level, n, file.width)}`;
       const common = Math.min(file.width, width);
+      if (isAhead(file, files, needed) && this.#noteTorn(path, file.bytes, hashes.subarray(0, common * hashBytes), file.width * hashBytes)) continue;
       if (file.bytes.length !== file.width * hashBytes) {
         let k = 0;
         while (k < common - 1 && equal(hashAt(file.bytes, k), hashAt(hashes, k))) k++;
@@ -736,6 +737,7 @@ class Verifier {
       const common = Math.min(file.width, block.leaves.length);
       const expected = encodeBundle(block.leaves.slice(0, common));
       const isWider = file.width > common;
+      if (isAhead(file, block.bundles, needed) && this.#noteTorn(path, file.bytes, expected, expected.length)) continue;
       if (!equal(file.bytes.subarray(0, expected.length), expected) || (!isWider && file.bytes.length !== expected.length)) {
         const index = block.n * tileWidth + firstDifference(file.bytes, block.leaves.slice(0, common));
         // the file that was read whole had its entries looked at one by one
@@ -744,6 +746,16 @@ class Verifier {
         this.#say('note', 'ahead', `${path} covers entries beyond the records that could be read`, { path });
       }
     }
+  }
+
+  /** A file that no checkpoint needs, and that is right as far as it goes, then ends or is zeros: a crash leaves it so, and the next recorder writes it anew. */
+  #noteTorn(path: string, bytes: Uint8Array, expected: Uint8Array, wholeBytes: number): boolean {
+    let same = 0;
+    while (same < expected.length && same < bytes.length && bytes[same] === expected[same]) same++;
+    const isWhole = bytes.length >= wholeBytes;
+    if ((isWhole && same === expected.length) || bytes.subarray(same).some((byte) => byte !== 0)) return false;
+    this.#say('note', 'torn-tail', `${path}, ahead of the checkpoint, is incomplete: it was being written, or a crash cut it off`, { path });
+    return true;
   }
 
   #compareRoot(): void {
@@ -912,6 +924,11 @@ function explainedBy(frame: MessageEntry | BatchEntry, segments: number): number
   let stretches = 0;
   for (const times of Object.values(redacted)) stretches += times;
   return stretches;
+}
+
+/** Whether the checkpoint can do without this file: it goes further, and another one is there that goes as far as is needed. */
+function isAhead(file: StoredFile, files: readonly StoredFile[], needed: number): boolean {
+  return file.width > needed && (needed === 0 || files.some((other) => other.width >= needed && other.width < file.width));
 }
 
 function hashAt(tile: Uint8Array, k: number): Uint8Array {

@@ -10,7 +10,7 @@ import { Client, echoServer, until, World } from '../support-processes.ts';
 import { Forger, stolenKey, type Leaf, type Signer } from './forger.ts';
 
 /** In force in the first session alone: what a rule looks at is held, and would not be stored unit by unit. */
-const configuration = `policy: { rules: [ { name: no-wipe, deny: true, tool: wipe, reason: "nothing is wiped here" } ] }
+export const configuration = `policy: { rules: [ { name: no-wipe, deny: true, tool: wipe, reason: "nothing is wiped here" } ] }
 redact: { keys: [password] }
 `;
 
@@ -78,7 +78,7 @@ export async function makeBase(anchored?: (vkey: string) => Promise<string>): Pr
   }
 }
 
-async function firstSession(world: World): Promise<void> {
+export async function firstSession(world: World): Promise<void> {
   const server = join(import.meta.dirname, '..', 'servers', 'both-eras.ts');
   const client = new Client(world.sworn(['run', '--ledger', world.ledger, '--name', 'tools', '--', process.execPath, server]));
   let id = 0;

@@ -142,6 +142,19 @@ export class Forger {
     });
   }
 
+  /** Other values in the attributes, under a commitment that fits them. */
+  reword(index: number, change: (name: string, value: unknown) => unknown): void {
+    const { attributes } = this.entry(index);
+    for (const item of attributes) {
+      const [name, value] = Object.entries(JSON.parse(item.bytes.toString()) as Leaf)[0]!;
+      item.bytes = Buffer.from(JSON.stringify({ [name]: change(name, value) }));
+      item.sizeBytes = item.bytes.length;
+    }
+    if (attributes.length === 0) return;
+    const root = treeHash(attributes.map(({ head, bytes }) => contentHash(head, bytes)));
+    this.edit(index, (leaf) => (leaf['attributesCommitment'] = root.toString('base64')));
+  }
+
   remove(index: number): void {
     this.records.splice(this.records.indexOf(this.entry(index)), 1);
   }
