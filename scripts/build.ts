@@ -28,6 +28,7 @@ export const programs: readonly Readonly<Record<string, string>>[] = [
   { verify: 'src/cli/verify-alone.ts' },
   { index: 'src/index.ts' },
   { 'demo/hr-server': 'src/demo/hr-server.ts' },
+  { 'demo/db-server': 'src/demo/db-server.ts' },
 ];
 
 type Chunk = Pick<OutputChunk, 'fileName' | 'isEntry' | 'moduleIds' | 'code'>;

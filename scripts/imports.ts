@@ -61,7 +61,8 @@ export const folders: Readonly<Record<string, Folder>> = {
     ],
     packages: ['commander'],
   },
-  demo: { may: ['cli'], packages: ['@modelcontextprotocol/client', '@modelcontextprotocol/server', 'zod'] },
+  // its forger writes ledgers: with the recorder's own code, as somebody with the recorder's account would
+  demo: { may: ['cli', 'ledger', 'tlog', 'entry', 'crypto-node'], packages: ['@modelcontextprotocol/client', '@modelcontextprotocol/server', 'zod'] },
   index: { may: ['tlog', 'mcp', 'entry', 'verify', 'readers', 'crypto-node', 'version'] },
 };
 

@@ -103,6 +103,7 @@ test('the package holds what runs, and nothing of the machine that built it', ()
     'dist/run.mjs',
     'dist/recorder.mjs',
     'dist/demo/hr-server.mjs',
+    'dist/demo/db-server.mjs',
     'dist/NOTICES.txt',
     'LICENSE',
     'NOTICE',
@@ -117,7 +118,7 @@ test('the package holds what runs, and nothing of the machine that built it', ()
 
 test('packages whose code is in dist are named in NOTICES.txt', () => {
   const notices = readFileSync(join(dist, 'NOTICES.txt'), 'utf8');
-  const bundled = packagesIn(new Map(['cli.mjs', 'demo/hr-server.mjs'].flatMap((entry) => [...filesOf(entry, true)])));
+  const bundled = packagesIn(new Map(['cli.mjs', 'demo/hr-server.mjs', 'demo/db-server.mjs'].flatMap((entry) => [...filesOf(entry, true)])));
   expect(bundled).toEqual(expect.arrayContaining(['commander', '@modelcontextprotocol/client', '@modelcontextprotocol/server', 'zod']));
   for (const name of bundled) expect(notices).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+, `, 'm'));
 });

@@ -28,6 +28,16 @@ test('the packed and installed package runs the demo, without development depend
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
 });
 
+test('and the other story', () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [sworn, 'demo', '--story', 'cover-up'], {
+    encoding: 'utf8',
+    cwd: scratch,
+    env: environment,
+  });
+  expect(stdout).toContain('So that nothing of this goes unnoticed');
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+});
+
 test('its recorder says which native part is missing', () => {
   const ledger = join(scratch, 'ledger');
   const run = (...words: string[]) =>

@@ -234,7 +234,7 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ...erasingRows(status),
     ...(status.anchors ?? []).map(({ kind, name, size: covered, problem }): [string, string] => [
       kind,
-      visible(`${name}: ${problem === undefined ? `has ${count(covered ?? 0, 'entry')}` : `NOT REACHED: ${problem}`}`),
+      visible(`${name}: ${problem === undefined ? `has ${count(covered ?? 0, 'entry', 'entries')}` : `NOT REACHED: ${problem}`}`),
     ]),
     ['recording', status.recordable ? `yes, ${size(status.queueBytes ?? 0)} queued` : 'NO: the disk does not take entries; see the log'],
     ['sync', `last ${duration((status.lastSyncMs ?? 0) * 1e3)}, median commit ${duration((status.medianCommitMs ?? 0) * 1e3)}`],

@@ -123,7 +123,7 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
     }
     case 'anchor': {
       const who = `${entry.source === 'witness' ? 'witness' : 'timestamp authority'} ${visible(entry.name)}`;
-      const what = `the checkpoint of ${count(entry.size, 'entry')}`;
+      const what = `the checkpoint of ${count(entry.size, 'entry', 'entries')}`;
       if (entry.problem === 'fork') return `anchor: ${who} REFUSES ${what}: it has cosigned another history`;
       if (entry.problem === 'ahead') return `anchor: ${who} REFUSES ${what}: it has cosigned more than this ledger has`;
       const at = entry.signedAtS === undefined ? '' : ` at ${new Date(entry.signedAtS * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
