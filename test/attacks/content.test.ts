@@ -93,6 +93,14 @@ describe('content', () => {
     expect(found.headline).not.toContain('unbroken,  recorded');
   });
 
+  it('erased, and no entry says so [attack-erased-silently]', async () => {
+    const found = await attacked((forger, at) => {
+      const [item] = forger.entry(at.result).frame;
+      Object.assign(item!, { state: 3, head: Buffer.from(base.leaves[at.result]!['commitment'] as string, 'base64'), bytes: Buffer.alloc(0) });
+    });
+    expect(found).toMatchObject({ exit: 1, firstBad: base.at.result });
+  });
+
   it('hidden behind another hash [attack-content-hidden-wrong]', async () => {
     const found = await attacked((forger, at) => {
       Object.assign(forger.entry(at.result).frame[0]!, { state: 1, head: randomBytes(32), bytes: Buffer.alloc(0) });

@@ -175,6 +175,15 @@ describe('every tile, bundle and segment', () => {
   });
 });
 
+it('files that are no part of the log are told, and nothing else [attack-stray]', async () => {
+  const path = copy.path('payload', 'notes.txt');
+  writeFileSync(path, 'not a segment');
+  const found = await copy.verify();
+  rmSync(path);
+  expect(found.exit).toBe(0);
+  expect(found.notChecked.join()).toContain('payload/notes.txt');
+});
+
 it('any byte flipped: found, and where [attack-flip]', async () => {
   const random = chance(seed);
   const names = [...files.keys()];

@@ -262,6 +262,36 @@ describe('two histories', () => {
   });
 });
 
+describe('what an auditor keeps', () => {
+  it('a public key that was replaced, with a ledger that fits it: a pin tells, the key alone cannot [attack-vkey]', async () => {
+    const copy = fresh();
+    const forger = copy.forger();
+    const key = newKey(forger.origin);
+    writeFileSync(join(copy.keys, 'vkey'), `${key.vkey}\n`);
+    // the ledger is the true one
+    expect(summary(await copy.verify())).toMatchObject({ exit: 1, codes: expect.arrayContaining(['key-changed']) });
+    forger.nameKey(key);
+    forger.write(key);
+    expect((await copy.verify()).exit).toBe(0);
+    expect((await copy.verify({ as: 'pinned' })).exit).toBe(1);
+  });
+
+  it('a kept checkpoint that was changed alarms, and never calms [attack-kept-copy]', async () => {
+    const copy = fresh();
+    const forger = copy.forger();
+    const [origin, size, root] = checkpointAt(base.now).split('\n') as [string, string, string];
+    const other = newKey(origin).note(`${origin}\n${size}\n${root}\n`);
+    expect((await copy.verify({ known: copy.kept('false', other) })).exit).toBe(1);
+    const wrongRoot = checkpointAt(base.now).replace(root, Buffer.alloc(32).toString('base64'));
+    expect([1, 5]).toContain((await copy.verify({ known: copy.kept('wrong', wrongRoot) })).exit);
+    await expect(copy.verify({ known: copy.kept('empty', '') })).rejects.toMatchObject({ code: 'usage' });
+    // a thief of the ledger's key can make one that fits what he shows; who keeps it where he can write has nothing
+    changeThePast(forger);
+    forger.write(base.signer);
+    expect((await copy.verify({ known: copy.kept('thief', forger.checkpoint(base.signer)) })).exit).toBe(0);
+  });
+});
+
 describe('a lazy operator', () => {
   it('whose checkpoints nobody cosigns does not meet the policy [attack-no-witness]', async () => {
     const copy = fresh();

@@ -1,5 +1,5 @@
 /** What only the recorder can notice: the files beside the ledger, and an older ledger put back. Each case starts the built program. */
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client, echoServer, until } from '../support-processes.ts';
@@ -176,6 +176,25 @@ describe('what can be made again is no loss', () => {
       expect(status, `${name}: ${stderr}`).toBe(0);
     }
   });
+});
+
+it('whoever takes the lock files away gets no second recorder [attack-lock]', async () => {
+  const copy = new Copy(base);
+  const world = copy.world();
+  try {
+    await world.finish(['recorder', 'start', '--ledger', copy.ledger]);
+    const pid = world.recorderPid()!;
+    for (const name of readdirSync(copy.path('run'))) if (/lock|claim/.test(name)) rmSync(copy.path('run', name));
+    const second = await world.finish(['recorder', 'start', '--foreground', '--ledger', copy.ledger]);
+    expect(second.status, second.stderr).not.toBe(0);
+    expect(isRunning(pid)).toBe(true);
+    process.kill(pid, 'SIGTERM');
+    await until('the recorder to end', () => !isRunning(pid));
+    expect((await copy.verify({ as: 'pinned' })).exit).toBe(0);
+  } finally {
+    await world.end();
+    copy.remove();
+  }
 });
 
 it('another policy file is an entry with its whole text [attack-policy-file]', async () => {
