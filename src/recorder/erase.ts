@@ -43,7 +43,7 @@ export interface Held {
 export interface EraseAnswer {
   /** The entries that say it. */
   erasures: number[];
-  /** Entries that they name; what went of them. */
+  /** Entries that had something to lose; what went of them. */
   entries: number;
   segments: number;
   attributes: number;
@@ -92,6 +92,8 @@ export interface EraseState {
 /** What is to be erased of one entry, and what is stored again. */
 interface Wish {
   target: ErasureTarget;
+  /** That have something to lose. */
+  entries: number;
   rest: { of: ErasureRest; bytes: Buffer }[];
 }
 
@@ -283,7 +285,7 @@ export class Eraser {
     let batch: { index: number; values: readonly string[] } | undefined;
 
     const wish = (target: ErasureTarget, rest: Wish['rest'] = []): Wish => {
-      const made = { target, rest };
+      const made = { target, entries: 1, rest };
       looked.wishes.push(made);
       for (const { bytes } of rest) restBytes += bytes.length;
       return made;
@@ -369,7 +371,10 @@ export class Eraser {
       const isWhole = attributes.length + segments.length === stored;
       if (isWhole && open?.reach === index - 1) {
         open.reach = index;
-        if (stored > 0) open.wish.target.to = index;
+        if (stored > 0) {
+          open.wish.target.to = index;
+          open.wish.entries++;
+        }
       } else if (stored > 0 && attributes.length + segments.length > 0) {
         const made = wish(
           isWhole
@@ -461,7 +466,7 @@ export class Eraser {
             {
               durable: () => {
                 answer.erasures.push(index);
-                for (const { target } of group) answer.entries += (target.to ?? target.index) - target.index + 1;
+                for (const { entries } of group) answer.entries += entries;
                 answer.restBytes += sizeBytes;
                 done();
               },
@@ -686,7 +691,7 @@ function namingBytesOf({ target, rest }: Wish): number {
 
 /** One that says too much for an entry says that everything goes. */
 function fitting(one: Wish): Wish {
-  return namingBytesOf(one) <= namingBytes ? one : { target: { ...one.target, segments: 'all' }, rest: [] };
+  return namingBytesOf(one) <= namingBytes ? one : { ...one, target: { ...one.target, segments: 'all' }, rest: [] };
 }
 
 /** Ranges of indexes. */
