@@ -453,6 +453,31 @@ const open = {
   tap: { source: 'kernel' },
 };
 const close = { ...common, kind: 'close', connection, reason: 'signal', signal: 'SIGTERM', frames: { c2s: 1, s2c: 0 }, delivered: [1, 0] };
+const hold = { ...common, kind: 'policy', act: 'hold', session: '5f5f', since: common.time };
+const erasure = {
+  ...common,
+  kind: 'erasure',
+  scope: 'index',
+  fields: true,
+  targets: [
+    { index: 3, to: 9, attributes: 'all', segments: 'all' },
+    { index: 17, segments: [0, 2] },
+  ],
+  unfinished: [connection],
+  rest: [
+    {
+      index: 17,
+      segment: 0,
+      ranges: [
+        [0, 5],
+        [8, 9],
+      ],
+    },
+  ],
+  sizeBytes: 6,
+  segments: 1,
+  commitment,
+};
 const lines = (value: object) => JSON.stringify(value);
 const changed = (value: object, change: object) => lines({ ...value, ...change });
 const text = lines(message);
@@ -468,6 +493,10 @@ write('entries.json', {
     lines({ ...common, kind: 'batch', ...frame, items: 0, segments: 1, commitment }),
     lines({ ...common, kind: 'recovery', reason: 'torn-record', cutBytes: 3 }),
     lines({ ...common, kind: 'gap', connection, reason: 'x', lost: { c2s: 1, s2c: 0 } }),
+    lines(hold),
+    lines({ ...common, kind: 'policy', act: 'release', hold: 5 }),
+    lines(erasure),
+    lines({ ...common, kind: 'erasure', scope: 'age', targets: [{ index: 0, attributes: 'all' }] }),
     lines({ ...common, kind: 'seal', whatever: [{ deep: { a: 1 } }, { deep: { a: 1 } }] }),
     changed(message, { unknownField: { problem: true, 'a:b': '"c":"d"', e: '\\' } }),
     text.replace('"v":1', '"v":1, "a" : { } '),
@@ -522,6 +551,39 @@ write('entries.json', {
       { item: 1 },
       { range: [2, 1] },
     ].map((change) => ({ text: changed(message, change), problem: 'field' })),
+    ...[
+      { targets: undefined },
+      { targets: [] },
+      { targets: [{ segments: 'all' }] },
+      { targets: [{ index: -1, segments: 'all' }] },
+      { targets: [{ index: 3, to: 2, segments: 'all' }] },
+      { targets: [{ index: 3, segments: 'some' }] },
+      { targets: [{ index: 3, segments: [] }] },
+      { targets: [{ index: 3, segments: [1, 0] }] },
+      { targets: [{ index: 3, attributes: [0, 0] }] },
+      { unfinished: ['5f'] },
+      { rest: undefined },
+      { rest: [] },
+      { rest: [{ index: 17, segment: 0, ranges: [] }] },
+      { rest: [{ index: 17, segment: 0, ranges: [[5, 5]] }] },
+      {
+        rest: [
+          {
+            index: 17,
+            segment: 0,
+            ranges: [
+              [5, 8],
+              [7, 9],
+            ],
+          },
+        ],
+      },
+      { segments: 2 },
+      { commitment: undefined },
+      { sizeBytes: undefined },
+    ].map((change) => ({ text: changed(erasure, change), problem: 'field' })),
+    { text: changed(hold, { act: 'keep' }), problem: 'field' },
+    { text: changed(hold, { since: 'yesterday' }), problem: 'field' },
     { text: changed(item, { commitment, segments: 1 }), problem: 'field' },
     { text: changed(open, { custody: 'mine' }), problem: 'field' },
     { text: changed(open, { tap: {} }), problem: 'field' },

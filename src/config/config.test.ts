@@ -651,3 +651,17 @@ describe('files', () => {
     await expect(run(join(folder, 'none.yaml'))).rejects.toMatchObject({ exit: 66 });
   });
 });
+
+test('retention is a span of time', async () => {
+  const read = async (content: string) => parseConfig(`retention: { content: ${content} }\n`, 'x.yaml');
+  for (const [span, ms] of [
+    ['1s', 1_000],
+    ['15m', 900_000],
+    ['90d', 7_776_000_000],
+    ['2w', 1_209_600_000],
+  ] as const)
+    expect((await read(span)).config?.policy.retention, span).toEqual({ contentMs: ms });
+  for (const wrong of ['90', '0d', '90 days', '-1d', '1000000d', '"d"', '[1d]'])
+    expect((await read(wrong)).problems, wrong).toMatchObject([{ severity: 'error', path: 'retention.content' }]);
+  expect((await parseConfig('retention: {}\n', 'x.yaml')).config?.policy.retention).toBeUndefined();
+});
