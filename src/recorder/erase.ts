@@ -85,7 +85,7 @@ export interface EraseState {
   pending: number[];
   /** Erasure entries with segments of their own. */
   rests: number[];
-  /** Up to here everything expired, as far as it was old enough. */
+  /** Up to here everything expired that was old enough and not held. */
   expired: number;
 }
 
@@ -216,8 +216,8 @@ export class Eraser {
       const to = await this.#olderThan(from, cutoffMs);
       if (to <= from) return undefined;
       const answer = await this.#erase({ scope: 'age', targets: [[from, to - 1]], paths: [] }, by);
-      // what a hold kept is looked at again when it is taken back
-      this.#state.expired = Math.min(to, ...answer.held.map(({ index }) => index));
+      // What a hold kept is looked at again when it is taken back, not each hour: a hold may cover years, and none ends by itself.
+      this.#state.expired = to;
       return answer;
     });
   }
