@@ -124,8 +124,9 @@ it('a public checkpoint has the cosignatures of the witnesses, and an entry says
   if ('problem' in opened) throw new Error(opened.message);
   expect(opened.cosignatures.map(({ cosigner }) => cosigner.name).toSorted()).toEqual(['w1.example', 'w2.example']);
   const { size, root } = parseCheckpoint(parseNote(checkpointOf(at))!.text)!;
-  await vi.waitFor(() => expect(anchorsOf(at)).toHaveLength(2), 10_000);
-  for (const anchor of anchorsOf(at)) expect(anchor).toMatchObject({ source: 'witness', size, root: Buffer.from(root).toString('base64') });
+  const ofThis = (): AnchorEntry[] => anchorsOf(at).filter((anchor) => anchor.size === size);
+  await vi.waitFor(() => expect(ofThis()).toHaveLength(2), 10_000);
+  for (const anchor of ofThis()) expect(anchor).toMatchObject({ source: 'witness', size, root: Buffer.from(root).toString('base64') });
   expect(running.recorder.status()['anchors']).toMatchObject([
     { kind: 'witness', name: 'w1.example', size },
     { kind: 'witness', name: 'w2.example', size },
@@ -222,7 +223,7 @@ it('a witness that is away holds nothing up, and is told when it is back', async
     expect.stringContaining('no answer'),
     expect.stringContaining('has the checkpoints again'),
   ]);
-  await vi.waitFor(() => expect(anchorsOf(at)).toHaveLength(1), 10_000);
+  await vi.waitFor(() => expect(anchorsOf(at).length).toBeGreaterThan(0), 10_000);
 });
 
 it('a ledger that goes on from an older copy of everything is contradicted by its witness, and its record says so once', async () => {
@@ -255,6 +256,27 @@ it('a ledger that goes on from an older copy of everything is contradicted by it
   const result = await verifyLedger({ crypto: nodeCrypto, source: directorySource(join(copy, 'ledger')), vkeys: [parseVkey(nodeCrypto, vkey)!] });
   expect(result.exit).toBe(5);
   expect(result.findings[0]).toMatchObject({ code: 'witness', message: expect.stringContaining('w1.example refused') });
+});
+
+it('a restored ledger that has grown beyond what the witness saw proves from another tree, which is a fork', async () => {
+  const at = scratch();
+  const first = await start(at);
+  const { vkey } = first.recorder.ledger.key;
+  const { key, url } = await witness(vkey, 'w1.example');
+  await first.end();
+  const copy = scratch();
+  cpSync(at, copy, { recursive: true });
+  const second = await start(at);
+  await configure(second, at, { witnesses: [{ key, url }] });
+  await publish(second);
+  await second.end();
+
+  const restored = await start(copy);
+  for (let i = 0; i < 12; i++) await configure(restored, copy, { files: [`/tmp/${i}/nowhere`] });
+  await configure(restored, copy, { witnesses: [{ key, url }] });
+  await publish(restored);
+  await restored.end();
+  expect(anchorsOf(copy).filter(({ problem }) => problem !== undefined)[0]).toMatchObject({ problem: 'fork', name: 'w1.example' });
 });
 
 it('copies go to a file, to a command and to a URL', async () => {

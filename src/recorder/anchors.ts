@@ -123,10 +123,12 @@ export class Anchors {
     if ('problem' in answer) {
       if (answer.size !== undefined && answer.problem !== 'fork') witness.size = Math.min(answer.size, size);
       this.#says(witness, `witness ${cosigner.name}`, answer.message);
-      // a contradiction is for those who read the record, not for a log file alone
-      if ((answer.problem === 'ahead' || answer.problem === 'fork') && witness.said !== answer.problem) {
-        witness.said = answer.problem;
-        this.#deps.append({ ...about, problem: answer.problem }, { message: bounded(answer.message, 1024) });
+      // A contradiction is for those who read the record, not for a log file alone. A proof that our own tree gives and that does not hold is one: the
+      // witness stands on another tree (tlog-witness, 422).
+      const contradiction = answer.status === 422 ? 'fork' : answer.problem;
+      if ((contradiction === 'ahead' || contradiction === 'fork') && witness.said !== contradiction) {
+        witness.said = contradiction;
+        this.#deps.append({ ...about, problem: contradiction }, { message: bounded(answer.message, 1024) });
       }
       return [];
     }

@@ -1,5 +1,7 @@
 /** Wall time in microseconds that follows the system's clock, and the monotonic clock that taps on the same machine share. */
 
+import type { Entry } from '../entry/entry.ts';
+
 /** The wall clock has milliseconds; between two of them the monotonic clock counts. More than this apart, the wall clock was set. */
 const driftUs = 1500;
 
@@ -33,5 +35,11 @@ export class Clock {
       this.#secondText = new Date(second * 1000).toISOString().slice(0, 19);
     }
     return `${this.#secondText}.${String(Math.floor(wallUs - second * 1e6)).padStart(6, '0')}Z`;
+  }
+
+  /** What every entry says, as of now. */
+  common<K extends Entry['kind']>(kind: K): { v: 1; kind: K; time: string; monotonicUs: number } {
+    const monotonicUs = this.monotonicUs();
+    return { v: 1, kind, time: this.text(this.wallUs(monotonicUs)), monotonicUs };
   }
 }

@@ -28,7 +28,8 @@ import { scanSegment, segmentName } from '../ledger/segment.ts';
 import { encodeJson, frameHeaderBytes, readJson, WireReader, wireType, writeFrameHeader } from '../wire/wire.ts';
 import { loadPolicy } from './control.ts';
 import { loadNative } from './native.ts';
-import { isHashable, Recorder } from './recorder.ts';
+import { isHashable } from './openings.ts';
+import { Recorder } from './recorder.ts';
 import { State } from './state.ts';
 
 const cleanups: (() => Promise<void> | void)[] = [];

@@ -4,34 +4,19 @@
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, chownSync, createReadStream, readFileSync, statSync, unlinkSync, type Stats } from 'node:fs';
+import { chmodSync, chownSync, readFileSync, statSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { hex } from '../bytes/bytes.ts';
-import type {
-  AnchorEntry,
-  CloseEntry,
-  Entry,
-  GapEntry,
-  KeyEntry,
-  OpenEntry,
-  PolicyEntry,
-  PrincipalEntry,
-  RecoveryEntry,
-  StartEntry,
-  StopEntry,
-} from '../entry/entry.ts';
+import type { AnchorEntry, CloseEntry, Entry, GapEntry, KeyEntry, PolicyEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
-import { nodeFiles, replace } from '../ledger/files.ts';
-import { findKeyIn, type LedgerKey } from '../ledger/keys.ts';
+import { findKeyIn } from '../ledger/keys.ts';
 import { Ledger, type AppendOptions } from '../ledger/ledger.ts';
 import {
   attributeBytes,
   connections as mostConnections,
   connectionsOfOthers,
-  digestsCount,
-  executableBytes,
   unitBytes,
   expireEveryMs,
   publishEveryMs,
@@ -53,19 +38,20 @@ import {
   moreUnits,
   type FrameUnit,
 } from '../wire/wire.ts';
+import { Administration, administratorOf, isAct, type Administrator } from './administration.ts';
 import { Anchors } from './anchors.ts';
-import { readErase } from './erase-request.ts';
 import { Eraser } from './erase.ts';
-import { applyHold, holdFields, readHold, type Hold } from './hold.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
-import { applyFreeze, difference, freezeFields, problemOf, readFreeze, readHolder, reloadPolicy, type Loaded } from './control.ts';
+import { difference, problemOf, reloadPolicy, type Loaded } from './control.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { KeyChanges } from './key-changes.ts';
 import { isServed, type Lock } from './lock.ts';
+import { Openings } from './openings.ts';
+import { statusForOthers, statusOf, type Status } from './status.ts';
 import type { Native } from './native.ts';
-import { custodyOf, descendsFrom, isChildOf, parentsOf, peerOf, processOf, type Peer } from './peer.ts';
+import { custodyOf, isChildOf, peerOf, type Peer } from './peer.ts';
 import { resumeLong } from './frame.ts';
 import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
 import { Searcher } from './searcher.ts';
@@ -93,46 +79,10 @@ export interface RecorderOptions {
 /** So much text fits into an attribute, however it is escaped. */
 const attributeChars = attributeBytes / 8;
 const ending = { reloaded: false, problem: 'the recorder is ending' };
-/** What only an administrator may ask, beside those that are older than holds. */
-const custodial = new Set(['erase', 'hold', 'release', 'rotate', 'retire']);
-/** What that is, with the recorder as its object. */
-const acts: Record<string, string> = {
-  reload: 'reload the policy of',
-  erase: 'erase in the ledger of',
-  hold: 'change holds of',
-  release: 'change holds of',
-  rotate: 'change the key of',
-  retire: 'change the key of',
-};
 /** How long a socket may be open without a word. */
 const helloWaitMs = 10_000;
 /** How long the end waits for sockets that should close by themselves. */
 const endWaitMs = 1_000;
-
-/** Who asks for something that only an administrator may. */
-interface Administrator {
-  by: { uid: number; pid: number };
-  selfAdministered?: true;
-}
-
-interface ConnectionStatus {
-  connection: string;
-  server: string;
-  client?: string;
-  custody: string;
-  mode: string;
-  attached: boolean;
-  pending: number;
-  entries: number;
-}
-
-/** What a connection was opened with beyond what its entries keep at hand. */
-interface Origin {
-  hello: Hello;
-  peer: Peer;
-  /** The process that `hello` names as the server is not the tap's: nothing is recorded of it. */
-  isServerForeign: boolean;
-}
 
 export class Recorder {
   readonly #options: RecorderOptions;
@@ -153,13 +103,12 @@ export class Recorder {
   /** Why nothing is signed. */
   #unsigned: string | undefined;
   readonly #eraser: Eraser;
-  /** In force. Another list after each change. */
-  #holds: readonly Hold[];
+  readonly #administration: Administration;
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
   /** What remains of closed ones. */
   readonly #closed: Map<string, Connection>;
-  readonly #origins = new WeakMap<Connection, Origin>();
+  readonly #openings: Openings;
   readonly #sockets = new Set<Socket>();
   /** Nothing more is taken from these. One that merely closed may have left something to be worked on. */
   readonly #refused = new WeakSet<Socket>();
@@ -213,9 +162,10 @@ export class Recorder {
         },
       },
     );
+    this.#openings = new Openings(options.ledger, (kind) => this.#clock.common(kind));
     this.#anchors = new Anchors({
       append: (anchored, attributes) => {
-        const entry: AnchorEntry = { ...this.#common('anchor'), ...anchored };
+        const entry: AnchorEntry = { ...this.#clock.common('anchor'), ...anchored };
         this.#append(entry, attributes, { unpublished: true });
       },
       consistency: (sizes) => this.#ledger.consistency(sizes),
@@ -229,7 +179,9 @@ export class Recorder {
       {
         ledger: this.#ledger,
         append: (change) =>
-          new Promise((done) => this.#append({ ...this.#common('key'), ...change } satisfies KeyEntry, {}, { urgent: true, essential: true }, done)),
+          new Promise((done) =>
+            this.#append({ ...this.#clock.common('key'), ...change } satisfies KeyEntry, {}, { urgent: true, essential: true }, done),
+          ),
         log,
       },
       state.vkey,
@@ -239,18 +191,17 @@ export class Recorder {
     this.#deps = {
       ledger: this.#ledger,
       clock: this.#clock,
-      openingOf: (connection) => this.#openingOf(connection),
+      openingOf: (connection) => this.#openings.of(connection, this.#policy.digest),
       freezes: inForce(state.freezes, this.#clock.wallUs() / 1000),
       searcher: this.#searcher,
       findKey: () => (this.#findKey ??= findKeyIn(this.#ledger.keysFolder)),
     };
     this.#recordedPolicy = state.policy;
-    this.#holds = state.holds;
     this.#eraser = new Eraser(
       {
         ledger: this.#ledger,
-        common: () => this.#common('erasure'),
-        holds: () => this.#holds,
+        common: () => this.#clock.common('erasure'),
+        holds: () => this.#administration.holds,
         isOpen: (connection) => this.#connections.has(connection),
         forget: (entry, index) => this.#forget(entry, index),
         snapshot: () => {
@@ -261,6 +212,21 @@ export class Recorder {
         ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
       },
       state.erasures,
+    );
+    this.#administration = new Administration(
+      {
+        ledger: this.#ledger,
+        clock: this.#clock,
+        keys: this.#keys,
+        eraser: this.#eraser,
+        append: (entry, attributes, options, done) => this.#append(entry, attributes, options, done),
+        freezes: () => this.#deps.freezes,
+        freeze: (freezes) => this.#freeze(freezes),
+        released: () => this.#expire(),
+        reload: (administrator) => this.reload(administrator),
+        end: (administrator) => void this.end('asked', administrator),
+      },
+      state.holds,
     );
     this.#entriesAtStart = this.#ledger.size;
     this.#recordStart(state);
@@ -283,11 +249,6 @@ export class Recorder {
     return this.#ledger;
   }
 
-  #common<K extends Entry['kind']>(kind: K): { v: 1; kind: K; time: string; monotonicUs: number } {
-    const monotonicUs = this.#clock.monotonicUs();
-    return { v: 1, kind, time: this.#clock.text(this.#clock.wallUs(monotonicUs)), monotonicUs };
-  }
-
   #append(entry: Entry, attributes: Attributes = {}, options: AppendOptions = {}, done?: (stored: boolean) => void): void {
     this.#ledger.append(seal(entry, attributes), { durable: () => done?.(true), failed: () => done?.(false) }, options);
   }
@@ -295,7 +256,7 @@ export class Recorder {
   #recordStart(state: State): void {
     const { ledger } = this;
     const start: StartEntry = {
-      ...this.#common('start'),
+      ...this.#clock.common('start'),
       ledger: ledger.id,
       origin: ledger.origin,
       vkey: this.#keys.announced,
@@ -308,14 +269,14 @@ export class Recorder {
       if (!stored) this.#startDue = () => this.#recordStart(state);
     });
     if (ledger.cutBytes > 0) {
-      const recovery: RecoveryEntry = { ...this.#common('recovery'), reason: 'torn-record', cutBytes: ledger.cutBytes };
+      const recovery: RecoveryEntry = { ...this.#clock.common('recovery'), reason: 'torn-record', cutBytes: ledger.cutBytes };
       this.#append(recovery);
     } else if (state.lastKind !== undefined && state.lastKind !== 'stop') {
-      this.#append({ ...this.#common('recovery'), reason: 'unclean-stop' } satisfies RecoveryEntry);
+      this.#append({ ...this.#clock.common('recovery'), reason: 'unclean-stop' } satisfies RecoveryEntry);
     }
     const backUs = state.lastTime === '' ? 0 : Date.parse(state.lastTime) * 1000 - this.#clock.wallUs();
     if (backUs > 1e6) {
-      this.#append({ ...this.#common('recovery'), reason: 'clock-set-back', backUs: Math.round(backUs) } satisfies RecoveryEntry);
+      this.#append({ ...this.#clock.common('recovery'), reason: 'clock-set-back', backUs: Math.round(backUs) } satisfies RecoveryEntry);
     }
   }
 
@@ -326,7 +287,7 @@ export class Recorder {
     if (before?.digest === digest) return;
     this.#recordedPolicy = { ...(digest === undefined ? {} : { digest }), text };
     const entry: PolicyEntry = {
-      ...this.#common('policy'),
+      ...this.#clock.common('policy'),
       act: 'load',
       ...(digest === undefined ? {} : { digest }),
       ...(before?.digest === undefined ? {} : { previous: before.digest }),
@@ -382,7 +343,7 @@ export class Recorder {
 
   #reject(problem: string, administrator?: Administrator): Record<string, unknown> {
     this.#log(`the policy file is not taken: ${problem}; the one before stays in force`);
-    this.#append({ ...this.#common('policy'), act: 'rejected', ...this.#digest(), ...administrator } satisfies PolicyEntry, {
+    this.#append({ ...this.#clock.common('policy'), act: 'rejected', ...this.#digest(), ...administrator } satisfies PolicyEntry, {
       problem,
       path: this.#policy.path,
     });
@@ -393,25 +354,8 @@ export class Recorder {
     return this.#policy.digest === undefined ? {} : { digest: this.#policy.digest };
   }
 
-  /** Puts a freeze in force, or takes one or all back: from the next frame on. `done` once its entry is durable. */
-  #changeFreezes(entry: PolicyEntry, done: (stored: boolean) => void): number {
-    const index = this.#ledger.nextIndex;
-    const before = this.#deps.freezes;
-    this.#deps.freezes = applyFreeze(before, entry, index);
-    for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
-    this.#append(entry, {}, { urgent: true, essential: true }, (stored) => {
-      // a switch that nobody could read of afterwards is not thrown
-      if (!stored) this.#takeBack(entry, index, before);
-      done(stored);
-    });
-    return index;
-  }
-
-  /** Of several changes none of which could be recorded each takes back its own. */
-  #takeBack({ act, freeze }: PolicyEntry, index: number, before: readonly Freeze[]): void {
-    const { freezes } = this.#deps;
-    if (act === 'freeze') this.#deps.freezes = freezes.filter(({ id }) => id !== index);
-    else this.#deps.freezes = [...before.filter(({ id }) => (freeze ?? id) === id && freezes.every((one) => one.id !== id)), ...freezes];
+  #freeze(freezes: Freeze[]): void {
+    this.#deps.freezes = freezes;
     for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
   }
 
@@ -606,7 +550,7 @@ export class Recorder {
     if (connection.closed === 'tap lost') unbury(connection, { connections: this.#connections, closed: this.#closed });
     this.#taps.get(connection)?.destroy();
     this.#taps.set(connection, socket);
-    if (!this.#origins.has(connection)) this.#origins.set(connection, { hello, peer, isServerForeign: false });
+    if (this.#openings.get(connection) === undefined) this.#openings.set(connection, { hello, peer, isServerForeign: false });
     connection.attach(socket);
     connection.admit(this.#waitOf(connection));
     const welcome: Welcome = {
@@ -629,7 +573,7 @@ export class Recorder {
     else if (isReturn && connection.isRecorded) recordReturn(connection, this.#deps, true);
     if (hello.receipt !== undefined && !this.#has(hello.receipt)) {
       this.#append({
-        ...this.#common('recovery'),
+        ...this.#clock.common('recovery'),
         reason: 'receipt-missing',
         connection: connection.id,
         receipt: hello.receipt,
@@ -662,98 +606,8 @@ export class Recorder {
     };
     const connection = new Connection(opened, undefined, this.#policy.compiled);
     this.#connections.set(connection.id, connection);
-    this.#origins.set(connection, { hello, peer, isServerForeign: isChild === false });
+    this.#openings.set(connection, { hello, peer, isServerForeign: isChild === false });
     return connection;
-  }
-
-  #openingOf(connection: Connection): ReturnType<RecordDeps['openingOf']> {
-    const { hello, peer, isServerForeign } = this.#origins.get(connection)!;
-    const serverPid = isServerForeign ? undefined : hello.serverPid;
-    const server = serverPid === undefined ? undefined : processOf(serverPid);
-    const tap = peer.pid === undefined ? undefined : processOf(peer.pid);
-    const parents = peer.pid === undefined ? [] : parentsOf(peer.pid);
-    const client = parents[0];
-    const executableDigest = server?.executable === undefined ? undefined : this.#digestOf(connection, server.executable);
-    const { opened } = connection;
-    // command lines and labels hold secrets as often as messages do
-    const clean = <T>(value: T): T => (connection.judge.anyRedactor?.cleanAll(value) ?? value) as T;
-    const open: OpenEntry = {
-      ...this.#common('open'),
-      connection: connection.id,
-      transport: 'stdio',
-      server: connection.shownServer,
-      ...(opened.client === undefined ? {} : { client: clean(opened.client) }),
-      mode: opened.mode,
-      onUnrecordable: opened.onUnrecordable,
-      custody: opened.custody,
-      tap: {
-        ...(peer.uid === undefined ? {} : { uid: peer.uid }),
-        ...(peer.pid === undefined ? {} : { pid: peer.pid }),
-        ...(tap?.startTime === undefined ? {} : { startTime: tap.startTime }),
-        source: peer.source,
-      },
-      ...(serverPid === undefined
-        ? {}
-        : { process: { pid: serverPid, ...(server?.startTime === undefined ? {} : { startTime: server.startTime }) } }),
-      ...(executableDigest === undefined ? {} : { executableDigest }),
-      tokenDigest: opened.tokenDigest,
-      ...(this.#policy.digest === undefined ? {} : { policyDigest: this.#policy.digest }),
-      ...(Object.keys(hello.labels).length === 0 ? {} : { labels: clean(hello.labels) }),
-    };
-    connection.observe({
-      ...(peer.uid === undefined ? {} : { uid: peer.uid }),
-      ...(client === undefined ? {} : { pid: client.pid }),
-      ...(client?.executable === undefined ? {} : { executable: client.executable }),
-    });
-    const openAttributes: Attributes = clean({
-      argv: hello.argv,
-      cwd: hello.cwd,
-      executable: server?.executable,
-      ...(Object.values(opened.overrides).some((globs) => globs.length > 0) ? { overrides: opened.overrides } : {}),
-    });
-    const principal: PrincipalEntry = {
-      ...this.#common('principal'),
-      connection: connection.id,
-      source: 'observed',
-      ...(peer.uid === undefined ? {} : { uid: peer.uid }),
-      ...(client === undefined ? {} : { pid: client.pid }),
-    };
-    const principalAttributes: Attributes = clean({
-      executable: client?.executable,
-      cwd: client?.cwd,
-      ...(parents.length > 0 ? { parents } : {}),
-      user: peer.uid !== undefined && peer.uid === process.getuid?.() ? userInfo().username : undefined,
-    });
-    return { open, openAttributes, principal, principalAttributes };
-  }
-
-  /** The SHA-256 of the server's program: known at once if it was hashed before, else later, for the `close` entry. */
-  #digestOf(connection: Connection, executable: string): string | undefined {
-    const cacheFile = join(this.#options.ledger, 'run', 'digests.json');
-    try {
-      const stat = statSync(executable);
-      if (!isHashable(stat)) return undefined;
-      const key = `${executable} ${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeMs}`;
-      const cache = readJsonFile(cacheFile);
-      const known = cache[key];
-      if (typeof known === 'string') return (connection.executableDigest = known);
-      const hash = createHash('sha256');
-      const stream = createReadStream(executable, { highWaterMark: 256 * 1024 });
-      stream.on('data', (chunk) => hash.update(chunk));
-      stream.on('error', () => undefined);
-      stream.on('end', () => {
-        connection.executableDigest = hash.digest('hex');
-        try {
-          const older = Object.entries(readJsonFile(cacheFile)).slice(1 - digestsCount);
-          replace(nodeFiles, cacheFile, Buffer.from(JSON.stringify(Object.fromEntries([...older, [key, connection.executableDigest]]))), 0o600);
-        } catch {
-          // disposable
-        }
-      });
-    } catch {
-      // not readable for us
-    }
-    return undefined;
   }
 
   /** While the disk refuses, a connection that blocks must wait for every verdict, also in mode `observe`. */
@@ -809,7 +663,7 @@ export class Recorder {
     if (connection.isReturnDue) recordReturn(connection, this.#deps, true);
     connection.losses = undefined;
     const gap: GapEntry = {
-      ...this.#common('gap'),
+      ...this.#clock.common('gap'),
       connection: connection.id,
       reason: bounded(losses.reason, 64),
       lost: { c2s: losses.lost[0], s2c: losses.lost[1] },
@@ -835,7 +689,7 @@ export class Recorder {
     connection.closeDue = undefined;
     const { error, ...fields } = close;
     const entry: CloseEntry = {
-      ...this.#common('close'),
+      ...this.#clock.common('close'),
       connection: connection.id,
       ...fields,
       ...(connection.executableDigest === undefined ? {} : { executableDigest: connection.executableDigest }),
@@ -919,56 +773,11 @@ export class Recorder {
     );
   }
 
-  #changeHolds(
-    question: Record<string, unknown>,
-    administrator: Administrator,
-    reply: (answer: Record<string, unknown>) => void,
-    refuse: (code: ErrorCode, message: string) => void,
-  ): void {
-    const index = this.#ledger.nextIndex;
-    if (question['what'] === 'hold') {
-      const hold = readHold(question);
-      if (typeof hold === 'string') {
-        refuse('usage', hold);
-        return;
-      }
-      const { fields, attributes } = holdFields(hold, (us) => this.#clock.text(us));
-      const entry: PolicyEntry = { ...this.#common('policy'), act: 'hold', ...fields, ...administrator };
-      // in force before it is durable: what is being looked for to be erased is looked at again
-      this.#holds = applyHold(this.#holds, entry, index, attributes);
-      this.#append(entry, attributes, { urgent: true, essential: true }, (stored) => {
-        if (stored) {
-          reply({ held: index, holds: this.#holds });
-          return;
-        }
-        this.#holds = this.#holds.filter(({ id }) => id !== index);
-        refuse('unrecordable', 'the hold could not be recorded and is not in force');
-      });
-      return;
-    }
-    const { hold } = question;
-    if (!this.#holds.some(({ id }) => id === hold)) {
-      refuse('not-found', `there is no hold ${JSON.stringify(hold)}`);
-      return;
-    }
-    const entry: PolicyEntry = { ...this.#common('policy'), act: 'release', hold: hold as number, ...administrator };
-    this.#append(entry, {}, { urgent: true, essential: true }, (stored) => {
-      if (!stored) {
-        refuse('unrecordable', 'it could not be recorded, and the hold stays in force');
-        return;
-      }
-      this.#holds = applyHold(this.#holds, entry, index, {});
-      this.#eraser.released();
-      reply({ released: hold, holds: this.#holds });
-      this.#expire();
-    });
-  }
-
   /** None when it cannot be made (too long for one string): it is disposable, and the next start replays more. */
   #snapshotText(): string | undefined {
     try {
       return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values(), this.#deps.freezes, this.#recordedPolicy, {
-        holds: this.#holds,
+        holds: this.#administration.holds,
         erasures: this.#eraser.toJSON(),
         vkey: this.#keys.announced,
       });
@@ -987,182 +796,46 @@ export class Recorder {
   #ask(socket: Socket, peer: Peer, question: Record<string, unknown>): void {
     const own = process.getuid?.();
     const what = String(question['what']);
+    const refuse = (code: ErrorCode, message: string): void => this.#refuse(socket, code, message);
     if (what === 'status') {
-      socket.end(
-        encodeJson(wireType.reply, peer.uid === 0 || (peer.uid !== undefined && peer.uid === own) ? this.status() : this.#statusForOthers()),
-      );
+      const isOurs = peer.uid === 0 || (peer.uid !== undefined && peer.uid === own);
+      socket.end(encodeJson(wireType.reply, isOurs ? this.status() : statusForOthers(this.status())));
       return;
     }
-    if (what !== 'stop' && what !== 'freeze' && what !== 'unfreeze' && what !== 'reload' && !custodial.has(what)) {
-      this.#refuse(socket, 'wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
+    if (!isAct(what)) {
+      refuse('wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
       return;
     }
-    const administrator = this.#administrator(socket, peer, acts[what] ?? what);
-    if (administrator === undefined) return;
+    const administrator = administratorOf(peer, what, {
+      connections: [...this.#connections.values()],
+      closed: this.#closed.values(),
+      uidOf: (connection) => this.#openings.get(connection)?.peer.uid,
+      isShared: this.#options.groupId !== undefined,
+    });
+    if (typeof administrator === 'string') {
+      refuse('permission', administrator);
+      return;
+    }
     const reply = (answer: Record<string, unknown>): void => void socket.end(encodeJson(wireType.reply, { ledger: this.#options.ledger, ...answer }));
-    if (what === 'stop') {
-      reply({ stopping: true, size: this.#ledger.size });
-      void this.end('asked', administrator);
-    } else if (what === 'reload') {
-      this.reload(administrator).then(reply, (error: Error) => this.#refuse(socket, 'internal', error.message));
-    } else if (what === 'rotate' || what === 'retire') {
-      const changed = what === 'rotate' ? this.#rotate(question, administrator) : this.#keys.retire(administrator);
-      changed.then(
-        (key) => reply({ vkey: key.vkey, fingerprint: key.fingerprint, holder: key.holder, older: key.older.map(({ vkey }) => vkey) }),
-        (error: Error) =>
-          this.#refuse(socket, error instanceof SwornError ? error.code : error instanceof RangeError ? 'usage' : 'unrecordable', error.message),
-      );
-    } else if (what === 'erase') {
-      const request = readErase(question);
-      if (typeof request === 'string') {
-        this.#refuse(socket, 'usage', request);
-        return;
-      }
-      this.#eraser.erase(request, administrator).then(
-        (answer) => reply({ ...answer }),
-        (error: Error) => this.#refuse(socket, error instanceof SwornError ? error.code : 'internal', error.message),
-      );
-    } else if (what === 'hold' || what === 'release') {
-      this.#changeHolds(question, administrator, reply, (code, message) => this.#refuse(socket, code, message));
-    } else if (what === 'freeze') {
-      const freeze = readFreeze(question, this.#clock.wallUs() / 1000);
-      if (typeof freeze === 'string') {
-        this.#refuse(socket, 'usage', freeze);
-        return;
-      }
-      const fields = freezeFields(freeze, (us) => this.#clock.text(us));
-      const entry: PolicyEntry = { ...this.#common('policy'), act: 'freeze', ...fields, ...administrator };
-      const id = this.#changeFreezes(entry, (stored) => {
-        if (stored) reply({ frozen: id, freezes: this.#deps.freezes });
-        else this.#refuse(socket, 'unrecordable', 'the freeze could not be recorded and is not in force');
-      });
-    } else {
-      const { freeze } = question;
-      const known = this.#deps.freezes.some(({ id }) => id === freeze);
-      if (freeze !== undefined && !known) {
-        this.#refuse(socket, 'not-found', `there is no freeze ${JSON.stringify(freeze)}`);
-        return;
-      }
-      const taken = freeze === undefined ? this.#deps.freezes.map(({ id }) => id) : [freeze as number];
-      const entry: PolicyEntry = {
-        ...this.#common('policy'),
-        act: 'unfreeze',
-        ...(freeze === undefined ? {} : { freeze: freeze as number }),
-        ...administrator,
-      };
-      this.#changeFreezes(entry, (stored) => {
-        if (stored) reply({ unfrozen: taken, freezes: this.#deps.freezes });
-        else this.#refuse(socket, 'unrecordable', 'it could not be recorded, and the freeze stays in force');
-      });
-    }
-  }
-
-  async #rotate(question: Record<string, unknown>, administrator: Administrator): Promise<LedgerKey> {
-    const holder = readHolder(question);
-    if (typeof holder === 'string') throw new SwornError('usage', holder);
-    return this.#keys.rotate(holder, administrator);
-  }
-
-  /** Who may change what this recorder does, or nobody, who is told so. */
-  #administrator(socket: Socket, peer: Peer, act: string): Administrator | undefined {
-    const own = process.getuid?.();
-    if (peer.uid === undefined || (peer.uid !== 0 && peer.uid !== own)) {
-      this.#refuse(socket, 'permission', `uid ${peer.uid ?? 'unknown'} may not ${act} the recorder of uid ${own}`);
-      return undefined;
-    }
-    if (peer.pid === undefined || !this.#isApart(peer.uid, peer.pid)) {
-      this.#refuse(socket, 'permission', `process ${peer.pid ?? 'unknown'} belongs to a tapped client and may not ${act} the recorder`);
-      return undefined;
-    }
-    // a socket that no group shares is open to one account only: its agents and its administrator are the same
-    const connections = [...this.#connections.values(), ...this.#closed.values()];
-    const selfAdministered = this.#options.groupId === undefined || connections.some(({ opened }) => opened.custody === 'same-user');
-    return { by: { uid: peer.uid, pid: peer.pid }, ...(selfAdministered ? { selfAdministered: true } : {}) };
-  }
-
-  /**
-   * An agent that runs under the same account must not be able to end its own record through the tools that it was given. Where no tap has that account
-   * there is nobody to be kept apart from, and what taps of others name keeps no administrator out.
-   */
-  #isApart(uid: number, pid: number): boolean {
-    const connections = [...this.#connections.values()];
-    // of one that no tap has come back to, since this recorder started, nobody can say
-    const uidOf = (connection: Connection): number => this.#origins.get(connection)?.peer.uid ?? uid;
-    if (connections.every((connection) => uidOf(connection) !== uid)) return true;
-    const tapped = new Set<number>();
-    for (const { opened } of connections) {
-      if (opened.serverPid !== undefined) tapped.add(opened.serverPid);
-      if (opened.tapPid !== undefined) for (const parent of parentsOf(opened.tapPid).slice(0, 1)) tapped.add(parent.pid);
-    }
-    return !descendsFrom(pid, tapped);
+    this.#administration.answer(what, question, administrator, { reply, refuse });
   }
 
   /** What `sworn recorder status` shows. */
-  status(): Record<string, unknown> & { connections: ConnectionStatus[] } {
-    const ledger = this.#ledger;
-    const open = [...this.#connections.values()].filter((connection) => !connection.isClosed);
-    const custodies = open.map(({ opened }) => opened.custody);
-    return {
-      version: this.#options.version,
-      pid: process.pid,
-      uid: process.getuid?.(),
-      custody: custodies.length === 0 ? null : custodies.includes('same-user') ? 'same-user' : custodies[0],
-      uptimeS: Math.round((performance.now() - this.#startedAt) / 100) / 10,
-      socket: this.#options.socket,
-      ledger: this.#options.ledger,
-      ledgerId: ledger.id,
-      keyFingerprint: ledger.key.fingerprint,
-      entries: ledger.size,
-      entriesSinceStart: ledger.size - this.#entriesAtStart,
-      signedSize: ledger.signedSize,
-      publishedSize: ledger.publishedSize,
-      policy:
-        this.#policy.digest === undefined
-          ? null
-          : {
-              path: this.#policy.path,
-              digest: this.#policy.digest,
-              rules: this.#policy.compiled.rules.length,
-              redact: this.#policy.compiled.redact.length,
-              canBlock: this.#policy.compiled.canBlock,
-            },
+  status(): Status {
+    return statusOf({
+      options: this.#options,
+      ledger: this.#ledger,
+      policy: this.#policy,
       freezes: this.#deps.freezes,
-      holds: this.#holds,
+      holds: this.#administration.holds,
       erasing: this.#eraser.status,
       anchors: this.#anchors.status(),
-      recordable: ledger.recordable,
-      queueBytes: ledger.pendingBytes,
-      lastSyncMs: Math.round(ledger.syncMs.last * 1000) / 1000,
-      medianCommitMs: Math.round(ledger.syncMs.median * 1000) / 1000,
-      connections: open.map((connection) => ({
-        connection: connection.id,
-        server: connection.opened.server,
-        ...(connection.opened.client === undefined ? {} : { client: connection.opened.client }),
-        custody: connection.opened.custody,
-        mode: connection.opened.mode,
-        attached: connection.socket !== undefined,
-        pending: connection.exchanges.size,
-        entries: connection.seq,
-      })),
+      connections: [...this.#connections.values()],
+      uptimeMs: performance.now() - this.#startedAt,
+      entriesAtStart: this.#entriesAtStart,
       lock: this.#lock.kind,
       missing: 'missing' in this.#native ? [this.#native.missing] : [],
-      logFile: this.#options.logFile ?? null,
-      memoryBytes: process.memoryUsage.rss(),
-    };
-  }
-
-  /** Whoever may connect learns that the recorder lives and how it does, not what is recorded of whom, and where. */
-  #statusForOthers(): Record<string, unknown> {
-    const { connections, ...status } = this.status();
-    delete status['ledger'];
-    delete status['logFile'];
-    delete status['policy'];
-    delete status['freezes'];
-    delete status['holds'];
-    delete status['erasing'];
-    delete status['anchors'];
-    const unnamed = connections.map(({ custody, mode, attached, pending, entries }) => ({ server: '', custody, mode, attached, pending, entries }));
-    return { ...status, connections: unnamed };
+    });
   }
 
   /** Stops accepting, drains, unlinks the socket, writes `stop`, and closes the ledger. The caller releases the lock. */
@@ -1186,7 +859,7 @@ export class Recorder {
     for (const connection of this.#connections.values()) this.#recordGap(connection);
     unlinkSocket(this.#options.socket);
     await this.#eraser.end();
-    this.#append({ ...this.#common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
+    this.#append({ ...this.#clock.common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
     const text = this.#snapshotText();
     await this.#searcher.end();
     await this.#ledger.close();
@@ -1242,11 +915,6 @@ function surviveWrites(socket: Socket): void {
   if (writev !== undefined) socket._writev = (chunks, done) => writev(chunks, () => done());
 }
 
-/** A device or a pipe has no end, and a very long file would keep us busy for somebody who only names it. */
-export function isHashable(stat: Stats): boolean {
-  return stat.isFile() && stat.size <= executableBytes;
-}
-
 /** A unit that others follow is full: many small ones would make the bookkeeping of a frame larger than the frame. */
 function isWhole({ flags, bytes }: FrameUnit): boolean {
   return (flags & moreUnits) === 0 ? bytes.length <= unitBytes : bytes.length === unitBytes;
@@ -1259,14 +927,6 @@ function sha256Hex(text: string): string {
 function bootId(): { bootId?: string } {
   try {
     return { bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim() };
-  } catch {
-    return {};
-  }
-}
-
-function readJsonFile(path: string): Record<string, unknown> {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
   } catch {
     return {};
   }
