@@ -245,6 +245,8 @@ function oneSession(session: string, parties: Parties): void {
 
 async function confirmed(text: string, output: Output): Promise<boolean> {
   output.out(text);
+  // what is asked about comes first
+  output.err('');
   await output.drained?.();
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   try {
