@@ -229,7 +229,7 @@ it('killed at any step of recording, never cosigns two histories', async () => {
   expect(outcomes.length).toBeGreaterThanOrEqual(10);
 }, 120_000);
 
-it('killed at any moment, under load, never cosigns two histories', async () => {
+it('killed at any moment, under load, never cosigns two histories [attack-none-witness]', async () => {
   const seen = new Seen();
   let cosigner: Cosigner | undefined;
   let cosigned = 0;

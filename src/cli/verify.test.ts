@@ -75,7 +75,7 @@ describe('verify', () => {
     expect(first).toMatch(/^TAMPERED/);
     expect(known()).toBe(before);
   });
-  it('finds a whole other ledger where one was pinned, until that is said to be meant', async () => {
+  it('finds a whole other ledger where one was pinned, until that is said to be meant [attack-replaced]', async () => {
     put(sample);
     expect((await run()).exit).toBe(0);
     put(sampleLedger({ pairs: 3, key: fixtureKey('audit.example/other') }));
@@ -219,7 +219,7 @@ describe('verify', () => {
     expect(exit).toBe(0);
     expect(out).toContain('nothing was pinned');
   });
-  it('refuses a pin that it cannot read', async () => {
+  it('refuses a pin that it cannot read [attack-known-garbled]', async () => {
     put(sample);
     mkdirSync(keysHome);
     writeFileSync(join(keysHome, 'known'), `${fixtureOrigin} garbage\n`);

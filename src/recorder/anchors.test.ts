@@ -279,7 +279,7 @@ it('a restored ledger that has grown beyond what the witness saw proves from ano
   expect(anchorsOf(copy).filter(({ problem }) => problem !== undefined)[0]).toMatchObject({ problem: 'fork', name: 'w1.example' });
 });
 
-it('copies go to a file, to a command and to a URL', async () => {
+it('copies go to a file, to a command and to a URL [attack-copies-elsewhere]', async () => {
   const at = scratch();
   const got: Buffer[] = [];
   const url = await serve((request, response) => {

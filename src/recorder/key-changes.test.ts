@@ -73,7 +73,7 @@ function keyEntries(at: string): KeyEntry[] {
 
 const signaturesOf = (at: string): number => parseNote(readFileSync(join(at, 'ledger', 'log', 'checkpoint')))!.signatures.length;
 
-it('whoever pinned the first key follows to the newest, also when it signs alone', async () => {
+it('whoever pinned the first key follows to the newest, also when it signs alone [attack-none-rotation]', async () => {
   const at = scratch();
   const first = await start(at);
   const { vkey } = first.recorder.ledger.key;
@@ -124,7 +124,7 @@ it('a new key that no entry names yet is named by the next recorder', async () =
   expect(await verify(at, vkey)).toMatchObject({ exit: 0, vkey: next });
 });
 
-it('a key that the one before has not endorsed vouches for nothing', async () => {
+it('a key that the one before has not endorsed vouches for nothing [attack-key-unendorsed]', async () => {
   const at = scratch();
   const running = await start(at);
   const { vkey } = running.recorder.ledger.key;
@@ -208,7 +208,7 @@ it.runIf(hasAgent)('a key in an ssh-agent signs', async () => {
   expect(await verify(at, vkey)).toMatchObject({ exit: 0 });
 });
 
-it('after a theft a new ledger binds the last checkpoint of the old one, and only a new one does', async () => {
+it('after a theft a new ledger binds the last checkpoint of the old one, and only a new one does [attack-key-theft-after]', async () => {
   const old = scratch();
   const first = await start(old);
   await first.end();

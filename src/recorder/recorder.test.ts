@@ -226,7 +226,7 @@ const frames = fc.array(
   { maxLength: 4 },
 );
 
-test('whatever a peer says of itself, its losses and its end, every entry is one that the strict reader takes', async () => {
+test('whatever a peer says of itself, its losses and its end, every entry is one that the strict reader takes [attack-peer-lies]', async () => {
   const { socket, ledger, log, end } = await stage();
   let runs = 0;
   await fc.assert(
@@ -303,7 +303,7 @@ test('a unit that others follow is full, and none is larger', async () => {
   await tap.answer(wireType.closed);
 });
 
-test('another account has its share of the sockets, and leaves the others theirs', async () => {
+test('another account has its share of the sockets, and leaves the others theirs [attack-flood]', async () => {
   let uid = 4_000_000;
   const { socket } = await stage(() => ({ uid, pid: process.pid }));
   const status = async (): Promise<Record<string, unknown> | undefined> => {

@@ -81,7 +81,7 @@ describe('erasures', () => {
     expect((await verified(attributesOnly)).exit).toBe(1);
   });
 
-  it('that name what is still there are unfinished', async () => {
+  it('that name what is still there are unfinished [attack-erased-back]', async () => {
     let at = 0;
     const fixture = ledger([[text('still')], [text('here'), gone('gone')], [text('too')]], (f, first) => {
       at = first;

@@ -312,7 +312,7 @@ describe('a disk that fails', () => {
 });
 
 describe('a folder', () => {
-  it('that was changed is refused', async () => {
+  it('that was changed is refused [attack-witness-folder]', async () => {
     const witness = await open();
     await witness.addCheckpoint(body(0, 5));
     const path = join(folder, 'checkpoints', originHash(log.origin));

@@ -199,7 +199,10 @@ export class Copy {
     if (as === 'pinned') {
       const { size, vkey, now } = this.base;
       const [origin, , root] = readFileSync(join(now, 'ledger', 'log', 'checkpoint'), 'utf8').split('\n') as [string, string, string];
-      writeFileSync(join(home, '.config', 'sworn', 'known'), `${origin} ${vkey} ${size} ${root}\n`);
+      writeFileSync(
+        join(home, '.config', 'sworn', 'known'),
+        `${origin} ${vkey} ${size} ${root}\nat ${Buffer.from(this.ledger).toString('base64')} ${origin}\n`,
+      );
     }
     return verifyAt(this.ledger, home, options);
   }

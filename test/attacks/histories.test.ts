@@ -80,6 +80,12 @@ function fresh(from?: string): Copy {
 const checkpointAt = (folder: string): string => readFileSync(join(folder, 'ledger', 'log', 'checkpoint'), 'utf8');
 const policyOf = (copy: Copy, log = base.vkey): string => copy.kept('trust.policy', `log ${log}\nwitness w1 ${witness.vkey} ${url}\nquorum w1\n`);
 
+/** The last checkpoint that the witness cosigned, as it shows it to everybody. */
+async function shownByWitness(): Promise<string> {
+  const origin = base.vkey.split('+')[0]!;
+  return (await fetch(`${url}/${createHash('sha256').update(origin).digest('hex')}/checkpoint`)).text();
+}
+
 /** One and the same copy, asked about by everybody. */
 async function asked(copy: Copy): Promise<Record<'stranger' | 'owner' | 'pinned' | 'keptLastWeek' | 'keptNow' | 'witness', Verified>> {
   return {
@@ -160,6 +166,7 @@ describe('rewritten', () => {
       .find((line) => line.startsWith('\u2014 w1.example '))!;
     writeFileSync(copy.path('log', 'checkpoint'), `${forger.checkpoint(base.signer)}${cosignature}\n`);
     expect(summary(await copy.verify({ policy: policyOf(copy) }))).toEqual({ exit: 1, firstBad: undefined, codes: ['cosignature'] });
+    expect(exits(await asked(copy))).toEqual({ stranger: 0, owner: 0, pinned: 5, keptLastWeek: 5, keptNow: 5, witness: 1 });
   });
 
   it('with the stolen key, into the future: entries that never were [attack-future]', async () => {
@@ -184,6 +191,28 @@ describe('an older copy', () => {
     expect(all.stranger.notChecked.join()).toContain('cut back');
   });
 
+  it('that the witness has cosigned in its time: its age tells, and what the witness shows now [attack-restore-cosigned]', async () => {
+    const copy = fresh(lived.folder);
+    rmSync(copy.ledger, { recursive: true });
+    cpSync(join(base.now, 'ledger'), copy.ledger, { recursive: true });
+    const policy = policyOf(copy);
+    expect(await copy.verify({ policy })).toMatchObject({ exit: 0 });
+    expect(await copy.verify({ policy, known: copy.kept('shown', await shownByWitness()) })).toMatchObject({ exit: 5 });
+    await sleep(2_100);
+    expect(await copy.verify({ policy, maxAge: '1s' })).toMatchObject({ exit: 4, codes: expect.arrayContaining(['stale']) });
+  });
+
+  it('of another ledger, in the place of this one [attack-replaced-place]', async () => {
+    const copy = fresh();
+    rmSync(copy.ledger, { recursive: true });
+    cpSync(join(import.meta.dirname, '..', 'fixtures', 'ledger-v0.1', 'ledger'), copy.ledger, { recursive: true });
+    expect((await copy.verify({ as: 'stranger' })).exit).toBe(0);
+    expect((await copy.verify()).exit).toBe(0);
+    expect(await copy.verify({ as: 'pinned' })).toMatchObject({ exit: 5, codes: expect.arrayContaining(['origin']) });
+    await expect(copy.verify({ known: copy.kept('now', checkpointAt(base.now)) })).rejects.toMatchObject({ code: 'usage' });
+    expect((await copy.verify({ policy: policyOf(copy) })).exit).toBe(1);
+  });
+
   it('with the tail cut by a thief of the key [attack-cut-tail]', async () => {
     const copy = fresh();
     const forger = copy.forger();
@@ -191,9 +220,7 @@ describe('an older copy', () => {
     forger.write(base.signer);
     expect(exits(await asked(copy))).toEqual({ stranger: 0, owner: 0, pinned: 5, keptLastWeek: 0, keptNow: 5, witness: 4 });
     // what the witness shows is a checkpoint that was kept elsewhere
-    const origin = forger.origin;
-    const shown = await fetch(`${url}/${createHash('sha256').update(origin).digest('hex')}/checkpoint`);
-    const found = await copy.verify({ known: copy.kept('shown', new Uint8Array(await shown.arrayBuffer())) });
+    const found = await copy.verify({ known: copy.kept('shown', await shownByWitness()) });
     expect(found).toMatchObject({ exit: 5, codes: expect.arrayContaining(['rollback']) });
   });
 
@@ -251,8 +278,7 @@ describe('two histories', () => {
 
   it('of one size, brought to the witness: it refuses, and keeps the proof against the log [attack-equivocation]', async () => {
     const forger = fresh().forger();
-    const shown = await fetch(`${url}/${createHash('sha256').update(forger.origin).digest('hex')}/checkpoint`);
-    const size = Number((await shown.text()).split('\n')[1]);
+    const size = Number((await shownByWitness()).split('\n')[1]);
     changeThePast(forger);
     for (let extra = forger.entries.length; extra < size; extra++) forger.records.push(forger.entry(base.size - 1));
     const answer = await fetch(`${url}/add-checkpoint`, { method: 'POST', body: `old ${size}\n\n${forger.checkpoint(base.signer, size)}` });
@@ -302,7 +328,7 @@ describe('a lazy operator', () => {
 
   it('who shows an old checkpoint: --max-age tells [attack-stale]', async () => {
     const copy = fresh();
-    await new Promise((done) => setTimeout(done, 2_100));
+    await sleep(2_100);
     expect(summary(await copy.verify({ policy: policyOf(copy), maxAge: '1s' }))).toEqual({ exit: 4, firstBad: undefined, codes: ['stale'] });
     expect(await copy.verify({ policy: policyOf(copy), maxAge: '1h' })).toMatchObject({ exit: 0 });
   });
@@ -329,6 +355,7 @@ describe('the word of a witness that stands in the ledger', () => {
     forger.write(base.signer);
     // without a trust file, too: the entry names a root that this tree never had. Where in it nobody can tell
     expect(summary(await copy.verify())).toEqual({ exit: 1, firstBad: 0, codes: ['anchor'] });
+    expect(exits(await asked(copy))).toEqual({ stranger: 1, owner: 1, pinned: 1, keptLastWeek: 1, keptNow: 1, witness: 1 });
     expect((await copy.verify()).holdsThrough).toBe(0);
   });
 

@@ -103,7 +103,7 @@ describe.skipIf(!isPossible)('two accounts', () => {
     return new Client(world.sworn(['run', ...words, '--name', 'echo', '--', process.execPath, echoServer, log], as(account, gidOf)));
   }
 
-  test('the agent’s taps work, custody is separate-user, and the kernel says who it is', async () => {
+  test('the agent’s taps work, custody is separate-user, and the kernel says who it is [attack-agent-account]', async () => {
     const client = session(agent, ['--socket', socket], join(world.folder, agent.name, 'log'));
     for (let i = 0; i < 100; i++) client.request({ tag: i });
     await client.settled();
@@ -150,7 +150,7 @@ describe.skipIf(!isPossible)('two accounts', () => {
     expect(connection.frames.c2s).toHaveLength(101);
   });
 
-  test('an account outside the socket’s group is told that it is closed to it', async () => {
+  test('an account outside the socket’s group is told that it is closed to it [attack-outside-group]', async () => {
     const client = session(stranger, ['--socket', socket], join(world.folder, stranger.name, 'log'), 65534);
     client.request({ tag: 1 });
     await client.settled();
@@ -160,7 +160,7 @@ describe.skipIf(!isPossible)('two accounts', () => {
     await client.ended;
   });
 
-  test('a socket folder that somebody else has made in /tmp gets nothing to read', async ({ skip }) => {
+  test('a socket folder that somebody else has made in /tmp gets nothing to read [attack-socket-folder]', async ({ skip }) => {
     skip(existsSync(`/run/user/${agent.uid}`), 'this account has a folder of its own');
     const folder = `/tmp/sworn-${agent.uid}`;
     const ledger = join(world.folder, agent.name, 'ledger');

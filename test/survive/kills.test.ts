@@ -30,7 +30,7 @@ function newWorld(name: string): World {
   return world;
 }
 
-test('killed at random: what is delivered is recorded once, and every session that can goes on', async () => {
+test('killed at random: what is delivered is recorded once, and every session that can goes on [attack-none-soak]', async () => {
   const seed = Math.floor(Math.random() * 1e9);
   const { violations, total } = await soak({ kills: 40, seed, worlds: 2, sessions: 2, killsPerWorld: 14, log: () => undefined });
   expect(violations, `seed ${seed}`).toEqual([]);

@@ -87,7 +87,7 @@ test('20 taps at once on a fresh ledger start one recorder', async () => {
   expect(entries.filter((entry) => entry.kind === 'open')).toHaveLength(20);
 }, 180_000);
 
-test('50 taps at once on one ledger: one tree, every message once', async () => {
+test('50 taps at once on one ledger: one tree, every message once [attack-none-writers]', async () => {
   const world = newWorld('fifty');
   // sed as the server: quick to start, and answers each request on its own line
   const answer = (line: string): string => line.replace('"method":"echo"', '"result":{}');
@@ -166,7 +166,7 @@ test('`recorder stop` under live taps: they go on with a new recorder', async ()
   expect(sessions.map(({ client }) => client.stderr)).toEqual(['', '', '']);
 }, 180_000);
 
-test('whoever descends from a tapped client may not stop the recorder', async () => {
+test('whoever descends from a tapped client may not stop the recorder [attack-descendant-stop]', async () => {
   const world = newWorld('descendant');
   // the server does it itself, for each line that it gets
   const stop = '"$1" "$2" recorder stop --ledger "$3" 2>"$4"';
@@ -194,7 +194,7 @@ test('a ledger whose path has 200 characters', async () => {
   await expectWhole(world, [session]);
 });
 
-test('a clock that was set back is noted, never refused', async () => {
+test('a clock that was set back is noted, never refused [attack-none-clock]', async () => {
   const world = newWorld('clock');
   const first = { name: 'before', ...echoTap(world, 'before') };
   first.client.request({ tag: 1 });
@@ -355,7 +355,7 @@ test('who connects and says nothing, or stops in the middle, does not keep a rec
   expect(readLedger(world.ledger).entries.at(-1)).toMatchObject({ kind: 'stop', reason: 'signal' });
 });
 
-test('a socket that was tidied away comes back, and nobody takes one that is in use', async () => {
+test('a socket that was tidied away comes back, and nobody takes one that is in use [attack-socket-taken]', async () => {
   const world = newWorld('tidied');
   const first = { name: 't0', ...echoTap(world, 't0') };
   first.client.request({ tag: 1 });
