@@ -8,7 +8,7 @@ import { SwornError } from '../errors.ts';
 import { runCase, verdictText, type CaseResult } from '../policy/cases.ts';
 import { compilePolicy } from '../policy/judge.ts';
 import { paint, safeJson, visible, type Output } from './output.ts';
-import { hasErrors, problemText } from './policy.ts';
+import { hasErrors, problemText } from './policy-problems.ts';
 
 export interface PolicyTestOptions {
   /** The cases. */

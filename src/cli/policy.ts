@@ -3,7 +3,8 @@ import { defaultConfigPath, readConfig, type Config, type ConfigProblem } from '
 import { SwornError } from '../errors.ts';
 import { timeHelp } from './filter.ts';
 import type { CommandHelp } from './help.ts';
-import { count, paint, safeJson, visible, type Output } from './output.ts';
+import { hasErrors, problemText } from './policy-problems.ts';
+import { count, safeJson, visible, type Output } from './output.ts';
 
 export const policyHelp: CommandHelp = {
   options: [
@@ -40,8 +41,6 @@ const simulateOptions = {
   failOn: 'fail-on',
 };
 
-/** Exit status of a file with errors (EX_DATAERR of sysexits.h): the check itself went well, so it is none of `errors.ts`. */
-export const hasErrors = 65;
 /** Digits of the digest that people are shown; `--json` has all 64. */
 const digestDigits = 16;
 
@@ -57,11 +56,6 @@ export async function policyCommand(values: Record<string, unknown>, output: Out
   if (options.json === true) output.out(`${safeJson(JSON.stringify(result(file, config, problems)))}\n`);
   else output.out(`${problems.map((problem) => problemText(output, file, problem)).join('')}${closingLine(file, config, problems)}\n`);
   return config === undefined ? hasErrors : 0;
-}
-
-export function problemText(output: Output, file: string, { line, column, severity, message, hint }: ConfigProblem): string {
-  const kind = paint(output, severity === 'error' ? 'red' : 'yellow', `${severity}:`);
-  return `${visible(file)}:${line}:${column}: ${kind} ${visible(message)}\n${hint === undefined ? '' : `  hint: ${visible(hint)}\n`}`;
 }
 
 function closingLine(file: string, config: Config | undefined, problems: readonly ConfigProblem[]): string {

@@ -4,7 +4,7 @@
  */
 import { utf8Text } from '../bytes/bytes.ts';
 import type { Anomaly } from '../mcp/message.ts';
-import type { Judged } from './judge.ts';
+import type { Judged } from './match.ts';
 import { lookOf } from './look-alike.ts';
 
 const ambiguous: ReadonlySet<Anomaly> = new Set<Anomaly>([

@@ -5,13 +5,13 @@
  * What must stay true: nothing here throws for any message; a rule that cannot be evaluated denies; what is not judged by a rule of the file passes
  * only where `default` allows it.
  */
-import type { Anomaly, Message } from '../mcp/message.ts';
+import type { Message } from '../mcp/message.ts';
 import { judgedKeys } from '../limits.ts';
 import { ambiguityOf } from './ambiguity.ts';
 import type { Condition } from './condition.ts';
 import type { Freeze } from './freeze.ts';
 import { freezeOf, isFrozen } from './freeze.ts';
-import { asks, isAbout, isLong, tells, wordOn, type Party, type Subject } from './match.ts';
+import { asks, isAbout, isLong, tells, wordOn, type Judged, type Party, type Subject } from './match.ts';
 import { noPolicy, type CaptureLevel, type Matchers, type Policy, type Rule, type ToolSettings } from './policy.ts';
 import { compileRedaction, Redactor, type CompiledRedactRule } from './redact.ts';
 import type { SessionCounts } from './session.ts';
@@ -83,14 +83,6 @@ export async function compilePolicy(policy: Policy, pause: Pause = () => undefin
 
 /** Of a recorder without a file. */
 export const unruled: CompiledPolicy = { policy: noPolicy, rules: [], redact: [], canBlock: false, seesWhole: false };
-
-/** A message to be judged, with what was found out about it. */
-export interface Judged extends Subject {
-  anomalies: readonly Anomaly[];
-  /** The message alone: of a batch, the item. */
-  bytes: Uint8Array | undefined;
-  sizeBytes: number;
-}
 
 /** Without these there is no connection at all: only a rule that names one of them, letter by letter, is about it. */
 const protectedMethods = new Set(['initialize', 'server/discover', 'ping', 'notifications/initialized', 'notifications/cancelled']);

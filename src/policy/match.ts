@@ -1,7 +1,7 @@
 /** Which messages a rule is about (`spec/policy.md`, Matchers). Pure, and linear in the length of names and globs. */
 import type { EffectFields } from '../mcp/effect.ts';
 import { globMatches } from '../mcp/glob.ts';
-import type { Direction, Target } from '../mcp/message.ts';
+import type { Anomaly, Direction, Target } from '../mcp/message.ts';
 import { lookOf } from './look-alike.ts';
 import type { Matchers, PrincipalMatcher, ServerSettings, ToolSettings } from './policy.ts';
 
@@ -35,6 +35,14 @@ export interface Subject {
   isUnasked?: true;
   /** Of its method or target only a beginning is known, or it is longer than globs are held against. */
   isCut?: true;
+}
+
+/** A message to be judged, with what was found out about it. */
+export interface Judged extends Subject {
+  anomalies: readonly Anomaly[];
+  /** The message alone: of a batch, the item. */
+  bytes: Uint8Array | undefined;
+  sizeBytes: number;
 }
 
 /** Globs are held against names of at most so many characters: tools and methods have far shorter ones. */

@@ -1,7 +1,7 @@
 /** What conditions see of a message (`spec/policy.md`, Conditions): plain values, read from exactly the bytes that would be delivered. */
 import { utf8Text } from '../bytes/bytes.ts';
 import { readJson } from './json.ts';
-import type { Judged } from './judge.ts';
+import type { Judged } from './match.ts';
 import type { Party } from './match.ts';
 import type { SessionCounts } from './session.ts';
 

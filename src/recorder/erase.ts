@@ -19,7 +19,7 @@ import { erasureTargets } from '../limits.ts';
 import { FieldEraser, says, type Cut } from './erase-fields.ts';
 import { addNames, holdOn, type Hold, type Party } from './hold.ts';
 import { commitment, seal, segmentOf } from './seal.ts';
-import { attributesOf } from './state.ts';
+import { attributesOf } from './attributes.ts';
 
 /** What somebody asks for, once it was looked at. */
 export interface EraseRequest {

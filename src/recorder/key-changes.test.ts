@@ -18,7 +18,8 @@ import { Keys } from '../verify/keys.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
 import { ask } from '../wire/ask.ts';
 import { loadNative } from './native.ts';
-import { Recorder, type RecorderOptions } from './recorder.ts';
+import type { RecorderOptions } from './options.ts';
+import { Recorder } from './recorder.ts';
 
 const cleanups: (() => Promise<unknown> | void)[] = [];
 afterEach(async () => {

@@ -16,7 +16,8 @@ import { checkSocketPath, defaultLedger, ledgerPath, prepareSocketFolder, socket
 import { loadPolicy } from './control.ts';
 import { takeLock } from './lock.ts';
 import { loadNative } from './native.ts';
-import { Recorder, type RecorderOptions } from './recorder.ts';
+import type { RecorderOptions } from './options.ts';
+import { Recorder } from './recorder.ts';
 import { version } from '../version.ts';
 
 export async function main(argv: string[]): Promise<number> {

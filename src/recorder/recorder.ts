@@ -49,6 +49,7 @@ import { plus, readClose, readHello, readLost } from './input.ts';
 import { KeyChanges } from './key-changes.ts';
 import { isServed, type Lock } from './lock.ts';
 import { Openings } from './openings.ts';
+import type { RecorderOptions } from './options.ts';
 import { statusForOthers, statusOf, type Status } from './status.ts';
 import type { Native } from './native.ts';
 import { custodyOf, isChildOf, peerOf, type Peer } from './peer.ts';
@@ -57,24 +58,6 @@ import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type R
 import { Searcher } from './searcher.ts';
 import { seal, type Attributes } from './seal.ts';
 import { bury, State, unbury, type RecordedPolicy } from './state.ts';
-
-export interface RecorderOptions {
-  ledger: string;
-  keysHome: string;
-  socket: string;
-  /** Opens the socket to this group. */
-  groupId?: number;
-  /** Ends after this long without a connection; absent: never. */
-  idleMs?: number;
-  /** Taps may ask for no less than this. */
-  modeFloor?: 'commit' | 'observe';
-  /** The policy file that was named; absent: the default one, if it is there. */
-  config?: string;
-  /** A new ledger goes on from this checkpoint of another one, whose key was stolen. */
-  continues?: NonNullable<StartEntry['continues']>;
-  version: string;
-  logFile?: string;
-}
 
 /** So much text fits into an attribute, however it is escaped. */
 const attributeChars = attributeBytes / 8;

@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { lossyText } from '../bytes/bytes.ts';
 import type { Entry, MessageEntry, OpenEntry, BatchEntry, PolicyEntry, PrincipalEntry, RecoveryEntry } from '../entry/entry.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import type { EntryRecord } from '../ledger/segment.ts';
@@ -18,6 +17,7 @@ import { subjectOf, unruled, type CompiledPolicy } from '../policy/judge.ts';
 import { asks } from '../policy/match.ts';
 import { count } from '../policy/session.ts';
 import { answerableId, joined, linesFor, noLines, type Lines } from './answer.ts';
+import { attributesOf } from './attributes.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
 import { applyFreeze } from './control.ts';
 import { learn, type UnfinishedBatch } from './record.ts';
@@ -385,12 +385,4 @@ function bytesOf(record: EntryRecord): Buffer | undefined {
 /** A JSON text or number, whole. */
 function isToken(id: string): boolean {
   return /^(?:"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*)$/s.test(id);
-}
-
-export function attributesOf(record: EntryRecord): Record<string, unknown> {
-  const attributes: Record<string, unknown> = {};
-  for (const item of record.attributes) {
-    if (item.state === 'kept') Object.assign(attributes, JSON.parse(lossyText(item.bytes)));
-  }
-  return attributes;
 }

@@ -6,7 +6,7 @@ import type { Connection } from './connection.ts';
 import type { Loaded } from './control.ts';
 import type { Eraser } from './erase.ts';
 import type { Hold } from './hold.ts';
-import type { RecorderOptions } from './recorder.ts';
+import type { RecorderOptions } from './options.ts';
 
 interface ConnectionStatus {
   connection: string;
