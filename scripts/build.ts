@@ -70,7 +70,8 @@ async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[
     .filter((item) => item.type === 'chunk')
     .map(({ fileName, isEntry, moduleIds, code }) => {
       // which modules are inside: the other programs carry these lines where each begins
-      const modules = name === 'run' || alone.has(name) ? `${moduleIds.map((id) => `\n// ${relative(root, id)}`).join('')}\n` : '';
+      const ours = moduleIds.filter((id) => !id.startsWith('\0'));
+      const modules = name === 'run' || alone.has(name) ? `${ours.map((id) => `\n// ${relative(root, id)}`).join('')}\n` : '';
       return { fileName, isEntry, moduleIds, code: code + modules };
     });
 }
