@@ -116,6 +116,19 @@ const frame: Fields = [
 
 const reserved: Fields = common;
 
+/** Who asked for it, when somebody did. */
+const asked: Fields = [
+  [
+    'by',
+    false,
+    object([
+      ['uid', true, integer],
+      ['pid', true, count],
+    ]),
+  ],
+  ['selfAdministered', false, yes],
+];
+
 const fieldsOf: Record<Kind, Fields> = {
   start: [
     ...common,
@@ -142,19 +155,7 @@ const fieldsOf: Record<Kind, Fields> = {
       ]),
     ],
   ],
-  stop: [
-    ...common,
-    ['reason', true, text],
-    [
-      'by',
-      false,
-      object([
-        ['uid', true, integer],
-        ['pid', true, count],
-      ]),
-    ],
-    ['selfAdministered', false, yes],
-  ],
+  stop: [...common, ['reason', true, text], ...asked],
   open: [
     ...common,
     ['connection', true, hex32],
@@ -260,15 +261,7 @@ const fieldsOf: Record<Kind, Fields> = {
     ['reason', false, text],
     ['since', false, time],
     ['until', false, time],
-    [
-      'by',
-      false,
-      object([
-        ['uid', true, integer],
-        ['pid', true, count],
-      ]),
-    ],
-    ['selfAdministered', false, yes],
+    ...asked,
   ],
   key: [
     ...common,
@@ -277,15 +270,7 @@ const fieldsOf: Record<Kind, Fields> = {
     ['previous', false, text],
     ['endorsement', false, text],
     ['holder', false, text],
-    [
-      'by',
-      false,
-      object([
-        ['uid', true, integer],
-        ['pid', true, count],
-      ]),
-    ],
-    ['selfAdministered', false, yes],
+    ...asked,
   ],
   anchor: [
     ...common,
@@ -308,15 +293,7 @@ const fieldsOf: Record<Kind, Fields> = {
     ['segments', false, positive],
     ['commitment', false, digest64],
     ['policyDigest', false, hex64],
-    [
-      'by',
-      false,
-      object([
-        ['uid', true, integer],
-        ['pid', true, count],
-      ]),
-    ],
-    ['selfAdministered', false, yes],
+    ...asked,
   ],
   approval: reserved,
   access: reserved,
