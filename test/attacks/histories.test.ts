@@ -110,6 +110,28 @@ it('nothing was done: everybody finds that it holds, and the witness has cosigne
   expect(exits(await asked(fresh()))).toEqual({ stranger: 0, owner: 0, pinned: 0, keptLastWeek: 0, keptNow: 0, witness: 0 });
 });
 
+it('the program itself ends with what is found [attack-exit]', async () => {
+  const copy = fresh();
+  const world = copy.world();
+  try {
+    const status = async (...words: string[]): Promise<number | null> => (await world.finish(['verify', copy.ledger, ...words])).status;
+    const policy = policyOf(copy);
+    expect(await status('--policy', policy)).toBe(0);
+    const forger = copy.forger();
+    forger.cut(base.size - 5);
+    forger.write(base.signer);
+    expect(await status('--policy', policy)).toBe(4);
+    expect(await status('--known', copy.kept('now', checkpointAt(base.now)))).toBe(5);
+    changeThePast(forger);
+    forger.writeBundles();
+    expect(await status()).toBe(1);
+    rmSync(copy.path('log'), { recursive: true });
+    expect(await status()).toBe(3);
+  } finally {
+    await world.end();
+  }
+});
+
 describe('rewritten', () => {
   it('with a new key: whoever knows the old one finds another [attack-new-key]', async () => {
     const copy = fresh();

@@ -2,6 +2,8 @@
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { chance } from '../faults/power-files.ts';
+import { Client as LedgerCaller } from '../faults/world.ts';
 import { Client, echoServer, until } from '../support-processes.ts';
 import { Copy, makeBase, type Base } from './base.ts';
 import { newKey } from './forger.ts';
@@ -54,6 +56,28 @@ describe('head: the recorder refuses', () => {
     expect(status, stderr).not.toBe(0);
     expect(stderr).toMatch(message);
   });
+});
+
+it('any byte of head flipped: the recorder does not go on [attack-head-flip]', () => {
+  const seed = process.env['SWORN_SEED'] ?? String(Math.floor(Math.random() * 1e9));
+  const random = chance(seed);
+  const copy = new Copy(base);
+  try {
+    const path = join(copy.keys, 'head');
+    const bytes = readFileSync(path);
+    const at = { root: copy.folder, folder: copy.ledger, keysHome: join(copy.home, '.config', 'sworn'), remove: () => undefined };
+    for (let i = 0; i < Number(process.env['SWORN_FLIPS'] ?? 40); i++) {
+      const place = Math.floor(random() * bytes.length);
+      const bit = 1 << Math.floor(random() * 8);
+      const flipped = Buffer.from(bytes);
+      flipped[place]! ^= bit;
+      writeFileSync(path, flipped);
+      // as the recorder opens it, without a process for each flip
+      expect(() => new LedgerCaller().open(at), `seed ${seed}, byte ${place}, bit ${bit}`).toThrow(/head/);
+    }
+  } finally {
+    copy.remove();
+  }
 });
 
 describe('the key: the recorder refuses', () => {
