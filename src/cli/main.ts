@@ -122,6 +122,7 @@ export const commands: readonly CommandEntry[] = [
             {
               // an address is no path
               what: asked !== undefined && /^https?:/i.test(asked) ? asked : oneLedgerPath(asked, 'verify'),
+              isLedger: what === undefined && (asked === undefined || !/^https?:/i.test(asked)),
               json: json === true,
               ...(known === undefined ? {} : { known: known as string }),
               ...(policy === undefined ? {} : { policy: policy as string }),

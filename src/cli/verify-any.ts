@@ -8,13 +8,16 @@ import type { TrustOptions } from './trust-files.ts';
 
 export interface VerifyAnyOptions extends TrustOptions {
   what: string;
+  /** It was named as a ledger, or is the one that is checked without being named: nothing else is looked for there. */
+  isLedger?: boolean;
   json: boolean;
 }
 
 /** @returns the exit status: 0 holds, 1 tampered, 3 cannot conclude, 4 policy not met, 5 fork or rollback */
-export async function verifyAny({ what, ...options }: VerifyAnyOptions, output: VerifyOutput): Promise<number> {
+export async function verifyAny({ what, isLedger, ...options }: VerifyAnyOptions, output: VerifyOutput): Promise<number> {
+  if (isLedger) return verifyCommand({ ...options, ledger: what }, output);
   const stat = isAddress(what) ? undefined : statSync(what, { throwIfNoEntry: false });
-  if (stat?.isDirectory() && isBundleFolder(what)) return verifyBundleCommand({ ...options, bundle: what }, output);
+  if (stat?.isDirectory() && isBundleFolder(what, options)) return verifyBundleCommand({ ...options, bundle: what }, output);
   if (!stat?.isFile()) return verifyCommand({ ...options, ledger: what }, output);
   if (what.endsWith('.tlog-proof') || beginning(what, 23) === 'c2sp.org/tlog-proof@v1\n')
     return verifyProofCommand({ ...options, file: what }, output);

@@ -1,6 +1,6 @@
 /** `sworn verify q3.tar`: a period's evidence, from the tar file or the folder that it was unpacked to. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
@@ -10,8 +10,9 @@ import { parseCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote } from '../tlog/note.ts';
 import { exitOfSeverity } from '../verify/trust.ts';
 import { count, safeJson, size, visible, type Output } from './output.ts';
+import { originAt } from './pins.ts';
 import { piecesIn, readTar, type TarFile } from './tar.ts';
-import { trustOf, type Trust, type TrustOptions } from './trust-files.ts';
+import { pinFileOf, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
 import { controlText, notesOf, subjectOf } from './words.ts';
 
 export interface VerifyBundleOptions extends TrustOptions {
@@ -22,9 +23,17 @@ export interface VerifyBundleOptions extends TrustOptions {
 
 type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
 
-/** Whether a folder is an unpacked bundle. */
-export function isBundleFolder(folder: string): boolean {
-  return existsSync(join(folder, 'manifest.json')) && existsSync(join(folder, 'entries.ndjson'));
+/**
+ * Whether a folder is an unpacked bundle. Where a ledger is, or was when it was pinned, it stays one: whoever can write there must not be able to have some
+ * old evidence checked in its place.
+ */
+export function isBundleFolder(folder: string, options: TrustOptions): boolean {
+  if (existsSync(join(folder, 'log')) || !existsSync(join(folder, 'manifest.json')) || !existsSync(join(folder, 'entries.ndjson'))) return false;
+  try {
+    return originAt(pinFileOf(options), resolve(folder)) === undefined;
+  } catch {
+    return true; // pins that cannot be read are reported where they count
+  }
 }
 
 /** @returns the exit status, as of `verifyCommand` */

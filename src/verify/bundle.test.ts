@@ -231,6 +231,30 @@ describe('a bundle', () => {
   });
 });
 
+describe('a bundle in the place of a ledger', () => {
+  const output = { out: () => undefined, err: () => undefined, isTTY: false, color: false };
+  it('is not taken for it', async () => {
+    const place = at('place');
+    const keysHome = at('place-keys');
+    writeFixture(new Map([...files].map(([name, bytes]) => [name, Buffer.from(bytes)])), place);
+    writeFileSync(at('trust'), `log ${sample.key.vkey}\nquorum none\n`);
+    const options = { what: place, json: false, keysHome };
+    expect(await verifyAny({ ...options, policy: at('trust') }, output)).toBe(0);
+    expect(await verifyAny({ ...options, policy: at('trust'), isLedger: true }, output)).toBe(3);
+    // beside a ledger
+    writeFixture(sampleLedger({ pairs: 1 }).files(), place);
+    rmSync(join(place, 'log', 'checkpoint'));
+    expect(await verifyAny({ ...options, policy: at('trust') }, output)).not.toBe(0);
+    // where one was pinned
+    rmSync(place, { recursive: true });
+    writeFixture(sampleLedger({ pairs: 1 }).files(), place);
+    expect(await verifyAny(options, output)).toBe(0);
+    rmSync(place, { recursive: true });
+    writeFixture(new Map([...files].map(([name, bytes]) => [name, Buffer.from(bytes)])), place);
+    expect(await verifyAny({ ...options, policy: at('trust') }, output)).toBe(3);
+  });
+});
+
 describe('tar', () => {
   it('gives back what was written, and refuses what two readers could take for different things', async () => {
     const writer = new TarWriter(at('small.tar'));
