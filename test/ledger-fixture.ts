@@ -261,7 +261,7 @@ export function sampleLedger(
     inParts(17, 67, 'kept'),
   ]);
   if (options.dropped)
-    fixture.add({ kind: 'message', ...frame('s2c', 2), type: 'opaque', parts: 2, anomalies: ['not-json'] }, {}, [
+    fixture.add({ kind: 'message', ...frame('s2c', 2), type: 'opaque', parts: 2, anomalies: ['not-json'], redacted: { 'key:a': 1 } }, {}, [
       inParts(9, 1, 'dropped'),
       inParts(9, 2, 'kept'),
     ]);

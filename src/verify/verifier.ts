@@ -815,7 +815,7 @@ class Verifier {
     }
     if (this.#dropped > 0) {
       const at = this.#firstDropped === undefined ? {} : { index: this.#firstDropped };
-      this.#say('warning', 'dropped', `the bytes of ${this.#dropped} segment(s) are not kept, and no entry says why; their hashes still hold`, at);
+      this.#say('tampered', 'dropped', `the bytes of ${this.#dropped} segment(s) are not kept, and no entry says why; their hashes still hold`, at);
     }
     if (this.#neverStored > 0) {
       this.#say('note', 'never-stored', `${this.#neverStored} stretches were never stored (redaction or capture rules); their hashes still hold`);
