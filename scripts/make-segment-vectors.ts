@@ -57,6 +57,7 @@ write('segments.json', {
       { why: 'another magic', hex: header(0n, 'SWORNPL2').toString('hex') },
       { why: 'a wrong checksum', hex: join(header(0n).subarray(0, 36), u32(0)).toString('hex') },
       { why: 'an index above 2^53 - 1', hex: header(9007199254740992n).toString('hex') },
+      { why: 'something in the four zero bytes', hex: header(0n, 'SWORNPL1', 1).toString('hex') },
     ],
   },
   records: {

@@ -56,7 +56,7 @@ export function encodeSegmentHeader(ledgerId: string, firstIndex: number): Buffe
 
 export function readSegmentHeader(header: Buffer): { ledgerId: string; firstIndex: number } | undefined {
   if (header.length < segmentHeaderBytes || !header.subarray(0, 8).equals(magic)) return undefined;
-  if (header.readUInt32BE(36) !== crc32(header.subarray(0, 36))) return undefined;
+  if (header.readUInt32BE(32) !== 0 || header.readUInt32BE(36) !== crc32(header.subarray(0, 36))) return undefined;
   const firstIndex = Number(header.readBigUInt64BE(24));
   return Number.isSafeInteger(firstIndex) ? { ledgerId: header.toString('hex', 8, 24), firstIndex } : undefined;
 }
@@ -310,15 +310,24 @@ function isTorn(rest: Buffer, nextIndex: number | undefined): boolean {
   if (lengthBytes < body.length || !couldBegin(rest, nextIndex)) return !recordsAfter(rest, 1, nextIndex);
   const crc = rest.readUInt32BE(4);
   let state = 0xffff_ffff;
+  let leftBytes = searchFactor * rest.length;
   for (let i = 0; i < body.length - 1; i++) {
     state = crcTable[(state ^ body[i]!) & 0xff]! ^ (state >>> 8);
     if ((state ^ 0xffff_ffff) >>> 0 !== crc) continue;
+    leftBytes -= i;
+    if (leftBytes < 0) return false;
     const shorter = decodeRecord(body.subarray(0, i + 1));
     if (shorter === undefined) continue;
     if (couldBegin(body.subarray(i + 1), shorter.type === 'entry' ? shorter.index + 1 : nextIndex)) return false;
   }
   return true;
 }
+
+/**
+ * The search behind damage reads so many times the bytes that there are, and no more: content that somebody sent can look like the beginning of a record at
+ * every place, and each would be read to the end. What cannot be searched to its end is not taken for a crash.
+ */
+const searchFactor = 64;
 
 /** Whether a record may begin so, as far as it is there. */
 function couldBegin(rest: Buffer, nextIndex: number | undefined): boolean {
@@ -332,18 +341,25 @@ function couldBegin(rest: Buffer, nextIndex: number | undefined): boolean {
 
 /** The body of an entry record without leaf and items. */
 const leastBytes = 1 + 8 + 4 + 2 + 4;
+/** The body of a part record without its bytes. */
+const leastPartBytes = 1 + 16 + 1 + 8 + saltBytes;
 
 /**
  * Is there a whole record anywhere from `from` on? Tells a cut-off write from damage. Looks at every offset whose length field fits, and trusts a
  * record only by its checksum and, where the index of the next one is known, by an index that can follow.
  */
 function recordsAfter(rest: Buffer, from: number, nextIndex: number | undefined): boolean {
+  let leftBytes = searchFactor * rest.length;
   for (let at = from; at + recordHeaderBytes < rest.length; at++) {
     const type = rest[at + recordHeaderBytes];
     if (type !== 1 && type !== 2) continue;
     const lengthBytes = rest.readUInt32BE(at);
     if (lengthBytes < leastBytes || lengthBytes > recordBytes || at + recordHeaderBytes + lengthBytes > rest.length) continue;
     const body = rest.subarray(at + recordHeaderBytes, at + recordHeaderBytes + lengthBytes);
+    // what no index and no direction can be is refused before anything is read to its end
+    if (type === 1 ? body.readUInt32BE(1) > 0x1f_ffff : lengthBytes < leastPartBytes || body[17]! > 1) continue;
+    leftBytes -= lengthBytes;
+    if (leftBytes < 0) return true;
     // the inside first: it is quicker to refuse than the checksum
     const record = decodeRecord(body);
     if (record === undefined) continue;

@@ -18,6 +18,11 @@ const entryHeadBytes = 1 + 8 + 4;
 const longestRecord = recordBytes + 1024;
 /** A candidate record behind a damaged one is believed only if its index is plausible. */
 const farthestIndex = segmentBytes;
+/**
+ * The search behind damage reads so many times the bytes of a segment, and no more: content that somebody sent can look like a record at every place, and
+ * each would be read to its end.
+ */
+const searchFactor = 64;
 
 export type Item =
   | { kind: 'kept'; salt: Uint8Array; bytes: Uint8Array; sizeBytes: number }
@@ -56,6 +61,8 @@ export interface Trouble {
   offset: number;
   /** Offset of the next whole record, when there is one in the file. */
   resumed: number | undefined;
+  /** The search for it was given up: too much looks like a record. No crash leaves that. */
+  abandoned?: true;
   lastSegment: boolean;
 }
 
@@ -123,10 +130,57 @@ export class PayloadReader {
   #headerDone = false;
   /** Index that the next entry record should have; only to judge candidates behind damage. */
   #expected = 0;
+  /** Bytes of this segment that the search behind damage has read. */
+  #searchedBytes = 0;
 
-  constructor(source: Source, segments: SegmentName[]) {
+  /** `from`: an offset in the first segment at which the record of entry `index` or its parts begin, where somebody has read before. */
+  constructor(source: Source, segments: SegmentName[], from?: { offset: number; index: number }) {
     this.#source = source;
     this.#segments = segments;
+    if (from === undefined || segments.length === 0) return;
+    this.#segment = segments[this.#next++]!;
+    this.#pieces = source.segment!(this.#segment, from.offset)[Symbol.asyncIterator]();
+    this.#base = from.offset;
+    this.#ended = false;
+    this.#headerDone = true;
+    this.#expected = from.index;
+  }
+
+  /** Where the next record begins. */
+  get position(): { segment: number | undefined; offset: number } {
+    return { segment: this.#segment?.first, offset: this.#base + this.#at };
+  }
+
+  /**
+   * Goes over the records before that of entry `index`, by their lengths alone: they must be read by somebody else. Stops behind the record before it, so that
+   * its parts are still to come. False when the lengths do not lead there.
+   */
+  async skipTo(index: number): Promise<boolean> {
+    for (;;) {
+      if (this.#segment === undefined || !this.#headerDone) {
+        const event = await this.fill();
+        if (event === false || (typeof event === 'object' && event.kind === 'trouble')) return false;
+        continue;
+      }
+      const available = this.#buffer.length - this.#at;
+      if (available < frameBytes + 9) {
+        if (this.#ended) return false;
+        await this.#more();
+        continue;
+      }
+      const sizeBytes = u32(this.#buffer, this.#at);
+      if (sizeBytes < entryHeadBytes || sizeBytes > longestRecord) return false;
+      const found = this.#buffer[this.#at + frameBytes] === 1 ? u64(this.#buffer, this.#at + frameBytes + 1) : -1;
+      if (!(found < index)) return false;
+      while (this.#buffer.length - this.#at < frameBytes + sizeBytes) {
+        if (this.#ended) return false;
+        await this.#more();
+      }
+      this.#at += frameBytes + sizeBytes;
+      if (found !== index - 1) continue;
+      this.#expected = index;
+      return true;
+    }
   }
 
   /**
@@ -177,6 +231,7 @@ export class PayloadReader {
     this.#base = 0;
     this.#ended = false;
     this.#headerDone = false;
+    this.#searchedBytes = 0;
     return true;
   }
 
@@ -250,11 +305,17 @@ export class PayloadReader {
         found = this.#trueEnd(start);
       } else {
         if (this.#isRecord(behind)) found = behind;
-        for (let i = start + 1; found === undefined && i + frameBytes < end; i++) if (this.#isRecord(i)) found = i;
+        for (let i = start + 1; found === undefined && !this.#isAbandoned && i + frameBytes < end; i++) if (this.#isRecord(i)) found = i;
       }
     }
     this.#at = found ?? end;
-    return { kind: 'trouble', what, segment, offset, resumed: found === undefined ? undefined : this.#base + found, lastSegment: this.#isLast() };
+    const resumed = found === undefined ? undefined : this.#base + found;
+    const isAbandoned = found === undefined && this.#isAbandoned;
+    return { kind: 'trouble', what, segment, offset, resumed, lastSegment: this.#isLast(), ...(isAbandoned ? { abandoned: true } : {}) };
+  }
+
+  get #isAbandoned(): boolean {
+    return this.#searchedBytes > searchFactor * (this.#base + this.#buffer.length);
   }
 
   /** Whether a body here begins as that of the next record must. */
@@ -271,6 +332,8 @@ export class PayloadReader {
     for (let i = start + frameBytes; i < bytes.length; i++) {
       crc = (crc >>> 8) ^ t0[(crc ^ bytes[i]!) & 255]!;
       if (crc !== wanted) continue;
+      this.#searchedBytes += i - start;
+      if (this.#isAbandoned) return undefined;
       const whole = this.#parse(start + frameBytes, i + 1, 0);
       if (whole === undefined) continue;
       // The damaged record itself was whole, so the one behind it has the index after its own.
@@ -295,6 +358,7 @@ export class PayloadReader {
     } else if ((type !== 2 && type !== 3) || sizeBytes < partHeadBytes || bytes[start + 17]! > 1) {
       return false;
     }
+    this.#searchedBytes += sizeBytes;
     return crc32(bytes, start, start + sizeBytes) === u32(bytes, at + 4);
   }
 
