@@ -309,9 +309,9 @@ export function memorySource(files: Map<string, Uint8Array>, { list = true, piec
         .filter((path) => path.startsWith('payload/'))
         .sort()
         .map((path): SegmentName => ({ first: Number(path.slice(8)), path })),
-    async *segment({ path }) {
+    async *segment({ path }, from = 0) {
       const bytes = files.get(path)!;
-      for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
+      for (let at = from; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
     },
   };
   if (list) {

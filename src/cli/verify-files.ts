@@ -51,13 +51,14 @@ export function directorySource(folder: string): Source {
         .filter((name) => /^[0-9]{16}$/.test(name))
         .sort()
         .map((name): SegmentName => ({ first: Number(name), path: `payload/${name}` })),
-    async *segment({ path }) {
+    async *segment({ path }, from = 0) {
       const file = openSync(join(folder, path), 'r');
       try {
-        for (;;) {
+        for (let at = from; ;) {
           const piece = new Uint8Array(pieceBytes);
-          const sizeBytes = readSync(file, piece, 0, pieceBytes, null);
+          const sizeBytes = readSync(file, piece, 0, pieceBytes, at);
           if (sizeBytes === 0) return;
+          at += sizeBytes;
           yield piece.subarray(0, sizeBytes);
         }
       } finally {

@@ -17,6 +17,6 @@ export interface Source {
   widths?(level: number | 'entries', n: number): Promise<number[]>;
   /** Payload segments in the order of their first index; left out by a source that has no payload to give. */
   segments?(): Promise<SegmentName[]>;
-  /** The bytes of a segment in pieces of any size. A piece is not written to again by the source. */
-  segment?(name: SegmentName): AsyncIterable<Uint8Array>;
+  /** The bytes of a segment from one offset on, its beginning by default, in pieces of any size. A piece is not written to again by the source. */
+  segment?(name: SegmentName, from?: number): AsyncIterable<Uint8Array>;
 }
