@@ -133,9 +133,54 @@ export class PayloadReader {
   /** Bytes of this segment that the search behind damage has read. */
   #searchedBytes = 0;
 
-  constructor(source: Source, segments: SegmentName[]) {
+  /** `from`: an offset in the first segment at which the record of entry `index` or its parts begin, where somebody has read before. */
+  constructor(source: Source, segments: SegmentName[], from?: { offset: number; index: number }) {
     this.#source = source;
     this.#segments = segments;
+    if (from === undefined || segments.length === 0) return;
+    this.#segment = segments[this.#next++]!;
+    this.#pieces = source.segment!(this.#segment, from.offset)[Symbol.asyncIterator]();
+    this.#base = from.offset;
+    this.#ended = false;
+    this.#headerDone = true;
+    this.#expected = from.index;
+  }
+
+  /** Where the next record begins. */
+  get position(): { segment: number | undefined; offset: number } {
+    return { segment: this.#segment?.first, offset: this.#base + this.#at };
+  }
+
+  /**
+   * Goes over the records before that of entry `index`, by their lengths alone: they must be read by somebody else. Stops behind the record before it, so that
+   * its parts are still to come. False when the lengths do not lead there.
+   */
+  async skipTo(index: number): Promise<boolean> {
+    for (;;) {
+      if (this.#segment === undefined || !this.#headerDone) {
+        const event = await this.fill();
+        if (event === false || (typeof event === 'object' && event.kind === 'trouble')) return false;
+        continue;
+      }
+      const available = this.#buffer.length - this.#at;
+      if (available < frameBytes + 9) {
+        if (this.#ended) return false;
+        await this.#more();
+        continue;
+      }
+      const sizeBytes = u32(this.#buffer, this.#at);
+      if (sizeBytes < entryHeadBytes || sizeBytes > longestRecord) return false;
+      const found = this.#buffer[this.#at + frameBytes] === 1 ? u64(this.#buffer, this.#at + frameBytes + 1) : -1;
+      if (!(found < index)) return false;
+      while (this.#buffer.length - this.#at < frameBytes + sizeBytes) {
+        if (this.#ended) return false;
+        await this.#more();
+      }
+      this.#at += frameBytes + sizeBytes;
+      if (found !== index - 1) continue;
+      this.#expected = index;
+      return true;
+    }
   }
 
   /**
@@ -377,7 +422,10 @@ export class PayloadReader {
         }
       } else {
         if (at + 16 > end) return undefined;
-        item = { kind: 'part', hash: head, sizeBytes, file: u64(bytes, at), offset: u64(bytes, at + 8) };
+        const file = u64(bytes, at);
+        const place = u64(bytes, at + 8);
+        if (Number.isNaN(file) || Number.isNaN(place)) return undefined;
+        item = { kind: 'part', hash: head, sizeBytes, file, offset: place };
         at += 16;
       }
       (i < attributesCount ? attributes : segments).push(item);

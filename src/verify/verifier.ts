@@ -24,7 +24,20 @@ import { Findings, type Exit, type Finding, type FindingCode } from './finding.t
 import { Keys } from './keys.ts';
 import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
 import { Sequences } from './sequence.ts';
-import type { Source } from './source.ts';
+import type { SegmentName, Source } from './source.ts';
+import {
+  RangeCollector,
+  rangesOf,
+  rowOf,
+  segmentAt,
+  type Cursor,
+  type RangeCommon,
+  type RangeFacts,
+  type RangeTask,
+  type Spread,
+  type StoredPart,
+  type Waiting,
+} from './spread.ts';
 
 export interface VerifyOptions {
   crypto: Crypto;
@@ -35,8 +48,10 @@ export interface VerifyOptions {
   known?: { size: number; root: Uint8Array };
   /** The origin that the caller expects. */
   origin?: string;
-  /** Called about every 256 entries. */
+  /** Called about every 256 entries, or once for each range. */
   progress?: (done: number, total: number) => void;
+  /** Who else can check ranges of it, for a ledger that is large. The result is the same. */
+  spread?: Spread;
 }
 
 export interface Verification {
@@ -108,18 +123,24 @@ interface Block {
   named: Set<number>;
 }
 
-interface StoredPart {
-  /** Absent when it was erased: its entry still names it. */
-  hash: Uint8Array | undefined;
-  sizeBytes: number;
-  connection: string;
-  direction: 'c2s' | 's2c';
-  unit: number;
+/** Verifies a whole ledger. Never throws for anything that is in it; an error of the source becomes a finding. */
+export async function verifyLedger({ spread, ...options }: VerifyOptions): Promise<Verification> {
+  if (spread) {
+    const result = await new Verifier(options).runSpread(spread);
+    // what is wrong is said by the sequential pass alone: see spread.ts
+    if (result?.exit === 0) return result;
+  }
+  return new Verifier(options).run();
 }
 
-/** Verifies a whole ledger. Never throws for anything that is in it; an error of the source becomes a finding. */
-export async function verifyLedger(options: VerifyOptions): Promise<Verification> {
-  return new Verifier(options).run();
+/** Checks one range (`spread.ts`). `cursor` is where the last range ended that was checked here. `undefined`: something is odd in it. */
+export async function checkRange(
+  options: Pick<VerifyOptions, 'crypto' | 'source'>,
+  task: RangeTask,
+  common: RangeCommon,
+  cursor?: Cursor,
+): Promise<{ facts: RangeFacts; cursor: Cursor | undefined } | undefined> {
+  return new Verifier(options).range(task, common, cursor);
 }
 
 class Verifier {
@@ -166,6 +187,10 @@ class Verifier {
   #firstDropped: number | undefined;
   #neverStored = 0;
   #contentBytes = 0;
+  /** While a range is checked: what takes the place of the rules between entries. */
+  #range: RangeCollector | undefined;
+  /** Items that name parts outside of the range, of the list that is being judged. */
+  #elsewhere: Waiting['parts'] = [];
 
   constructor(options: VerifyOptions) {
     this.#options = options;
@@ -177,13 +202,18 @@ class Verifier {
 
   async run(): Promise<Verification> {
     await this.#openCheckpoint();
-    await this.#openPayload();
+    this.#openPayload(await this.#segmentNames());
     this.#stack = TileStack.empty(this.#crypto);
     this.#compareKnown(0);
+    return this.#runFrom(0);
+  }
+
+  /** Goes on from `first`, with everything as it stands there. */
+  async #runFrom(first: number): Promise<Verification> {
     const { progress } = this.#options;
 
     let block: Block | undefined;
-    let index = 0;
+    let index = first;
     for (; ; index++) {
       const n = Math.floor(index / tileWidth);
       const isSigned = index < this.#size;
@@ -213,6 +243,160 @@ class Verifier {
 
   #say(severity: Finding['severity'], code: FindingCode, message: string, at?: { index?: number; path?: string }): void {
     this.#findings.add(severity, code, message, at);
+  }
+
+  // In ranges
+
+  /** All full bundles below the last entry in ranges, and the rest here. `undefined`: it is not worth it, or something is odd. */
+  async runSpread(spread: Spread): Promise<Verification | undefined> {
+    await this.#openCheckpoint();
+    const end = Math.floor((this.#size - 1) / tileWidth) * tileWidth;
+    if (this.#size < spread.least || end <= 0 || this.#ledgerId === undefined || this.#findings.exit !== 0) return undefined;
+    const names = await this.#segmentNames();
+    if (this.#payloadAsked && names?.[0]?.first !== 0) return undefined;
+    const { known } = this.#options;
+    const wantedBlock = known && known.size % tileWidth !== 0 ? Math.floor(known.size / tileWidth) : undefined;
+    this.#stack = TileStack.empty(this.#crypto);
+    this.#compareKnown(0);
+
+    /** Its leaves are the roots of bundles, so its tiles are those of the next level. */
+    const above = TileStack.empty(this.#crypto);
+    let ended: number | undefined;
+    let done = 0;
+    try {
+      for await (const facts of spread.check(rangesOf(end, spread.entries), { size: this.#size, ledgerId: this.#ledgerId, names, wantedBlock })) {
+        if (facts?.first !== done || facts.from !== ended) return undefined;
+        await this.#takeRange(facts, above);
+        if (this.#findings.exit !== 0) return undefined;
+        done = facts.end;
+        ended = facts.to;
+        this.#options.progress?.(done, this.#size);
+      }
+    } catch {
+      return undefined; // a thread that could not start, or died
+    }
+    if (done !== end) return undefined;
+    this.#stack = TileStack.restore(this.#crypto, end, partialsAbove(above));
+    if (names) {
+      this.#openPayload(names.slice(segmentAt(names, end)), ended === undefined ? undefined : { offset: ended, index: end });
+      this.#nextRecord = end;
+    }
+    return this.#runFrom(end);
+  }
+
+  /** What a range has handed on, through the rules between entries, in order. */
+  async #takeRange(facts: RangeFacts, above: TileStack): Promise<void> {
+    const lacking = facts.lacking.values();
+    const waiting = facts.waiting.values();
+    let nextLacking = lacking.next().value;
+    let nextWaiting = waiting.next().value;
+    for (let index = facts.first; index < facts.end; index++) {
+      const row = rowOf(facts, index);
+      if (row.entry) this.#sequences.add(index, row.entry);
+      else if (row.leaf) this.#rules(index, readEntry(row.leaf) as Entry);
+      for (const list of row.kept) this.#erasures.note(index, list, 1, []);
+      for (; nextLacking?.index === index; nextLacking = lacking.next().value)
+        this.#erasures.note(index, nextLacking.list, nextLacking.kept, nextLacking.erased);
+      for (; nextWaiting?.index === index; nextWaiting = waiting.next().value) this.#settle(nextWaiting);
+      if ((index + 1) % tileWidth === 0) await this.#takeBundle(Math.floor(index / tileWidth), facts, above);
+    }
+    for (const [key, part] of facts.parts) this.#parts.set(key, part);
+    this.#contentBytes += facts.contentBytes;
+    this.#neverStored += facts.neverStored;
+    this.#dropped += facts.dropped;
+    this.#firstDropped ??= facts.firstDropped;
+  }
+
+  async #takeBundle(n: number, { first, roots, wanted }: RangeFacts, above: TileStack): Promise<void> {
+    const { known } = this.#options;
+    if (known && Math.floor(known.size / tileWidth) === n && wanted) {
+      const partials = partialsAbove(above);
+      this.#compareKnown(known.size, () =>
+        TileStack.restore(this.#crypto, known.size, (level, at, width) =>
+          level === 0 ? wanted.subarray(0, width * hashBytes) : partials(level, at, width),
+        ).root(),
+      );
+    }
+    for (const { level, n: at, bytes, width } of above.append(hashAt(roots, n - first / tileWidth)))
+      await this.#compareTile(level + 1, at, bytes, width);
+    this.#compareKnown((n + 1) * tileWidth, () => above.root());
+  }
+
+  /** The parts of a frame that stand in ranges before that of its entry. */
+  #settle({ index, list, leaf, count, kept, erased, parts }: Waiting): void {
+    const entry = list === 'segments' ? (readEntry(leaf) as Entry) : undefined;
+    const gone = [...erased];
+    let there = kept;
+    for (const { k, key, hash, sizeBytes } of parts) {
+      const part = this.#parts.get(key);
+      this.#parts.delete(key);
+      const wrong = part === undefined ? 'is not there' : this.#partProblem(part, { hash, sizeBytes }, k, count, entry);
+      if (wrong !== undefined) this.#say('tampered', 'part', `part ${k} of the frame of entry ${index} ${wrong}`, { index });
+      else if (part!.hash) {
+        this.#contentBytes += sizeBytes;
+        there++;
+      } else gone.push(k);
+    }
+    this.#erasures.note(
+      index,
+      list,
+      there,
+      gone.sort((a, b) => a - b),
+    );
+  }
+
+  async range(task: RangeTask, common: RangeCommon, cursor?: Cursor): Promise<{ facts: RangeFacts; cursor: Cursor | undefined } | undefined> {
+    const { first, end } = task;
+    const range = (this.#range = new RangeCollector(this.#crypto, task, common.wantedBlock));
+    this.#size = common.size;
+    this.#ledgerId = common.ledgerId;
+    this.#nextRecord = first;
+    this.#stack = TileStack.empty(this.#crypto);
+    const names = common.names?.filter((name) => name.first < end).slice(segmentAt(common.names, first));
+    let from: number | undefined;
+    if (names) {
+      this.#payloadAsked = true;
+      const segment = names[0]!.first;
+      const isNear = segment !== first && cursor?.segment === segment && cursor.index <= first;
+      const reader = this.#openPayload(names, isNear ? cursor : undefined);
+      if (segment !== first) {
+        if (!(isNear && cursor.index === first) && !(await reader.skipTo(first))) return undefined;
+        from = reader.position.offset;
+      }
+    }
+    let block: Block | undefined;
+    for (let index = first; index < end; index++) {
+      const n = Math.floor(index / tileWidth);
+      const record = await this.#recordAt(index);
+      if (block?.n !== n) block = await this.#loadBlock(n);
+      this.#leaf(index, true, block, record);
+      if (block.leaves.length === tileWidth) this.#compareBundles(block);
+      if (this.#completed.length > 0) await this.#compareCompleted(block);
+      if (this.#findings.counts.size > 0) return undefined;
+    }
+    let to: number | undefined;
+    if (names) {
+      if (common.names!.some((name) => name.first === end)) {
+        // the next range begins with a segment: what else is in this one stands behind its last record
+        if ((await this.#readRecord()) !== undefined) return undefined;
+      } else {
+        const { segment, offset } = this.#payload!.position;
+        if (segment !== names.at(-1)!.first) return undefined;
+        to = offset;
+      }
+    }
+    if (!this.#sequenceWhole || this.#findings.counts.size > 0) return undefined;
+    const facts: RangeFacts = {
+      ...range.facts(),
+      parts: [...this.#parts],
+      from,
+      to,
+      contentBytes: this.#contentBytes,
+      neverStored: this.#neverStored,
+      dropped: this.#dropped,
+      firstDropped: this.#firstDropped,
+    };
+    return { facts, cursor: to === undefined ? undefined : { segment: names!.at(-1)!.first, index: end, offset: to } };
   }
 
   // Checkpoint and key
@@ -418,7 +602,7 @@ class Verifier {
     hash ??= tileHash;
 
     if (hash === undefined) this.#stack = undefined;
-    this.#completed = this.#stack && hash ? this.#stack.append(hash) : [];
+    this.#completed = this.#stack && hash ? (this.#range ?? this.#stack).append(hash) : [];
     if (leaf === undefined) {
       block.complete = false;
       this.#sequenceWhole = false;
@@ -440,13 +624,19 @@ class Verifier {
       this.#sequenceWhole = false;
       return;
     }
+    if (this.#range) this.#range.take(index, entry, leaf);
+    else this.#rules(index, entry);
+    if (record && recordAgrees) this.#content(index, entry, record);
+  }
+
+  /** What an entry means to those before and behind it. */
+  #rules(index: number, entry: Entry): void {
     if (entry.kind === 'start') this.#start(index, entry);
     if (entry.kind === 'key') this.#keys.take(index, entry);
     if (entry.kind === 'anchor') this.#anchors.take(index, entry);
     if (entry.kind === 'erasure') this.#erasures.take(index, entry, this.#findings);
     // After an entry that could not be read every count would be off, and each a false alarm.
     if (this.#sequenceWhole) this.#sequences.add(index, entry);
-    if (record && recordAgrees) this.#content(index, entry, record);
   }
 
   #start(index: number, entry: Extract<Entry, { kind: 'start' }>): void {
@@ -519,6 +709,10 @@ class Verifier {
       const key = `${item.file}:${item.offset}`;
       const part = this.#parts.get(key);
       this.#parts.delete(key);
+      if (part === undefined && this.#range) {
+        this.#elsewhere.push({ k, key, hash: item.hash, sizeBytes: item.sizeBytes });
+        continue;
+      }
       const wrong = part === undefined ? 'is not there' : this.#partProblem(part, item, k, items.length, frame);
       if (wrong !== undefined) {
         this.#say('tampered', 'part', `part ${k} of the frame of entry ${index} ${wrong}`, { index, path: record.segment.path });
@@ -529,11 +723,20 @@ class Verifier {
         kept++;
       } else erased.push(k);
     }
-    this.#erasures.note(index, list, kept, erased);
+    if (this.#elsewhere.length > 0) {
+      this.#range!.wait({ index, list, kept, erased, leaf: record.leaf, count: items.length, parts: this.#elsewhere });
+      this.#elsewhere = [];
+    } else (this.#range ?? this.#erasures).note(index, list, kept, erased);
     return base64(commitmentOf(this.#crypto, hashes));
   }
 
-  #partProblem(part: StoredPart, item: Item & { kind: 'part' }, k: number, count: number, entry: Entry | undefined): string | undefined {
+  #partProblem(
+    part: StoredPart,
+    item: Pick<Item & { kind: 'part' }, 'hash' | 'sizeBytes'>,
+    k: number,
+    count: number,
+    entry: Entry | undefined,
+  ): string | undefined {
     if (part.hash && !equal(part.hash, item.hash)) return 'does not match its hash';
     if (part.sizeBytes !== item.sizeBytes) return 'has another length';
     if (entry?.kind !== 'message' && entry?.kind !== 'batch') return undefined;
@@ -545,14 +748,20 @@ class Verifier {
 
   // Payload
 
-  async #openPayload(): Promise<void> {
+  async #segmentNames(): Promise<SegmentName[] | undefined> {
     const { segments, segment } = this.#source;
-    if (!segments || !segment) return;
+    if (!segments || !segment) return undefined;
     this.#payloadAsked = true;
-    const names = await this.#reading('payload', () => segments.call(this.#source));
-    if (names === undefined) return;
-    this.#payload = new PayloadReader(this.#source, names);
+    return this.#reading('payload', () => segments.call(this.#source));
+  }
+
+  #openPayload(names: SegmentName[], from?: { offset: number; index: number }): PayloadReader;
+  #openPayload(names: SegmentName[] | undefined): void;
+  #openPayload(names: SegmentName[] | undefined, from?: { offset: number; index: number }): PayloadReader | undefined {
+    if (names === undefined) return undefined;
+    this.#payload = new PayloadReader(this.#source, names, from);
     this.#payloadEnded = false;
+    return this.#payload;
   }
 
   /** The record of this index, or `undefined`. Reports what lies between, and leaves a later record for later. */
@@ -776,10 +985,10 @@ class Verifier {
     return equal(stack.root(), this.#checkpoint!.root);
   }
 
-  #compareKnown(size: number): void {
+  #compareKnown(size: number, rootAt?: () => Uint8Array): void {
     const { known } = this.#options;
     if (!known || known.size !== size || !this.#stack) return;
-    this.#knownHolds = equal(this.#stack.root(), known.root);
+    this.#knownHolds = equal((rootAt ?? (() => this.#stack!.root()))(), known.root);
     if (!this.#knownHolds) {
       this.#say(
         'rollback',
@@ -929,6 +1138,12 @@ function explainedBy(frame: MessageEntry | BatchEntry, segments: number): number
 /** Whether the checkpoint can do without this file: it goes further, and another one is there that goes as far as is needed. */
 function isAhead(file: StoredFile, files: readonly StoredFile[], needed: number): boolean {
   return file.width > needed && (needed === 0 || files.some((other) => other.width >= needed && other.width < file.width));
+}
+
+/** The partial tiles of a tree of which `above` holds all but the lowest level. */
+function partialsAbove(above: TileStack): (level: number, n: number, width: number) => Uint8Array {
+  const partials = above.partials();
+  return (level, n, width) => partials.find((tile) => tile.level === level - 1 && tile.n === n && tile.width === width)?.bytes ?? new Uint8Array(0);
 }
 
 function hashAt(tile: Uint8Array, k: number): Uint8Array {
