@@ -114,6 +114,8 @@ write('segments.json', {
       bad('a count of items that no record could hold', join(entry(7n, leaf, [], []).subarray(0, -4), u32(0xffffffff))),
       bad('an item longer than the record', entry(7n, leaf, [], [join(u8(0), salt, u32(100), text('a'))])),
       bad('an index above 2^53 - 1', entry(9007199254740992n, leaf, [], [])),
+      bad('a place in a file above 2^53 - 1', entry(7n, leaf, [], [inPart(9, 9007199254740992n, 40n)])),
+      bad('a place at an offset above 2^53 - 1', entry(7n, leaf, [], [inPart(9, 0n, 9007199254740992n)])),
       bad('a part of no direction', part(2, 1n, 'a')),
       bad('a part without its salt', part(0, 1n, '').subarray(0, -1)),
       bad('only a type', u8(1)),
