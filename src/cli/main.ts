@@ -34,6 +34,8 @@ const verifyHelp: CommandHelp = {
     { flags: '--known <file>', description: 'a checkpoint that was kept elsewhere: the ledger must continue from it; nothing is pinned' },
     { flags: '--policy <file>', description: "a trust file (C2SP tlog-policy): the log's key, witnesses and their quorum; nothing is pinned" },
     { flags: '--max-age <time>', description: 'how old (90s, 30m, 1h, 7d) the newest cosignature may be; without witnesses the newest entry' },
+    { flags: '--no-payloads', description: 'the tree alone: content is not read' },
+    { flags: '--workers <n>', description: 'threads for a large ledger (default: as many as cores)' },
     { flags: '--json', description: 'the result as one JSON object' },
     { flags: '--new-ledger', description: 'another ledger than before stands at this path, and that is meant' },
   ],
@@ -113,10 +115,14 @@ export const commands: readonly CommandEntry[] = [
     ],
     summary: 'check that a ledger, or evidence from one, is whole and unchanged',
     load: async () => {
-      const [{ verifyAny }, { oneLedgerPath }] = await Promise.all([import('./verify-any.ts'), import('./ledger-path.ts')]);
+      const [{ verifyAny }, { workersOf }, { oneLedgerPath }] = await Promise.all([
+        import('./verify-any.ts'),
+        import('./verify.ts'),
+        import('./ledger-path.ts'),
+      ]);
       return {
         help: verifyHelp,
-        start: ({ what, ledger, known, policy, maxAge, newLedger, json }, output) => {
+        start: ({ what, ledger, known, policy, maxAge, newLedger, json, payloads, workers }, output) => {
           const asked = (what ?? ledger) as string | undefined;
           return verifyAny(
             {
@@ -128,6 +134,8 @@ export const commands: readonly CommandEntry[] = [
               ...(policy === undefined ? {} : { policy: policy as string }),
               ...(maxAge === undefined ? {} : { maxAge: maxAge as string }),
               ...(newLedger === true ? { newLedger: true } : {}),
+              ...(payloads === false ? { payloads: false } : {}),
+              ...workersOf(workers as string | undefined),
             },
             output,
           );

@@ -4,11 +4,13 @@
  */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { isMainThread } from 'node:worker_threads';
 import { SwornError } from '../errors.ts';
 import { version } from '../version.ts';
 import { errorText, terminalOutput } from './output.ts';
-import { isAddress } from './verify.ts';
+import { isAddress, workersOf } from './verify.ts';
 import { verifyAny, type VerifyAnyOptions } from './verify-any.ts';
+import { serveRanges } from './verify-threads.ts';
 
 const help = `Usage: node verify.mjs [options] <what>
 
@@ -19,6 +21,8 @@ Options:
   --known <file>    a checkpoint that was kept elsewhere: what is checked must fit it; nothing is pinned
   --max-age <time>  how old (90s, 30m, 1h, 7d) the newest cosignature may be; without witnesses the newest entry
   --new-ledger      another ledger than before stands at this path, and that is meant
+  --no-payloads     the tree alone: content is not read
+  --workers <n>     threads for a large ledger (default: as many as cores)
   --json            the result as one JSON object
   --version         print the version
   -h, --help        print help
@@ -56,6 +60,8 @@ function optionsOf(argv: string[]): VerifyAnyOptions | string {
         known: { type: 'string' },
         'max-age': { type: 'string' },
         'new-ledger': { type: 'boolean' },
+        'no-payloads': { type: 'boolean' },
+        workers: { type: 'string' },
         json: { type: 'boolean' },
         version: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
@@ -75,7 +81,13 @@ function optionsOf(argv: string[]): VerifyAnyOptions | string {
     ...(values.known === undefined ? {} : { known: values.known }),
     ...(values['max-age'] === undefined ? {} : { maxAge: values['max-age'] }),
     ...(values['new-ledger'] ? { newLedger: true } : {}),
+    ...(values['no-payloads'] ? { payloads: false } : {}),
+    ...workersOf(values.workers),
+    // this very file, wherever it was put
+    threadProgram: new URL(import.meta.url),
   };
 }
 
-process.exitCode = await main(process.argv.slice(2));
+// its threads run the same file
+if (isMainThread) process.exitCode = await main(process.argv.slice(2));
+else serveRanges();

@@ -11,6 +11,9 @@ export interface VerifyAnyOptions extends TrustOptions {
   /** It was named as a ledger, or is the one that is checked without being named: nothing else is looked for there. */
   isLedger?: boolean;
   json: boolean;
+  payloads?: boolean;
+  workers?: number;
+  threadProgram?: URL;
 }
 
 /** @returns the exit status: 0 holds, 1 tampered, 3 cannot conclude, 4 policy not met, 5 fork or rollback */

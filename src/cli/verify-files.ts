@@ -68,6 +68,11 @@ export function directorySource(folder: string): Source {
   };
 }
 
+/** The same ledger without its content. */
+export function treeOf({ checkpoint, tile, bundle, widths }: Source): Source {
+  return { checkpoint, tile, bundle, ...(widths ? { widths } : {}) };
+}
+
 /** Files below `payload/` that are not segments: nothing covers them, and nothing reads them. */
 export function strayFiles(folder: string): string[] {
   return namesIfThere(join(folder, 'payload'))

@@ -14,15 +14,22 @@ import { decodeBundle, tileWidthAt } from '../tlog/tile.ts';
 import type { Source } from '../verify/source.ts';
 import { addFindings, exitOfSeverity, judgeAnchors, judgeCheckpoint, type Judged } from '../verify/trust.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
-import { safeJson, visible, type Output } from './output.ts';
+import { duration, safeJson, visible, type Output } from './output.ts';
 import { originAt, writePin } from './pins.ts';
 import { judgeKnownNote, pinFileOf, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
-import { directorySource, strayFiles } from './verify-files.ts';
+import { directorySource, strayFiles, treeOf } from './verify-files.ts';
+import { threads } from './verify-threads.ts';
 
 export interface VerifyCommandOptions extends TrustOptions {
   /** The ledger's directory, or the `http:` or `https:` address of its `log/`. */
   ledger: string;
   json: boolean;
+  /** False: the tree alone, content is not read. */
+  payloads?: boolean;
+  /** Threads; 1 is none. By default as many as there are cores. */
+  workers?: number;
+  /** The module that a thread runs, where it is not beside this one. */
+  threadProgram?: URL;
 }
 
 export type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
@@ -52,22 +59,26 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
   const { ledger } = options;
   const isWeb = isAddress(ledger);
   if (!isWeb && !existsSync(ledger)) throw new SwornError('no-ledger', `there is no ledger at ${ledger}`);
-  const source = once(isWeb ? await import('./verify-web.ts').then(({ webSource }) => webSource(ledger)) : directorySource(ledger));
+  const all = once(isWeb ? await import('./verify-web.ts').then(({ webSource }) => webSource(ledger)) : directorySource(ledger));
+  const source = options.payloads === false ? treeOf(all) : all;
   const note = await readNote(source);
   const checkpoint = checkpointOf(note);
   const trust = trustOf(options, checkpoint, placeOf(ledger));
 
   const showsProgress = output.isTTY && !options.json && process.stderr.isTTY;
+  const startedAt = performance.now();
   let shownAt = 0;
+  const spread = isWeb ? undefined : threads(ledger, options.workers, options.threadProgram);
   const verification = await verifyLedger({
     crypto: nodeCrypto,
     source,
     vkeys: trust.vkeys,
     ...(trust.known ? { known: trust.known } : {}),
+    ...(spread ? { spread } : {}),
     progress: (done, total) => {
       if (!showsProgress || Date.now() - shownAt < 200) return;
       shownAt = Date.now();
-      output.err(`\r${grouped(done)} of ${grouped(total)} entries checked`);
+      output.err(`\r${progressText(done, total, performance.now() - startedAt)}\x1b[K`);
     },
   });
   if (showsProgress && shownAt > 0) output.err('\r\x1b[K');
@@ -84,13 +95,25 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
     result.checked.push(...seen.checked);
     addFindings(result, seen.findings);
   }
-  const strays = isWeb ? [] : strayFiles(ledger);
+  if (options.payloads === false && !isWeb) {
+    result.notChecked = result.notChecked.map((line) => (line.startsWith('the content: ') ? 'the content: left out (--no-payloads)' : line));
+  }
+  const strays = isWeb || options.payloads === false ? [] : strayFiles(ledger);
   if (strays.length > 0) result.notChecked.push(`files in payload/ that are no segments: ${strays.slice(0, 5).join(', ')}`);
   const pinning = pin(result, trust, options);
   if (pinning.state === 'not-pinned' && pinning.why !== undefined) result.notChecked.push(`nothing was pinned: ${pinning.why}`);
 
   output.out(options.json ? `${safeJson(JSON.stringify(asJson(ledger, result, pinning)))}\n` : asText(ledger, result, trust, pinning, output));
   return result.exit;
+}
+
+/** @throws SwornError `usage` unless it is 1 to 64 */
+export function workersOf(text: string | undefined): { workers?: number } {
+  if (text === undefined) return {};
+  const workers = Number(text);
+  if (!Number.isInteger(workers) || workers < 1 || workers > 64)
+    throw new SwornError('usage', `--workers is 1 to 64, not ${text}`, { command: 'verify' });
+  return { workers };
 }
 
 /** What is not checked, of which the verifier could not know that these lines are known witnesses'. */
@@ -185,6 +208,15 @@ function pin(result: Verified, trust: Trust, options: VerifyCommandOptions): Pin
 
 export function grouped(value: number): string {
   return String(value).replace(/\B(?=([0-9]{3})+$)/g, ',');
+}
+
+/** How far it is, how fast, and how long it will take if it goes on so. */
+export function progressText(done: number, total: number, tookMs: number): string {
+  const far = `${grouped(done)} of ${grouped(total)} entries`;
+  const perMs = done / tookMs;
+  // the first second says little
+  if (done === 0 || done >= total || tookMs < 1_000) return far;
+  return `${far}, ${grouped(Math.round(perMs) * 1_000)}/s, ${duration(Math.ceil((total - done) / perMs / 1_000) * 1_000_000)} left`;
 }
 
 /** The sentence that stands first: what holds, and in whose custody it was recorded. */

@@ -146,6 +146,11 @@ export class PayloadReader {
     this.#expected = from.index;
   }
 
+  /** Reads no further. */
+  async close(): Promise<void> {
+    await this.#pieces?.return?.();
+  }
+
   /** Where the next record begins. */
   get position(): { segment: number | undefined; offset: number } {
     return { segment: this.#segment?.first, offset: this.#base + this.#at };

@@ -283,7 +283,7 @@ export function rowOf(
     case isPrincipal:
       return { entry: { kind: 'principal', connection: connections[rows[at + 1]!]! } as PrincipalEntry, kept };
     case isLeaf:
-      return { leaf: leaves.subarray(rows[at + 1]!, rows[at + 1]! + rows[at + 2]!), kept };
+      return { leaf: leaves.subarray(rows[at + 1], rows[at + 1]! + rows[at + 2]!), kept };
     default:
       return { kept };
   }

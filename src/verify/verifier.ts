@@ -383,6 +383,7 @@ class Verifier {
         const { segment, offset } = this.#payload!.position;
         if (segment !== names.at(-1)!.first) return undefined;
         to = offset;
+        await this.#payload!.close();
       }
     }
     if (!this.#sequenceWhole || this.#findings.counts.size > 0) return undefined;

@@ -3,16 +3,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fixture, fixtureConnection, fixtureKey, fixtureLedgerId, fixtureOrigin, memorySource, sampleLedger } from '../../test/ledger-fixture.ts';
 import { cryptos } from '../../test/noble-crypto.ts';
+import { verifySame } from '../../test/spread.ts';
 import { fromBase64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { parseVkey, type Vkey } from '../tlog/note.ts';
 import { crc32 } from './payload.ts';
-import { verifyLedger, type Verification, type VerifyOptions } from './verifier.ts';
+import type { Verification, VerifyOptions } from './verifier.ts';
 
 type Files = Map<string, Uint8Array>;
 
 const vkeyOf = (fixture: Fixture): Vkey => parseVkey(nodeCrypto, fixture.key.vkey)!;
-const verify = (files: Files, options: Partial<VerifyOptions> = {}) => verifyLedger({ crypto: nodeCrypto, source: memorySource(files), ...options });
+const verify = (files: Files, options: Partial<VerifyOptions> = {}) => verifySame({ crypto: nodeCrypto, source: memorySource(files), ...options });
 const pinned = (files: Files, fixture: Fixture, options: Partial<VerifyOptions> = {}) => verify(files, { vkeys: [vkeyOf(fixture)], ...options });
 const codes = (result: Verification) => result.findings.map(({ code }) => code);
 const known = (fixture: Fixture, size: number) => ({ size, root: fromBase64(fixture.checkpoint(size).split('\n')[2]!)! });

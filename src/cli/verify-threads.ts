@@ -1,0 +1,112 @@
+/**
+ * Checks ranges of a ledger in threads of their own (`verify/spread.ts`). What must stay true: what is said comes in the order of the ranges, only so many of
+ * them are under way or wait to be taken that memory does not grow with the ledger, and a thread that dies ends the whole, so that the sequential pass decides.
+ */
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { nodeCrypto } from '../crypto-node.ts';
+import type { Cursor, RangeCommon, RangeFacts, RangeTask, Spread } from '../verify/spread.ts';
+import { checkRange } from '../verify/verifier.ts';
+import { directorySource, treeOf } from './verify-files.ts';
+
+/** Of a range: enough that what is sent costs nothing, little enough that all threads end at about the same time. */
+const rangeEntries = 8_192;
+/** A thread is ready after a tenth of a second. */
+const leastEntries = 50_000;
+/** Ranges for each thread that are under way, or wait for those before them. */
+const ahead = 2;
+
+interface Place {
+  folder: string;
+  common: RangeCommon;
+}
+
+type Answer = { facts: RangeFacts } | { odd: true };
+
+interface Waiting {
+  resolve: (facts: RangeFacts | undefined) => void;
+  reject: (error: Error) => void;
+}
+
+/** A thread, and what it was asked, oldest first: it answers in order. */
+class Thread {
+  readonly #worker: Worker;
+  readonly #asked: Waiting[] = [];
+
+  constructor(program: URL, place: Place) {
+    this.#worker = new Worker(program, { workerData: place });
+    this.#worker.on('message', (answer: Answer) => this.#asked.shift()?.resolve('odd' in answer ? undefined : answer.facts));
+    const gone = (error: unknown): void => {
+      for (const { reject } of this.#asked.splice(0)) reject(error instanceof Error ? error : new Error('a thread has ended'));
+    };
+    this.#worker.on('error', gone);
+    this.#worker.on('exit', gone);
+  }
+
+  get waiting(): number {
+    return this.#asked.length;
+  }
+
+  ask(task: RangeTask): Promise<RangeFacts | undefined> {
+    const answer = new Promise<RangeFacts | undefined>((resolve, reject) => this.#asked.push({ resolve, reject }));
+    // whoever is before it in the order may be met first
+    answer.catch(() => undefined);
+    this.#worker.postMessage(task);
+    return answer;
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
+
+/** `program` is the module that calls `serveRanges` in a thread; by default the verifier as one file, of this build or of the sources. */
+export function threads(folder: string, count = availableParallelism(), program: URL = ownProgram()): Spread | undefined {
+  if (count < 2) return undefined;
+  return {
+    entries: rangeEntries,
+    least: leastEntries,
+    async *check(tasks, common) {
+      const all: Thread[] = [];
+      try {
+        for (let i = 0; i < count; i++) all.push(new Thread(program, { folder, common }));
+        const answers: Promise<RangeFacts | undefined>[] = [];
+        for (const task of tasks) {
+          answers.push(all.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least)).ask(task));
+          if (answers.length >= ahead * count) yield await answers.shift()!;
+        }
+        for (const answer of answers) yield await answer;
+      } finally {
+        await Promise.all(all.map((thread) => thread.end()));
+      }
+    },
+  };
+}
+
+function ownProgram(): URL {
+  // chunks of the build lie one folder deeper
+  for (const path of ['verify.mjs', '../verify.mjs']) {
+    const url = new URL(path, import.meta.url);
+    if (existsSync(fileURLToPath(url))) return url;
+  }
+  return new URL('verify-alone.ts', import.meta.url);
+}
+
+/** What a thread does. */
+export function serveRanges(): void {
+  const { folder, common } = workerData as Place;
+  const source = common.names ? directorySource(folder) : treeOf(directorySource(folder));
+  let cursor: Cursor | undefined;
+  let before = Promise.resolve();
+  parentPort!.on('message', (task: RangeTask) => {
+    before = before.then(async () => {
+      const checked = await checkRange({ crypto: nodeCrypto, source }, task, common, cursor);
+      cursor = checked?.cursor;
+      const answer: Answer = checked ? { facts: checked.facts } : { odd: true };
+      const buffers = checked ? [checked.facts.rows, checked.facts.leaves, checked.facts.roots].map(({ buffer }) => buffer as ArrayBuffer) : [];
+      parentPort!.postMessage(answer, buffers);
+    });
+  });
+}
