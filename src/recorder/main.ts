@@ -14,7 +14,7 @@ import { SyncError } from '../ledger/files.ts';
 import { idleExitMs, recorderWaitMs } from '../limits.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, prepareSocketFolder, socketPathOf } from '../wire/socket-path.ts';
 import { loadPolicy } from './control.ts';
-import { takeLock } from './lock.ts';
+import { isServed, takeLock } from './lock.ts';
 import { loadNative } from './native.ts';
 import type { RecorderOptions } from './options.ts';
 import { Recorder } from './recorder.ts';
@@ -52,6 +52,8 @@ export async function main(argv: string[]): Promise<number> {
     const native = loadNative();
     mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
     const lock = await takeLock(ledger, native, recorderWaitMs, socket);
+    // Whoever took the lock files away could have given us what another one holds: it is asked before anything is opened or written.
+    if (await isServed(socket)) throw new SwornError('lock-held', `another recorder listens at ${socket}`);
     const groupId = values.group === undefined ? undefined : groupIdOf(values.group);
     if (values.socket === undefined) prepareSocketFolder(socket);
     else if (!existsSync(dirname(socket)))

@@ -202,7 +202,7 @@ describe('what can be made again is no loss', () => {
   });
 });
 
-it('whoever takes the lock files away gets no second recorder that serves, and what a second one wrote is found [attack-lock]', async () => {
+it('whoever takes the lock files away gets no second recorder, and nothing of it is written [attack-lock]', async () => {
   const copy = new Copy(base);
   const world = copy.world();
   try {
@@ -214,9 +214,9 @@ it('whoever takes the lock files away gets no second recorder that serves, and w
     expect(isRunning(pid)).toBe(true);
     process.kill(pid, 'SIGTERM');
     await until('the recorder to end', () => !isRunning(pid));
-    // it may have written entries of its own before it found the socket in use: then there are two histories in one file
+    // it asked whether somebody listens before it opened the ledger
     const found = await copy.verify({ as: 'pinned' });
-    expect([0, 1, 5], found.headline).toContain(found.exit);
+    expect(found.exit, found.headline).toBe(0);
   } finally {
     await world.end();
     copy.remove();

@@ -274,7 +274,7 @@ describe.skipIf(!canMount).concurrent('a disk that cannot be written at all', ()
     expect(second.client.errors).toEqual([]);
     await elsewhere.settled();
     expect(elsewhere.errors.map(({ error }) => error.code)).toEqual([5030]);
-    expect(elsewhere.stderr).toMatch(/^sworn: error: .*\(ledger-create\).*\nsworn: hint: .*HOME.*\n$/);
+    expect(elsewhere.stderr).toMatch(/^sworn: error: .*ended with status 73: the ledger .* cannot be created.*\nsworn: hint: .*HOME.*\n$/);
     elsewhere.child.stdin.end();
     await elsewhere.ended;
     await world.endRecorder();
