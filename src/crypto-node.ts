@@ -1,5 +1,6 @@
 /** `Crypto` over `node:crypto`. */
 import { createHash, createPublicKey, hash, verify } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import type { Crypto, Hasher } from './bytes/crypto.ts';
 
 /** DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410 §4). */
@@ -10,6 +11,7 @@ const oneShotBytes = 4096;
 const scratch = new Uint8Array(oneShotBytes);
 
 export const nodeCrypto: Crypto = {
+  crc32: (bytes) => crc32(bytes),
   sha256(...parts) {
     let sizeBytes = 0;
     for (const part of parts) sizeBytes += part.length;

@@ -8,6 +8,8 @@ export interface Crypto {
   hasher(): Hasher;
   /** Ed25519 (RFC 8032, pure): `publicKey` 32 bytes, `signature` 64 bytes. Never throws: bad lengths are `false`. */
   verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
+  /** CRC-32 as in zlib, an unsigned 32-bit number, where the platform has a quick one. */
+  crc32?(bytes: Uint8Array): number;
 }
 
 export interface Hasher {

@@ -53,6 +53,7 @@ class Thread {
     const answer = new Promise<RangeFacts | undefined>((resolve, reject) => this.#asked.push({ resolve, reject }));
     // whoever is before it in the order may be met first
     answer.catch(() => undefined);
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     this.#worker.postMessage(task);
     return answer;
   }

@@ -3,6 +3,7 @@
  * holds one record at a time, and goes on after a damaged one when it finds a whole record behind it.
  */
 import { hex } from '../bytes/bytes.ts';
+import type { Crypto } from '../bytes/crypto.ts';
 import { recordBytes, segmentBytes } from '../limits.ts';
 import type { SegmentName, Source } from './source.ts';
 
@@ -133,10 +134,14 @@ export class PayloadReader {
   /** Bytes of this segment that the search behind damage has read. */
   #searchedBytes = 0;
 
+  /** Of records that are whole; what is searched behind damage is summed here. */
+  readonly #crc32: (bytes: Uint8Array) => number;
+
   /** `from`: an offset in the first segment at which the record of entry `index` or its parts begin, where somebody has read before. */
-  constructor(source: Source, segments: SegmentName[], from?: { offset: number; index: number }) {
+  constructor(source: Source, segments: SegmentName[], from?: { offset: number; index: number }, crypto?: Crypto) {
     this.#source = source;
     this.#segments = segments;
+    this.#crc32 = crypto?.crc32 ?? crc32;
     if (from === undefined || segments.length === 0) return;
     this.#segment = segments[this.#next++]!;
     this.#pieces = source.segment!(this.#segment, from.offset)[Symbol.asyncIterator]();
@@ -199,7 +204,7 @@ export class PayloadReader {
     if (sizeBytes === 0 || sizeBytes > longestRecord || available < frameBytes + sizeBytes) return undefined;
     const start = this.#at + frameBytes;
     const end = start + sizeBytes;
-    if (crc32(this.#buffer, start, end) !== u32(this.#buffer, this.#at + 4)) return undefined;
+    if (this.#crc32(this.#buffer.subarray(start, end)) !== u32(this.#buffer, this.#at + 4)) return undefined;
     const record = this.#parse(start, end, this.#base + this.#at);
     if (record === undefined) return undefined;
     this.#at = end;

@@ -217,7 +217,7 @@ class Verifier {
     for (; ; index++) {
       const n = Math.floor(index / tileWidth);
       const isSigned = index < this.#size;
-      const record = await this.#recordAt(index);
+      const record = this.#nextInMemory(index) ?? (await this.#recordAt(index));
       if (!isSigned && record === undefined) break;
       if (block?.n !== n) {
         block = await this.#loadBlock(n);
@@ -367,7 +367,7 @@ class Verifier {
     let block: Block | undefined;
     for (let index = first; index < end; index++) {
       const n = Math.floor(index / tileWidth);
-      const record = await this.#recordAt(index);
+      const record = this.#nextInMemory(index) ?? (await this.#recordAt(index));
       if (block?.n !== n) block = await this.#loadBlock(n);
       this.#leaf(index, true, block, record);
       if (block.leaves.length === tileWidth) this.#compareBundles(block);
@@ -760,9 +760,30 @@ class Verifier {
   #openPayload(names: SegmentName[] | undefined): void;
   #openPayload(names: SegmentName[] | undefined, from?: { offset: number; index: number }): PayloadReader | undefined {
     if (names === undefined) return undefined;
-    this.#payload = new PayloadReader(this.#source, names, from);
+    this.#payload = new PayloadReader(this.#source, names, from, this.#crypto);
     this.#payloadEnded = false;
     return this.#payload;
+  }
+
+  /** The record of this index when it is next and was read already, as it mostly is: to wait for it costs more than to look. */
+  #nextInMemory(index: number): EntryRecord | undefined {
+    if (this.#payloadEnded || this.#record !== undefined || this.#firstOfSegment !== undefined) return undefined;
+    for (;;) {
+      const event = this.#payload!.take();
+      if (event?.kind === 'part') {
+        this.#part(event);
+        continue;
+      }
+      if (event?.kind !== 'entry') return undefined;
+      this.#nextRecord = event.index + 1;
+      if (event.index !== index) {
+        this.#record = event;
+        return undefined;
+      }
+      this.#headerSince = false;
+      this.#troubleSince = false;
+      return event;
+    }
   }
 
   /** The record of this index, or `undefined`. Reports what lies between, and leaves a later record for later. */
