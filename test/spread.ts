@@ -17,7 +17,7 @@ export function inTurns(
   { crypto = nodeCrypto, workers = 2, entries = 256 }: { crypto?: Crypto; workers?: number; entries?: number } = {},
 ): Counted {
   const counted: Counted = {
-    entries,
+    entries: () => entries,
     least: 0,
     ranges: 0,
     odd: 0,

@@ -11,8 +11,10 @@ import type { Cursor, RangeCommon, RangeFacts, RangeTask, Spread } from '../veri
 import { checkRange } from '../verify/verifier.ts';
 import { directorySource, treeOf } from './verify-files.ts';
 
-/** Of a range: enough that what is sent costs nothing, little enough that all threads end at about the same time. */
-const rangeEntries = 8_192;
+/** Of a range: enough that it seldom begins inside of a segment, little enough that all threads end at about the same time. */
+const leastRange = 8_192;
+const mostRange = 65_536;
+const rangesEach = 12;
 /** A thread is ready after a tenth of a second. */
 const leastEntries = 50_000;
 /** Ranges for each thread that are under way, or wait for those before them. */
@@ -67,7 +69,7 @@ class Thread {
 export function threads(folder: string, count = availableParallelism(), program: URL = ownProgram()): Spread | undefined {
   if (count < 2) return undefined;
   return {
-    entries: rangeEntries,
+    entries: (size) => Math.min(mostRange, Math.max(leastRange, size / count / rangesEach)),
     least: leastEntries,
     async *check(tasks, common) {
       const all: Thread[] = [];

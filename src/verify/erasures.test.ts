@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { nodeCrypto } from '../crypto-node.ts';
 import { Fixture, fixtureConnection, memorySource, sampleLedger, type FixtureSegment } from '../../test/ledger-fixture.ts';
+import { verifySame } from '../../test/spread.ts';
 import type { Source } from './source.ts';
-import { verifyLedger, type Verification } from './verifier.ts';
+import type { Verification } from './verifier.ts';
 import { parseVkey } from '../tlog/note.ts';
 
 const text = (value: string): FixtureSegment => ({ bytes: Buffer.from(value) });
@@ -28,7 +29,7 @@ function ledger(messages: (FixtureSegment | string)[][], later: (fixture: Fixtur
 }
 
 async function verified(fixture: Fixture, files = fixture.files(), source: Source = memorySource(files)): Promise<Verification> {
-  return verifyLedger({ crypto: nodeCrypto, source, vkeys: [parseVkey(nodeCrypto, fixture.key.vkey)!] });
+  return verifySame({ crypto: nodeCrypto, source, vkeys: [parseVkey(nodeCrypto, fixture.key.vkey)!] });
 }
 
 function about(result: Verification): string[] {

@@ -98,17 +98,38 @@ export interface RangeFacts extends RangeTask {
 }
 
 export interface Spread {
-  /** Entries of a range: a multiple of 256. */
-  entries: number;
+  /** About so many entries of a range, for a ledger of `size`. */
+  entries(size: number): number;
   /** Ledgers with fewer entries are not worth it. */
   least: number;
   /** Has each range checked, in any order, and gives what is said of them in order; `undefined` for one that is odd. Ended early, it stops all work. */
   check(tasks: Iterable<RangeTask>, common: RangeCommon): AsyncIterable<RangeFacts | undefined>;
 }
 
-/** The ranges of [0, end). */
-export function* rangesOf(end: number, entries: number): Generator<RangeTask> {
-  for (let first = 0; first < end; first += entries) yield { first, end: Math.min(end, first + entries) };
+/**
+ * The ranges of [0, end), of about so many entries each. They begin with segments where that fits: whoever begins inside of one must go over what is before.
+ * One by one, for a checkpoint may claim any size.
+ */
+export function* rangesOf(end: number, entries: number, names: readonly SegmentName[] = []): Generator<RangeTask> {
+  let first = 0;
+  const upTo = function* (bound: number): Generator<RangeTask> {
+    const pieces = Math.max(1, Math.round((bound - first) / entries));
+    const piece = roundUp((bound - first) / pieces);
+    while (first < bound) {
+      const next = Math.min(bound, first + piece);
+      yield { first, end: next };
+      first = next;
+    }
+  };
+  for (const name of names) {
+    const bound = Math.min(end, roundUp(name.first));
+    if (bound - first >= entries / 2) yield* upTo(bound);
+  }
+  yield* upTo(end);
+}
+
+function roundUp(entries: number): number {
+  return Math.ceil(entries / tileWidth) * tileWidth;
 }
 
 /** The position of the segment in which the record of an entry stands, by the segments' names. */

@@ -264,7 +264,12 @@ class Verifier {
     let ended: number | undefined;
     let done = 0;
     try {
-      for await (const facts of spread.check(rangesOf(end, spread.entries), { size: this.#size, ledgerId: this.#ledgerId, names, wantedBlock })) {
+      for await (const facts of spread.check(rangesOf(end, spread.entries(this.#size), names), {
+        size: this.#size,
+        ledgerId: this.#ledgerId,
+        names,
+        wantedBlock,
+      })) {
         if (facts?.first !== done || facts.from !== ended) return undefined;
         await this.#takeRange(facts, above);
         if (this.#findings.exit !== 0) return undefined;

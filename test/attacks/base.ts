@@ -2,10 +2,13 @@
  * The ledger that is attacked: made once for a file of tests by the built program, a recorder and taps in front of real MCP servers, each a process. Every
  * attack works on a copy, and asks `sworn verify` in the name of somebody: a stranger, the recorder's own account, one who has pinned it.
  */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { commands } from '../../src/cli/main.ts';
+import { directorySource } from '../../src/cli/verify-files.ts';
+import { nodeCrypto } from '../../src/crypto-node.ts';
+import { verifySame } from '../spread.ts';
 import { Client, echoServer, until, World } from '../support-processes.ts';
 import { Forger, stolenKey, type Leaf, type Signer } from './forger.ts';
 
@@ -230,6 +233,8 @@ export async function verifyAt(ledger: string, home: string, options: Omit<Askin
     const exit = await (await verifyProgram).start({ what: ledger, json: true, ...options }, output);
     const result = JSON.parse(text) as Verified;
     if (exit !== result.exit) throw new Error(`it ends with ${exit} and says ${result.exit}`);
+    // in ranges as in one pass, whatever was done to it
+    if (existsSync(ledger)) await verifySame({ crypto: nodeCrypto, source: directorySource(ledger) });
     return { ...result, firstBad: result.firstBad, codes: [...new Set(result.findings.map(({ code }) => code))] };
   } finally {
     process.env['HOME'] = before;
