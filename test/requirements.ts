@@ -69,6 +69,7 @@ export const requirements: readonly Requirement[] = [
   { id: 'wire-refuse-rest', sentence: 'Of a refused frame nothing more is delivered, whoever passes it.', source: wire },
   { id: 'wire-lost', sentence: 'What was lost is told until something behind it is durable.', source: wire },
   { id: 'silent-stopped', sentence: 'A recorder that stands still holds nobody up for longer than 10 s.', source: wire },
+  { id: 'silent-rules', sentence: 'Where a rule may refuse, silence lets nothing pass, whatever the tap was told.', source: wire },
   { id: 'silent-welcome', sentence: 'Nor does one that never welcomes.', source: wire },
   { id: 'silent-slow', sentence: 'One that is slow, but speaks, is waited for.', source: wire },
   { id: 'silent-window', sentence: 'A window that stays full is a recorder that stands still.', source: wire },

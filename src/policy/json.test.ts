@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { LargeInteger, readJson } from './json.ts';
+import { LargeInteger, readJson, TooCostly } from './json.ts';
 
 test('integers beyond ±(2^53 - 1) stay what was written, everything else is what JSON.parse gives', () => {
   expect(readJson('[9007199254740991, -9007199254740991, 9007199254740992, -9007199254740993]')).toEqual([
@@ -49,4 +49,20 @@ test('any JSON without large integers is read as JSON.parse reads it', () => {
       expect(beside).toEqual(JSON.parse(text, (_, value: unknown) => value));
     }),
   );
+});
+
+test('a long document with a large integer outside of its strings is too costly; one with such digits in strings or fractions is not', () => {
+  const filler = '1,'.repeat(200_000);
+  for (const large of ['12345678901234567890', '-1234567890123456', '[{"a":9007199254740993}]'])
+    expect(() => readJson(`[${filler}${large}]`), large).toThrow(TooCostly);
+  for (const fine of [
+    '"12345678901234567890"',
+    '"\\\\","1234567890123456"',
+    '"\\"1234567890123456"',
+    '0.12345678901234567',
+    '1234567890123456.5',
+    '12345678901234567e3',
+  ]) {
+    expect(readJson(`[${filler}${fine}]`), fine).toEqual(JSON.parse(`[${filler}${fine}]`));
+  }
 });

@@ -491,6 +491,30 @@ describe('bypasses', () => {
     expect(judged(judge, note('notifications/roots/list_changed'))).toEqual({ kind: 'block', rule: 'r' });
   });
 
+  test.each([
+    ['arguments that are a text', '{"name":"x","arguments":"{\\"sql\\":\\"drop\\"}"}'],
+    ['arguments in a list', '{"name":"x","arguments":[{"sql":"drop"}]}'],
+    ['arguments that are a number', '{"name":"x","arguments":5}'],
+    ['parameters in a list', '["x",{"sql":"drop"}]'],
+    ['parameters that are a text', '"drop"'],
+  ])('%s are no empty arguments: a condition that asks whether one is there cannot be evaluated', async (_what, params) => {
+    const judge = await judgeOf([rule('deny', { name: 'r', when: 'has(args.sql) && args.sql.contains("drop")' })]);
+    expect(judged(judge, `{${hello},"params":${params}}`)).toMatchObject({ kind: 'block' });
+    expect(judged(judge, `{${hello},"params":{"name":"x","arguments":null}}`)).toEqual({ kind: 'pass' });
+    expect(judged(judge, `{${hello},"params":{"name":"x"}}`)).toEqual({ kind: 'pass' });
+  });
+
+  test.each([
+    '"integration_tokens: 7"',
+    '["integration_tokens"]',
+    '{"code":1,"message":"m","detail":"integration_tokens"}',
+    '{"code":"integration_tokens","message":"m"}',
+  ])('the text of an error is all of it: %s', async (error) => {
+    const judge = await judgeOf([rule('deny', { name: 'r', on: ['result'], when: 'result.text.contains("integration_tokens")' })]);
+    expect(judged(judge, `{"jsonrpc":"2.0","id":1,"error":${error}}`)).toMatchObject({ kind: 'block' });
+    expect(judged(judge, '{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"no"}}')).toEqual({ kind: 'pass' });
+  });
+
   test('arguments of a call without an id are seen', async () => {
     const judge = await judgeOf([rule('deny', { name: 'r', when: 'has(args.sql) && args.sql.contains("drop")' })]);
     expect(judged(judge, call('x', { sql: 'drop table' }, { id: undefined }))).toEqual({ kind: 'block', rule: 'r' });

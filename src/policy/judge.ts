@@ -144,12 +144,12 @@ export class Judge {
     }
     if (compiled.rules.length === 0 && compiled.policy.policy.default === 'allow') return passes;
     let flagged: Verdict | undefined;
-    let view: Record<string, unknown> | undefined;
+    let view: ReturnType<typeof viewOf> | undefined;
     for (const rule of this.#rulesFor(message)) {
       let problem: string | undefined;
       if (rule.condition !== undefined) {
         view ??= viewOf(message, party, counts);
-        const outcome = rule.condition.evaluate(view);
+        const outcome = typeof view === 'string' ? { problem: view } : rule.condition.evaluate(view);
         if (outcome === false) continue;
         if (outcome !== true) problem = outcome.problem;
       }

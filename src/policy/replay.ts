@@ -340,6 +340,8 @@ function otherView(
   counts: SessionCounts,
 ): Record<string, unknown> {
   const other = viewOf(bytes === undefined ? judged : { ...judged, bytes: filledOtherwise(bytes, missing) }, judge.party, counts);
+  // what cannot be looked at in one way may be in another
+  if (typeof other === 'string') return Object.fromEntries(['message', 'params', 'args', 'result'].map((name) => [name, unknown]));
   if (bytes === undefined && why !== undefined) {
     for (const name of ['message', 'params', 'args', 'result']) other[name] = unknown;
     // of a resource an entry has the scheme alone

@@ -1,19 +1,27 @@
 /** What conditions see of a message (`spec/policy.md`, Conditions): plain values, read from exactly the bytes that would be delivered. */
 import { utf8Text } from '../bytes/bytes.ts';
-import { readJson } from './json.ts';
+import { readJson, TooCostly } from './json.ts';
 import type { Judged } from './match.ts';
 import type { Party } from './match.ts';
 import type { SessionCounts } from './session.ts';
 
-export function viewOf(message: Judged, party: Party, counts: SessionCounts): Record<string, unknown> {
+/** Why no condition can be evaluated about a message, which denies. */
+export type Unviewable = 'too-costly' | 'no-such-overload';
+
+export function viewOf(message: Judged, party: Party, counts: SessionCounts): Record<string, unknown> | Unviewable {
   const json = message.bytes === undefined ? undefined : documentOf(message.bytes);
-  const params = objectIn(json?.['params']);
+  if (json === 'too-costly') return json;
+  const params = json?.['params'] ?? {};
   const isReply = message.type === 'result' || message.type === 'error';
   const isCall = message.method === 'tools/call' || message.method === 'prompts/get';
+  // A server may take it for what it is meant to be all the same; to a condition it would look as if there were none.
+  if (!isReply && !isObject(params)) return 'no-such-overload';
+  const args = isCall && isObject(params) ? (params['arguments'] ?? {}) : {};
+  if (!isReply && !isObject(args)) return 'no-such-overload';
   return {
     message: json ?? {},
     params,
-    args: isCall && !isReply ? objectIn(params['arguments']) : {},
+    args: isReply ? {} : args,
     method: message.method ?? '',
     server: party.server,
     tool: message.target?.kind === 'tool' ? message.target.value : '',
@@ -42,29 +50,34 @@ function integers(numbers: Record<string, number | undefined>): Record<string, b
   return counts;
 }
 
-function documentOf(bytes: Uint8Array): Record<string, unknown> | undefined {
+function documentOf(bytes: Uint8Array): Record<string, unknown> | 'too-costly' | undefined {
   const text = utf8Text(bytes);
   if (text === undefined) return undefined;
   try {
     return objectIn(readJson(text));
-  } catch {
-    return undefined;
+  } catch (error) {
+    return error instanceof TooCostly ? 'too-costly' : undefined;
   }
 }
 
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function objectIn(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+  return isObject(value) ? value : {};
 }
 
 /** Every text in a result or an error, and every member's name, a line each: what a rule about words is about, wherever a server puts them. */
 function resultOf(json: Record<string, unknown> | undefined, isError: boolean): Record<string, unknown> {
   const result = json?.['result'];
-  const error = objectIn(json?.['error']);
+  const said = json?.['error'];
+  const error = objectIn(said);
   const fields = objectIn(result);
   const texts: string[] = [];
   textsIn(result, texts);
-  textsIn(error['message'], texts);
-  textsIn(error['data'], texts);
+  // also one that is no object, and its members that no specification knows
+  textsIn(said, texts);
   return {
     text: texts.join('\n'),
     isError: fields['isError'] === true || isError,
@@ -99,4 +112,7 @@ const ownNames = new Set([
   'isError',
   '_meta',
   'resultType',
+  'code',
+  'message',
+  'data',
 ]);

@@ -80,7 +80,7 @@ export class Connection {
   readonly opened: Opened;
   readonly overrides: SplitOverrides;
   exchanges: Exchanges;
-  tools: Tools;
+  readonly tools: Tools;
   /** `open` is in the ledger, or on its way. */
   isRecorded = false;
   /** Index of the `principal` entry, which is in the ledger, or on its way. */
@@ -124,6 +124,8 @@ export class Connection {
   readonly #withheld: readonly [Range[], Range[]] = [[], []];
   /** Units that will be refused once that is durable, in order: nothing from there on may be passed before. */
   readonly #refusing: [number[], number[]] = [[], []];
+  /** As the tap was told. */
+  #unreached: OnUnrecordable | undefined;
   /** The tap need not wait any more, once nothing is left that is to be refused. */
   #isRelaxing = false;
   /** The attached tap has delivered something without waiting: it knows its wait class. */
@@ -250,6 +252,21 @@ export class Connection {
     return said[effect] ?? fallback;
   }
 
+  /**
+   * What the tap does with messages while it hears of no recorder. Where something may be refused they are kept back, unless the policy file itself lets them
+   * pass: else whoever keeps the recorder busy, or ends it, would be rid of every rule.
+   */
+  unreached(mayRefuse: boolean): OnUnrecordable {
+    this.#unreached = this.judge.compiled.policy.onUnrecordable.default ?? (mayRefuse ? 'block' : this.opened.onUnrecordable);
+    return this.#unreached;
+  }
+
+  /** Says so to a tap that was told otherwise. */
+  tellUnreached(mayRefuse: boolean): void {
+    const before = this.#unreached;
+    if (this.unreached(mayRefuse) !== before) this.socket?.write(encodeJson(wireType.wait, { wait: this.wait, onUnrecordable: this.#unreached }));
+  }
+
   /** Some message is kept back when it cannot be recorded. */
   get blocksUnrecordable(): boolean {
     const { default: fallback = this.opened.onUnrecordable, read, write, unknown } = this.judge.compiled.policy.onUnrecordable;
@@ -265,13 +282,12 @@ export class Connection {
     return (this.#shownServer ??= this.#written(this.opened.server));
   }
 
-  /** A tap came back to what was closed. What waited then is over, and who it is will be recorded again. */
+  /** A tap came back to what was closed. What waited then is over, and who it is will be recorded again; its server's tools are those that they were. */
   reopen(): void {
     this.closed = undefined;
     this.closing = undefined;
     this.who = undefined;
     this.exchanges = Exchanges.from();
-    this.tools = Tools.from();
   }
 
   get isClosed(): boolean {
@@ -280,11 +296,11 @@ export class Connection {
 
   /**
    * What is kept of a connection behind its `close`: a tap may not have heard that it is durable, or may come back although it was given up. A new `open`
-   * would record its frames twice.
+   * would record its frames twice. Of one that may come back also its server's tools: no client lists them again, and rules about what a tool does would be about nothing.
    */
   remains(): Connection {
     const { opened, state } = this.toJSON();
-    return new Connection(opened, { ...state, pending: [], tools: [] }, this.judge.compiled);
+    return new Connection(opened, { ...state, pending: [], tools: this.closed === 'tap lost' ? state.tools : [] }, this.judge.compiled);
   }
 
   /** The unit was judged: in wait class `verdict` it may go. */

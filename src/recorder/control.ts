@@ -2,7 +2,7 @@
  * What an operator has in hand: the policy file in force, and freezes. A file that is wrong never takes the place of one that is right; what is in force,
  * and every change of it, is in the ledger.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -34,6 +34,7 @@ export interface Loaded {
 export async function loadPolicy(named: string | undefined): Promise<Loaded> {
   const path = pathOf(named);
   if (path === undefined) return noFile();
+  assertFile(path);
   const { digest, text, policy, anchors } = await readHere(path);
   return { path, digest, text, anchors, compiled: await compilePolicy(policy) };
 }
@@ -46,6 +47,7 @@ export async function loadPolicy(named: string | undefined): Promise<Loaded> {
 export async function reloadPolicy(named: string | undefined, inForce: Loaded): Promise<Loaded> {
   const path = pathOf(named);
   if (path === undefined) return noFile();
+  assertFile(path);
   const { digest, text, policy, anchors } = await readElsewhere(path);
   if (digest === inForce.digest) return inForce;
   return { path, digest, text, anchors, compiled: await compilePolicy(policy, slices()) };
@@ -54,6 +56,12 @@ export async function reloadPolicy(named: string | undefined, inForce: Loaded): 
 /** None where no file was named, and the default one is not there. */
 function pathOf(named: string | undefined): string | undefined {
   return named ?? (existsSync(defaultPath()) ? defaultPath() : undefined);
+}
+
+/** A pipe that nobody writes to would be waited for, and every later reading with it. @throws SwornError `config-invalid` */
+function assertFile(path: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat !== undefined && !stat.isFile() && !stat.isDirectory()) throw new SwornError('config-invalid', `${path} is no regular file`, { path });
 }
 
 const defaultPath = (): string => join(configHome(), 'sworn.yaml');

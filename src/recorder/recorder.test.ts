@@ -408,12 +408,22 @@ describe('a policy file that takes long to be read', () => {
     expect(await Promise.all(reloads)).toEqual([true, false, false]);
     expect(order).toEqual([1, 2, 3]);
     expect(await tap.answer(wireType.wait)).toEqual({ wait: 'verdict' });
+    // who may refuse is not got rid of by silence: only the file itself lets messages pass then
+    const passing = new Raw(socket);
+    passing.send(wireType.hello, hello({ mode: 'observe', onUnrecordable: 'pass' }));
+    expect(await passing.answer(wireType.welcome)).toMatchObject({ onUnrecordable: 'block' });
+    writeFileSync(file, `${several}onUnrecordable: pass\n`);
+    await recorder.reload();
+    expect(await passing.answer(wireType.wait)).toEqual({ wait: 'verdict', onUnrecordable: 'pass' });
+    writeFileSync(file, several);
+    await recorder.reload();
+    await vi.waitFor(() => expect(passing.received.at(-1)?.json).toEqual({ wait: 'verdict', onUnrecordable: 'block' }), 10_000);
     // one that is under way when the recorder ends comes to nothing
     writeFileSync(file, 'policy: { rules: [] }');
     const late = recorder.reload();
     await end();
     expect(await late).toEqual({ reloaded: false, problem: 'the recorder is ending' });
-    expect(entriesOf(ledger).filter(({ kind }) => kind === 'policy')).toHaveLength(2);
+    expect(entriesOf(ledger).filter(({ kind }) => kind === 'policy')).toHaveLength(4);
   });
 });
 
@@ -545,6 +555,31 @@ test('a tap that comes back while the entry that gave it up is on its way to the
   expect(kinds).toEqual(['start', 'open', 'principal', 'message', 'close', 'recovery', 'principal', 'message', 'close', 'stop']);
   // what waited when it was given up is over
   expect(entriesOf(ledger).findLast(({ kind }) => kind === 'message')).not.toHaveProperty('exchange');
+});
+
+test('a tap that comes back after it was given up finds its server’s tools as they were: rules about what they do still are about them', async () => {
+  const { socket, recorder, ledger, end } = await stage();
+  const greeting = hello();
+  const first = new Raw(socket);
+  first.send(wireType.hello, greeting);
+  await first.answer(wireType.welcome);
+  first.socket.write(frame(0, 1, Buffer.from('{"jsonrpc":"2.0","id":1,"method":"tools/list"}')));
+  const tools = [{ name: 'zap', inputSchema: { type: 'object' }, annotations: { destructiveHint: true } }];
+  first.socket.write(frame(1, 1, Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 1, result: { tools } }))));
+  await vi.waitFor(() => expect(first.received.filter(({ type }) => type === wireType.pass).length).toBeGreaterThan(1), 10_000);
+  first.socket.destroy();
+  await vi.waitFor(() => expect(recorder.status()['connections']).toMatchObject([{ attached: false }]), 30_000);
+  const now = performance.now.bind(performance);
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + tapReturnMs);
+  await vi.waitFor(() => expect(entriesOf(ledger).some(({ kind }) => kind === 'close')).toBe(true), 30_000);
+  clock.mockRestore();
+  const again = new Raw(socket);
+  again.send(wireType.hello, greeting);
+  await again.answer(wireType.welcome);
+  again.socket.write(frame(0, 2, Buffer.from('{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"zap"}}')));
+  await again.answer(wireType.pass);
+  await end();
+  expect(entriesOf(ledger).findLast(({ kind }) => kind === 'message')).toMatchObject({ target: 'zap', effect: 'write', destructive: true });
 });
 
 test('another account is told how the recorder does, and nothing of whom it records where', async () => {

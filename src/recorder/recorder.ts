@@ -318,6 +318,7 @@ export class Recorder {
     for (const connection of this.#connections.values()) {
       connection.raise(this.#waitOf(connection));
       connection.rule(loaded.compiled);
+      connection.tellUnreached(this.#mayRefuse);
     }
     for (const connection of this.#closed.values()) connection.rule(loaded.compiled);
     this.#log(`policy ${loaded.digest === undefined ? 'none' : loaded.digest.slice(0, 16)} is in force, ${loaded.compiled.rules.length} rules`);
@@ -339,7 +340,10 @@ export class Recorder {
 
   #freeze(freezes: Freeze[]): void {
     this.#deps.freezes = freezes;
-    for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
+    for (const connection of this.#connections.values()) {
+      connection.raise(this.#waitOf(connection));
+      connection.tellUnreached(this.#mayRefuse);
+    }
   }
 
   /** Parts of a frame that was arriving when the last recorder ended: its tap sends the rest only, so they are scanned again from the ledger. */
@@ -545,7 +549,7 @@ export class Recorder {
       ledgerId: this.#ledger.id,
       custody: connection.opened.custody,
       mode: connection.opened.mode,
-      onUnrecordable: connection.opened.onUnrecordable,
+      onUnrecordable: connection.unreached(this.#mayRefuse),
     };
     socket.write(encodeJson(wireType.welcome, welcome));
     if (connection.isClosed) {
@@ -593,11 +597,15 @@ export class Recorder {
     return connection;
   }
 
+  get #mayRefuse(): boolean {
+    return this.#policy.compiled.canBlock || this.#deps.freezes.length > 0;
+  }
+
   /** While the disk refuses, a connection that blocks must wait for every verdict, also in mode `observe`. */
   #waitOf(connection: Connection): Wait {
     if (connection.opened.mode === 'commit') return 'receipt';
     // what a rule may refuse must not be on its way before it was judged
-    if (this.#policy.compiled.canBlock || this.#deps.freezes.length > 0) return 'verdict';
+    if (this.#mayRefuse) return 'verdict';
     return !this.#ledger.recordable && connection.blocksUnrecordable ? 'verdict' : 'none';
   }
 

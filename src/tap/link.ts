@@ -31,7 +31,8 @@ export interface LinkEvents {
   pass(answer: Answer): void;
   durable(answer: Answer): void;
   refuse(refusal: Refusal): void;
-  wait(wait: Wait): void;
+  /** `onUnrecordable`: if the recorder says so, what counts from now on. */
+  wait(wait: Wait, onUnrecordable: unknown): void;
   closed(): void;
   down(): void;
   /** Something is held back until the recorder answers. */
@@ -254,8 +255,9 @@ export class Link {
         return;
       }
       case wireType.wait: {
-        const wait = readJson(body)?.['wait'];
-        if (wait === 'receipt' || wait === 'verdict' || wait === 'none') this.#events.wait(wait);
+        const json = readJson(body);
+        const wait = json?.['wait'];
+        if (wait === 'receipt' || wait === 'verdict' || wait === 'none') this.#events.wait(wait, json!['onUnrecordable']);
         return;
       }
       case wireType.closed:

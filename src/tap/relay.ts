@@ -109,7 +109,7 @@ export class Relay {
   readonly #link: RelayLink;
   readonly #events: RelayEvents;
   readonly #lanes: readonly [Lane, Lane];
-  readonly #onUnrecordable: 'block' | 'pass';
+  #onUnrecordable: 'block' | 'pass';
   #wait: Wait | undefined;
   #arrivals = 0;
   #windowBytes = 0;
@@ -450,6 +450,15 @@ export class Relay {
 
   #checkDrained(lane: Lane): void {
     if (lane.sourceEnded && lane.released === lane.lastUnit && (lane.writing === 0 || lane.targetGone)) this.#events.drained(lane.direction);
+  }
+
+  /** What the recorder said last counts while there is none. */
+  get onUnrecordable(): 'block' | 'pass' {
+    return this.#onUnrecordable;
+  }
+
+  set onUnrecordable(said: unknown) {
+    if (said === 'block' || said === 'pass') this.#onUnrecordable = said;
   }
 
   /**

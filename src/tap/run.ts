@@ -119,6 +119,7 @@ function tap(options: RunOptions): void {
     },
     welcome: (welcome) => {
       tellLosses(true);
+      relay.onUnrecordable = welcome.onUnrecordable;
       relay.welcome(welcome.wait, [welcome.durable.c2s, welcome.durable.s2c], !firstWelcome);
       firstWelcome = false;
       if (closing) sendClose();
@@ -126,7 +127,10 @@ function tap(options: RunOptions): void {
     pass: (answer) => relay.pass(answer),
     durable: (answer) => relay.durable(answer),
     refuse: (refusal) => relay.refuse(refusal),
-    wait: (wait) => relay.wait(wait),
+    wait: (wait, onUnrecordable) => {
+      relay.onUnrecordable = onUnrecordable;
+      relay.wait(wait);
+    },
     closed: () => end(),
     waits: () => relay.waits,
     down: () => {
@@ -134,7 +138,7 @@ function tap(options: RunOptions): void {
     },
     unreachable: (reason, hint) => {
       complain(
-        `${reason}; ${options.onUnrecordable === 'block' ? 'messages are answered with an error until it does' : 'messages pass unrecorded until it does'}`,
+        `${reason}; ${relay.onUnrecordable === 'block' ? 'messages are answered with an error until it does' : 'messages pass unrecorded until it does'}`,
         hint,
       );
       void relay.giveUp(reason).then(() => {

@@ -90,7 +90,7 @@ export class FakePeer {
         ledgerId: '0'.repeat(32),
         custody: 'same-user',
         mode: 'commit',
-        onUnrecordable: 'block',
+        onUnrecordable: this.hello?.['onUnrecordable'] ?? 'block',
       }),
     );
   }

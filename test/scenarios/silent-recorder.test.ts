@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { tapWindowBytes } from '../../src/limits.ts';
@@ -56,6 +58,24 @@ test.each(['block', 'pass'] as const)(
     ]);
   },
 );
+
+test('where a rule may refuse, silence lets nothing pass, whatever the tap was told [silent-rules]', async () => {
+  const stage = new Stage();
+  mkdirSync(join(stage.home, '.config', 'sworn'), { recursive: true });
+  writeFileSync(join(stage.home, '.config', 'sworn', 'sworn.yaml'), 'policy: { rules: [ { name: no-drops, deny: true, tool: drop } ] }\n');
+  const { tap, server } = await stage.puppet({ options: ['--on-unrecordable', 'pass'] });
+  await tap.write(request(1));
+  await server.input.count(1);
+  const recorder = ((await ask(socketPathOf(stage.ledger), 'status')) as { pid: number }).pid;
+  process.kill(recorder, 'SIGSTOP');
+  await tap.write(request(2));
+  await tap.output.count(1);
+  expect(JSON.parse(tap.output.lines[0]!)).toMatchObject({ id: 2, error: { code: 5030 } });
+  expect(tap.errors.text).toContain('messages are answered with an error until it does');
+  process.kill(recorder, 'SIGCONT');
+  expect(await tap.close()).toEqual({ code: 0, signal: null });
+  expect(server.input.text).toBe(request(1));
+});
 
 test('a recorder that accepts and never says welcome is none [silent-welcome]', async () => {
   const stage = new Stage();
