@@ -14,11 +14,13 @@ import { directorySource, treeOf } from './verify-files.ts';
 /** Of a range: enough that it seldom begins inside of a segment, little enough that all threads end at about the same time. */
 const leastRange = 8_192;
 const mostRange = 65_536;
-const rangesEach = 12;
+const rangesEach = 16;
 /** A thread is ready after a tenth of a second. */
 const leastEntries = 50_000;
-/** Ranges for each thread that are under way, or wait for those before them. */
-const ahead = 2;
+/** Ranges that a thread has: one under way, and one to go on with. */
+const underWay = 2;
+/** Ranges for each thread that are under way, or wait for those before them: a thread may be slower for a while. */
+const ahead = 4;
 
 interface Place {
   folder: string;
@@ -53,8 +55,6 @@ class Thread {
 
   ask(task: RangeTask): Promise<RangeFacts | undefined> {
     const answer = new Promise<RangeFacts | undefined>((resolve, reject) => this.#asked.push({ resolve, reject }));
-    // whoever is before it in the order may be met first
-    answer.catch(() => undefined);
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     this.#worker.postMessage(task);
     return answer;
@@ -76,11 +76,18 @@ export function threads(folder: string, count = availableParallelism(), program:
       try {
         for (let i = 0; i < count; i++) all.push(new Thread(program, { folder, common }));
         const answers: Promise<RangeFacts | undefined>[] = [];
-        for (const task of tasks) {
-          answers.push(all.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least)).ask(task));
-          if (answers.length >= ahead * count) yield await answers.shift()!;
-        }
-        for (const answer of answers) yield await answer;
+        const left = tasks[Symbol.iterator]();
+        const askOn = (): void => {
+          while (answers.length < ahead * count) {
+            const idlest = all.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
+            const task = idlest.waiting < underWay ? left.next() : undefined;
+            if (!task || task.done) return;
+            const answer = idlest.ask(task.value);
+            answer.then(askOn, () => undefined);
+            answers.push(answer);
+          }
+        };
+        for (askOn(); answers.length > 0; askOn()) yield await answers.shift()!;
       } finally {
         await Promise.all(all.map((thread) => thread.end()));
       }
