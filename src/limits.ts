@@ -80,6 +80,8 @@ export const batchItems = 1_000;
 export const pendingRequests = 10_000;
 /** What the waiting requests of one connection hold together; beyond it the oldest are forgotten. */
 export const pendingBytes = 4 * MiB;
+/** Of what was left out of the waiting requests of one connection, to be looked for in their answers; the answer to one that has no room is left out whole. */
+export const pendingSecretsChars = 4 * MiB;
 /** A waiting request keeps a digest of an id longer than this. */
 export const idKeyBytes = 256;
 /** An id longer than this is not paired. */

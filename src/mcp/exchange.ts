@@ -2,7 +2,7 @@
  * Pairs replies with requests on one connection. The key is stream, direction and typed id (JSON-RPC 2.0 §4–5; MCP: ids are unique for their sender,
  * and the two directions have separate ids). Replies to an id that is used twice at a time pair first in, first out.
  */
-import { idKeyBytes, methodBytes, pendingBytes, pendingRequests, targetBytes } from '../limits.ts';
+import { idKeyBytes, methodBytes, pendingBytes, pendingRequests, pendingSecretsChars, targetBytes } from '../limits.ts';
 import { bounded, schemeOf } from './bounded.ts';
 import type { EffectFields } from './effect.ts';
 import type { Anomaly, Direction, Era, Message, Target } from './message.ts';
@@ -29,7 +29,7 @@ export interface PendingRequest {
   concealed?: true;
   /** What was left out of its content, while it waits: its answer may repeat it. Never in the snapshot. */
   secrets?: readonly string[];
-  /** They were known to an earlier recorder: its answer may repeat them, and nobody could tell. */
+  /** They were known to an earlier recorder, or are too many or too long: its answer may repeat them, and nobody could tell. */
   secretsLost?: true;
   /** It has no entry (`capture: none`): nor has its reply, and `index` says nothing. */
   uncaptured?: true;
@@ -69,6 +69,9 @@ export class Exchanges {
   readonly #ring: Link;
   #size = 0;
   #sizeBytes = 0;
+  /** Those of which something was left out. */
+  readonly #withSecrets = new Set<PendingRequest>();
+  #secretsChars = 0;
 
   /** `most`, `mostBytes`: of requests that wait at a time; beyond it the oldest are forgotten, and a reply to one of them is a reply to nothing. */
   constructor(most: number = pendingRequests, mostBytes: number = pendingBytes) {
@@ -98,6 +101,29 @@ export class Exchanges {
   /** Whether a request with this id waits already. */
   isWaiting(message: Message, direction: Direction, stream = 0): boolean {
     return message.idKey !== undefined && this.#byKey.has(keyOf(stream, direction, shortKey(message.idKey)));
+  }
+
+  /** What was left out of a waiting request; `undefined` where it is more than can be remembered. */
+  remember(request: PendingRequest, secrets: readonly string[] | undefined): void {
+    if (secrets?.length === 0) return;
+    this.#count(request, -1);
+    delete request.secrets;
+    const chars = secrets?.reduce((sum, secret) => sum + secret.length, 0) ?? Infinity;
+    if (secrets === undefined || this.#secretsChars + chars > pendingSecretsChars) request.secretsLost = true;
+    else request.secrets = secrets;
+    this.#count(request, 1);
+  }
+
+  /** The waiting requests of which something was left out. */
+  get withSecrets(): ReadonlySet<PendingRequest> {
+    return this.#withSecrets;
+  }
+
+  #count(request: PendingRequest, by: 1 | -1): void {
+    if (request.secrets === undefined && request.secretsLost === undefined) return;
+    if (by === 1) this.#withSecrets.add(request);
+    else this.#withSecrets.delete(request);
+    for (const secret of request.secrets ?? []) this.#secretsChars += by * secret.length;
   }
 
   /** How many requests wait. */
@@ -174,6 +200,7 @@ export class Exchanges {
     else if (link.newerSame === undefined) same.newest = link.olderSame;
     this.#size--;
     this.#sizeBytes -= link.sizeBytes;
+    this.#count(link.request, -1);
   }
 
   #putBack(link: Link): void {
@@ -187,6 +214,7 @@ export class Exchanges {
     else if (link.newerSame === undefined) same.newest = link;
     this.#size++;
     this.#sizeBytes += link.sizeBytes;
+    this.#count(link.request, 1);
   }
 
   /** The newest waiting request, if it is that of entry `index`, waits no longer: it was answered in the server's place. The answer takes it back. */

@@ -5,7 +5,7 @@ import { readMessage, type Anomaly, type Batch, type Direction, type Message } f
 import { Judge, subjectOf, type CompiledPolicy } from './judge.ts';
 import { asks, type Principal, type Subject } from './match.ts';
 import type { CaptureLevel } from './policy.ts';
-import { apart, valuesOf, type Redaction } from './redact.ts';
+import { apart, batchRanges, valuesOf, valuesOnly, wholeOf, type BatchItem, type Redaction } from './redact.ts';
 import { count, countsFrom, type SessionCounts } from './session.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -85,7 +85,7 @@ function judged(compiled: CompiledPolicy, one: PolicyCase, direction: Direction,
     effectOf(message, tools, overrides, judge.word(message.method === 'tools/call' ? message.target?.value : undefined));
 
   let asked: Pick<Subject, 'method' | 'target' | 'effects'> | undefined = one.raw === undefined ? { effects: {} } : undefined;
-  let secrets: readonly string[] = [];
+  let secrets: readonly string[] | undefined = [];
   if (one.request !== undefined) {
     const request = frameOf(one.request);
     const message = readMessage(request);
@@ -96,18 +96,24 @@ function judged(compiled: CompiledPolicy, one: PolicyCase, direction: Direction,
     }
   }
   const items = read.type === 'batch' ? read.items : [{ message: read, range: [0, bytes.length] as [number, number] }];
-  const told: Told[] = items.map(({ message, range }) => {
+  const told = items.map(({ message, range }) => {
     const effects = isReply(message) ? (asked?.effects ?? {}) : asks(message) ? effectsOf(message) : {};
     const subject = subjectOf(message, direction, effects, asked);
     const own = bytes.subarray(...range);
     const anomalies: Anomaly[] = [...message.anomalies, ...(read.type === 'batch' ? read.anomalies : [])];
     const verdict = judge.judge({ ...subject, anomalies, bytes: own, sizeBytes: own.length }, counts, [], 0);
     count(counts, subject, verdict.kind, message.outcome === 'toolError');
-    const redactions = judge.redactor(subject)?.ranges(own, range[0], isReply(message) ? secrets : []) ?? [];
-    return { verdict, level: judge.level(subject, verdict), redactions };
+    const search = { range, redactor: judge.redactor(subject), known: isReply(message) ? secrets : [] };
+    return { verdict, level: judge.level(subject, verdict), search };
   });
+  const searches = told.map(({ search }) => search);
+  const redactions = read.type === 'batch' ? batchRanges(bytes, searches) : [rangesOf(bytes, searches[0]!)];
   const decides = told.find(({ verdict }) => verdict.kind === 'block') ?? told.find(({ verdict }) => verdict.kind === 'flag') ?? told[0]!;
-  return { verdict: decides.verdict, level: decides.level, redactions: apart(told.flatMap(({ redactions }) => redactions)) };
+  return { verdict: decides.verdict, level: decides.level, redactions: apart(redactions.flat()) };
+}
+
+function rangesOf(bytes: Uint8Array, { redactor, known }: BatchItem): Redaction[] {
+  return known === undefined ? [wholeOf(0, bytes.length)] : (redactor ?? valuesOnly).ranges(bytes, 0, known);
 }
 
 function isReply({ type }: Message): boolean {

@@ -1,9 +1,10 @@
 /**
  * Values that were found, to be looked for elsewhere: in the rest of the frame, in the answer to it, and in what is said of it beside its bytes.
- * What must stay true: so many are remembered, and so much of each, whatever a frame holds.
+ * What must stay true: so many are remembered, and so much of each, whatever a frame holds; where that is not all, it is said.
  */
 import { lossyText } from '../bytes/bytes.ts';
 import { byteText, bytesOf } from './byte-text.ts';
+import { redactedRanges } from '../limits.ts';
 import type { Keep } from './policy.ts';
 import type { Redaction } from './redactions.ts';
 import { repeatOf, repeatText, type Repeat } from './repeats.ts';
@@ -12,27 +13,50 @@ import { nestedMost, unescaped } from './unescape.ts';
 /** A value that was found is looked for in the rest of the frame from this length on; inside of an object that was found only one that looks like a secret. */
 const repeatedBytes = 6;
 const telling = { bytes: 8, pattern: /^(?=\D*\d)(?:\S*\s){0,3}\S*$/ };
-const repeatedValues = 64;
+/** Of one frame: of more ranges than this nothing between the first and the last is stored anyway. */
+const notedMost = redactedRanges;
 /** So much may be looked through for single values before a search for all of them at once is quicker. */
 const quickBytes = 4 * 1024 * 1024;
 /** Longest value, as it stood in a frame, that is decoded to be remembered. */
-const rememberedRaw = 64 * 1024;
+const rememberedRaw = 256 * 1024;
 /** Of a request, until it is answered. */
-const rememberedValues = 64;
+const rememberedValues = 1_024;
 
 /** The values of one frame. */
 export class NotedValues {
   readonly values: Repeat[] = [];
+  /** There were more than are noted. */
+  isCut = false;
+  /** Of the values, once there are so many that it matters whether they are all different. */
+  #keys: Set<string> | undefined;
 
   /** A value that was found, to be looked for elsewhere. `inObject`: what was found is an object that holds it. */
   note(bytes: Uint8Array, start: number, end: number, keep: Keep, inObject = false): void {
-    if (end - start < repeatedBytes || this.values.length >= repeatedValues) return;
+    if (this.isCut || !isRepeatable(bytes, start, end)) return;
     const value = repeatOf(bytes, start, end, keep);
-    if (value !== undefined && !(inObject && !isTelling(bytes, start, end))) this.values.push(value);
+    if (value !== undefined && !(inObject && !isTelling(bytes, start, end))) this.#add(value);
     for (const [from, to] of wordsOf(bytes, start, end)) {
       const word = repeatOf(bytes, from, to, keep);
-      if (word !== undefined && this.values.length < repeatedValues) this.values.push(word);
+      if (word !== undefined) this.#add(word);
     }
+  }
+
+  #add(value: Repeat): void {
+    if (this.values.length >= notedMost && this.#keys === undefined) {
+      this.#keys = new Set(this.values.map((one) => repeatText.write(one)));
+      this.values.length = 0;
+      for (const key of this.#keys) this.noteKnown(key);
+    }
+    if (this.#keys !== undefined) {
+      const key = repeatText.write(value);
+      if (this.#keys.has(key)) return;
+      if (this.values.length >= notedMost) {
+        this.isCut = true;
+        return;
+      }
+      this.#keys.add(key);
+    }
+    this.values.push(value);
   }
 
   /** As `valuesOf` wrote it. */
@@ -45,7 +69,8 @@ export class NotedValues {
   mayRepeat(text: string, found: readonly Redaction[]): boolean {
     const { values } = this;
     if (values.length > 8 || found.length > 64 || values.length * text.length > quickBytes || text.includes('\\')) return true;
-    if (values.some(({ keep }) => keep !== values[0]!.keep)) return true;
+    const { keep: first } = values[0]!;
+    if (values.some(({ keep }) => keep !== first) || found.some(({ keep }) => keep !== first)) return true;
     for (const { prefix, length } of values) {
       const value = byteText(prefix);
       for (let at = text.indexOf(value); at >= 0; at = text.indexOf(value, at + 1)) {
@@ -57,21 +82,36 @@ export class NotedValues {
 
   clear(): void {
     this.values.length = 0;
+    this.isCut = false;
+    this.#keys = undefined;
   }
 }
 
-/** What was found in a frame, to be looked for in the answer to it. */
-export function valuesOf(bytes: Uint8Array, redactions: readonly Redaction[]): string[] {
+/** What was found in a frame, to be looked for in the answer to it; `undefined` where it is more than can be remembered. */
+export function valuesOf(bytes: Uint8Array, redactions: readonly Redaction[], most: number = rememberedValues): string[] | undefined {
   const values = new Set<string>();
-  for (const { start, end, rule, keep } of redactions) {
+  for (const { start, end, rule, keep, isBlind } of redactions) {
     if (rule === 'unreadable' || rule === 'capture') continue;
-    for (const value of plainValues(bytes.subarray(start, Math.min(end, start + rememberedRaw)))) {
-      if (values.size >= rememberedValues) return [...values];
-      const repeat = value.length < repeatedBytes ? undefined : repeatOf(value, 0, value.length, keep);
-      if (repeat !== undefined) values.add(repeatText.write(repeat));
+    const raw = bytes.subarray(start, end);
+    // what is no plain text would be decoded, or taken apart
+    if (isBlind || (raw.length > rememberedRaw && (isStructured(raw) || raw.includes(0x5c)))) return undefined;
+    for (const value of plainValues(raw)) {
+      const repeat = isRepeatable(value, 0, value.length) ? repeatOf(value, 0, value.length, keep) : undefined;
+      if (repeat === undefined) continue;
+      values.add(repeatText.write(repeat));
+      if (values.size > most) return undefined;
     }
   }
   return [...values];
+}
+
+function isStructured(value: Uint8Array): boolean {
+  return value[0] === 0x7b || value[0] === 0x5b;
+}
+
+/** Whether a value is looked for elsewhere at all. */
+function isRepeatable(_bytes: Uint8Array, start: number, end: number): boolean {
+  return end - start >= repeatedBytes;
 }
 
 /** Shorter values are looked for as whole texts alone. */
@@ -116,9 +156,8 @@ function plainValues(raw: Uint8Array): Uint8Array[] {
   for (const value of decodings(raw)) {
     found.push(value);
     for (const [start, end] of wordsOf(value, 0, value.length)) found.push(value.subarray(start, end));
-    if (value[0] !== 0x7b && value[0] !== 0x5b) continue;
+    if (!isStructured(value)) continue;
     for (const [quoted] of byteText(value).matchAll(/"(?:[^"\\]|\\.)*"|[-\d.eE+]{6,}/g)) {
-      if (found.length >= rememberedValues) break;
       const inner = quoted.startsWith('"') ? quoted.slice(1, -1) : quoted;
       for (const one of decodings(bytesOf(inner))) if (isTelling(one, 0, one.length)) found.push(one);
     }

@@ -434,7 +434,7 @@ test('a detector that reaches over several strings leaves a frame that can be re
 describe('what was found is looked for in the answer', () => {
   const found = async (request: string, answer: string, asked: Given[], answering = asked): Promise<string> => {
     const bytes = utf8(request);
-    const values = valuesOf(bytes, (await redactorOf(...asked)).ranges(bytes));
+    const values = valuesOf(bytes, (await redactorOf(...asked)).ranges(bytes))!;
     const reply = utf8(answer);
     return shown(reply, (await redactorOf(...answering)).ranges(reply, 0, values));
   };

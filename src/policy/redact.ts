@@ -6,25 +6,26 @@
  * are looked for again (`found-values.ts`), the ranges (`redactions.ts`).
  *
  * What must stay true: linear in the frame, whatever is in it; a frame that cannot be read as JSON is not searched for members that it may have all the
- * same, but left out as a whole; a range is a whole token or lies within one string, between two escapes, so that what is left can be read (`fill.ts`).
+ * same, but left out as a whole, and so is one with more values than can be looked for; a range is a whole token or lies within one string, between two escapes, so that what is left can be read (`fill.ts`).
  *
  * Structure is read from a text with one unit for each byte, so that an offset in it is an offset in the frame. Names, and what detectors look at, are
  * decoded first: what a character means does not depend on how it was escaped.
  */
 import { lossyText, utf8 } from '../bytes/bytes.ts';
+import { redactedRanges } from '../limits.ts';
 import { byteText, decoded } from './byte-text.ts';
-import { NotedValues } from './found-values.ts';
+import { NotedValues, valuesOf } from './found-values.ts';
 import type { Keep } from './policy.ts';
 import { Names } from './redact-names.ts';
 import type { CompiledRedactRule } from './redact-rules.ts';
 import { hidesFromDetectors, TextSearch } from './redact-text.ts';
 import { Walk, type Searches } from './redact-walk.ts';
-import { apart, Found, type Add, type Redaction } from './redactions.ts';
+import { apart, Found, wholeOf, type Add, type Redaction } from './redactions.ts';
 import { Repeats } from './repeats.ts';
 
 export { FoundValues, valuesOf } from './found-values.ts';
 export { compileRedaction, type CompiledRedactRule } from './redact-rules.ts';
-export { apart, type Redaction } from './redactions.ts';
+export { apart, wholeOf, type Redaction } from './redactions.ts';
 
 /** The rules that are about one message, ready to search frames. */
 export class Redactor {
@@ -60,8 +61,7 @@ export class Redactor {
     texts.detectsInStrings = hidesFromDetectors(text);
     // Where no name of a rule stands anywhere, no member has one, and only values are left to be looked for.
     const isRead =
-      (isJson && !texts.detectsInStrings && known.length === 0 && !this.#names.mayStandIn(frame)) ||
-      new Walk(text, bytes, 0, this.#found.add, this.#searches).document();
+      (isJson && !texts.detectsInStrings && !this.#names.mayStandIn(frame)) || new Walk(text, bytes, 0, this.#found.add, this.#searches).document();
     const detects = !texts.detectsInStrings && texts.hasDetectors;
     texts.detectsInStrings = true;
     if (!isRead) {
@@ -69,7 +69,7 @@ export class Redactor {
       this.#unreadable(text, bytes);
     } else if (detects) texts.inFrame(frame, bytes, this.#noted(bytes));
     this.#repeated(text, bytes, known, isRead);
-    const found = apart(this.#found.hits);
+    const found = this.#values.isCut ? [wholeOf(0, bytes.length)] : apart(this.#found.hits);
     this.#found.clear();
     this.#values.clear();
     if (from > 0) {
@@ -100,9 +100,10 @@ export class Redactor {
 
   /** What was found in one place is left out in the others, too: an answer may repeat a password in the middle of a sentence. */
   #repeated(text: string, bytes: Uint8Array, known: readonly string[], isRead: boolean): void {
+    if (this.#values.isCut) return;
     for (const value of known) this.#values.noteKnown(value);
     const { values } = this.#values;
-    if (values.length === 0 || (known.length === 0 && !this.#values.mayRepeat(text, this.#found.hits))) return;
+    if (values.length === 0 || !this.#values.mayRepeat(text, this.#found.hits)) return;
     const repeats = new Repeats(values);
     const { add } = this.#found;
     if (isRead) new Walk(text, bytes, 0, add, this.#searches, repeats).document();
@@ -146,6 +147,31 @@ export class Redactor {
     // entries, not assignment: a name may be `__proto__`
     return Object.fromEntries(Object.entries(value).map(([name, inner]) => [this.clean(name), this.cleanAll(inner, name)]));
   }
+}
+
+/** Looks for values that are known, and for nothing else. */
+export const valuesOnly = new Redactor([]);
+
+/** One item of a batch; `known` is `undefined` where nobody knows what must not be stored of it. */
+export interface BatchItem {
+  readonly range: readonly [number, number];
+  readonly redactor: Redactor | undefined;
+  readonly known: readonly string[] | undefined;
+}
+
+/** The ranges of each item of a batch, from the beginning of the frame: what is found in one is left out in the others, too. */
+export function batchRanges(bytes: Uint8Array, items: readonly BatchItem[]): Redaction[][] {
+  const search = (more: readonly string[]): Redaction[][] =>
+    items.map(({ range: [start, end], redactor, known }) => {
+      if (known === undefined) return [wholeOf(start, end)];
+      const all = more.length === 0 ? known : [...known, ...more];
+      return (redactor ?? valuesOnly).ranges(bytes.subarray(start, end), start, all, true);
+    });
+  const alone = search([]);
+  const found = alone.flatMap((ranges, item) => (items[item]!.known === undefined ? [] : ranges));
+  const shared = items.length < 2 ? [] : valuesOf(bytes, found, redactedRanges);
+  if (shared === undefined) return items.map(({ range: [start, end] }) => [wholeOf(start, end)]);
+  return shared.length === 0 ? alone : search(shared);
 }
 
 function hidden(value: unknown, mark: string): unknown {

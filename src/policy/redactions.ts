@@ -9,6 +9,13 @@ import type { Hit } from './range.ts';
 /** A range that is not stored. `rule` names what found it: `key:*_token`, `path:$.params.x`, the id of a detector, `unreadable`, `repeated`. */
 export interface Redaction extends Hit {
   keep: Keep;
+  /** It holds more than was found one by one: nobody knows all the values in it. */
+  isBlind?: true;
+}
+
+/** All of it, because not all that must not be stored is known. */
+export function wholeOf(start: number, end: number): Redaction {
+  return { start, end, rule: 'repeated', keep: 'drop', isBlind: true };
 }
 
 export type Add = (start: number, end: number, rule: string, keep: Keep) => void;
@@ -61,5 +68,5 @@ export function apart(found: Redaction[]): Redaction[] {
   const out = merged.map(({ start, end, rule, keep }) => ({ start, end, rule, keep }));
   if (out.length <= redactedRanges) return out;
   const first = out[0]!;
-  return [{ ...first, end: out.at(-1)!.end, keep: out.some(({ keep }) => keep === 'drop') ? 'drop' : first.keep }];
+  return [{ ...first, end: out.at(-1)!.end, keep: out.some(({ keep }) => keep === 'drop') ? 'drop' : first.keep, isBlind: true }];
 }

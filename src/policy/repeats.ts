@@ -13,11 +13,17 @@ export interface Repeat {
 }
 
 const prefixBytes = 64;
+/** Of very many values a shorter beginning is compared: all beginnings together have so many bytes, unless each would have fewer than eight. */
+const prefixesBytes = 32 * 1024;
+const shortestPrefix = 8;
 
-/** `undefined` for one byte again and again, which would be found everywhere. */
+/** `undefined` for one byte again and again, which would be found everywhere; a value that begins so is looked for from where that ends. */
 export function repeatOf(bytes: Uint8Array, start: number, end: number, keep: Keep): Repeat | undefined {
-  const prefix = bytes.slice(start, Math.min(end, start + prefixBytes));
-  return prefix.every((byte) => byte === prefix[0]) ? undefined : { prefix, length: end - start, keep };
+  let differs = start + 1;
+  while (differs < end && bytes[differs] === bytes[start]) differs++;
+  if (differs >= end) return undefined;
+  const from = differs - start < prefixBytes ? start : differs - shortestPrefix;
+  return { prefix: bytes.slice(from, Math.min(end, from + prefixBytes)), length: end - from, keep };
 }
 
 /** As a text that can be kept with a request, and sent to a thread. */
@@ -45,9 +51,11 @@ export class Repeats {
   readonly #drops: Uint8Array;
 
   constructor(values: readonly Repeat[]) {
+    const most = Math.max(shortestPrefix, Math.floor(prefixesBytes / values.length));
+    const prefixes = values.map(({ prefix }) => (prefix.length <= most ? prefix : prefix.subarray(0, most)));
     let width = 1;
     let states = 1;
-    for (const { prefix } of values) {
+    for (const prefix of prefixes) {
       states += prefix.length;
       for (const byte of prefix) if (this.#classes[byte] === 0) this.#classes[byte] = width++;
     }
@@ -57,7 +65,8 @@ export class Repeats {
     this.#ahead = new Int32Array(states);
     this.#drops = new Uint8Array(states);
     let used = 1;
-    for (const { prefix, length, keep } of values) {
+    for (const [at, { length, keep }] of values.entries()) {
+      const prefix = prefixes[at]!;
       let state = 0;
       for (const byte of prefix) {
         const edge = state * width + this.#classes[byte]!;

@@ -14,7 +14,7 @@ import { Judge, subjectOf, type CompiledPolicy } from './judge.ts';
 import type { Judged } from './match.ts';
 import { asks, type Subject } from './match.ts';
 import type { CaptureLevel } from './policy.ts';
-import { valuesOf, type Redaction } from './redact.ts';
+import { valuesOf, wholeOf, type Redaction, type Redactor } from './redact.ts';
 import { anomaliesOf, messageOf, namesHidden, part, targetOf, type Missing, type Remains } from './remains.ts';
 import { count, newCounts, type SessionCounts } from './session.ts';
 import { ownRules, type Verdict } from './verdict.ts';
@@ -51,7 +51,8 @@ const connectionsMost = 4_096;
 const closedMost = 256;
 
 interface Asked extends Pick<Subject, 'method' | 'target' | 'effects'> {
-  secrets?: readonly string[];
+  /** `lost`: more than can be remembered. */
+  secrets?: readonly string[] | 'lost';
   refused: boolean;
 }
 
@@ -286,10 +287,10 @@ export class Replay {
     const { judge } = connection;
     // what was frozen then stays refused
     const refused = verdict.kind === 'block' || (entry.verdict === 'block' && entry.rule === ownRules.freeze);
-    const redactions = remains.bytes === undefined ? [] : (judge.redactor(subject)?.ranges(remains.bytes, 0, asked?.secrets) ?? []);
+    const redactions = remains.bytes === undefined ? [] : rangesOf(remains.bytes, judge.redactor(subject), asked?.secrets);
     if (message.type === 'request') {
       if (connection.asked.size >= pendingRequests) connection.asked.delete(connection.asked.keys().next().value!);
-      const secrets = remains.bytes === undefined || redactions.length === 0 ? [] : valuesOf(remains.bytes, redactions);
+      const secrets = remains.bytes === undefined || redactions.length === 0 ? [] : (valuesOf(remains.bytes, redactions) ?? 'lost');
       const { method, target, effects } = subject;
       connection.asked.set(index, {
         effects,
@@ -312,6 +313,11 @@ export class Replay {
       ...(unsure === undefined ? {} : { unsure }),
     });
   }
+}
+
+function rangesOf(bytes: Uint8Array, redactor: Redactor | undefined, secrets?: readonly string[] | 'lost'): Redaction[] {
+  if (secrets === 'lost') return [wholeOf(0, bytes.length)];
+  return redactor?.ranges(bytes, 0, secrets) ?? [];
 }
 
 function keep(connections: Map<string, Connection>, id: string, connection: Connection, most: number): void {

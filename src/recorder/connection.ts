@@ -111,6 +111,8 @@ export class Connection {
   /** The policy in force, for this connection. */
   judge: Judge;
   readonly counts: SessionCounts;
+  /** Something was left out of a request, whose answer may come when nobody knows any more to what it belongs. */
+  hadSecrets: boolean;
   /** Units per direction that have no entry (`capture: none`). */
   readonly uncaptured: [number, number];
   /** Since when no tap is attached, monotonic ms. */
@@ -165,6 +167,7 @@ export class Connection {
     this.isReturnDue = state?.isReturnDue ?? false;
     this.wait = opened.mode === 'commit' ? 'receipt' : 'none';
     this.counts = state?.counts === undefined ? newCounts() : countsFrom(state.counts);
+    this.hadSecrets = state?.hadSecrets ?? this.exchanges.withSecrets.size > 0;
     this.uncaptured = state?.uncaptured === undefined ? [0, 0] : [...state.uncaptured];
     this.judge = this.#judgeOf(compiled, state?.clientInfo);
     for (const { direction, unit, message } of state?.refusals ?? []) this.#refusals[direction].set(unit, Buffer.from(message, 'base64'));
@@ -498,6 +501,7 @@ export class Connection {
       ),
       ...(this.#withheld.some((ranges) => ranges.length > 0) ? { withheld: this.#withheld } : {}),
       ...(this.who === undefined ? {} : { who: this.who }),
+      ...(this.hadSecrets ? { hadSecrets: true } : {}),
       ...(this.closed === undefined ? {} : { closed: this.closed }),
       ...(this.isReturnDue ? { isReturnDue: true } : {}),
     };
@@ -524,6 +528,7 @@ export interface ConnectionState {
   named: [boolean, boolean];
   closed?: CloseEntry['reason'];
   isReturnDue?: boolean;
+  hadSecrets?: boolean;
   pending: unknown;
   tools: unknown;
   counts?: unknown;

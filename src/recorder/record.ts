@@ -23,7 +23,7 @@ import { readNames } from '../mcp/names.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import { subjectOf } from '../policy/judge.ts';
 import { asks, type Subject } from '../policy/match.ts';
-import { apart, FoundValues, Redactor, valuesOf, type Redaction } from '../policy/redact.ts';
+import { apart, batchRanges, FoundValues, valuesOf, valuesOnly, wholeOf, type Redaction, type Redactor } from '../policy/redact.ts';
 import { count } from '../policy/session.ts';
 import { ownRules, passes, type Verdict } from '../policy/verdict.ts';
 import { unterminated, type FrameUnit } from '../wire/wire.ts';
@@ -102,10 +102,10 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
   const known = knownTo(considered, connection);
   const redactor = redactorFor(known, considered, connection);
   const { bytes } = frame;
-  if (bytes !== undefined && considered.request?.secretsLost) {
-    const all: Redaction[] = [{ start: 0, end: bytes.length, rule: 'repeated', keep: 'drop' }];
-    conclude(frame, message, considered, level, redactor ?? valuesOnly, all, connection, deps);
-  } else if (bytes === undefined || redactor === undefined) conclude(frame, message, considered, level, redactor, [], connection, deps);
+  if (bytes !== undefined && known === undefined) {
+    conclude(frame, message, considered, level, redactor, [wholeOf(0, bytes.length)], connection, deps);
+  } else if (bytes === undefined || known === undefined || redactor === undefined)
+    conclude(frame, message, considered, level, redactor, [], connection, deps);
   else if (bytes.length <= searchedHereBytes) {
     conclude(frame, message, considered, level, redactor, redactor.ranges(bytes, 0, known, isJson(message)), connection, deps);
   } else {
@@ -117,27 +117,41 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
 }
 
 /**
- * Values of the request, which are looked for in its answer also where no rule is about the answer. Where it is not certain which request is answered, those of
- * all that wait: `"1"` is 1 for some servers, 2^53 + 1 is 2^53 for most, and what cannot be kept comes back as `null`.
+ * Values of the request, which are looked for in its answer also where no rule is about the answer; `undefined` where nobody knows them, or to what it is the
+ * answer: `"1"` is 1 for some servers, 2^53 + 1 is 2^53 for most, what cannot be kept comes back as `null`, some answer twice, and requests are forgotten. Where several
+ * wait with one id, the values of all that wait. What a server says beside its answers may repeat what waits, too.
  */
-function knownTo({ subject, request }: Considered, connection: Connection): readonly string[] {
-  if (subject.type !== 'result' && subject.type !== 'error') return [];
-  if (request !== undefined && !connection.exchanges.isShared(request)) return request.secrets ?? [];
-  const known: string[] = [];
-  for (const { secrets } of connection.exchanges.pending()) {
-    known.push(...(secrets ?? []));
-    if (known.length >= knownMost) break;
+function knownTo({ subject, request }: Considered, connection: Connection): readonly string[] | undefined {
+  const { withSecrets } = connection.exchanges;
+  if (subject.type !== 'result' && subject.type !== 'error')
+    return subject.direction === 's2c' && withSecrets.size > 0 ? waitingValues(withSecrets) : [];
+  if (request === undefined) return connection.hadSecrets ? undefined : [];
+  if (!connection.exchanges.isShared(request)) return request.secretsLost ? undefined : (request.secrets ?? []);
+  const known = new Set<string>();
+  for (const { secrets, secretsLost } of withSecrets) {
+    for (const secret of secrets ?? []) known.add(secret);
+    if (secretsLost || known.size > knownMost) return undefined;
   }
-  return known;
+  return [...known];
 }
 
 const knownMost = 1_024;
+/** Of those that wait, in what is no answer: each message is searched for them anew. */
+const waitingMost = 64;
 
-function redactorFor(known: readonly string[], { subject }: Considered, connection: Connection): Redactor | undefined {
-  return connection.judge.redactor(subject) ?? (known.length === 0 ? undefined : valuesOnly);
+/** Those of the newest requests; what was lost is not known. */
+function waitingValues(withSecrets: ReadonlySet<PendingRequest>): readonly string[] {
+  const known = new Set<string>();
+  for (const { secrets } of [...withSecrets].toReversed()) {
+    for (const secret of secrets ?? []) if (known.size < waitingMost) known.add(secret);
+    if (known.size >= waitingMost) break;
+  }
+  return [...known];
 }
 
-const valuesOnly = new Redactor([]);
+function redactorFor(known: readonly string[] | undefined, { subject }: Considered, connection: Connection): Redactor | undefined {
+  return connection.judge.redactor(subject) ?? (known?.length === 0 ? undefined : valuesOnly);
+}
 
 /** The strict reader has read it to its end. */
 function isJson({ anomalies }: Message): boolean {
@@ -189,11 +203,13 @@ function leaveOut(frame: Frame, message: Message, considered: Considered, connec
     }
     if (concealed.any) placement.request.concealed = true;
     // its answer may have an entry, and say it again
-    if (concealed.values.length > 0) placement.request.secrets = concealed.values;
+    connection.exchanges.remember(placement.request, concealed.values);
   }
+  if (message.type === 'request' && concealed.values?.length !== 0) connection.hadSecrets = true;
   // what is not stored counts all the same, and tells the same
   count(connection.counts, considered.subject, considered.verdict.kind, message.outcome === 'toolError');
-  if (frame.bytes !== undefined) learn(frame.bytes, message, placement.request?.method, connection, {}, (text) => concealed.hides(text));
+  if (frame.bytes !== undefined)
+    learn(frame.bytes, message, placement.request?.method, connection, {}, (text) => concealed.isBlind || concealed.hides(text));
   connection.uncaptured[direction] += frame.units;
   const turn = new TurnWaiter(() => connection.settle(direction, unit.unit));
   deps.ledger.follow(turn, { urgent: connection.wait === 'receipt' });
@@ -206,9 +222,8 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
   const considered = considerBatch(frame, batch, connection, deps);
   const refusedItem = considered.findIndex(({ verdict }) => verdict.kind === 'block');
   const { entry: common, undo } = begin(frame, batch.anomalies, connection, deps);
-  const redactions: Redaction[] = [];
-  for (const [item, { range }] of batch.items.entries()) redactions.push(...itemRedactions(frame, considered[item]!, range, connection));
-  const without = apart(redactions);
+  const found = foundInItems(frame, batch, considered, connection);
+  const without = apart(found.flatMap((ranges, item) => itemRedactions(ranges, considered[item]!, batch.items[item]!.range, connection)));
   const stored = frame.streamed ?? storedOf(frame.bytes!, without, index, deps.findKey);
   const entry: BatchEntry = {
     ...common,
@@ -222,13 +237,14 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
   };
   finish(entry, frame, connection);
   append(entry, {}, frame, stored.items, {}, connection, deps, undo, false);
-  recordItems(frame, batch, considered, refusedItem, index, 0, connection, deps);
+  recordItems(frame, batch, considered, found, refusedItem, index, 0, connection, deps);
 }
 
 function recordItems(
   frame: Frame,
   batch: Batch,
   considered: readonly Considered[],
+  found: readonly Redaction[][],
   refusedItem: number,
   index: number,
   from: number,
@@ -247,14 +263,12 @@ function recordItems(
       const { rule } = considered[refusedItem]!.verdict;
       one.verdict = { kind: 'block', ...(rule === undefined ? {} : { rule }), reason: `not sent: item ${refusedItem} was refused` };
     }
-    const redactions = itemRedactions(frame, one, range, connection).map(({ start, end, ...more }) => ({
-      ...more,
-      start: start - range[0],
-      end: end - range[0],
-    }));
+    const inItem = ({ start, end, ...more }: Redaction): Redaction => ({ ...more, start: start - range[0], end: end - range[0] });
+    const foundHere = found[item] ?? [];
+    const redactions = itemRedactions(foundHere, one, range, connection).map(inItem);
     const bytes = frame.bytes?.subarray(...range);
     const level = atLeastMetadata(connection.judge.level(one.subject, one.verdict));
-    const concealed = new Concealed(redactorFor(knownTo(one, connection), one, connection), redactions, bytes);
+    const concealed = new Concealed(redactorFor(knownTo(one, connection), one, connection), redactions, bytes, foundHere.map(inItem));
     const described = describe(frame, message, one, level, concealed, connection, deps, range);
     const { entry } = described;
     Object.assign(entry, { batch: index, item, range, sizeBytes: range[1] - range[0] });
@@ -283,14 +297,21 @@ function recordItems(
   for (const { entry, index: own, lines, isConcealed } of refused) recordRefusal(entry, own, lines, isConcealed, connection, deps);
 }
 
-/** What of an item is left out of its frame: what rules find in it, or all of it where only its entry is wanted. */
-function itemRedactions(frame: Frame, considered: Considered, range: [number, number], connection: Connection): Redaction[] {
+/** What rules find in the items of a batch, for each item: none of a frame that is stored as it comes. */
+function foundInItems(frame: Frame, batch: Batch, considered: readonly Considered[], connection: Connection): Redaction[][] {
   if (frame.bytes === undefined || !connection.judge.compiled.seesWhole) return [];
-  const level = connection.judge.level(considered.subject, considered.verdict);
-  if (!keepsContent(level, considered.subject.type)) return [{ start: range[0], end: range[1], rule: 'capture', keep: 'drop' }];
-  if (considered.request?.secretsLost) return [{ start: range[0], end: range[1], rule: 'repeated', keep: 'drop' }];
-  const known = knownTo(considered, connection);
-  return redactorFor(known, considered, connection)?.ranges(frame.bytes.subarray(...range), range[0], known, true) ?? [];
+  const items = batch.items.map(({ range }, item) => {
+    const one = considered[item]!;
+    return { range, redactor: connection.judge.redactor(one.subject), known: knownTo(one, connection) };
+  });
+  return batchRanges(frame.bytes, items);
+}
+
+/** What of an item is left out of its frame: what was found in it, or all of it where only its entry is wanted. */
+function itemRedactions(found: Redaction[], { subject, verdict }: Considered, range: [number, number], connection: Connection): Redaction[] {
+  if (!connection.judge.compiled.seesWhole) return [];
+  if (keepsContent(connection.judge.level(subject, verdict), subject.type)) return found;
+  return [{ start: range[0], end: range[1], rule: 'capture', keep: 'drop' }];
 }
 
 /** A crash cut off the entries of a batch's last items: the batch counts as recorded, so they are added from its bytes. */
@@ -320,7 +341,7 @@ export function finishBatch({ index, entry, batch, bytes, next, lines }: Unfinis
     const one = consider(frame, message, connection, deps, range);
     return isRefused ? { ...one, verdict: refused } : one;
   });
-  recordItems(frame, batch, considered, isRefused ? 0 : -1, index, next, connection, deps, lines);
+  recordItems(frame, batch, considered, foundInItems(frame, batch, considered, connection), isRefused ? 0 : -1, index, next, connection, deps, lines);
 }
 
 /** A message with what was found out about it before anything was changed. */
@@ -455,28 +476,32 @@ function redactedFields(redactions: readonly Redaction[]): Pick<MessageEntry, 'r
 /** What must not stand in an entry either: the values that were found in the frame, wherever else they turn up. */
 class Concealed {
   readonly #redactor: Redactor | undefined;
-  readonly #found: FoundValues | undefined;
+  readonly #found: FoundValues | undefined = undefined;
   readonly redactions: readonly Redaction[];
-  /** To be looked for in the answer. */
-  readonly values: readonly string[];
-  /** The frame was too long to be searched: whatever it says of itself may be what must not be stored. */
-  readonly #isBlind: boolean;
+  /** To be looked for in the answer; `undefined` where nobody knows them all. */
+  readonly values: readonly string[] | undefined;
+  /** The frame was too long to be searched, or left out whole: whatever it says of itself may be what must not be stored. */
+  readonly isBlind: boolean;
   /** Something was concealed in a field. */
   any = false;
 
-  constructor(redactor: Redactor | undefined, redactions: readonly Redaction[], bytes: Buffer | undefined) {
+  /** `found`: in the bytes, where `redactions` is what is left out of them for another reason. */
+  constructor(redactor: Redactor | undefined, redactions: readonly Redaction[], bytes: Buffer | undefined, found: readonly Redaction[] = redactions) {
     this.#redactor = redactor;
-    this.#isBlind = bytes === undefined;
+    const [first] = found;
+    this.isBlind = bytes === undefined || (first?.isBlind === true && first.start === 0 && first.end === bytes.length);
     this.redactions = redactions;
-    const isSearched = bytes !== undefined && redactions.length > 0;
-    this.#found = isSearched ? new FoundValues(bytes, redactions) : undefined;
-    this.values = isSearched ? valuesOf(bytes, redactions) : [];
+    if (bytes === undefined) this.values = redactor === undefined ? [] : undefined;
+    else {
+      this.#found = found.length > 0 ? new FoundValues(bytes, found) : undefined;
+      this.values = found.length > 0 ? valuesOf(bytes, found) : [];
+    }
   }
 
-  /** Before it is cut: of a beginning nobody could say what it begins. */
-  text(text: string, field: string, isCut = false): string {
+  /** Before it is cut: of a beginning nobody could say what it begins. `isAsked`: the request's entry says it already. */
+  text(text: string, field: string, isCut = false, isAsked = false): string {
     if (this.#redactor === undefined) return text;
-    const isUnknown = this.#isBlind && field !== 'method' && !/^-?[\d.eE+-]+$/.test(text);
+    const isUnknown = this.isBlind && !isAsked && field !== 'method' && !/^-?[\d.eE+-]+$/.test(text);
     const shown = isUnknown || this.hides(text, isCut) ? '[redacted]' : this.#redactor.clean(text, field === 'id' ? undefined : field);
     if (shown !== text) this.any = true;
     return shown;
@@ -504,7 +529,12 @@ class Concealed {
 function concealedIn(bytes: Buffer | undefined, message: Message, considered: Considered, connection: Connection): Concealed {
   const known = knownTo(considered, connection);
   const redactor = redactorFor(known, considered, connection);
-  const redactions = bytes === undefined || redactor === undefined ? [] : redactor.ranges(bytes, 0, known, isJson(message));
+  const redactions =
+    bytes === undefined || redactor === undefined
+      ? []
+      : known === undefined
+        ? [wholeOf(0, bytes.length)]
+        : redactor.ranges(bytes, 0, known, isJson(message));
   return new Concealed(redactor, redactions, bytes);
 }
 
@@ -533,6 +563,7 @@ function describe(
   const placement = connection.exchanges.place(message, direction, index, frame.seenUs, frame.unit.stream);
   const isReply = message.type === 'result' || message.type === 'error';
   const request = isReply && placement.request?.uncaptured !== true ? placement.request : undefined;
+  const isAsked = request !== undefined && request.concealed === undefined;
   const { untrusted: _, ...effects } = subject.effects;
   if (message.type === 'request') {
     if (placement.request) placement.request.effects = subject.effects as EffectFields;
@@ -543,7 +574,7 @@ function describe(
   if (placement.exchange !== undefined && placement.request?.uncaptured !== true) entry.exchange = placement.exchange;
   if (placement.anomalies.length > 0) entry.anomalies = [...(entry.anomalies ?? []), ...placement.anomalies];
   if (message.id !== undefined) {
-    const id = concealed.text(message.id, 'id', message.cut?.includes('id'));
+    const id = concealed.text(message.id, 'id', message.cut?.includes('id'), isAsked);
     entry.id = bounded(id, idBytes);
     if (entry.id !== id) {
       truncated.push('id');
@@ -570,11 +601,12 @@ function describe(
   }
   if (placement.request !== undefined && message.type === 'request') {
     if (concealed.any) placement.request.concealed = true;
-    if (concealed.values.length > 0) placement.request.secrets = concealed.values;
+    connection.exchanges.remember(placement.request, concealed.values);
   }
+  if (message.type === 'request' && concealed.values?.length !== 0) connection.hadSecrets = true;
   // as the request's entry has them; it also has them whole
-  if (request?.method !== undefined) entry.method = request.concealed ? '[redacted]' : concealed.text(request.method, 'method');
-  if (request?.target !== undefined) entry.target = request.concealed ? '[redacted]' : concealed.text(request.target.value, 'target');
+  if (request?.method !== undefined) entry.method = request.concealed ? '[redacted]' : concealed.text(request.method, 'method', false, true);
+  if (request?.target !== undefined) entry.target = request.concealed ? '[redacted]' : concealed.text(request.target.value, 'target', false, true);
   const era = isReply ? request?.era : message.era;
   if (era !== undefined) entry.era = era;
   if (message.protocolVersion !== undefined && (!isReply || request?.method === 'initialize')) {
@@ -593,8 +625,9 @@ function describe(
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
   // what is not delivered tells the other side nothing
   if (bytes !== undefined && verdict.kind !== 'block')
-    learn(bytes, message, placement.request?.method, connection, attributes, (text) => concealed.hides(text));
-  if (!keepsContent(level, message.type)) for (const name of Object.keys(attributes)) delete attributes[name];
+    learn(bytes, message, placement.request?.method, connection, attributes, (text) => concealed.isBlind || concealed.hides(text));
+  if (!keepsContent(level, message.type) || (bytes !== undefined && concealed.isBlind))
+    for (const name of Object.keys(attributes)) delete attributes[name];
   for (const name of Object.keys(attributes)) attributes[name] = concealed.all(attributes[name], name);
   return {
     entry,

@@ -12,7 +12,7 @@ import { compilePolicy } from '../policy/judge.ts';
 import { noPolicy, type Policy, type RedactRule, type Rule } from '../policy/policy.ts';
 import { moreUnits, type DirectionIndex } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
-import { Connection } from './connection.ts';
+import { Connection, type ConnectionState } from './connection.ts';
 import { record, type RecordDeps } from './record.ts';
 import { checkableSalt } from './store.ts';
 
@@ -541,4 +541,139 @@ test('labels of the connection are not in the snapshot as they were given', asyn
   const { connection } = await scene(policyOf([K]));
   Object.assign(connection.opened, { labels: { api_token: secret, note: `password=${secret}` } });
   expectGone(JSON.stringify(connection), secret);
+});
+
+describe('what is said again of', () => {
+  const many = (most: number): string[] => Array.from({ length: most }, secretOf);
+
+  test('one of many values is left out, in the same message and in the answer', async () => {
+    const secrets = many(80);
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    c2s(call('a', { list: secrets.map((password) => ({ password })), note: `last ${secrets.at(-1)} x`, user: 'kept-user' }));
+    s2c(result(`said ${secrets.at(-1)}, kept-answer`));
+    for (const secret of secrets) expectGone(stored(), secret);
+    expect(stored()).toContain('kept-user');
+    expect(stored()).toContain('kept-answer');
+  });
+
+  test('more values than are remembered: the answer is its hash, the message itself is searched', async () => {
+    const secrets = many(1_100);
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    c2s(call('a', { list: secrets.map((password) => ({ password })), note: `last ${secrets.at(-1)} x`, user: 'kept-user' }));
+    s2c(`{"jsonrpc":"2.0","id":1,"result":{"content":[],"serverInfo":{"name":"${secrets[7]}"},"text":"said ${secrets.at(-1)}"}}`);
+    for (const secret of secrets) expectGone(stored(), secret);
+    expect(stored()).toContain('kept-user');
+    expect(stored()).not.toContain('serverInfo');
+  });
+
+  test('more values than are noted: nothing of either is stored', async () => {
+    const secrets = many(4_200);
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    c2s(call('a', { inside: { password: secrets }, note: `last ${secrets.at(-1)} x` }));
+    s2c(result(`said ${secrets.at(-1)}`));
+    for (const secret of secrets) expectGone(stored(), secret);
+    // the same one again and again is one
+    const [same] = many(1);
+    c2s(call('a', { password: Array.from({ length: 5_000 }, () => same), user: 'kept-user' }));
+    s2c(result(`${same} kept-answer`));
+    expectGone(stored(), same!);
+    expect(stored()).toContain('kept-user');
+    expect(stored()).toContain('kept-answer');
+  });
+
+  test('a value longer than is decoded, and one that begins with one letter again and again', async () => {
+    for (const filling of ['S'.repeat(70_000), 'Sa'.repeat(140_000), 'S\n'.repeat(100_000), '{"a":"b'.repeat(40_000)]) {
+      const secret = secretOf();
+      const { c2s, s2c, stored } = await scene(policyOf([K]));
+      c2s(call('a', { password: `${filling}${secret}`, note: `it is ${filling}${secret}` }));
+      s2c(result(`it is ${filling}${secret}`));
+      expectGone(stored(), secret);
+    }
+  });
+
+  test('a request that is longer than can be searched', async () => {
+    const secret = secretOf();
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    const frame = call('a', { password: secret, filling: 'x'.repeat(judgeBytes) });
+    c2s(frame, ...Array.from({ length: Math.floor(frame.length / unitBytes) }, (_, at) => (at + 1) * unitBytes));
+    s2c(result(`it is ${secret}`));
+    expectGone(stored(), secret);
+  });
+
+  test.for([
+    ['a second answer', (s2c: Scene['s2c'], secret: string) => (s2c(result('first')), s2c(result(`it is ${secret}`)))],
+    ['an answer to another id', (s2c: Scene['s2c'], secret: string) => s2c(result(`it is ${secret}`, '"1"'))],
+    ['an answer that says it as its id', (s2c: Scene['s2c'], secret: string) => s2c(result('first', JSON.stringify(secret)))],
+    ['one in a batch', (s2c: Scene['s2c'], secret: string) => (s2c(result('first')), s2c(`[${result(`it is ${secret}`)}]`))],
+  ] as const)('%s', async ([, answer]) => {
+    const secret = secretOf();
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    c2s(call('a', { password: secret }));
+    answer(s2c, secret);
+    expectGone(stored(), secret);
+  });
+
+  test('a request that is forgotten, and one of a connection that comes back', async () => {
+    const secret = secretOf();
+    const { c2s, s2c, stored, connection } = await scene(policyOf([K]));
+    c2s(call('a', { password: secret }));
+    connection.exchanges.forget(0);
+    s2c(result(`it is ${secret}`));
+    expectGone(stored(), secret);
+    const later = new Connection(connection.opened, JSON.parse(JSON.stringify(connection.remains().toJSON().state)) as ConnectionState);
+    later.reopen();
+    expect(later.hadSecrets).toBe(true);
+  });
+
+  test('nothing: a reply to nothing is stored', async () => {
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    c2s(call('a', {}));
+    s2c(result('first'));
+    s2c(result('kept-answer'));
+    expect(stored()).toContain('kept-answer');
+  });
+
+  test('one item of a batch, in the other items', async () => {
+    const [first, last] = [secretOf(), secretOf()];
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    const item = (requestId: number, args: unknown): unknown => ({
+      jsonrpc: '2.0',
+      id: requestId,
+      method: 'tools/call',
+      params: { name: 'a', arguments: args },
+    });
+    c2s(JSON.stringify([item(1, { password: first }), item(2, { x: `${first} ${last}`, user: 'kept-user' }), item(3, { password: last })]));
+    expectGone(stored(), first);
+    expectGone(stored(), last);
+    expect(stored()).toContain('kept-user');
+    // also where only the entries of the requests are wanted
+    const other = secretOf();
+    const metadata = await scene(policyOf([K], { capture: { default: 'full', rules: [{ direction: 'c2s', level: 'metadata' }] } }));
+    metadata.c2s(JSON.stringify([item(1, { password: other })]));
+    metadata.s2c(result(`it is ${other}`));
+    expectGone(metadata.stored(), other);
+    s2c(result('x'));
+  });
+
+  test('a call that waits, in what a server says meanwhile', async () => {
+    const secret = secretOf();
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    c2s(call('a', { password: secret }));
+    s2c(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"kept-log ${secret}"}}`);
+    s2c(`{"jsonrpc":"2.0","id":7,"method":"sampling/createMessage","params":{"messages":[{"text":"say ${secret}"}]}}`);
+    s2c(`login as ${secret}`);
+    expectGone(stored(), secret);
+    expect(stored()).toContain('kept-log');
+  });
+
+  test('more than one connection remembers of what waits', async () => {
+    const { c2s, s2c, stored } = await scene(policyOf([K]));
+    let last = '';
+    for (let at = 1; at <= 70; at++) {
+      const list = Array.from({ length: 1_000 }, () => (last = `${secretOf()}${'x'.repeat(40)}`));
+      c2s(call('a', { password: list }).replace('"id":1', `"id":${at}`));
+    }
+    s2c(result(`it is ${last}`, '70'));
+    expectGone(stored(), last);
+  });
 });

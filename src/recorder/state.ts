@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Entry, MessageEntry, OpenEntry, BatchEntry, PolicyEntry, PrincipalEntry, RecoveryEntry } from '../entry/entry.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import type { EntryRecord } from '../ledger/segment.ts';
+import { judgeBytes } from '../limits.ts';
 import { effectOf, type EffectFields } from '../mcp/effect.ts';
 import { readMessage, type Message } from '../mcp/message.ts';
 import { filled } from '../policy/fill.ts';
@@ -178,6 +179,9 @@ export class State {
 
   #message(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
     connection.seq = entry.seq;
+    // nor does anybody know what was in requests that have no entry
+    const hasUnknown = entry.uncaptured !== undefined && connection.judge.anyRedactor !== undefined;
+    if (hasUnknown || (entry.redacted !== undefined && (entry.kind === 'batch' || entry.type === 'request'))) connection.hadSecrets = true;
     if (entry.uncaptured !== undefined) [connection.uncaptured[0], connection.uncaptured[1]] = entry.uncaptured;
     if (entry.origin === 'sworn') {
       // our own answer to what was refused: it came from no tap. Answers come in the order of what they answer
@@ -285,7 +289,10 @@ export class State {
     const effects = asks(message) ? effectOf(message, connection.tools, connection.overrides, word) : (placement.request?.effects ?? {});
     if (message.type === 'request' && placement.request) {
       placement.request.effects = effects as EffectFields;
-      if (entry.redacted !== undefined) placement.request.secretsLost = true;
+      // one that was too long was not searched
+      const isUnsearched = entry.sizeBytes > judgeBytes && connection.judge.anyRedactor !== undefined;
+      if (isUnsearched) connection.hadSecrets = true;
+      if (isUnsearched || entry.redacted !== undefined) connection.exchanges.remember(placement.request, undefined);
     }
     const subject = subjectOf(message, entry.direction, effects, isReply ? placement.request : undefined);
     count(connection.counts, subject, entry.verdict, entry.outcome === 'toolError');
