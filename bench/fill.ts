@@ -14,7 +14,19 @@ export interface Sample {
   peakMB: number;
 }
 
-export async function fill(world: World, mode: 'observe' | 'commit', entries: number, build = root): Promise<{ ledger: string; samples: Sample[] }> {
+/** `ready` is called between the recorder's start and the load; `behind`, when the load has ended and the recorder still runs. */
+export interface Around {
+  ready?: (ledger: string) => Promise<void>;
+  behind?: (pid: number) => Promise<void>;
+}
+
+export async function fill(
+  world: World,
+  mode: 'observe' | 'commit',
+  entries: number,
+  build = root,
+  { ready, behind }: Around = {},
+): Promise<{ ledger: string; samples: Sample[] }> {
   const ledger = world.newLedger();
   const program = join(resolve(build), 'bin', 'sworn.mjs');
   execFileSync(process.execPath, [program, 'recorder', 'start', '--ledger', ledger], {
@@ -22,6 +34,7 @@ export async function fill(world: World, mode: 'observe' | 'commit', entries: nu
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const pid = await world.recorderPid(ledger);
+  await ready?.(ledger);
   const load = spawn(process.execPath, [join(import.meta.dirname, 'load.ts'), socketPathOf(ledger), mode, '8', String(entries)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -32,6 +45,7 @@ export async function fill(world: World, mode: 'observe' | 'commit', entries: nu
   }
   if (load.exitCode === null) await once(load, 'exit');
   if (load.exitCode !== 0) throw new Error(`the load ended with ${load.exitCode}`);
+  await behind?.(pid);
   await world.endRecorder(pid);
   return { ledger, samples };
 }
