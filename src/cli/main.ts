@@ -35,7 +35,7 @@ const verifyHelp: CommandHelp = {
     { flags: '--policy <file>', description: "a trust file (C2SP tlog-policy): the log's key, witnesses and their quorum; nothing is pinned" },
     { flags: '--max-age <time>', description: 'how old (90s, 30m, 1h, 7d) the newest cosignature may be; without witnesses the newest entry' },
     { flags: '--no-payloads', description: 'the tree alone: content is not read' },
-    { flags: '--workers <n>', description: 'threads for a large ledger (default: as many as cores)' },
+    { flags: '--workers <n>', description: 'threads for a large ledger (default: one a core, at most 16)' },
     { flags: '--json', description: 'the result as one JSON object' },
     { flags: '--new-ledger', description: 'another ledger than before stands at this path, and that is meant' },
   ],

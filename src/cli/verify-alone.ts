@@ -22,7 +22,7 @@ Options:
   --max-age <time>  how old (90s, 30m, 1h, 7d) the newest cosignature may be; without witnesses the newest entry
   --new-ledger      another ledger than before stands at this path, and that is meant
   --no-payloads     the tree alone: content is not read
-  --workers <n>     threads for a large ledger (default: as many as cores)
+  --workers <n>     threads for a large ledger (default: one a core, at most 16)
   --json            the result as one JSON object
   --version         print the version
   -h, --help        print help

@@ -22,6 +22,9 @@ const underWay = 2;
 /** Ranges for each thread that are under way, or wait for those before them: a thread may be slower for a while. */
 const ahead = 4;
 
+/** By default: each takes 80 MB, and what runs in order could not keep up with many more. */
+const mostThreads = 16;
+
 interface Place {
   folder: string;
   common: RangeCommon;
@@ -66,7 +69,7 @@ class Thread {
 }
 
 /** `program` is the module that calls `serveRanges` in a thread; by default the verifier as one file, of this build or of the sources. */
-export function threads(folder: string, count = availableParallelism(), program: URL = ownProgram()): Spread | undefined {
+export function threads(folder: string, count = Math.min(availableParallelism(), mostThreads), program: URL = ownProgram()): Spread | undefined {
   if (count < 2) return undefined;
   return {
     entries: (size) => Math.min(mostRange, Math.max(leastRange, size / count / rangesEach)),

@@ -26,7 +26,7 @@ export interface VerifyCommandOptions extends TrustOptions {
   json: boolean;
   /** False: the tree alone, content is not read. */
   payloads?: boolean;
-  /** Threads; 1 is none. By default as many as there are cores. */
+  /** Threads; 1 is none. By default one for each core, and at most 16. */
   workers?: number;
   /** The module that a thread runs, where it is not beside this one. */
   threadProgram?: URL;

@@ -2,7 +2,7 @@
  * The rules between entries: counts without holes, connections that begin and end, references that point at what they say.
  * Keeps the state of each open connection, the name of each closed one, and five bytes for each entry.
  */
-import type { CloseEntry, Custody, Direction, Entry, MessageEntry, BatchEntry } from '../entry/entry.ts';
+import type { CloseEntry, Custody, Direction, Entry, MessageEntry, BatchEntry, PrincipalEntry } from '../entry/entry.ts';
 import type { Findings } from './finding.ts';
 
 interface Connection {
@@ -33,6 +33,27 @@ const weakestFirst: Custody[] = ['in-process', 'same-user', 'separate-user', 're
 const sideOf = (direction: Direction): 0 | 1 => (direction === 'c2s' ? 0 : 1);
 const sideName = ['client to server', 'server to client'] as const;
 
+/** What is looked at of most entries. Ranges (`spread.ts`) hand on these fields and no others: a rule that needs another one adds it here, and there. */
+export type SeenMessage = Pick<
+  MessageEntry,
+  | 'kind'
+  | 'connection'
+  | 'direction'
+  | 'origin'
+  | 'type'
+  | 'anomalies'
+  | 'seq'
+  | 'tapSeq'
+  | 'parts'
+  | 'who'
+  | 'exchange'
+  | 'call'
+  | 'batch'
+  | 'item'
+  | 'uncaptured'
+>;
+export type SeenPrincipal = Pick<PrincipalEntry, 'kind' | 'connection'>;
+
 export class Sequences {
   readonly #findings: Findings;
   readonly #open = new Map<string, Connection>();
@@ -54,7 +75,7 @@ export class Sequences {
     this.#findings = findings;
   }
 
-  add(index: number, entry: Entry): void {
+  add(index: number, entry: Exclude<Entry, MessageEntry | PrincipalEntry> | SeenMessage | SeenPrincipal): void {
     if (index >= this.#roles.length) this.#grow(index);
     switch (entry.kind) {
       case 'open': {
@@ -194,7 +215,7 @@ export class Sequences {
     return connection;
   }
 
-  #frame(index: number, entry: MessageEntry | BatchEntry): void {
+  #frame(index: number, entry: SeenMessage | BatchEntry): void {
     const connection = this.#of(entry.connection, index, entry.kind);
     this.#connections[index] = connection.ordinal;
     this.#countSeq(index, entry, connection);
@@ -230,7 +251,7 @@ export class Sequences {
     }
   }
 
-  #exchange(index: number, entry: MessageEntry, connection: Connection): void {
+  #exchange(index: number, entry: SeenMessage, connection: Connection): void {
     const { exchange, call, type } = entry;
     if (exchange === undefined) {
       // what we answer to a message without an id, or to a reply to nothing, answers no request either
@@ -267,7 +288,7 @@ export class Sequences {
     return found === role || found === orRole;
   }
 
-  #countSeq(index: number, entry: MessageEntry | BatchEntry, connection: Connection): void {
+  #countSeq(index: number, entry: SeenMessage | BatchEntry, connection: Connection): void {
     connection.entries++;
     if (connection.seq === 0) {
       // The first may count from the connection's first message, or from its `open`.
@@ -282,7 +303,7 @@ export class Sequences {
     connection.entries = 0;
   }
 
-  #countUnits(index: number, entry: MessageEntry | BatchEntry, connection: Connection): void {
+  #countUnits(index: number, entry: SeenMessage | BatchEntry, connection: Connection): void {
     const side = sideOf(entry.direction);
     const last = connection.last[side];
     const missing = last < 0 ? 0 : entry.tapSeq - (entry.parts ?? 1) - last;

@@ -15,11 +15,12 @@
  * - The last bundle, and whatever is behind the checkpoint, is left to the sequential pass, which goes on from here.
  */
 import type { Crypto } from '../bytes/crypto.ts';
-import type { Entry, MessageEntry, PrincipalEntry } from '../entry/entry.ts';
+import type { Entry } from '../entry/entry.ts';
 import { tileWidth } from '../limits.ts';
 import type { Tile } from '../tlog/tile.ts';
 import { hashBytes, rootOfHashes } from '../tlog/tree.ts';
 import type { List } from './erasures.ts';
+import type { SeenMessage, SeenPrincipal } from './sequence.ts';
 import type { SegmentName } from './source.ts';
 
 /** Entries [first, end), both multiples of 256. */
@@ -271,7 +272,7 @@ export class RangeCollector {
 export function rowOf(
   { rows, connections, leaves, first }: RangeFacts,
   index: number,
-): { entry?: MessageEntry | PrincipalEntry; leaf?: Uint8Array; kept: readonly List[] } {
+): { entry?: SeenMessage | SeenPrincipal; leaf?: Uint8Array; kept: readonly List[] } {
   const at = (index - first) * rowColumns;
   const bits = rows[at]!;
   const kept = keptLists[(bits >> 5) & 3]!;
@@ -280,29 +281,29 @@ export function rowOf(
     return value === absent ? undefined : value;
   };
   switch (bits & kindBits) {
-    case isMessage:
-      return {
-        entry: {
-          kind: 'message',
-          connection: connections[rows[at + 1]!]!,
-          direction: (bits & fromServer) === 0 ? 'c2s' : 's2c',
-          origin: (bits & bySworn) === 0 ? 'client' : 'sworn',
-          type: types[(bits >> typeShift) & 7],
-          anomalies: (bits & toNothing) === 0 ? undefined : ['reply-to-nothing'],
-          seq: rows[at + 2]!,
-          tapSeq: rows[at + 3]!,
-          parts: number(4),
-          who: number(5),
-          exchange: number(6),
-          call: number(7),
-          batch: number(8),
-          item: number(9),
-          uncaptured: undefined,
-        } as unknown as MessageEntry,
-        kept,
+    case isMessage: {
+      // all of them, absent ones too
+      const entry: { [Name in keyof Required<SeenMessage>]: SeenMessage[Name] | undefined } = {
+        kind: 'message',
+        connection: connections[rows[at + 1]!]!,
+        direction: (bits & fromServer) === 0 ? 'c2s' : 's2c',
+        origin: (bits & bySworn) === 0 ? 'client' : 'sworn',
+        type: types[(bits >> typeShift) & 7],
+        anomalies: (bits & toNothing) === 0 ? undefined : ['reply-to-nothing'],
+        seq: rows[at + 2]!,
+        tapSeq: rows[at + 3]!,
+        parts: number(4),
+        who: number(5),
+        exchange: number(6),
+        call: number(7),
+        batch: number(8),
+        item: number(9),
+        uncaptured: undefined,
       };
+      return { entry: entry as SeenMessage, kept };
+    }
     case isPrincipal:
-      return { entry: { kind: 'principal', connection: connections[rows[at + 1]!]! } as PrincipalEntry, kept };
+      return { entry: { kind: 'principal', connection: connections[rows[at + 1]!]! }, kept };
     case isLeaf:
       return { leaf: leaves.subarray(rows[at + 1], rows[at + 1]! + rows[at + 2]!), kept };
     default:
