@@ -12,9 +12,20 @@ export interface Member {
   readonly name: string;
   readonly folded: string;
   readonly rule: KeyRule | undefined;
+  /** What it is of a pair such as `{"name":"Authorization","value":"x"}`. */
+  readonly role: 'name' | 'value' | undefined;
   /** Nothing that is looked for is in the name itself; not known before it is asked. */
   isHarmless: boolean | undefined;
 }
+
+const roles: Readonly<Record<string, Member['role']>> = Object.assign(Object.create(null), {
+  name: 'name',
+  key: 'name',
+  header: 'name',
+  field: 'name',
+  value: 'value',
+  values: 'value',
+});
 
 /** Longer names are not remembered. */
 const rememberedChars = 256;
@@ -58,7 +69,18 @@ export class Names {
   }
 
   #ruleOf(folded: string): KeyRule | undefined {
-    return this.any ? ruleOf(this.#rules, folded) : undefined;
+    if (!this.any) return undefined;
+    const found = ruleOf(this.#rules, folded);
+    if (found !== undefined || !/^\s|[\s\]]$/.test(folded)) return found;
+    const plain = folded.trim();
+    return ruleOf(this.#rules, /\[["']?([^[\]"']+)["']?\]$/.exec(plain)?.[1] ?? plain);
+  }
+
+  /** Of the text behind `--name` or `-name` in a list, with one unit for each byte. */
+  ruleForOption(text: string): KeyRule | undefined {
+    const name = optionName(text);
+    if (name === undefined) return undefined;
+    return this.ruleForText(name) ?? this.ruleForText(name.split(/[./]/).at(-1)!);
   }
 
   /** As `ruleFor`, for a name with one unit for each byte. */
@@ -84,9 +106,14 @@ export class Names {
       name = lossyText(plain.bytes);
     } else if (!isAscii(raw)) name = lossyText(bytes.subarray(start, end));
     const folded = name.toLowerCase();
-    const member: Member = { name, folded, rule: this.#ruleOf(folded), isHarmless: undefined };
+    const member: Member = { name, folded, rule: this.#ruleOf(folded), role: roles[folded], isHarmless: undefined };
     if (this.#members.size >= judgedKeys) this.#members.clear();
     if (raw.length <= rememberedChars) this.#members.set(raw, member);
     return member;
   }
+}
+
+/** What an option names that stands apart from its value. */
+export function optionName(text: string): string | undefined {
+  return /^--?([^\s=:-][^\s=:]*)$/.exec(text)?.[1];
 }

@@ -74,6 +74,11 @@ export class TextSearch {
     this.#detect(text.length <= contextChars && isAscii(text) ? { text, read: text, isAscii: true } : decoded(part), part, before, add);
   }
 
+  /** What detectors find in texts that stand behind each other, as they would in a frame. */
+  inList(bytes: Uint8Array, add: Add): void {
+    this.#detect(decoded(bytes), bytes, '', add);
+  }
+
   /** `before`: what is shown to the detectors before the text. */
   #detect({ text, read, isAscii: isPlain }: Decoded, bytes: Uint8Array, before: string, add: Add): void {
     for (const { rule, detectors } of this.#rules) {

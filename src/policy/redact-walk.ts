@@ -16,6 +16,19 @@ import type { Add, Redaction } from './redactions.ts';
 import type { Repeats } from './repeats.ts';
 import { nestedMost, unescaped } from './unescape.ts';
 
+/** Texts beside an argument list that may name the program: so many of those before it, and of this length. */
+const siblingsMost = 4;
+const siblingChars = 128;
+/** For so many lists of an object: each is searched together with them. */
+const siblingUses = 8;
+const longestPairName = 256;
+
+/** Texts of an object, each by start and end. */
+interface Siblings {
+  readonly places: number[];
+  uses: number;
+}
+
 /** What the walk asks. */
 export interface Searches {
   readonly rules: readonly CompiledRedactRule[];
@@ -51,7 +64,15 @@ export class Walk {
   readonly #searches: Searches;
   /** What to look for in place of what the rules say. */
   readonly #repeats: Repeats | undefined;
+  /** Members and items are looked at for names: not while values are looked for. */
+  readonly #hasNames: boolean;
+  /** Texts are searched one by one, so that in lists a second search has to see them together. */
+  readonly #seesLists: boolean;
   #within: Within | undefined;
+  /** What is read is an item of an array. */
+  #isItem = false;
+  /** Texts that stand before an array in its object. */
+  #siblings: Siblings | undefined;
   #at = 0;
   #depth = 0;
   #hasEscapes = false;
@@ -63,6 +84,8 @@ export class Walk {
     this.#add = add;
     this.#searches = searches;
     this.#repeats = repeats;
+    this.#hasNames = repeats === undefined && searches.names.any;
+    this.#seesLists = repeats === undefined && searches.texts.hasDetectors && searches.texts.detectsInStrings;
     this.#within = within;
   }
 
@@ -87,6 +110,7 @@ export class Walk {
     if (this.#take(0x5d)) return true;
     for (;;) {
       this.#space();
+      this.#isItem = false;
       if (!this.#value('', cursors)) return false;
       this.#space();
       if (this.#take(0x5d)) return true;
@@ -144,6 +168,12 @@ export class Walk {
     if (this.#take(0x7d)) return true;
     const within = this.#within;
     if (within !== undefined && !within.inObject) this.#within = { ...within, inObject: true };
+    const told: Siblings | undefined = this.#seesLists ? { places: [], uses: 0 } : undefined;
+    // of `{"name":…,"value":…}`: where the names stand, of which there may be two (`key`), and the value
+    let name = -1;
+    let other = -1;
+    let value = -1;
+    let valueEnd = -1;
     for (;;) {
       this.#space();
       if (this.#text.charCodeAt(this.#at) !== 0x22) return false;
@@ -158,10 +188,24 @@ export class Walk {
       this.#space();
       if (!this.#take(0x3a)) return false;
       this.#space();
-      if (this.#repeats === undefined ? !this.#ruled(member.name, member.rule, cursors, member.folded) : !this.#value('', none)) return false;
+      const start = this.#at;
+      this.#isItem = false;
+      this.#siblings = told;
+      const role = this.#hasNames ? member.role : undefined;
+      const rule = role === 'value' ? (member.rule ?? this.#namedBy(name, other)) : member.rule;
+      if (this.#repeats === undefined ? !this.#ruled(member.name, rule, cursors, member.folded) : !this.#value('', none)) return false;
+      if (role === 'name') [name, other] = [start, name];
+      else if (role === 'value') [value, valueEnd] = [start, this.#at];
+      if (told !== undefined && this.#text.charCodeAt(start) === 0x22 && this.#at - start < siblingChars) {
+        told.places.push(start, this.#at);
+      }
       this.#space();
       if (this.#take(0x7d)) break;
       if (!this.#take(0x2c)) return false;
+    }
+    if (value >= 0 && name > value) {
+      const rule = this.#namedBy(name, other);
+      if (rule !== undefined) this.#late(value, valueEnd, rule);
     }
     this.#within = within;
     return true;
@@ -171,13 +215,136 @@ export class Walk {
     this.#at++;
     this.#space();
     if (this.#take(0x5d)) return true;
+    const isRow = this.#isItem && this.#hasNames;
+    const before = this.#isItem ? undefined : this.#siblings;
+    const list: number[] | undefined = this.#seesLists ? [] : undefined;
+    let hasOptions = false;
+    let option: KeyRule | undefined;
+    let first = -1;
     for (let index = 0; ; index++) {
       this.#space();
-      if (cursors.length === 0 ? !this.#value(key, none) : !this.#ruled(key, undefined, cursors, index)) return false;
+      const start = this.#at;
+      this.#isItem = true;
+      if (cursors.length === 0 && option === undefined ? !this.#value(key, none) : !this.#ruled(key, option, cursors, index)) return false;
+      const end = this.#at;
+      option = undefined;
+      const code = this.#text.charCodeAt(start);
+      if (code === 0x22) {
+        const sign = this.#text.charCodeAt(start + 1);
+        // an escape may be one
+        if (sign === 0x2d || sign === 0x5c) {
+          hasOptions ||= list !== undefined && mayNameNext(this.#text, start + 1);
+          if (this.#hasNames) option = this.#searches.names.ruleForOption(this.#shortText(start, end));
+        }
+      }
+      if (list !== undefined && code !== 0x7b && code !== 0x5b) list.push(start, end);
+      if (isRow && index === 0) first = start;
       this.#space();
-      if (this.#take(0x5d)) return true;
+      if (this.#take(0x5d)) {
+        // `["Authorization","x"]` among others
+        const rule = index === 1 && first >= 0 && code === 0x22 ? this.#namedBy(first) : undefined;
+        if (rule !== undefined) this.#late(start, end, rule);
+        break;
+      }
       if (!this.#take(0x2c)) return false;
     }
+    if (list !== undefined && hasOptions)
+      this.#searchList(before === undefined || before.uses++ >= siblingUses ? list : [...before.places.slice(-2 * siblingsMost), ...list]);
+    return true;
+  }
+
+  /** What a short string says, with one unit for each byte; nothing for a long one. */
+  #shortText(start: number, end: number): string {
+    if (end - start - 2 > longestPairName) return '';
+    const text = this.#text.slice(start + 1, end - 1);
+    if (!text.includes('\\')) return text;
+    const plain = unescaped(this.#bytes, start + 1, end - 1, this.#nested);
+    return plain === undefined ? '' : byteText(plain.bytes);
+  }
+
+  /** The rule that the name belongs to which the text says that begins here, or the other one. */
+  #namedBy(start: number, other = -1): KeyRule | undefined {
+    if (start < 0) return undefined;
+    let rule: KeyRule | undefined;
+    if (this.#text.charCodeAt(start) === 0x22) {
+      const at = this.#at;
+      this.#at = start;
+      const end = this.#stringEnd();
+      this.#at = at;
+      rule = this.#searches.names.ruleForText(this.#shortText(start, end + 1));
+    }
+    return rule ?? this.#namedBy(other);
+  }
+
+  /** A value that was read before it was known that a rule names it. Of an object the texts in it are not looked for elsewhere in the frame. */
+  #late(start: number, end: number, { label, keep }: KeyRule): void {
+    const at = this.#at;
+    this.#at = end;
+    this.#whole(start, label, keep);
+    this.#at = at;
+    const { values } = this.#searches;
+    const code = this.#text.charCodeAt(start);
+    if (code === 0x7b || code === 0x5b) return;
+    if (code !== 0x22) values.note(this.#bytes, start, end, keep);
+    else if (!this.#text.slice(start, end).includes('\\')) values.note(this.#bytes, start + 1, end - 1, keep);
+    else {
+      const plain = unescaped(this.#bytes, start + 1, end - 1, this.#nested);
+      if (plain !== undefined) values.note(plain.bytes, 0, plain.bytes.length, keep);
+    }
+  }
+
+  /** Texts and numbers of a list, each by start and end, as detectors would see them in a frame without escapes: what an option means is said by what stands before it. */
+  #searchList(list: readonly number[]): void {
+    let sizeBytes = 0;
+    for (let at = 0; at < list.length; at += 2) sizeBytes += list[at + 1]! - list[at]! + 1;
+    const bytes = new Uint8Array(sizeBytes);
+    /** For each byte its place in the frame, or in the text that this is. */
+    const places = new Int32Array(sizeBytes);
+    /** Of each item where it begins and ends here. */
+    const begins: number[] = [];
+    const ends: number[] = [];
+    let size = 0;
+    for (let at = 0; at < list.length; at += 2) {
+      const start = list[at]!;
+      const end = list[at + 1]!;
+      const isText = this.#text.charCodeAt(start) === 0x22;
+      if (isText) bytes[size++] = 0x22;
+      begins.push(size);
+      const from = isText ? start + 1 : start;
+      const to = isText ? end - 1 : end;
+      const plain = isText && hasBackslash(this.#bytes, from, to) ? unescaped(this.#bytes, from, to, this.#nested) : undefined;
+      if (plain === undefined) {
+        bytes.set(this.#bytes.subarray(from, to), size);
+        for (let place = from; place < to; place++) places[size++] = place;
+      } else {
+        bytes.set(plain.bytes, size);
+        places.set(plain.places.subarray(0, plain.bytes.length), size);
+        size += plain.bytes.length;
+      }
+      ends.push(size);
+      if (isText) bytes[size++] = 0x22;
+      bytes[size++] = 0x2c;
+    }
+    this.#searches.texts.inList(bytes.subarray(0, size), (start, end, rule, keep) => {
+      // the last item that begins at or before it
+      let item = 0;
+      for (let above = begins.length; above - item > 1;) {
+        const middle = (item + above) >> 1;
+        if (begins[middle]! <= start) item = middle;
+        else above = middle;
+      }
+      for (; item < begins.length && begins[item]! < end; item++) {
+        const isText = this.#text.charCodeAt(list[2 * item]!) === 0x22;
+        const from = isText ? Math.max(start, begins[item]!) : begins[item]!;
+        let to = isText ? Math.min(end, ends[item]!) : ends[item]!;
+        if (to <= from || start >= ends[item]!) continue;
+        // no part of a number, and nothing of `true`
+        if (!isText && !/^[-\d]/.test(this.#text.slice(list[2 * item], list[2 * item]! + 1))) continue;
+        while (to < ends[item]! && places[to] === places[to - 1]) to++;
+        this.#searches.values.note(bytes, from, to, keep);
+        this.#add(places[from]!, to === ends[item] ? list[2 * item + 1]! - (isText ? 1 : 0) : places[to]!, rule, keep);
+      }
+    });
   }
 
   /** The value that was just read, from `start` on: of a string what is between its quotes. `null` and nothing tell nothing. */
@@ -325,6 +492,12 @@ export class Walk {
       add(from, to, rule, keep);
     });
   }
+}
+
+/** At a glance, for the text at `from`: options with one dash of which detectors know none (`commands.ts`). */
+function mayNameNext(text: string, from: number): boolean {
+  if (text.charCodeAt(from) === 0x5c || text.charCodeAt(from + 1) === 0x2d) return true;
+  return /^[apw\\]|^[A-Za-z]{0,6}[uU\\]/.test(text.slice(from + 1, from + 9));
 }
 
 /** Looks no further than `end`: strings are many, and each would look through all that follow. */

@@ -423,6 +423,78 @@ test('a hostile nesting does not multiply the ways of a path', async () => {
   expect(outer!.start).toBe(30 * 5);
 });
 
+describe('lists and pairs, whatever else is in the frame', () => {
+  const secret = 'Vx9q81Rq4W';
+  const KD: Given = { keys: ['password', '*_token', 'authorization'], detect: ['secrets', 'pii'] };
+  const both = [KD];
+  const keys = [{ keys: KD.keys! }];
+  const detect = [{ detect: KD.detect! }];
+  test.for<[what: string, value: unknown, rules: Given[]]>([
+    ['an option and its value', { args: ['--password', secret] }, keys],
+    ['an option and its value, by detector', { args: ['--password', secret] }, detect],
+    ['an option and its value, by both', { args: ['--password', secret] }, both],
+    ['one dash', { args: ['run', '-password', secret] }, keys],
+    ['a path before its name', { args: ['--set', '--db.password', secret] }, keys],
+    ['an option with hyphens', { args: ['--api-token', secret] }, keys],
+    ['an option and a list', { args: ['--password', [secret]] }, keys],
+    ['an option and an object', { args: ['--password', { a: secret }] }, keys],
+    ['curl', { args: ['curl', '-u', `bob:${secret}`] }, detect],
+    ['curl, in a list in a list', [[['curl', '-s', '-u', `bob:${secret}`, 'https://x.example']]], detect],
+    ['mysql', { command: 'mysql', args: [`-p${secret}`] }, detect],
+    ['mysql, further back', { command: 'mysql', cwd: '/tmp', args: ['-u', 'root', `-p${secret}`] }, detect],
+    ['sshpass', { argv: ['sshpass', '-p', secret, 'ssh', 'x'] }, detect],
+    ['docker', { command: 'docker login', args: ['-u', 'bob', '-p', secret] }, detect],
+    ['a list in a string', { body: JSON.stringify(['curl', '-u', `bob:${secret}`]) }, detect],
+    ['a name with a blank', { 'Password ': secret }, detect],
+    ['a name with a blank, by its name', { 'Password ': secret }, keys],
+    ['a name with brackets', { 'user[password]': secret }, detect],
+    ['a name with brackets, by its name', { 'user[password]': secret }, keys],
+    ['a name with quotes in brackets', { "user['password']": secret }, detect],
+    ['a header', { headers: [{ name: 'Authorization', value: secret }] }, keys],
+    ['a header, the other way round', { headers: [{ value: secret, name: 'Authorization' }] }, keys],
+    ['a header with several values', { headers: [{ key: 'Authorization', values: [secret] }] }, keys],
+    ['a header as a pair', { headers: [['Authorization', secret]] }, keys],
+    [
+      'a header as a pair in a string',
+      {
+        headers: JSON.stringify([
+          ['Accept', 'x'],
+          ['Authorization', `${secret}"`],
+        ]),
+      },
+      keys,
+    ],
+  ])('%s', async ([, value, rules]) => {
+    const redactor = await redactorOf(...rules);
+    for (const more of [{}, { note: 'a\nb' }, { note: 'a   b' }]) {
+      const frame = utf8(S({ value, ...more, said: `it is ${secret}` }));
+      const ranges = redactor.ranges(frame, 0, [], true);
+      expectSound(frame, ranges);
+      expect(shown(frame, ranges)).not.toContain(secret);
+      JSON.parse(decoder.decode(filled(pieces(frame, ranges))));
+    }
+    const escaped = utf8(S({ value }).replaceAll('-', '\\u002d').replaceAll('9', '\\u0039'));
+    const left = shown(escaped, redactor.ranges(escaped, 0, [], true));
+    expect(left).not.toContain('q81Rq4W');
+  });
+
+  test('what is none stays', async () => {
+    for (const value of [
+      { args: ['--verbose', secret, '--password-file', 'abc'] },
+      { columns: ['password', 'username'] },
+      { pairs: [['password', 'username', 'mail']] },
+      { properties: [{ name: 'user', value: secret }] },
+      { name: 'password', text: secret },
+      { command: 'mkdir', args: [`-p${secret}`] },
+    ]) {
+      for (const more of [{}, { note: 'a\nb' }]) {
+        const frame = utf8(S({ value, ...more }));
+        expect(shown(frame, (await redactorOf(KD)).ranges(frame))).toBe(S({ value, ...more }));
+      }
+    }
+  });
+});
+
 test('a detector that reaches over several strings leaves a frame that can be read', async () => {
   const redactor = await redactorOf(D);
   const frame = utf8(S({ a: '-----BEGIN PRIVATE KEY-----', n: 7, b: ['MIIabcdefghijklmnop', true], c: '-----END PRIVATE KEY-----', d: 'last' }));

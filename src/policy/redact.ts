@@ -16,7 +16,7 @@ import { redactedRanges } from '../limits.ts';
 import { byteText, decoded } from './byte-text.ts';
 import { NotedValues, valuesOf } from './found-values.ts';
 import type { Keep } from './policy.ts';
-import { Names } from './redact-names.ts';
+import { Names, optionName } from './redact-names.ts';
 import type { CompiledRedactRule } from './redact-rules.ts';
 import { hidesFromDetectors, TextSearch } from './redact-text.ts';
 import { Walk, type Searches } from './redact-walk.ts';
@@ -138,7 +138,7 @@ export class Redactor {
       let flag: string | undefined;
       return (value as unknown[]).map((item) => {
         const cleaned = this.cleanAll(item, flag ?? key);
-        flag = typeof item === 'string' ? /^--?([^\s=:-][^\s=:]*)$/.exec(item)?.[1] : undefined;
+        flag = typeof item === 'string' ? optionName(item) : undefined;
         if (flag !== undefined && this.#names.ruleFor(flag) === undefined) flag = flag.split(/[./]/).at(-1)!;
         return cleaned;
       });

@@ -78,6 +78,12 @@ export function assignment(scan: Scan, sign: number): void {
     at--;
     quotedName = true;
   }
+  // `"Password ":`, `"user[password]":`, `"user['password']":`
+  if (quotedName) {
+    while (at > 2 && sign - at < 8 && units[at] === 32) at--;
+    if (units[at] === 93) at--;
+    for (let skipped = 0; skipped < 2 && at > 2 && quotes[units[at]!] === 1; skipped++) at--;
+  }
   while (scan.isDigit(at) && sign - at < 8) at--;
   if (at < 2 || !mayEndName(units, at)) return;
   const name = nameBefore(scan, at);
