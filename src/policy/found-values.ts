@@ -12,6 +12,8 @@ import { nestedMost, unescaped } from './unescape.ts';
 
 /** A value that was found is looked for in the rest of the frame from this length on; inside of an object that was found only one that looks like a secret. */
 const repeatedBytes = 6;
+/** From here on one with a letter and a digit or a sign: `true` and `1234` stand in any message. */
+const shortBytes = 4;
 const telling = { bytes: 8, pattern: /^(?=\D*\d)(?:\S*\s){0,3}\S*$/ };
 /** Of one frame: of more ranges than this nothing between the first and the last is stored anyway. */
 const notedMost = redactedRanges;
@@ -110,8 +112,17 @@ function isStructured(value: Uint8Array): boolean {
 }
 
 /** Whether a value is looked for elsewhere at all. */
-function isRepeatable(_bytes: Uint8Array, start: number, end: number): boolean {
-  return end - start >= repeatedBytes;
+function isRepeatable(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start >= repeatedBytes || end - start < shortBytes) return end - start >= repeatedBytes;
+  let hasLetter = false;
+  let hasOther = false;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte <= 0x20) return false;
+    if (byte >= 0x80 || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a)) hasLetter = true;
+    else hasOther = true;
+  }
+  return hasLetter && hasOther;
 }
 
 /** Shorter values are looked for as whole texts alone. */

@@ -495,6 +495,17 @@ describe('lists and pairs, whatever else is in the frame', () => {
   });
 });
 
+test.for<[frame: string, left: string]>([
+  ['{"password":"k9!Lz","note":"my code k9!Lz"}', '{"password":"‹key:password›","note":"my code ‹repeated›"}'],
+  ['{"note":"é7x","password":"é7x"}', '{"note":"‹repeated›","password":"‹key:password›"}'],
+  ['{"password":"k9!","note":"my code k9!"}', '{"password":"‹key:password›","note":"my code k9!"}'],
+  ['{"password":"12345","note":"my code 12345"}', '{"password":"‹key:password›","note":"my code 12345"}'],
+  ['{"password":"true","note":"true"}', '{"password":"‹key:password›","note":"true"}'],
+])('short values are looked for where they are no words or numbers: %s', async ([frame, left]) => {
+  const bytes = utf8(frame);
+  expect(shown(bytes, (await redactorOf(K)).ranges(bytes))).toBe(left);
+});
+
 test('a detector that reaches over several strings leaves a frame that can be read', async () => {
   const redactor = await redactorOf(D);
   const frame = utf8(S({ a: '-----BEGIN PRIVATE KEY-----', n: 7, b: ['MIIabcdefghijklmnop', true], c: '-----END PRIVATE KEY-----', d: 'last' }));
