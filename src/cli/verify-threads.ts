@@ -59,7 +59,7 @@ class Thread {
   ask(task: RangeTask): Promise<RangeFacts | undefined> {
     const answer = new Promise<RangeFacts | undefined>((resolve, reject) => this.#asked.push({ resolve, reject }));
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-    this.#worker.postMessage(task);
+    this.#worker.postMessage(task, task.spare ? [task.spare] : []);
     return answer;
   }
 
@@ -80,17 +80,24 @@ export function threads(folder: string, count = Math.min(availableParallelism(),
         for (let i = 0; i < count; i++) all.push(new Thread(program, { folder, common }));
         const answers: Promise<RangeFacts | undefined>[] = [];
         const left = tasks[Symbol.iterator]();
+        const spares: ArrayBuffer[] = [];
         const askOn = (): void => {
           while (answers.length < ahead * count) {
             const idlest = all.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
             const task = idlest.waiting < underWay ? left.next() : undefined;
             if (!task || task.done) return;
-            const answer = idlest.ask(task.value);
+            const spare = spares.pop();
+            const answer = idlest.ask({ ...task.value, ...(spare ? { spare } : {}) });
             answer.then(askOn, () => undefined);
             answers.push(answer);
           }
         };
-        for (askOn(); answers.length > 0; askOn()) yield await answers.shift()!;
+        for (askOn(); answers.length > 0; askOn()) {
+          const facts = await answers.shift()!;
+          yield facts;
+          // whoever asks for the next has done with this one
+          if (facts) spares.push(facts.rows.buffer as ArrayBuffer);
+        }
       } finally {
         await Promise.all(all.map((thread) => thread.end()));
       }

@@ -27,6 +27,8 @@ import type { SegmentName } from './source.ts';
 export interface RangeTask {
   first: number;
   end: number;
+  /** Memory of facts that were taken, to be used again: left to the collector it would pile up. */
+  spare?: ArrayBuffer;
 }
 
 /** What every range of a ledger must know. Plain data: it is sent to other threads. */
@@ -74,7 +76,7 @@ export interface Waiting extends Lacking {
 }
 
 /** What a range says when nothing in it is odd. Plain data. */
-export interface RangeFacts extends RangeTask {
+export interface RangeFacts extends Pick<RangeTask, 'first' | 'end'> {
   /** `rowColumns` numbers for each entry. */
   rows: Float64Array;
   /** Names of connections, which rows refer to by position. */
@@ -178,7 +180,9 @@ export class RangeCollector {
     this.#task = task;
     this.#wantedBlock = wantedBlock;
     const entries = task.end - task.first;
-    this.#rows = new Float64Array(entries * rowColumns);
+    const numbers = entries * rowColumns;
+    const spare = task.spare && task.spare.byteLength >= numbers * Float64Array.BYTES_PER_ELEMENT ? task.spare : undefined;
+    this.#rows = spare ? new Float64Array(spare, 0, numbers).fill(0) : new Float64Array(numbers);
     this.#roots = new Uint8Array((entries / tileWidth) * hashBytes);
   }
 
@@ -256,7 +260,8 @@ export class RangeCollector {
       at += leaf.length;
     }
     return {
-      ...this.#task,
+      first: this.#task.first,
+      end: this.#task.end,
       rows: this.#rows,
       connections: [...this.#connections.keys()],
       leaves,
