@@ -479,8 +479,11 @@ function randomOf(seed: number): () => number {
   };
 }
 
+/** `SWORN_KILLS` asks for more. */
+const kills = Number(process.env['SWORN_KILLS'] ?? 15);
+
 test.each(modes)(
-  '%s: killed at random, 40 times, nothing refused is delivered and every call is answered once [policy-killed]',
+  `%s: killed at random, ${kills} times, nothing refused is delivered and every call is answered once [policy-killed]`,
   async (mode) => {
     const seed = Number(process.env['SWORN_SEED'] ?? Math.floor(Math.random() * 1e9));
     const random = randomOf(seed);
@@ -520,16 +523,16 @@ test.each(modes)(
     })();
     const started = (): number => readFileSync(join(stage.ledger, 'run', 'recorder.log'), 'utf8').split('listens at').length;
     await tap.output.count(1);
-    for (let kills = 0, before = 1; kills < 40;) {
+    for (let killed = 0, before = 1; killed < kills;) {
       // most of them while it works, some while it starts; but not always, or the tap would give up
-      if (kills % 4 !== 3) while (started() <= before) await sleep(5);
+      if (killed % 4 !== 3) while (started() <= before) await sleep(5);
       before = started();
       await sleep(random() * 60);
       const pid = stage.recorderPid;
       if (pid === undefined) continue;
       process.kill(pid, 'SIGKILL');
       await gone(pid);
-      kills++;
+      killed++;
     }
     isRunning = false;
     await stream;
