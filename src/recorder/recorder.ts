@@ -721,8 +721,8 @@ export class Recorder {
     this.#lookAfterPlaces();
     const { freezes } = this.#deps;
     if (freezes.length > 0) {
-      this.#deps.freezes = inForce(freezes, this.#clock.wallUs() / 1000);
-      if (this.#deps.freezes.length < freezes.length) for (const connection of this.#connections.values()) connection.raise(this.#waitOf(connection));
+      const left = inForce(freezes, this.#clock.wallUs() / 1000);
+      if (left.length < freezes.length) this.#freeze(left);
     }
     if (!this.#ledger.recordable) return;
     const now = performance.now();
