@@ -1,10 +1,18 @@
 /** `Crypto` over `node:crypto`. */
-import { createHash, createPublicKey, hash, verify } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, hash, verify, type KeyObject } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Crypto, Hasher } from './bytes/crypto.ts';
 
 /** DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410 §4). */
 const spkiPrefix = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]);
+
+/** DER prefix of an Ed25519 PKCS #8 private key (RFC 8410 §7); the 32-byte seed follows. */
+const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/** The Ed25519 key of a 32-byte seed. */
+export function privateKeyOf(seed: Uint8Array): KeyObject {
+  return createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: 'der', type: 'pkcs8' });
+}
 
 /** Below this, copying the parts together and hashing once is faster than a hash object (measured: 20–30 % up to 256 bytes). */
 const oneShotBytes = 4096;

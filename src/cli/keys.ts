@@ -1,7 +1,7 @@
 /** `sworn keys`: which keys sign a ledger's checkpoints, and their change. */
-import { hex } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
+import { fingerprintOf } from '../ledger/keys.ts';
 import { readEntries } from '../readers/entries.ts';
 import { parseVkey } from '../tlog/note.ts';
 import { ask } from '../wire/ask.ts';
@@ -100,7 +100,7 @@ async function show(options: Options, output: Output): Promise<number> {
     if (parsed === undefined || keys.some(({ vkey }) => vkey === entry.vkey)) continue;
     keys.push({
       vkey: entry.vkey,
-      fingerprint: hex(nodeCrypto.sha256(parsed.publicKey)).slice(0, 16),
+      fingerprint: fingerprintOf(parsed.publicKey),
       index,
       time: entry.time,
       ...(entry.kind === 'key' && entry.holder !== undefined ? { holder: entry.holder } : {}),

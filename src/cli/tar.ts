@@ -2,7 +2,6 @@
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 
 const blockBytes = 512;
-const pieceBytes = 1024 * 1024;
 
 export class TarWriter {
   readonly #fd: number;
@@ -114,20 +113,4 @@ export function readTar(path: string): Map<string, TarFile> {
     closeSync(fd);
   }
   throw new RangeError('it has no end');
-}
-
-/** A file's bytes in pieces. */
-export async function* piecesIn(path: string, { offset, sizeBytes }: TarFile): AsyncGenerator<Uint8Array> {
-  const fd = openSync(path, 'r');
-  try {
-    for (let at = 0; at < sizeBytes;) {
-      const piece = new Uint8Array(Math.min(pieceBytes, sizeBytes - at));
-      const read = readSync(fd, piece, 0, piece.length, offset + at);
-      if (read === 0) return;
-      yield piece.subarray(0, read);
-      at += read;
-    }
-  } finally {
-    closeSync(fd);
-  }
 }

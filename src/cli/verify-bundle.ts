@@ -1,18 +1,19 @@
 /** `sworn verify q3.tar`: a period's evidence, from the tar file or the folder that it was unpacked to. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { styleText } from 'node:util';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { bundleFileBytes } from '../limits.ts';
 import { verifyBundle, type BundleSource, type BundleVerification } from '../verify/bundle.ts';
 import { parseCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote } from '../tlog/note.ts';
-import { exitOfSeverity } from '../verify/trust.ts';
+import { exitOfSeverity } from '../verify/finding.ts';
 import { count, safeJson, size, visible, type Output } from './output.ts';
 import { originAt } from './pins.ts';
-import { piecesIn, readTar, type TarFile } from './tar.ts';
+import { readTar, type TarFile } from './tar.ts';
 import { pinFileOf, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
+import { headlineOf, VerdictText } from './verdict.ts';
+import { piecesOf } from './verify-files.ts';
 import { controlText, notesOf, subjectOf } from './words.ts';
 
 export interface VerifyBundleOptions extends TrustOptions {
@@ -76,7 +77,8 @@ function tarSource(path: string): BundleSource {
     };
     return { names, sizeOf: names, pieces: names };
   }
-  return { names: () => [...files.keys()], sizeOf: (name) => files.get(name)!.sizeBytes, pieces: (name) => piecesIn(path, files.get(name)!) };
+  const piecesIn = ({ offset, sizeBytes }: TarFile): AsyncIterable<Uint8Array> => piecesOf(path, offset, offset + sizeBytes);
+  return { names: () => [...files.keys()], sizeOf: (name) => files.get(name)!.sizeBytes, pieces: (name) => piecesIn(files.get(name)!) };
 }
 
 function folderSource(folder: string): BundleSource {
@@ -84,7 +86,7 @@ function folderSource(folder: string): BundleSource {
     .filter((item) => !item.isDirectory())
     .map((item) => join(item.parentPath, item.name).slice(join(folder, '/').length));
   const sizeOf = (name: string): number => statSync(join(folder, name)).size;
-  return { names: () => names, sizeOf, pieces: (name) => piecesIn(join(folder, name), { offset: 0, sizeBytes: sizeOf(name) }) };
+  return { names: () => names, sizeOf, pieces: (name) => piecesOf(join(folder, name), 0, sizeOf(name)) };
 }
 
 function headline(result: BundleVerification): string {
@@ -92,56 +94,39 @@ function headline(result: BundleVerification): string {
   const worst = findings.find(({ severity }) => exitOfSeverity(severity) === exit)?.message ?? '';
   const period = firstTime === undefined ? '' : `, from ${firstTime.slice(0, 19)} to ${lastTime!.slice(0, 19)} UTC`;
   const holds = `entries ${first} to ${end! - 1} of ${under}${period}, are all there and as recorded`;
-  switch (exit) {
-    case 0:
-      return `HOLDS: ${holds}.`;
-    case 1:
-      return `TAMPERED: ${worst}.`;
-    case 4:
-      return `HOLDS, but the policy is not met: ${worst}; ${holds}.`;
-    case 5:
-      return `ROLLED BACK OR FORKED: ${worst}.`;
-    default:
-      return `CANNOT CONCLUDE: ${worst}.`;
-  }
+  return headlineOf(exit, holds, worst);
 }
 
 function asText(bundle: string, result: BundleVerification, trust: Trust, output: VerifyOutput): string {
-  const paint = (style: 'green' | 'red' | 'yellow', text: string) => (output.color ? styleText(style, text, { validateStream: false }) : text);
   const { exit, origin, vkey, root, findings, findingsOmitted, checked, notChecked, context } = result;
-  const lines = [paint(exit === 0 ? 'green' : exit === 1 || exit === 5 ? 'red' : 'yellow', visible(headline(result))), ''];
-  const say = (name: string, value: string) => lines.push(`${name.padEnd(12)}${visible(value)}`);
-  say('bundle', bundle);
-  if (origin !== undefined) say('origin', origin);
-  if (vkey !== undefined) say('key', `${vkey.slice((origin?.length ?? 0) + 1)}, ${trust.keySource ?? ''}`);
-  if (root) say('checkpoint', `${result.size} entries, root ${base64(root)}`);
+  const text = new VerdictText(exit, headline(result), output);
+  text.say('bundle', bundle);
+  if (origin !== undefined) text.say('origin', origin);
+  if (vkey !== undefined) text.say('key', `${vkey.slice((origin?.length ?? 0) + 1)}, ${trust.keySource ?? ''}`);
+  if (root) text.say('checkpoint', `${result.size} entries, root ${base64(root)}`);
   if (result.since !== undefined || result.until !== undefined)
-    say('asked for', `${result.since ?? 'the beginning'} to ${result.until ?? 'the end'}`);
+    text.say('asked for', `${result.since ?? 'the beginning'} to ${result.until ?? 'the end'}`);
   if (result.first !== undefined) {
     const blocked = result.blocked > 0 ? `, ${result.blocked} blocked` : '';
-    say(
+    text.say(
       'recorded',
       `${count(result.messages, 'message')}${blocked} on ${count(result.connections, 'connection')}, ${size(result.contentBytes)} of content`,
     );
   }
-  if (result.custody !== undefined) say('custody', result.custody);
-  if (context.length > 0) {
-    const words: Output = { ...output, columns: Number.POSITIVE_INFINITY };
-    lines.push('', 'From outside of the period');
-    for (const { index, entry } of context) {
-      const text = entry.kind === 'message' ? `${subjectOf(entry)} ${notesOf(words, entry)}`.trimEnd() : controlText(words, entry);
-      lines.push(`  ${String(index).padStart(8)}  ${entry.time.slice(0, 19)}  ${visible(text)}`);
-    }
-  }
-  if (findings.length > 0) {
-    lines.push('', 'Findings');
-    for (const { severity, message, path } of findings)
-      lines.push(`  ${severity.padEnd(9)} ${visible(message)}${path === undefined ? '' : ` [${visible(path)}]`}`);
-    if (findingsOmitted > 0) lines.push(`  and ${findingsOmitted} more`);
-  }
-  lines.push('', 'Checked', ...(checked.length > 0 ? checked : ['nothing']).map((line) => `  ${visible(line)}`));
-  lines.push('', 'Not checked', ...notChecked.map((line) => `  ${visible(line)}`), '');
-  return lines.join('\n');
+  if (result.custody !== undefined) text.say('custody', result.custody);
+  const words: Output = { ...output, columns: Number.POSITIVE_INFINITY };
+  text.section(
+    'From outside of the period',
+    context.map(({ index, entry }) => {
+      const said = entry.kind === 'message' ? `${subjectOf(entry)} ${notesOf(words, entry)}`.trimEnd() : controlText(words, entry);
+      return `  ${String(index).padStart(8)}  ${entry.time.slice(0, 19)}  ${visible(said)}`;
+    }),
+  );
+  text.section('Findings', [
+    ...findings.map(({ severity, message, path }) => `  ${severity.padEnd(9)} ${visible(message)}${path === undefined ? '' : ` [${visible(path)}]`}`),
+    ...(findingsOmitted > 0 ? [`  and ${findingsOmitted} more`] : []),
+  ]);
+  return text.end(checked, notChecked);
 }
 
 function asJson(bundle: string, result: BundleVerification): object {

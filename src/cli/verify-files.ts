@@ -7,6 +7,22 @@ import type { SegmentName, Source } from '../verify/source.ts';
 
 const pieceBytes = 1024 * 1024;
 
+/** The bytes [from, end) of a file, or as far as it goes. */
+export async function* piecesOf(path: string, from = 0, end = Number.POSITIVE_INFINITY): AsyncGenerator<Uint8Array> {
+  const file = openSync(path, 'r');
+  try {
+    for (let at = from; at < end;) {
+      const piece = new Uint8Array(Math.min(pieceBytes, end - at));
+      const sizeBytes = readSync(file, piece, 0, piece.length, at);
+      if (sizeBytes === 0) return;
+      at += sizeBytes;
+      yield piece.subarray(0, sizeBytes);
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
 function isAbsent(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code;
   return code === 'ENOENT' || code === 'ENOTDIR';
@@ -51,20 +67,7 @@ export function directorySource(folder: string): Source {
         .filter((name) => /^[0-9]{16}$/.test(name))
         .sort()
         .map((name): SegmentName => ({ first: Number(name), path: `payload/${name}` })),
-    async *segment({ path }, from = 0) {
-      const file = openSync(join(folder, path), 'r');
-      try {
-        for (let at = from; ;) {
-          const piece = new Uint8Array(pieceBytes);
-          const sizeBytes = readSync(file, piece, 0, pieceBytes, at);
-          if (sizeBytes === 0) return;
-          at += sizeBytes;
-          yield piece.subarray(0, sizeBytes);
-        }
-      } finally {
-        closeSync(file);
-      }
-    },
+    segment: ({ path }, from = 0) => piecesOf(join(folder, path), from),
   };
 }
 

@@ -1,6 +1,5 @@
 /** `sworn verify <file.tlog-proof>`: one entry's proof, checked without the ledger, and what happened in words. */
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
-import { styleText } from 'node:util';
+import { existsSync, readFileSync } from 'node:fs';
 import { base64, lossyText, utf8Text } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -8,10 +7,12 @@ import { peekBytes } from '../limits.ts';
 import { parseProofFile } from '../tlog/proof-file.ts';
 import type { Content, ContentItem } from '../verify/content.ts';
 import { verifyProof, type ProofVerification } from '../verify/proof.ts';
-import { addFindings } from '../verify/trust.ts';
+import { addFindings } from '../verify/finding.ts';
 import { indented } from './indent.ts';
 import { safeJson, size, visible, visibleLines, type Output } from './output.ts';
 import { judgeKnownNote, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
+import { headlineOf, VerdictText } from './verdict.ts';
+import { piecesOf } from './verify-files.ts';
 import { controlText, effectText, notesOf, subjectOf } from './words.ts';
 
 export interface VerifyProofOptions extends TrustOptions {
@@ -21,7 +22,6 @@ export interface VerifyProofOptions extends TrustOptions {
 
 type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
 
-const pieceBytes = 1024 * 1024;
 /** Shown of a payload. */
 const shownBytes = 16 * 1024;
 
@@ -51,56 +51,28 @@ export async function verifyProofCommand(options: VerifyProofOptions, output: Ve
   return result.exit;
 }
 
-export async function* piecesOf(path: string): AsyncIterable<Uint8Array> {
-  const file = openSync(path, 'r');
-  try {
-    for (;;) {
-      const piece = new Uint8Array(pieceBytes);
-      const sizeBytes = readSync(file, piece, 0, pieceBytes, null);
-      if (sizeBytes === 0) return;
-      yield piece.subarray(0, sizeBytes);
-    }
-  } finally {
-    closeSync(file);
-  }
-}
-
 function headline(result: ProofVerification): string {
   const { index, size, exit, findings, cosigned } = result;
   const worst = findings.find(({ severity }) => severity !== 'warning' && severity !== 'note')?.message ?? '';
   const witnesses = cosigned.length > 0 ? `, cosigned by ${cosigned.map(({ witness }) => witness).join(', ')}` : '';
   const holds = `entry ${index} is what was recorded, under a signed checkpoint of ${size} entries${witnesses}`;
-  switch (exit) {
-    case 0:
-      return `HOLDS: ${holds}.`;
-    case 1:
-      return `TAMPERED: ${worst}.`;
-    case 4:
-      return `HOLDS, but the policy is not met: ${worst}; ${holds}.`;
-    case 5:
-      return `ROLLED BACK OR FORKED: ${worst}.`;
-    default:
-      return `CANNOT CONCLUDE: ${worst}.`;
-  }
+  return headlineOf(exit, holds, worst);
 }
 
 function asText(file: string, result: ProofVerification, trust: Trust, output: VerifyOutput): string {
-  const paint = (style: 'green' | 'red' | 'yellow', text: string) => (output.color ? styleText(style, text, { validateStream: false }) : text);
   const { exit, index, entry, origin, vkey, findings, checked, notChecked } = result;
-  const lines = [paint(exit === 0 ? 'green' : exit === 1 || exit === 5 ? 'red' : 'yellow', visible(headline(result))), ''];
-  const say = (name: string, value: string) => lines.push(`${name.padEnd(12)}${visible(value)}`);
-  say('proof', file);
-  if (origin !== undefined) say('origin', origin);
-  if (vkey !== undefined) say('key', `${vkey.slice((origin?.length ?? 0) + 1)}, ${trust.keySource ?? ''}`);
-  if (result.root) say('checkpoint', `${result.size} entries, root ${base64(result.root)}`);
-  if (entry !== undefined && index !== undefined) {
-    lines.push('', exit === 0 || exit === 4 ? 'Recorded' : 'What the proof says; it is NOT proven');
-    lines.push(...entryLines(output, index, entry, result.content));
-  }
-  if (findings.length > 0) lines.push('', 'Findings', ...findings.map(({ severity, message }) => `  ${severity.padEnd(9)} ${visible(message)}`));
-  lines.push('', 'Checked', ...(checked.length > 0 ? checked : ['nothing']).map((line) => `  ${visible(line)}`));
-  lines.push('', 'Not checked', ...notChecked.map((line) => `  ${visible(line)}`), '');
-  return lines.join('\n');
+  const text = new VerdictText(exit, headline(result), output);
+  text.say('proof', file);
+  if (origin !== undefined) text.say('origin', origin);
+  if (vkey !== undefined) text.say('key', `${vkey.slice((origin?.length ?? 0) + 1)}, ${trust.keySource ?? ''}`);
+  if (result.root) text.say('checkpoint', `${result.size} entries, root ${base64(result.root)}`);
+  if (entry !== undefined && index !== undefined)
+    text.section(exit === 0 || exit === 4 ? 'Recorded' : 'What the proof says; it is NOT proven', entryLines(output, index, entry, result.content));
+  text.section(
+    'Findings',
+    findings.map(({ severity, message }) => `  ${severity.padEnd(9)} ${visible(message)}`),
+  );
+  return text.end(checked, notChecked);
 }
 
 /** Who, what, when, server, tool, verdict, content. */

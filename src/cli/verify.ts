@@ -1,7 +1,6 @@
 /** `sworn verify`: checks a ledger's directory, remembers its key and head, and says in one sentence what holds; the rest behind it. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { styleText } from 'node:util';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
@@ -12,7 +11,9 @@ import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote } from '../tlog/note.ts';
 import { decodeBundle, tileWidthAt } from '../tlog/tile.ts';
 import type { Source } from '../verify/source.ts';
-import { addFindings, exitOfSeverity, judgeAnchors, judgeCheckpoint, type Judged } from '../verify/trust.ts';
+import { addFindings, exitOfSeverity } from '../verify/finding.ts';
+import { judgeAnchors, judgeCheckpoint, type Judged } from '../verify/trust.ts';
+import { VerdictText } from './verdict.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
 import { duration, safeJson, visible, type Output } from './output.ts';
 import { originAt, writePin } from './pins.ts';
@@ -244,36 +245,30 @@ function headline(result: Verified): string {
 }
 
 function asText(ledger: string, result: Verified, trust: Trust, pinning: Pinning, output: VerifyOutput): string {
-  const paint = (style: 'green' | 'red' | 'yellow', text: string) => (output.color ? styleText(style, text, { validateStream: false }) : text);
-  const first = visible(headline(result));
-  const lines = [paint(result.exit === 0 ? 'green' : result.exit === 1 || result.exit === 5 ? 'red' : 'yellow', first), ''];
-  const say = (name: string, value: string) => lines.push(`${name.padEnd(12)}${visible(value)}`);
-  say('ledger', ledger);
-  if (result.origin !== undefined) say('origin', result.origin);
+  const text = new VerdictText(result.exit, headline(result), output);
+  text.say('ledger', ledger);
+  if (result.origin !== undefined) text.say('origin', result.origin);
   if (result.vkey !== undefined) {
     const from = pinning.state === 'pinned-now' ? `pinned now${trust.keySource ? ` (${trust.keySource})` : ''}` : (trust.keySource ?? 'not pinned');
-    say('key', `${result.vkey.slice((result.origin?.length ?? 0) + 1)}, ${from}`);
+    text.say('key', `${result.vkey.slice((result.origin?.length ?? 0) + 1)}, ${from}`);
   }
-  if (result.root) say('checkpoint', `${grouped(result.size)} entries, root ${base64(result.root)}`);
-  say(
+  if (result.root) text.say('checkpoint', `${grouped(result.size)} entries, root ${base64(result.root)}`);
+  text.say(
     'recorded',
     `${grouped(result.messages)} messages on ${grouped(result.connections)} connections, ${grouped(result.openConnections)} without a close`,
   );
-  if (result.laterRecords > 0) say('later', `${grouped(result.laterRecords)} later records not yet signed`);
+  if (result.laterRecords > 0) text.say('later', `${grouped(result.laterRecords)} later records not yet signed`);
   if (result.custody === 'same-user' || result.custody === 'in-process') {
-    say('custody', 'to improve it, keep a copy of log/checkpoint where the agent cannot write, and check it with: sworn verify --known <copy>');
+    text.say('custody', 'to improve it, keep a copy of log/checkpoint where the agent cannot write, and check it with: sworn verify --known <copy>');
   }
-  if (result.findings.length > 0) {
-    lines.push('', 'Findings');
-    for (const { severity, message, index, path } of result.findings) {
+  text.section('Findings', [
+    ...result.findings.map(({ severity, message, index, path }) => {
       const where = [index === undefined ? '' : `index ${index}`, path ?? ''].filter((part) => part !== '').join(', ');
-      lines.push(`  ${severity.padEnd(9)} ${visible(message)}${where === '' ? '' : ` [${visible(where)}]`}`);
-    }
-    if (result.findingsOmitted > 0) lines.push(`  and ${grouped(result.findingsOmitted)} more`);
-  }
-  lines.push('', 'Checked', ...(result.checked.length > 0 ? result.checked : ['nothing']).map((line) => `  ${visible(line)}`));
-  lines.push('', 'Not checked', ...result.notChecked.map((line) => `  ${visible(line)}`), '');
-  return lines.join('\n');
+      return `  ${severity.padEnd(9)} ${visible(message)}${where === '' ? '' : ` [${visible(where)}]`}`;
+    }),
+    ...(result.findingsOmitted > 0 ? [`  and ${grouped(result.findingsOmitted)} more`] : []),
+  ]);
+  return text.end(result.checked, result.notChecked);
 }
 
 function asJson(ledger: string, result: Verified, pinning: Pinning): object {

@@ -5,19 +5,16 @@
  * `key` has one line for each key, the newest first; those behind it sign beside it until they are retired. A line is Go's signer key text, or says who
  * holds the key: `COMMAND <vkey> ["word", …]`, `AGENT <vkey> <socket of an ssh-agent>`.
  */
-import { createPrivateKey, generateKeyPairSync, randomBytes, sign as signBytes, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, sign as signBytes, type KeyObject } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { equal } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
 import { formatNote, formatSkey, formatVkey, keyId, parseSkey, parseVkey } from '../tlog/note.ts';
-import { nodeCrypto } from '../crypto-node.ts';
+import { nodeCrypto, privateKeyOf } from '../crypto-node.ts';
 import { nodeFiles, replaceDurably, type Files } from './files.ts';
 import { signWithAgent, signWithCommand } from './remote-key.ts';
-
-/** DER prefix of an Ed25519 PKCS #8 private key (RFC 8410 §7); the 32-byte seed follows. */
-const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 export interface OneKey {
   /** Of the note's line: the origin. */
@@ -148,7 +145,7 @@ function keyOfLine(line: string): OneKey | undefined {
   if (held) return heldKey(held[1]!, held[2]!, held[3]!);
   const parsed = parseSkey(line);
   if (parsed === undefined) return undefined;
-  const privateKey = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, parsed.seed]), format: 'der', type: 'pkcs8' });
+  const privateKey = privateKeyOf(parsed.seed);
   const key = keyOf(parsed.name, publicKeyOf(privateKey), 'file', (message) => signBytes(null, message, privateKey));
   return equal(key.keyId, parsed.keyId) ? key : undefined;
 }

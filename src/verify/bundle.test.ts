@@ -8,7 +8,8 @@ import { Fixture, fixtureConnection, fixtureKey, fixtureOrigin, sampleLedger, wr
 import { cryptos } from '../../test/noble-crypto.ts';
 import { fromBase64, utf8 } from '../bytes/bytes.ts';
 import { bundleCommand } from '../cli/bundle.ts';
-import { piecesIn, readTar, TarWriter } from '../cli/tar.ts';
+import { readTar, TarWriter } from '../cli/tar.ts';
+import { piecesOf } from '../cli/verify-files.ts';
 import { verifyAny } from '../cli/verify-any.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { parseVkey } from '../tlog/note.ts';
@@ -55,7 +56,7 @@ async function filesOf(name: string): Promise<Map<string, Uint8Array>> {
   const files = new Map<string, Uint8Array>();
   for (const [file, place] of readTar(at(name))) {
     const pieces: Uint8Array[] = [];
-    for await (const piece of piecesIn(at(name), place)) pieces.push(piece);
+    for await (const piece of piecesOf(at(name), place.offset, place.offset + place.sizeBytes)) pieces.push(piece);
     files.set(file, Buffer.concat(pieces));
   }
   return files;

@@ -3,7 +3,7 @@
  *
  * The manifest is signed by nobody. What it says of files only tells damage; what counts is that entries, proofs and content lead to the signed root.
  */
-import { equal, fromBase64, hex, utf8Text } from '../bytes/bytes.ts';
+import { concat, equal, fromBase64, hex, utf8Text } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { segmentHash } from '../entry/commitment.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
@@ -129,18 +129,8 @@ export function parseManifest(bytes: Uint8Array): Manifest | undefined {
 async function whole(source: BundleSource, name: string, mostBytes: number): Promise<Uint8Array | undefined> {
   if (!source.names().includes(name) || source.sizeOf(name) > mostBytes) return undefined;
   const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const piece of source.pieces(name)) {
-    pieces.push(piece);
-    sizeBytes += piece.length;
-  }
-  const bytes = new Uint8Array(sizeBytes);
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
+  for await (const piece of source.pieces(name)) pieces.push(piece);
+  return concat(...pieces);
 }
 
 class BundleVerifier {

@@ -83,6 +83,22 @@ const exitOf: Record<Severity, Exit> = { tampered: 1, rollback: 5, missing: 3, p
 /** The worst first: what is proven wrong outranks what is only absent. */
 const order: Severity[] = ['tampered', 'rollback', 'missing', 'policy', 'warning', 'note'];
 
+/** What a finding's severity does to the exit status. */
+export function exitOfSeverity(severity: Severity): Exit {
+  return exitOf[severity];
+}
+
+const worstFirst: readonly Exit[] = [1, 5, 3, 4, 2, 0];
+
+/** Adds to a result what was found beside it. */
+export function addFindings(result: { findings: Finding[]; exit: Exit }, findings: readonly Finding[]): void {
+  for (const finding of findings) {
+    result.findings.push(finding);
+    const exit = exitOf[finding.severity];
+    if (worstFirst.indexOf(exit) < worstFirst.indexOf(result.exit)) result.exit = exit;
+  }
+}
+
 /** Of one code at most this many are kept one by one; the rest is counted. */
 const keptOfOneCode = 50;
 

@@ -5,7 +5,7 @@
  * What nothing covers: how `extra` is written down (blanks, escapes, compression); signature lines of strangers on the checkpoint; of content that is not
  * opened, the length of an attribute, and of several segments all but the sum.
  */
-import { equal, fromBase64, hex, utf8, utf8Text } from '../bytes/bytes.ts';
+import { concat, equal, fromBase64, hex, utf8, utf8Text } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { saltBytes, segmentHash } from '../entry/commitment.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -15,9 +15,9 @@ import { formatVkey, openNote, type Vkey } from '../tlog/note.ts';
 import { parseProofFile, verifyProofFile, type ParsedProofFile } from '../tlog/proof-file.ts';
 import { hashBytes, hashLeaf } from '../tlog/tree.ts';
 import { checkContent, contentCounts, type Content, type ContentItem } from './content.ts';
-import { Findings, type Exit, type Finding, type FindingCode, type Severity } from './finding.ts';
+import { addFindings, Findings, type Exit, type Finding, type FindingCode, type Severity } from './finding.ts';
 import { PayloadReader, type EntryRecord, type Item } from './payload.ts';
-import { addFindings, judgeCheckpoint, type Judged, type Wanted } from './trust.ts';
+import { judgeCheckpoint, type Judged, type Wanted } from './trust.ts';
 
 export interface ProofOptions {
   crypto: Crypto;
@@ -314,13 +314,7 @@ async function unzipped(bytes: Uint8Array, mostBytes: number): Promise<Uint8Arra
   } catch {
     return undefined;
   }
-  const whole = new Uint8Array(sizeBytes);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
+  return concat(...pieces);
 }
 
 // The sidecar: a payload segment (`spec/ledger.md`) with this one entry and the parts of its frame

@@ -8,7 +8,7 @@ import { readCosignatures, verifyCosignature } from '../tlog/cosignature.ts';
 import type { Witnessed } from './anchors.ts';
 import { parseNote } from '../tlog/note.ts';
 import { judgeQuorum, type TrustPolicy } from '../tlog/policy.ts';
-import type { Exit, Finding, Severity } from './finding.ts';
+import type { Finding } from './finding.ts';
 
 /** What is wanted. Without a policy nobody's cosignature is known, so none is looked at. */
 export interface Wanted {
@@ -33,24 +33,6 @@ export interface Judged {
   quorum?: { name: string; met: boolean; have: number; need: number; operators: number } | undefined;
   /** Signature lines that were cosignatures of known witnesses. */
   cosignatureLines: number;
-}
-
-/** What a finding's severity does to the exit status. */
-const exitOf: Record<Severity, Exit> = { tampered: 1, rollback: 5, missing: 3, policy: 4, warning: 0, note: 0 };
-/** The worst first: what is proven wrong outranks what is only absent. */
-const worstFirst: readonly Exit[] = [1, 5, 3, 4, 2, 0];
-
-/** Adds to a result what was found beside it. */
-export function addFindings(result: { findings: Finding[]; exit: Exit }, findings: readonly Finding[]): void {
-  for (const finding of findings) {
-    result.findings.push(finding);
-    const exit = exitOf[finding.severity];
-    if (worstFirst.indexOf(exit) < worstFirst.indexOf(result.exit)) result.exit = exit;
-  }
-}
-
-export function exitOfSeverity(severity: Severity): Exit {
-  return exitOf[severity];
 }
 
 /** POSIX seconds of an entry's time, or `undefined`. */

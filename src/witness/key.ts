@@ -2,19 +2,16 @@
  * A witness's folder: its lock and its key. The key and the checkpoints belong together: a witness without its checkpoints could cosign another history
  * under the same name, so a folder that has one and not the other is refused, and an older copy of it must never be put back.
  */
-import { createPrivateKey, createPublicKey, randomBytes, sign, type KeyObject } from 'node:crypto';
+import { createPublicKey, randomBytes, sign } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { equal, utf8 } from '../bytes/bytes.ts';
-import { nodeCrypto } from '../crypto-node.ts';
+import { nodeCrypto, privateKeyOf } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
 import { cosignatureType, formatCosigner, type Cosigner } from '../tlog/cosignature.ts';
 import { formatSkey, isKeyName, keyId, parseSkey, type Signer } from '../tlog/note.ts';
 import { nodeDisk, replaceDurably, type Disk } from './store.ts';
-
-/** DER prefix of an Ed25519 PKCS #8 private key (RFC 8410 §7); the 32-byte seed follows. */
-const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 export interface WitnessKey {
   signer: Signer;
@@ -81,7 +78,7 @@ export async function witnessKey(folder: string, name?: string, disk: Disk = nod
 }
 
 function keyOf(name: string, seed: Buffer): WitnessKey & { skey: string } {
-  const privateKey: KeyObject = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: 'der', type: 'pkcs8' });
+  const privateKey = privateKeyOf(seed);
   const publicKey = new Uint8Array(createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32));
   const id = keyId(nodeCrypto, name, publicKey, cosignatureType);
   return {
