@@ -1,0 +1,5 @@
+/** The conformance server on stdio. */
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
+import { everythingServer } from './everything.ts';
+
+serveStdio((context) => everythingServer(context));
