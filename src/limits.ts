@@ -57,6 +57,13 @@ export const overridesBytes = 64 * KiB;
 /** One attribute, before it is cut; what is longer is still in the frame. */
 export const attributeBytes = 256 * KiB;
 
+/** Speakers, principals and MCP sessions of one HTTP connection that are remembered; beyond it those that said nothing for longest are forgotten. */
+export const httpSpeakers = 8_192;
+/** What a proxy says around a frame, as JSON. */
+export const headBytes = 48 * KiB;
+/** A `principal` message. */
+export const principalBytes = 32 * KiB;
+
 /** A frame is cut into units of this size on the wire, and into segments of this size in the ledger. */
 export const unitBytes = 1 * MiB;
 /** Units of one frame, 4 GiB: what a frame of more holds of hashes and places grows with it. Beyond it the frame is unrecordable, and `onUnrecordable` decides. */

@@ -13,6 +13,7 @@ export const wireType = {
   close: 3,
   lost: 4,
   ask: 5,
+  principal: 6,
   welcome: 65,
   pass: 66,
   refuse: 67,
@@ -31,8 +32,10 @@ export type DirectionIndex = 0 | 1;
 export interface Hello {
   wire: [number, number];
   connection: string;
-  transport: 'stdio';
+  transport: 'stdio' | 'http';
   server: string;
+  /** Of a proxy: where it sends to, without user, password and query. */
+  upstream?: string;
   client?: string;
   labels: Record<string, string>;
   argv: string[];
@@ -87,11 +90,43 @@ export interface WireError {
   hint: string;
 }
 
+/** What HTTP says around a message. Over stdio there is nothing around one. */
+export interface Head {
+  /** Who sent the request of this stream: named by a `principal` message before. 32 hex digits. */
+  who: string;
+  /** The MCP session that the request of this stream names (its `Mcp-Session-Id`; in HTTP+SSE its message endpoint). */
+  session?: string;
+  /** The one that this response begins. */
+  begins?: string;
+  /** Of a request, and of a response with its first frame. */
+  method?: string;
+  path?: string;
+  status?: number;
+  /** As they came, without credentials. */
+  headers?: [name: string, value: string][];
+  /** The `Content-Encoding` that the bytes were decoded from. */
+  encoding?: string;
+  /** Of an SSE event. */
+  sse?: Record<string, unknown>;
+  /** Nothing more comes on this stream, and why. */
+  end?: string;
+  /** Units of this stream's receiver that were passed and could not be delivered. */
+  undelivered?: [first: number, last: number];
+  /** We said this ourselves. */
+  origin?: 'sworn';
+}
+
 /** Flags of a `frame`. */
 export const moreUnits = 1;
 export const unterminated = 2;
 /** The tap delivers the unit only when it is told to: it can still be refused. */
 export const held = 4;
+/** The bytes begin with `u32 n ‖ n bytes`, a `Head`; on the first unit of a frame. */
+export const headed = 8;
+/** There is no message, only the head: an HTTP request or response without a body, or a stream's end. */
+export const bare = 16;
+/** The frame is what it is: a line end behind it belongs to it. */
+export const exact = 32;
 
 const lineEnd = 0x0a;
 
@@ -121,6 +156,7 @@ export interface FrameUnit {
   seenUs: number;
   /** The unit's share of the frame, without a line end. */
   bytes: Buffer;
+  head?: Head;
 }
 
 /** Writes the header of a `frame` message into `buffer` at `at`; the unit's bytes follow it. */
@@ -133,31 +169,39 @@ export function writeFrameHeader(
   delivered: readonly [number, number],
   seenUs: number,
   sizeBytes: number,
+  stream: number = 0,
 ): void {
   buffer.writeUInt32BE(frameHeaderBytes - 4 + sizeBytes, at);
   buffer[at + 4] = wireType.frame;
   buffer[at + 5] = direction;
   buffer[at + 6] = flags;
-  buffer.writeUInt32BE(0, at + 7);
+  buffer.writeUInt32BE(stream, at + 7);
   writeU64(buffer, unit, at + 11);
   writeU64(buffer, delivered[0], at + 19);
   writeU64(buffer, delivered[1], at + 27);
   writeU64(buffer, seenUs, at + 35);
 }
 
-/** Reads the body of a `frame` message, or `undefined` when it is too short, names no direction, or holds a number above 2^53 - 1. */
+/** Reads the body of a `frame` message, or `undefined` when it is too short, names no direction, holds a number above 2^53 - 1, or a head that is none. */
 export function readFrame(body: Buffer): FrameUnit | undefined {
   if (body.length < frameHeaderBytes - 5 || body[0]! > 1) return undefined;
   for (let at = 6; at < 38; at += 8) if (!Number.isSafeInteger(readU64(body, at))) return undefined;
+  const flags = body[1]!;
+  const isHeaded = (flags & headed) !== 0;
+  const from = isHeaded ? 42 + (body.length < 42 ? 0 : body.readUInt32BE(38)) : 38;
+  const head = isHeaded && from <= body.length ? readJson(body.subarray(42, from)) : undefined;
+  if (isHeaded && (head === undefined || typeof head['who'] !== 'string')) return undefined;
+  // the line end that a terminated line carries on the wire is not part of the frame
+  const isTerminated = (flags & (moreUnits | unterminated | exact)) === 0 && body.length > from && body.at(-1) === lineEnd;
   return {
     direction: body[0] as DirectionIndex,
-    flags: body[1]!,
+    flags,
     stream: body.readUInt32BE(2),
     unit: readU64(body, 6),
     delivered: [readU64(body, 14), readU64(body, 22)],
     seenUs: readU64(body, 30),
-    // the line end that a terminated frame carries on the wire is not part of the frame
-    bytes: (body[1]! & (moreUnits | unterminated)) === 0 && body.length > 38 && body.at(-1) === lineEnd ? body.subarray(38, -1) : body.subarray(38),
+    bytes: isTerminated ? body.subarray(from, -1) : body.subarray(from),
+    ...(head === undefined ? {} : { head: head as unknown as Head }),
   };
 }
 
