@@ -35,7 +35,7 @@ const nothing = z.object({});
 function capabilitiesOf(ctx: ServerContext): ClientCapabilities {
   // the SDK's own type of the envelope names none of its keys
   const envelope = ctx.mcpReq.envelope as Record<string, unknown> | undefined;
-  return (envelope?.[CLIENT_CAPABILITIES_META_KEY] ?? {}) as ClientCapabilities;
+  return envelope?.[CLIENT_CAPABILITIES_META_KEY] ?? {};
 }
 
 /** The key is fixed: a state is opened by whichever instance the next round reaches. */
