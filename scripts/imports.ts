@@ -39,6 +39,7 @@ export const folders: Readonly<Record<string, Folder>> = {
     never: ['node:http', 'node:https', 'node:http2', 'node:crypto', 'node:sqlite', 'node:worker_threads'],
     lazily: ['cli'],
   },
+  proxy: { may: ['frames', 'wire', 'mcp', 'config'], packages: ['jose'] },
   witness: { may: ['tlog', 'crypto-node'] },
   readers: { may: ['tlog', 'entry', 'ledger', 'crypto-node'] },
   cli: {

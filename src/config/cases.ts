@@ -25,9 +25,18 @@ const policyCase = z.strictObject({
   labels: z.record(z.string(), z.string()).optional(),
   principal: z
     .strictObject({
-      observed: z.strictObject({ uid: wholeNumber(), pid: wholeNumber(), executable: known() }).optional(),
-      verified: z.strictObject({ subject: known(), issuer: known() }).optional(),
-      declared: z.strictObject({ name: known() }).optional(),
+      observed: z.strictObject({ uid: wholeNumber(), pid: wholeNumber(), executable: known(), address: known() }).optional(),
+      verified: z
+        .strictObject({
+          method: z.enum(['jwt', 'client-certificate', 'api-key']).optional(),
+          subject: known(),
+          issuer: known(),
+          clientId: known(),
+          scopes: z.array(z.string()).max(listCount).optional(),
+          actors: z.array(z.string()).max(listCount).optional(),
+        })
+        .optional(),
+      declared: z.strictObject({ name: known(), userAgent: known(), claims: z.record(z.string(), z.string()).optional() }).optional(),
     })
     .optional(),
   direction: z.enum(['c2s', 's2c']).optional(),

@@ -194,6 +194,11 @@ const fieldsOf: Record<Kind, Fields> = {
     ['source', true, oneOf('observed', 'verified', 'declared')],
     ['uid', false, integer],
     ['pid', false, count],
+    ['reportedBy', false, oneOf('proxy')],
+    ['key', false, hex32],
+    ['method', false, oneOf('jwt', 'client-certificate', 'api-key')],
+    ['failure', false, text],
+    ['unbelieved', false, yes],
   ],
   message: [
     ...frame,

@@ -17,7 +17,8 @@ export const variables: Readonly<Record<string, string>> = {
   destructive: 'bool: whether the tool was declared destructive',
   client: 'map: name, version; what the client says of itself',
   labels: 'map of strings: the labels of the session',
-  principal: 'map: observed {uid (int), pid (int), executable}, verified {subject, issuer}, declared {name}',
+  principal:
+    'map: observed {uid (int), pid (int), executable, address}, verified {method, subject, issuer, clientId, scopes (list), actors (list)}, declared {name, userAgent, claims (map)}',
   session: 'map of ints: calls, reads, writes, sensitiveReads, untrustedResults, denied, errors',
   result: 'map: text (string), isError (bool), structured, error {code, message}',
   sizeBytes: 'int: bytes of the message',
@@ -51,9 +52,16 @@ export const shapes: Readonly<Record<string, Shape>> = {
   client: openMap,
   labels: { type: 'map', member: optional(textShape) },
   principal: record({
-    observed: optional(record({ uid: optional(intShape), pid: optional(intShape), executable: optional(textShape) })),
-    verified: optional(record({ subject: optional(textShape), issuer: optional(textShape) })),
-    declared: optional(record({ name: optional(textShape) })),
+    observed: optional(record({ uid: optional(intShape), pid: optional(intShape), executable: optional(textShape), address: optional(textShape) })),
+    verified: optional(
+      record({
+        ...Object.fromEntries(['method', 'subject', 'issuer', 'clientId'].map((name) => [name, optional(textShape)])),
+        ...Object.fromEntries(['scopes', 'actors'].map((name) => [name, optional({ type: 'list', member: textShape })])),
+      }),
+    ),
+    declared: optional(
+      record({ name: optional(textShape), userAgent: optional(textShape), claims: optional({ type: 'map', member: optional(textShape) }) }),
+    ),
   }),
   session: record(
     Object.fromEntries(['calls', 'reads', 'writes', 'sensitiveReads', 'untrustedResults', 'denied', 'errors'].map((name) => [name, intShape])),

@@ -7,9 +7,11 @@ import type { Matchers, PrincipalMatcher, ServerSettings, ToolSettings } from '.
 
 /** Who is behind a connection, in the three ways that are never mixed. */
 export interface Principal {
-  observed: { uid?: number; pid?: number; executable?: string };
-  verified: { subject?: string; issuer?: string };
-  declared: { name?: string };
+  observed: { uid?: number; pid?: number; executable?: string; address?: string };
+  /** `actors`: subjects that act for this one, the nearest first (RFC 8693). */
+  verified: { method?: string; subject?: string; issuer?: string; clientId?: string; scopes?: string[]; actors?: string[] };
+  /** `claims`: of a token that nobody verified. */
+  declared: { name?: string; userAgent?: string; claims?: Record<string, string> };
 }
 
 /** What is known of a connection beside its messages. */
