@@ -40,6 +40,8 @@ export function checkValues(file: unknown, moved: WeakMap<object, string>): Plac
   for (const [i, rule] of list(member(member(file, 'capture'), 'rules')).entries())
     findings.push(...principalFindings(rule, ['capture', 'rules', i]));
 
+  findings.push(...authFindings(member(file, 'auth')));
+
   const servers = member(file, 'servers');
   findings.push(...orderFindings(servers, ['servers'], moved));
   if (isMap(servers)) {
@@ -148,6 +150,25 @@ function principalFindings(rule: unknown, path: (string | number)[]): PlacedFind
     ...empty(principal['verified'], [...path, 'principal', 'verified'], 'name subject or issuer'),
     ...empty(principal['declared'], [...path, 'principal', 'declared'], 'name name'),
   ];
+}
+
+function authFindings(auth: unknown): PlacedFinding[] {
+  const findings: PlacedFinding[] = [];
+  const issuers = list(member(auth, 'issuers'));
+  const names = issuers.map((one) => member(one, 'issuer'));
+  for (const [i, name] of names.entries()) {
+    const first = names.indexOf(name);
+    if (typeof name === 'string' && first < i)
+      findings.push({
+        path: ['auth', 'issuers', i, 'issuer'],
+        message: `the issuer ${quoted(name)} is there twice`,
+        hint: `auth.issuers[${first}] has it already: give that one several audiences`,
+      });
+  }
+  const ways = issuers.length > 0 || ['apiKeys', 'clientCertificates'].some((one) => member(auth, one) !== undefined);
+  if (member(auth, 'required') === true && !ways)
+    findings.push({ path: ['auth', 'required'], message: 'nobody could ever be verified', hint: 'name issuers, apiKeys or clientCertificates' });
+  return findings;
 }
 
 /** Of patterns that fit, the first one counts: a file whose order JavaScript does not keep would be read in another way than it is written. */

@@ -143,8 +143,8 @@ const wrong: [text: string, ...problems: string[]][] = [
   ['polcy: {}\n', '1:1 polcy error: unknown key "polcy" (did you mean `policy`?)'],
   [
     'a: 1\nb: 2\n',
-    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, onUnrecordable, anchors, retention)',
-    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, onUnrecordable, anchors, retention)',
+    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, onUnrecordable, anchors, auth, trustedTaps, retention)',
+    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, onUnrecordable, anchors, auth, trustedTaps, retention)',
   ],
   ['policy:\n  defalt: deny\n', '2:3 policy.defalt error: unknown key "defalt" in `policy` (did you mean `default`?)'],
   ['policy:\n  default: denny\n', '2:12 policy.default error: `default` must be allow or deny, not "denny" (did you mean deny?)'],
@@ -639,7 +639,7 @@ describe('files', () => {
     const bad = file('esc.yaml', 'polcy: {}\n"\\e[31m": 1\nredact: []\n');
     expect(await run(bad)).toEqual({
       status: 65,
-      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, onUnrecordable, anchors, retention\n${bad}: 2 errors\n`,
+      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, onUnrecordable, anchors, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
     });
     const json = JSON.parse((await run(bad, '--json')).out) as { valid: boolean; problems: ConfigProblem[] };
     expect(json).toMatchObject({ valid: false, problems: [{ line: 1, column: 1, path: 'polcy', severity: 'error' }, { line: 2 }] });
@@ -650,6 +650,79 @@ describe('files', () => {
     });
     await expect(run(join(folder, 'none.yaml'))).rejects.toMatchObject({ exit: 66 });
   });
+});
+
+const auth = (fields: string): string => `auth: { ${fields} }\n`;
+const issuer = (fields: string): string => auth(`issuers: [{ issuer: i, audience: a, jwks: /k.json, ${fields} }]`);
+
+test('who comes over HTTP, with every default in its place', async () => {
+  expect((await parseConfig('# nothing', 'x')).config).toMatchObject({
+    auth: { required: false, issuers: [], trustForwardedFrom: [] },
+    trustedTaps: [],
+  });
+  const { config, problems } = await parseConfig(
+    `auth:
+  required: true
+  issuers:
+    - { issuer: "https://id.example", audience: mcp, jwks: "https://id.example/jwks" }
+    - { issuer: i, audience: [a, b], jwks: "http://127.0.0.1:1/k", algorithms: [ES384], subject: oid, clockToleranceS: 0 }
+  apiKeys: /etc/sworn/keys
+  clientCertificates: { ca: /etc/sworn/ca.pem }
+  trustForwardedFrom: [10.0.0.0/8, "::1", 192.0.2.7]
+trustedTaps: [self, 998]
+`,
+    'x',
+  );
+  expect(problems).toEqual([]);
+  expect(config?.trustedTaps).toEqual(['self', 998]);
+  expect(config?.auth).toEqual({
+    required: true,
+    issuers: [
+      {
+        issuer: 'https://id.example',
+        audience: ['mcp'],
+        jwks: 'https://id.example/jwks',
+        algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'],
+        subject: 'sub',
+        clockToleranceS: 30,
+      },
+      { issuer: 'i', audience: ['a', 'b'], jwks: 'http://127.0.0.1:1/k', algorithms: ['ES384'], subject: 'oid', clockToleranceS: 0 },
+    ],
+    apiKeys: '/etc/sworn/keys',
+    clientCertificates: { ca: '/etc/sworn/ca.pem', subject: 'cn' },
+    trustForwardedFrom: ['10.0.0.0/8', '::1', '192.0.2.7'],
+  });
+});
+
+const signatures = 'RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519';
+test.each([
+  [auth('required: true'), '1:19 auth.required error: nobody could ever be verified (name issuers, apiKeys or clientCertificates)'],
+  [
+    auth('issuers: [{ issuer: i, audience: a, jwks: /k }, { issuer: i, audience: b, jwks: /k }]'),
+    '1:67 auth.issuers[1].issuer error: the issuer "i" is there twice (auth.issuers[0] has it already: give that one several audiences)',
+  ],
+  [auth('issuers: [{ issuer: i, jwks: /k }]'), '1:19 auth.issuers[0].audience error: `audience` is missing'],
+  [issuer('algorithms: [none]'), `1:73 auth.issuers[0].algorithms[0] error: \`algorithms[0]\` must be ${signatures}, not "none"`],
+  [
+    issuer('algorithms: [HS256]'),
+    `1:73 auth.issuers[0].algorithms[0] error: \`algorithms[0]\` must be ${signatures}, not "HS256" (did you mean RS256?)`,
+  ],
+  [issuer('clockToleranceS: 301'), '1:77 auth.issuers[0].clockToleranceS error: `clockToleranceS` must be at most 300, not 301'],
+  [
+    auth('issuers: [{ issuer: i, audience: a, jwks: "http://id.example/k" }]'),
+    '1:51 auth.issuers[0].jwks error: `jwks` comes without encryption (write https://)',
+  ],
+  [auth('issuers: [{ issuer: i, audience: a, jwks: keys.json }]'), '1:51 auth.issuers[0].jwks error: `jwks` is no https URL and no absolute path'],
+  [auth('apiKeys: keys'), '1:18 auth.apiKeys error: `apiKeys` is no absolute path'],
+  [auth('clientCertificates: {}'), '1:29 auth.clientCertificates.ca error: `ca` is missing'],
+  [
+    auth('trustForwardedFrom: [10.0.0.0/33]'),
+    '1:30 auth.trustForwardedFrom[0] error: `trustForwardedFrom[0]` is no network (as in 10.0.0.0/8, 192.0.2.7 or fd00::/8)',
+  ],
+  ['trustedTaps: [me]\n', '1:15 trustedTaps[0] error: `trustedTaps[0]` must be self, not "me"'],
+  ['trustedTaps: self\n', '1:14 trustedTaps error: `trustedTaps` must be a list, not "self"'],
+])('%s', async (text, problem) => {
+  expect(await problemsOf(text)).toEqual([problem]);
 });
 
 test('retention is a span of time', async () => {

@@ -9,12 +9,14 @@ import { join } from 'node:path';
 import { hex, lossyText, utf8, utf8Text } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
 import type { Matchers, OnUnrecordable, Policy, PrincipalMatcher, RedactRule, Rule, ServerSettings, ToolSettings } from '../policy/policy.ts';
+import { authOf, type AuthSettings } from './auth.ts';
 import { checkValues, redactName, warnings } from './check.ts';
 import { parseYaml, type ParsedDocument, type Position } from './document.ts';
 import { explain, type PlacedFinding } from './explain.ts';
 import { pathText, type ConfigProblem } from './problem.ts';
 import { fileBytes, fileShape, spanMs, type FileContent } from './shape.ts';
 
+export type { AuthSettings, IssuerSettings } from './auth.ts';
 export type { Position } from './document.ts';
 export type { ConfigProblem } from './problem.ts';
 export { jsonSchema } from './shape.ts';
@@ -26,6 +28,9 @@ export interface Config {
   digest: string;
   policy: Policy;
   anchors: AnchorSettings;
+  auth: AuthSettings;
+  /** Uids of proxies whose word about who is behind a request is believed. */
+  trustedTaps: (number | 'self')[];
 }
 
 /** Where checkpoints are kept beside the ledger. */
@@ -77,18 +82,19 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   const conditions = await conditionFindings(yaml.value);
   const problems = [...findings, ...conditions.errors].slice(0, problemsCount).map((finding) => placed(finding, yaml, 'error'));
   let policy: Policy | undefined;
-  let anchors = noAnchors;
+  let settings: Pick<Config, 'anchors' | 'auth' | 'trustedTaps'> | undefined;
   if (parsed.success && problems.length === 0) {
     policy = policyOf(parsed.data);
-    anchors = { ...noAnchors, ...present<AnchorSettings>(parsed.data.anchors ?? {}) };
+    const { anchors, trustedTaps } = parsed.data;
+    settings = { anchors: { ...noAnchors, ...present<AnchorSettings>(anchors ?? {}) }, auth: authOf(parsed.data), trustedTaps: trustedTaps ?? [] };
     const lineOf = (where: (string | number)[]): number => yaml.at(where).line;
     for (const finding of warnings(yaml.value, policy, lineOf).slice(0, problemsCount)) problems.push(placed(finding, yaml, 'warning'));
   }
   for (const finding of conditions.warnings.slice(0, problemsCount)) problems.push(placed(finding, yaml, 'warning'));
   if (policy !== undefined && check !== undefined) problems.push(...(await check(policy, yaml.at)));
   const ordered = inOrder(problems);
-  if (policy === undefined || ordered.some(({ severity }) => severity === 'error')) return { problems: ordered };
-  return { config: { path, text, digest: digestOf(bytes), policy, anchors }, problems: ordered };
+  if (policy === undefined || settings === undefined || ordered.some(({ severity }) => severity === 'error')) return { problems: ordered };
+  return { config: { path, text, digest: digestOf(bytes), policy, ...settings }, problems: ordered };
 }
 
 /**

@@ -46,6 +46,7 @@ function explainOne(schema: z.ZodType, root: unknown, issue: z.core.$ZodIssue, b
       });
     }
     case 'invalid_union': {
+      if (value === undefined) return [{ path, message: `${field} is missing` }];
       const options = optionsOf(schemaAt(schema, root, path, true));
       const fit = options.findIndex((option) => takes(option, value));
       if (fit >= 0 && issue.errors[fit]) return issue.errors[fit].flatMap((inner) => explainOne(schema, root, inner, path));
@@ -158,7 +159,7 @@ function kindText(schema: z.ZodType): string {
   if (schema instanceof z.ZodUnion) return kindsText(optionsOf(schema));
   if (schema instanceof z.ZodArray) {
     const element = schema.element as z.ZodType;
-    return element instanceof z.ZodObject
+    return element instanceof z.ZodObject || element instanceof z.ZodUnion
       ? 'a list'
       : element instanceof z.ZodEnum
         ? 'a list of these'

@@ -7,6 +7,7 @@ import { visible } from '../bytes/visible.ts';
 import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
 import { cosignatureType } from '../tlog/cosignature.ts';
 import { vkeyParts } from '../tlog/note.ts';
+import { algorithms, certificateSubjects, networkOf } from './auth.ts';
 import { compilePath, PathError, pathLength } from '../policy/paths.ts';
 
 /** Of the file. Enough for 10,000 rules of 100 bytes. */
@@ -213,6 +214,8 @@ const url = () =>
     { minLength: 1, pattern: '^https?://' },
   );
 
+const absolutePath = () => text((value) => (value.startsWith('/') ? undefined : 'is no absolute path'), { minLength: 1, pattern: '^/' });
+
 /** Of each kind of place. */
 const anchorsCount = 16;
 
@@ -235,7 +238,7 @@ const anchors = z
       .optional()
       .meta({ description: 'Whoever cosigns each checkpoint (C2SP tlog-witness), and so knows when one is changed, cut or replaced.' }),
     files: z
-      .array(text((value) => (value.startsWith('/') ? undefined : 'is no absolute path'), { minLength: 1, pattern: '^/' }))
+      .array(absolutePath())
       .max(anchorsCount)
       .optional()
       .meta({ description: 'Files to which each checkpoint is appended: on another disk, or one that can only grow.' }),
@@ -248,6 +251,67 @@ const anchors = z
     timestamps: z.array(url()).max(anchorsCount).optional().meta({ description: 'Authorities that sign the time of each checkpoint (RFC 3161).' }),
   })
   .meta({ title: 'Anchors', description: 'Where checkpoints are kept beside the ledger, out of reach of whoever can rewrite it.' });
+
+const issuersCount = 16;
+const networksCount = 256;
+/** Of an issuer, an audience and a claim's name, in UTF-16 units: as long as a subject may be. */
+const claimLength = 512;
+const claim = () => z.string().min(1).max(claimLength);
+
+const keySet = () =>
+  text(
+    (value) => {
+      if (value.startsWith('/')) return undefined;
+      const parsed = URL.parse(value);
+      if (parsed === null || !['http:', 'https:'].includes(parsed.protocol)) return 'is no https URL and no absolute path';
+      // whoever can change the keys on their way can be everybody
+      const isHere = ['127.0.0.1', 'localhost', '[::1]'].includes(parsed.hostname);
+      return parsed.protocol === 'https:' || isHere ? undefined : { message: 'comes without encryption', hint: 'write https://' };
+    },
+    { minLength: 1, pattern: '^(/|https?://)' },
+  );
+
+const issuer = z
+  .strictObject({
+    issuer: claim().meta({ description: 'As its tokens name it in `iss`, letter by letter.' }),
+    audience: z
+      .union([claim(), z.array(claim()).min(1).max(issuersCount)])
+      .meta({ description: 'What its tokens must be for (`aud`): one of these.' }),
+    jwks: keySet().meta({ description: 'Its public keys: an https URL, or the absolute path of a file.' }),
+    algorithms: z.array(z.enum(algorithms)).min(1).max(algorithms.length).optional().meta({
+      description: 'Signatures that count. Default: RS256, PS256, ES256, EdDSA, Ed25519.',
+    }),
+    subject: claim().optional().meta({ description: 'The claim that says who it is. Default: sub.' }),
+    clockToleranceS: z.int().min(0).max(300).optional().meta({ description: 'How far the clocks may be apart, in seconds. Default: 30.' }),
+  })
+  .meta({ title: 'An issuer', description: 'Whose tokens (JWT) are believed.' });
+
+const auth = z
+  .strictObject({
+    required: z.boolean().optional().meta({ description: 'true: who cannot be verified is refused. Default: false, it is only noted.' }),
+    issuers: z.array(issuer).max(issuersCount).optional().meta({ description: 'Whose tokens are believed.' }),
+    apiKeys: absolutePath().optional().meta({ description: 'Absolute path of the file of hashes of keys.' }),
+    clientCertificates: z
+      .strictObject({
+        ca: absolutePath().meta({ description: 'Absolute path of the certificates (PEM) of the authority that is believed, and of no other.' }),
+        subject: z.enum(certificateSubjects).optional().meta({ description: 'The name in a certificate that counts. Default: cn.' }),
+      })
+      .optional()
+      .meta({ description: 'Certificates of clients (mTLS).' }),
+    trustForwardedFrom: z
+      .array(
+        text(
+          (value) => (networkOf(value) === undefined ? { message: 'is no network', hint: 'as in 10.0.0.0/8, 192.0.2.7 or fd00::/8' } : undefined),
+          {
+            minLength: 1,
+          },
+        ),
+      )
+      .max(networksCount)
+      .optional()
+      .meta({ description: 'Networks (CIDR) of proxies in front of this one whose X-Forwarded-For is believed.' }),
+  })
+  .meta({ title: 'Who comes over HTTP', description: 'How `sworn proxy` finds out who is behind a request.' });
 
 export const fileShape = z
   .strictObject({
@@ -294,6 +358,15 @@ export const fileShape = z
         description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
       }),
     anchors: anchors.optional(),
+    auth: auth.optional(),
+    trustedTaps: z
+      .array(z.union([z.int().min(0).max(largestUid), z.enum(['self'])]))
+      .max(networksCount)
+      .optional()
+      .meta({
+        title: 'Trusted taps',
+        description: "Accounts (uid; self: the recorder's own) of proxies whose word about who is behind a request is believed. Default: none.",
+      }),
     retention: z
       .strictObject({
         content: text(
