@@ -61,6 +61,9 @@ export const attributeBytes = 256 * KiB;
 export const httpSpeakers = 8_192;
 /** What a proxy says around a frame, as JSON. */
 export const headBytes = 48 * KiB;
+/** Of one request's or response's headers in the record; a longer value is cut. */
+export const recordedHeaders = 64;
+export const recordedHeaderChars = 512;
 /** A `principal` message. */
 export const principalBytes = 32 * KiB;
 

@@ -1,0 +1,119 @@
+/**
+ * HTTP headers on their way through the proxy, over Node's `rawHeaders` (name, value, name, value …: order, case and duplicates as they came): which of
+ * them go on, and what of them may be recorded.
+ */
+import { recordedHeaderChars, recordedHeaders } from '../limits.ts';
+import { isArgumentHeader } from '../mcp/headers.ts';
+
+/** RFC 9110 §7.6.1: they are about one connection, not about the message. `proxy-connection` never was a standard, and is sent all the same. */
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-authentication-info',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** What a request to an upstream is given or spared. Without rules everything goes on that is not about one connection. */
+export interface HeaderRules {
+  /** The client's `Authorization` and `DPoP` are for this upstream. */
+  authorization: boolean;
+  /** Cookies of a browser are never for an MCP server. */
+  cookies: boolean;
+  /** Names in any case; a header that is set is removed first. */
+  remove: readonly string[];
+  set: readonly (readonly [name: string, value: string])[];
+}
+
+/** The headers that go on, as Node takes them for a request or a response. */
+export function forwarded(rawHeaders: readonly string[], rules?: Readonly<HeaderRules>): string[] {
+  const dropped = new Set(hopByHop);
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.toLowerCase() === 'connection') for (const name of rawHeaders[i + 1]!.split(',')) dropped.add(name.trim().toLowerCase());
+  }
+  if (rules !== undefined) {
+    if (!rules.authorization) dropped.add('authorization').add('dpop');
+    if (!rules.cookies) dropped.add('cookie').add('cookie2');
+    for (const name of rules.remove) dropped.add(name.toLowerCase());
+    for (const [name] of rules.set) dropped.add(name.toLowerCase());
+  }
+  const result: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) if (!dropped.has(rawHeaders[i]!.toLowerCase())) result.push(rawHeaders[i]!, rawHeaders[i + 1]!);
+  for (const [name, value] of rules?.set ?? []) result.push(name, value);
+  return result;
+}
+
+/** What stands in the record in place of a credential. */
+const credential = '[credential]';
+/** Their names say what kind of credential follows, and nothing of it. */
+const schemes = /^(?:basic|bearer|dpop|digest|negotiate|ntlm|hoba|mutual|oauth|gnap|token|apikey|api-key|scram-sha-(?:1|256)|aws4-hmac-sha256)(?= )/i;
+/** Names of headers, and of parameters in addresses, that hold credentials; one that only looks so loses no more than its value in the record. */
+const credentialName =
+  /token|secret|passw|passphrase|passcode|pwd|cookie|session|credential|signature|assertion|bearer|jwt|saml|csrf|xsrf|otp\b|key|auth(?!or\b|ors\b|ority\b)|(?:^|[-_.])(?:dpop|sig|sid|pass|code)(?:$|[-_.])/i;
+/** They have such a word in their name, and no credential in their value: they say what is asked for, or how it is to be asked. */
+const harmlessNames: ReadonlySet<string> = new Set([
+  'www-authenticate',
+  'proxy-authenticate',
+  'idempotency-key',
+  'sec-websocket-key',
+  'surrogate-key',
+  'dpop-nonce',
+]);
+
+/** What MCP 2026-07-28 says of the message. */
+const claims: ReadonlySet<string> = new Set(['mcp-method', 'mcp-name', 'mcp-protocol-version']);
+
+/**
+ * What may be recorded of headers: all of them in their order, credentials as a mark that keeps the scheme. What MCP says of the message stays as it came:
+ * the record holds it against the message, and rules on arguments look at `Mcp-Param-*` (`mcp/headers.ts`).
+ * At most `recordedHeaders`, and a last one `…` that counts the others; values of at most `recordedHeaderChars`, cut with `…`.
+ */
+export function recorded(rawHeaders: readonly string[]): [name: string, value: string][] {
+  const result: [string, string][] = [];
+  const count = rawHeaders.length / 2;
+  for (let i = 0; i < count && result.length < recordedHeaders; i++) {
+    const name = rawHeaders[2 * i]!;
+    result.push([short(name), short(recordedValue(name, rawHeaders[2 * i + 1]!))]);
+  }
+  if (count > recordedHeaders) result.push(['…', `${count - recordedHeaders} more`]);
+  return result;
+}
+
+function recordedValue(name: string, value: string): string {
+  const plain = name.toLowerCase();
+  if (credentialName.test(plain) && !harmlessNames.has(plain)) return markOf(value);
+  if (claims.has(plain) || isArgumentHeader(plain)) return value;
+  if (schemes.test(value) && !harmlessNames.has(plain)) return markOf(value);
+  return withoutSecrets(value);
+}
+
+function markOf(value: string): string {
+  const scheme = schemes.exec(value)?.[0];
+  return scheme === undefined ? credential : `${scheme} ${credential}`;
+}
+
+function short(text: string): string {
+  return text.length <= recordedHeaderChars ? text : `${text.slice(0, recordedHeaderChars)}…`;
+}
+
+/** An address, or a text with addresses in it, without their user, password, and parameters that look like credentials. */
+export function withoutSecrets(text: string): string {
+  return text
+    .replace(/(:\/\/)[^/?#\s@"'<>]+@/g, `$1${credential}@`)
+    .replace(/([?&;#])([^=&;#?\s"'<>]{1,128})=([^&;#\s"'<>]+)/g, (all, before: string, name: string) =>
+      credentialName.test(nameOf(name)) ? `${before}${name}=${credential}` : all,
+    );
+}
+
+function nameOf(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
