@@ -7,7 +7,7 @@ import type { Effect, EffectSource } from '../mcp/effect.ts';
 import type { Anomaly as MessageAnomaly, Direction, Era, MessageType, Outcome } from '../mcp/message.ts';
 
 export type { Direction, Effect, EffectSource, Era, MessageType, Outcome };
-export type Transport = 'stdio';
+export type Transport = 'stdio' | 'http';
 export type Mode = 'commit' | 'observe';
 export type OnUnrecordable = 'block' | 'pass';
 export type Custody = 'same-user' | 'separate-user' | 'remote' | 'in-process';
@@ -16,7 +16,21 @@ export type Origin = 'client' | 'server' | 'sworn';
 /** What of a message is stored (`spec/policy.md`, Capture). */
 export type CaptureLevel = 'none' | 'metadata' | 'request' | 'full';
 /** Of the message, and of its frame. */
-export type Anomaly = MessageAnomaly | 'unterminated';
+export type Anomaly = MessageAnomaly | 'unterminated' | 'header-mismatch';
+
+/** What HTTP says of a frame beside a POST that is answered with 200. */
+export interface Http {
+  method?: string;
+  status?: number;
+  /** The `Content-Encoding` that the recorded bytes were decoded from. */
+  encoding?: string;
+  /** Nothing more came on this stream, and why. */
+  end?: string;
+  /** Units that were passed and could not be delivered. */
+  undelivered?: [number, number];
+  /** The proxy said this itself. */
+  own?: true;
+}
 
 export const kinds = [
   'start',
@@ -111,6 +125,9 @@ export interface FrameFields extends Common {
   direction: Direction;
   transport: Transport;
   who?: number;
+  /** Index of the first entry of its MCP session; absent on that one. */
+  session?: number;
+  http?: Http;
   server: string;
   verdict: VerdictKind;
   rule?: string;
@@ -139,7 +156,8 @@ export interface BatchEntry extends FrameFields {
 
 export interface MessageEntry extends FrameFields {
   kind: 'message';
-  type: MessageType;
+  /** `http`: no message, but a request or a response without a body, or a stream's end. */
+  type: MessageType | 'http';
   id?: string;
   method?: string;
   target?: string;
@@ -285,6 +303,11 @@ export interface KeyEntry extends Common {
   holder?: string;
   by?: { uid: number; pid: number };
   selfAdministered?: true;
+}
+
+/** What an entry says of its message: where there is none, nothing was said. */
+export function messageTypeOf({ type }: MessageEntry): MessageType {
+  return type === 'http' ? 'opaque' : type;
 }
 
 /** Kinds that this version reserves but does not write. */

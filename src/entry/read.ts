@@ -96,6 +96,19 @@ const frame: Fields = [
   ['direction', true, direction],
   ['transport', true, text],
   ['who', false, count],
+  ['session', false, count],
+  [
+    'http',
+    false,
+    object([
+      ['method', false, text],
+      ['status', false, count],
+      ['encoding', false, text],
+      ['end', false, text],
+      ['undelivered', false, pair],
+      ['own', false, yes],
+    ]),
+  ],
   ['server', true, text],
   ['verdict', true, oneOf('pass', 'block', 'flag', 'ask')],
   ['rule', false, text],
@@ -202,7 +215,7 @@ const fieldsOf: Record<Kind, Fields> = {
   ],
   message: [
     ...frame,
-    ['type', true, oneOf('request', 'notification', 'result', 'error', 'opaque')],
+    ['type', true, oneOf('request', 'notification', 'result', 'error', 'opaque', 'http')],
     ['id', false, text],
     ['method', false, text],
     ['target', false, text],

@@ -1,5 +1,5 @@
 /** What is left of a recorded message: its bytes as far as they are there, and what its entry tells of it. */
-import type { BatchEntry, MessageEntry } from '../entry/entry.ts';
+import { messageTypeOf, type BatchEntry, type MessageEntry } from '../entry/entry.ts';
 import type { Anomaly, Message, Target } from '../mcp/message.ts';
 
 /** Why content is not there. */
@@ -17,7 +17,9 @@ export interface Remains {
 
 /** Of the message alone: neither how its line ended, nor what its place among the others is. */
 export function anomaliesOf(entry: MessageEntry | BatchEntry): Anomaly[] {
-  return (entry.anomalies ?? []).filter((anomaly) => anomaly !== 'unterminated' && anomaly !== 'reply-to-nothing' && anomaly !== 'id-reused');
+  return (entry.anomalies ?? []).filter(
+    (anomaly) => anomaly !== 'unterminated' && anomaly !== 'header-mismatch' && anomaly !== 'reply-to-nothing' && anomaly !== 'id-reused',
+  );
 }
 
 /** What is left of an item of a batch. */
@@ -42,7 +44,7 @@ export function messageOf(entry: MessageEntry, attributes: Readonly<Record<strin
   const method = isReply ? undefined : whole('method');
   const target = isReply ? undefined : targetOf(method, whole('target'));
   return {
-    type: entry.type,
+    type: messageTypeOf(entry),
     anomalies: anomaliesOf(entry),
     ...(entry.id === undefined || entry.id === 'null' ? {} : { idKey: entry.id }),
     ...(method === undefined ? {} : { method }),

@@ -69,10 +69,11 @@ export function answerableId(
   known: string | undefined,
   bytes: Buffer | undefined,
   connection: Connection,
-  { direction, stream }: Pick<MessageEntry, 'direction' | 'stream'>,
+  direction: Direction,
+  scope: number = connection.scope,
 ): { id: string | undefined; awaited: boolean } {
   if (type === 'request' && known !== undefined && bytes !== undefined) {
-    return { id: known, awaited: isAwaited(known, connection, direction, stream) && isReplyToo(bytes) };
+    return { id: known, awaited: isAwaited(known, connection, direction, scope) && isReplyToo(bytes) };
   }
   if (type !== 'opaque' || bytes === undefined) return { id: known, awaited: false };
   const near = (bytes.length <= 2 * salvageBytes ? [bytes] : [bytes.subarray(0, salvageBytes), bytes.subarray(-salvageBytes)]).map((part) =>
@@ -80,7 +81,7 @@ export function answerableId(
   );
   let id = known;
   for (const part of near) id ??= idIn(part);
-  const awaited = id !== undefined && !near.some((text) => /"method"/i.test(text)) && isAwaited(id, connection, direction, stream);
+  const awaited = id !== undefined && !near.some((text) => /"method"/i.test(text)) && isAwaited(id, connection, direction, scope);
   return { id, awaited };
 }
 
@@ -100,9 +101,9 @@ function isReplyToo(bytes: Buffer): boolean {
 
 const salvageBytes = 4 * 1024;
 
-function isAwaited(id: string, connection: Connection, direction: Direction, stream: number): boolean {
+function isAwaited(id: string, connection: Connection, direction: Direction, scope: number): boolean {
   const reply = readMessage(Buffer.from(`{"jsonrpc":"2.0","id":${id},"result":{}}`));
-  return reply.type === 'result' && connection.exchanges.peek(reply, direction, stream) !== undefined;
+  return reply.type === 'result' && connection.exchanges.peek(reply, direction, scope) !== undefined;
 }
 
 /** Of an entry that could not be stored there is no index. Unambiguous: within a text of JSON no quote stands bare. */
@@ -132,6 +133,7 @@ export function joined(lines: readonly Lines[]): Lines {
 export class FrameWaiter implements Waiter {
   readonly #connection: Connection;
   readonly #direction: DirectionIndex;
+  readonly #scope: number;
   readonly #first: number;
   readonly #unit: number;
   readonly #message: Message | Batch;
@@ -156,6 +158,7 @@ export class FrameWaiter implements Waiter {
   ) {
     this.#connection = connection;
     this.#direction = direction;
+    this.#scope = connection.scope;
     this.#first = first;
     this.#unit = unit;
     this.#message = message;
@@ -177,7 +180,7 @@ export class FrameWaiter implements Waiter {
     this.#connection.lose(this.#direction, 'unrecordable', this.#deps.clock.wallUs());
     // what policy refused is refused whatever the disk does
     if (this.#refusal !== undefined) refuseFrame(this.#connection, this.#direction, this.#first, this.#unit, withoutIndex(this.#refusal));
-    else unrecordable(this.#connection, this.#direction, this.#unit, this.#message, this.#effects, this.#deps, this.#first);
+    else unrecordable(this.#connection, this.#direction, this.#unit, this.#message, this.#effects, this.#deps, this.#first, this.#scope);
   }
 }
 
@@ -193,14 +196,22 @@ export class TurnWaiter implements Waiter {
 }
 
 /** What passed unrecorded: a request waits for its reply, which is judged by it, as one that has no entry. */
-function remember(message: Message, connection: Connection, direction: DirectionIndex, effects: Partial<EffectFields>, deps: Deps): void {
+function remember(
+  message: Message,
+  connection: Connection,
+  direction: DirectionIndex,
+  effects: Partial<EffectFields>,
+  deps: Deps,
+  scope: number,
+): void {
   const from = direction === 0 ? 'c2s' : 's2c';
   if (message.type === 'request') {
-    const { request } = connection.exchanges.place(message, from, deps.ledger.nextIndex, 0);
+    const { request } = connection.exchanges.place(message, from, deps.ledger.nextIndex, 0, scope);
     if (request === undefined) return;
     request.uncaptured = true;
     request.effects = effects as EffectFields;
-  } else if (connection.exchanges.peek(message, from)?.uncaptured === true) connection.exchanges.place(message, from, deps.ledger.nextIndex, 0);
+  } else if (connection.exchanges.peek(message, from, scope)?.uncaptured === true)
+    connection.exchanges.place(message, from, deps.ledger.nextIndex, 0, scope);
 }
 
 /** The disk would not take a unit: `onUnrecordable` decides. Passing counts as settled, without a receipt. */
@@ -212,10 +223,11 @@ export function unrecordable(
   effects: Partial<EffectFields>,
   deps: Deps,
   first: number = unit,
+  scope: number = connection.scope,
 ): void {
   const items = message === undefined ? [] : message.type === 'batch' ? message.items.map((one) => one.message) : [message];
   if (connection.onUnrecordable(effects) === 'pass') {
-    for (const item of items) remember(item, connection, direction, effects, deps);
+    for (const item of items) remember(item, connection, direction, effects, deps, scope);
     connection.settle(direction, unit);
     return;
   }

@@ -2,7 +2,7 @@
  * One tapped connection as the recorder knows it: its counters, its waiting requests, the tools it has seen, and what it still owes its tap.
  * Everything here can be had again: from the ledger alone (`replay`), or faster from the snapshot (`toJSON`).
  */
-import type { CloseEntry, Custody, Entry, Mode, OnUnrecordable } from '../entry/entry.ts';
+import type { CloseEntry, Custody, Entry, Mode, OnUnrecordable, Transport } from '../entry/entry.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import type { Receipt } from '../ledger/ledger.ts';
 import { toolsCount } from '../limits.ts';
@@ -13,11 +13,26 @@ import type { Hasher } from '../bytes/crypto.ts';
 import { Judge, unruled, type CompiledPolicy } from '../policy/judge.ts';
 import { countsFrom, newCounts, type SessionCounts } from '../policy/session.ts';
 import { tapWindowUnits } from '../limits.ts';
-import { encodeAnswer, encodeJson, encodeRefusal, wireType, type DirectionIndex, type Hello, type Refusal, type Wait } from '../wire/wire.ts';
+import type { Principal } from '../wire/principal.ts';
+import {
+  encodeAnswer,
+  encodeJson,
+  encodeRefusal,
+  wireType,
+  type DirectionIndex,
+  type Head,
+  type Hello,
+  type Refusal,
+  type Wait,
+} from '../wire/wire.ts';
+import { partyOf } from './principals.ts';
+import { Recent, scopeOf, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
 
 /** What a connection was opened with. Kept in the snapshot. */
 export interface Opened {
   connection: string;
+  /** Absent: stdio. */
+  transport?: Transport;
   server: string;
   client?: string;
   mode: Mode;
@@ -26,6 +41,8 @@ export interface Opened {
   overrides: Hello['overrides'];
   tokenDigest: string;
   labels?: Record<string, string>;
+  /** It is a proxy's, and what it verified is believed. */
+  isTrusted?: true;
   /** What the OS says of who is behind it. */
   observed?: { uid?: number; pid?: number; executable?: string };
   tapPid?: number;
@@ -83,8 +100,16 @@ export class Connection {
   readonly tools: Tools;
   /** `open` is in the ledger, or on its way. */
   isRecorded = false;
-  /** Index of the `principal` entry, which is in the ledger, or on its way. */
-  who: number | undefined;
+  /** Whose frame it is that is worked on. */
+  #speaker: Speaker;
+  /** Where the ids of that frame are unique, and its MCP session: the index of the first entry of that. */
+  scope = 0;
+  session: number | undefined;
+  /** Those of an HTTP connection, by the indexes of principal and session. */
+  readonly #speakers = new Recent<Speaker>();
+  readonly #principals = new Recent<NamedPrincipal>();
+  /** MCP sessions, by the link of their id. */
+  readonly #sessions = new Recent<number>();
   /** Entries of this connection so far. */
   seq: number;
   /** Last unit taken from the tap, per direction; what comes again is dropped. */
@@ -94,7 +119,6 @@ export class Connection {
   readonly delivered: [number, number] = [0, 0];
   readonly long: [LongFrame | undefined, LongFrame | undefined] = [undefined, undefined];
   /** The attributes that are recorded once. */
-  namedClient = false;
   namedServer = false;
   executableDigest: string | undefined;
   losses: Losses | undefined;
@@ -108,9 +132,6 @@ export class Connection {
   /** A tap came back, and no entry says so yet: it must stand before every other that follows a `close`. */
   isReturnDue: boolean;
   wait: Wait;
-  /** The policy in force, for this connection. */
-  judge: Judge;
-  readonly counts: SessionCounts;
   /** Something was left out of a request, whose answer may come when nobody knows any more to what it belongs. */
   hadSecrets: boolean;
   /** Units per direction that have no entry (`capture: none`). */
@@ -159,23 +180,118 @@ export class Connection {
     this.seq = state?.seq ?? 0;
     this.taken = state ? [...state.taken] : [0, 0];
     this.settled = [...this.taken];
-    this.who = state?.who;
-    this.namedClient = state?.named[0] ?? false;
-    this.namedServer = state?.named[1] ?? false;
+    this.namedServer = state?.namedServer ?? false;
     this.isRecorded = state !== undefined;
     this.closed = state?.closed;
     this.isReturnDue = state?.isReturnDue ?? false;
     this.wait = opened.mode === 'commit' ? 'receipt' : 'none';
-    this.counts = state?.counts === undefined ? newCounts() : countsFrom(state.counts);
     this.hadSecrets = state?.hadSecrets ?? this.exchanges.withSecrets.size > 0;
     this.uncaptured = state?.uncaptured === undefined ? [0, 0] : [...state.uncaptured];
-    this.judge = this.#judgeOf(compiled, state?.clientInfo);
+    this.#speaker = this.#newSpeaker(state?.speaker ?? { named: false }, compiled);
+    for (const [key, speaker] of state?.speakers ?? []) this.#speakers.set(key, this.#newSpeaker(speaker, compiled));
+    for (const [who, index] of state?.principals ?? []) this.#principals.set(who, { who, index, said: undefined });
+    for (const [link, index] of state?.sessions ?? []) this.#sessions.set(link, index);
     for (const { direction, unit, message } of state?.refusals ?? []) this.#refusals[direction].set(unit, Buffer.from(message, 'base64'));
     for (const direction of [0, 1] as const) this.#withheld[direction].push(...(state?.withheld?.[direction] ?? []));
   }
 
-  #judgeOf(compiled: CompiledPolicy, clientInfo?: { name?: string; version?: string }): Judge {
+  #newSpeaker({ who, named, counts, clientInfo }: SpeakerState, compiled: CompiledPolicy, principal?: Principal): Speaker {
+    return {
+      who,
+      principal,
+      judge: this.#judgeOf(compiled, clientInfo, principal),
+      counts: counts === undefined ? newCounts() : countsFrom(counts),
+      namedClient: named,
+    };
+  }
+
+  /** Index of the speaker's `principal` entry, which is in the ledger, or on its way. */
+  get who(): number | undefined {
+    return this.#speaker.who;
+  }
+
+  set who(index: number | undefined) {
+    this.#speaker.who = index;
+  }
+
+  /** The policy in force, for the speaker. */
+  get judge(): Judge {
+    return this.#speaker.judge;
+  }
+
+  get counts(): SessionCounts {
+    return this.#speaker.counts;
+  }
+
+  get namedClient(): boolean {
+    return this.#speaker.namedClient;
+  }
+
+  set namedClient(isNamed: boolean) {
+    this.#speaker.namedClient = isNamed;
+  }
+
+  /** A proxy names a principal; what it said of one stays what it was. */
+  name(who: string, said: Principal): void {
+    const known = this.#principals.get(who);
+    if (known === undefined) this.#principals.set(who, { who, index: undefined, said });
+    else known.said ??= said;
+  }
+
+  /** The principal of a frame. One that was not named is nobody known. */
+  principalOf({ who }: Head): NamedPrincipal {
+    return this.#principals.get(who) ?? this.#principals.set(who, { who, index: undefined, said: undefined });
+  }
+
+  /** An earlier recorder's `principal` entry. */
+  recall(who: string, index: number): void {
+    this.#principals.set(who, { who, index, said: undefined });
+  }
+
+  /**
+   * What comes next is of `stream` and said by the principal of entry `who`, until the next turn. `session`: the index of the first entry of its MCP session, if
+   * it is in one. `said`: what the proxy says of the principal, if it has.
+   */
+  turnTo(stream: number, who: number | undefined, session: number | undefined, said?: Principal): void {
+    this.session = session;
+    this.scope = scopeOf(stream, session);
+    const key = speakerKey(who, session);
+    const { compiled } = this.#speaker.judge;
+    // its client has said who it is before the session had its id
+    const before = session === undefined ? undefined : this.#speakers.get(speakerKey(who, undefined));
+    const { clientInfo } = before?.judge.party ?? {};
+    this.#speaker =
+      this.#speakers.get(key) ??
+      this.#speakers.set(
+        key,
+        this.#newSpeaker(
+          { ...(who === undefined ? {} : { who }), named: clientInfo !== undefined, ...(clientInfo && { clientInfo }) },
+          compiled,
+          said,
+        ),
+      );
+    if (said === undefined || this.#speaker.principal === said) return;
+    // an earlier recorder knew it, and the proxy says it again
+    this.#speaker.principal = said;
+    this.#rule(this.#speaker, compiled);
+  }
+
+  /** Index of the first entry of an MCP session, by the link of its id. */
+  sessionOf(link: string): number | undefined {
+    return this.#sessions.get(link);
+  }
+
+  /** An MCP session begins with this entry; the answer takes it back. */
+  beginSession(link: string, index: number): () => void {
+    const before = this.#sessions.get(link);
+    this.#sessions.set(link, index);
+    return () => void (before === undefined ? this.#sessions.delete(link) : this.#sessions.set(link, before));
+  }
+
+  #judgeOf(compiled: CompiledPolicy, clientInfo?: { name?: string; version?: string }, principal?: Principal): Judge {
     const { opened } = this;
+    const behind =
+      principal === undefined ? { observed: opened.observed ?? {}, verified: {}, declared: {} } : partyOf(principal, opened.isTrusted === true);
     return new Judge(compiled, {
       connection: opened.connection,
       server: opened.server,
@@ -183,11 +299,14 @@ export class Connection {
       ...(clientInfo === undefined ? {} : { clientInfo }),
       labels: opened.labels ?? {},
       principal: {
-        observed: opened.observed ?? {},
-        verified: {},
-        declared: clientInfo?.name === undefined ? {} : { name: clientInfo.name },
+        ...behind,
+        declared: { ...behind.declared, ...(clientInfo?.name === undefined ? {} : { name: clientInfo.name }) },
       },
     });
+  }
+
+  #rule(speaker: Speaker, compiled: CompiledPolicy): void {
+    speaker.judge = this.#judgeOf(compiled, speaker.judge.party.clientInfo, speaker.principal);
   }
 
   /** Runs now, or behind everything that waits for a paused connection. */
@@ -224,13 +343,14 @@ export class Connection {
   /** Another policy is in force from the next frame on. */
   rule(compiled: CompiledPolicy): void {
     this.#shownServer = undefined;
-    this.judge = this.#judgeOf(compiled, this.judge.party.clientInfo);
+    for (const speaker of this.#speakers.values()) this.#rule(speaker, compiled);
+    this.#rule(this.#speaker, compiled);
   }
 
   /** What the OS says of who is behind it. */
   observe(observed: NonNullable<Opened['observed']>): void {
     this.opened.observed = observed;
-    this.judge = this.#judgeOf(this.judge.compiled, this.judge.party.clientInfo);
+    this.#rule(this.#speaker, this.judge.compiled);
   }
 
   /** The client has said who it is. */
@@ -274,6 +394,10 @@ export class Connection {
   get blocksUnrecordable(): boolean {
     const { default: fallback = this.opened.onUnrecordable, read, write, unknown } = this.judge.compiled.policy.onUnrecordable;
     return [fallback, read, write, unknown].includes('block');
+  }
+
+  get transport(): Transport {
+    return this.opened.transport ?? 'stdio';
   }
 
   get id(): string {
@@ -477,16 +601,32 @@ export class Connection {
     return (this.judge.anyRedactor?.cleanAll(value) ?? value) as T;
   }
 
+  #speakerState({ who, namedClient, counts, judge }: Speaker): SpeakerState {
+    const { clientInfo } = judge.party;
+    return {
+      ...(who === undefined ? {} : { who }),
+      named: namedClient,
+      counts,
+      ...(clientInfo === undefined || this.#hidesClient ? {} : { clientInfo: this.#written(clientInfo) }),
+    };
+  }
+
   toJSON(): { opened: Opened; state: ConnectionState } {
     const state: ConnectionState = {
       seq: this.seq,
       taken: this.taken,
-      named: [this.namedClient, this.namedServer],
+      namedServer: this.namedServer,
+      speaker: this.#speakerState(this.#speaker),
+      ...(this.transport === 'stdio'
+        ? {}
+        : {
+            speakers: [...this.#speakers.entries()].map(([key, speaker]) => [key, this.#speakerState(speaker)] as const),
+            principals: [...this.#principals.values()].flatMap(({ who, index }) => (index === undefined ? [] : [[who, index] as const])),
+            sessions: [...this.#sessions.entries()],
+          }),
       pending: this.exchanges.toJSON(),
       tools: this.#written(this.tools.toJSON().filter(({ name }) => !this.#hiddenTools.has(name))),
-      counts: this.counts,
       ...(this.uncaptured[0] + this.uncaptured[1] > 0 ? { uncaptured: this.uncaptured } : {}),
-      ...(this.judge.party.clientInfo === undefined || this.#hidesClient ? {} : { clientInfo: this.#written(this.judge.party.clientInfo) }),
       // those that the tap has not told to be behind it
       refusals: ([0, 1] as const).flatMap((direction) =>
         [...this.#refusals[direction]]
@@ -500,7 +640,6 @@ export class Connection {
           }),
       ),
       ...(this.#withheld.some((ranges) => ranges.length > 0) ? { withheld: this.#withheld } : {}),
-      ...(this.who === undefined ? {} : { who: this.who }),
       ...(this.hadSecrets ? { hadSecrets: true } : {}),
       ...(this.closed === undefined ? {} : { closed: this.closed }),
       ...(this.isReturnDue ? { isReturnDue: true } : {}),
@@ -521,19 +660,28 @@ export class Connection {
   }
 }
 
+interface SpeakerState {
+  who?: number;
+  named: boolean;
+  counts?: unknown;
+  clientInfo?: { name?: string; version?: string };
+}
+
 export interface ConnectionState {
   seq: number;
   taken: [number, number];
-  who?: number;
-  named: [boolean, boolean];
+  namedServer: boolean;
+  speaker: SpeakerState;
+  /** Of an HTTP connection. */
+  speakers?: readonly (readonly [key: string, speaker: SpeakerState])[];
+  principals?: readonly (readonly [who: string, index: number])[];
+  sessions?: readonly (readonly [link: string, index: number])[];
   closed?: CloseEntry['reason'];
   isReturnDue?: boolean;
   hadSecrets?: boolean;
   pending: unknown;
   tools: unknown;
-  counts?: unknown;
   uncaptured?: [number, number];
-  clientInfo?: { name?: string; version?: string };
   refusals?: { direction: DirectionIndex; unit: number; message: string }[];
   withheld?: readonly [Range[], Range[]];
 }

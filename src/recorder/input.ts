@@ -27,14 +27,32 @@ export function plus(a: number, b: number): number {
 /** A `hello` whose every field was looked at, or what is wrong with it. */
 export function readHello(hello: Json | undefined): Hello | string {
   if (hello === undefined) return 'hello is not a JSON object';
-  const { wire, connection, token, transport, server, client, mode, onUnrecordable, argv, cwd, serverPid, ledger, config, openedAt, receipt } = hello;
+  const {
+    wire,
+    connection,
+    token,
+    transport,
+    server,
+    upstream,
+    client,
+    mode,
+    onUnrecordable,
+    argv,
+    cwd,
+    serverPid,
+    ledger,
+    config,
+    openedAt,
+    receipt,
+  } = hello;
   if (!Array.isArray(wire) || wire.length !== 2 || !wire.every(Number.isSafeInteger)) return 'hello has no wire versions';
   if (typeof connection !== 'string' || !/^[0-9a-f]{32}$/.test(connection)) return 'hello has no connection id of 32 hex digits';
   if (typeof token !== 'string' || !/^[0-9a-f]{32}$/.test(token)) return 'hello has no token of 32 hex digits';
-  if (transport !== 'stdio') return 'hello names a transport that this recorder does not know';
+  if (transport !== 'stdio' && transport !== 'http') return 'hello names a transport that this recorder does not know';
   if (typeof server !== 'string' || server === '' || Buffer.byteLength(server) > serverNameBytes) return 'hello has no server name';
   if (client !== undefined && (typeof client !== 'string' || Buffer.byteLength(client) > serverNameBytes))
     return 'hello has a client name that is too long';
+  if (upstream !== undefined && typeof upstream !== 'string') return 'hello names an upstream that is no text';
   if (mode !== 'commit' && mode !== 'observe') return 'hello names a mode that this recorder does not know';
   if (onUnrecordable !== 'block' && onUnrecordable !== 'pass') return 'hello has no onUnrecordable';
   if (!areTexts(argv)) return 'hello has no argv';
@@ -59,6 +77,7 @@ export function readHello(hello: Json | undefined): Hello | string {
     connection,
     transport,
     server,
+    ...(upstream === undefined ? {} : { upstream }),
     ...(client === undefined ? {} : { client }),
     labels: labels as Record<string, string>,
     argv,

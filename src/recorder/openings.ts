@@ -10,8 +10,10 @@ import type { Hello } from '../wire/wire.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { parentsOf, processOf, type Peer } from './peer.ts';
+import { principalEntry } from './principals.ts';
 import type { RecordDeps } from './record.ts';
 import type { Attributes } from './seal.ts';
+import type { NamedPrincipal } from './speaker.ts';
 
 /** What a connection was opened with beyond what its entries keep at hand. */
 export interface Origin {
@@ -58,7 +60,7 @@ export class Openings {
     const open: OpenEntry = {
       ...this.#common('open'),
       connection: connection.id,
-      transport: 'stdio',
+      transport: connection.transport,
       server: connection.shownServer,
       ...(opened.client === undefined ? {} : { client: clean(opened.client) }),
       mode: opened.mode,
@@ -84,7 +86,7 @@ export class Openings {
       ...(client?.executable === undefined ? {} : { executable: client.executable }),
     });
     const openAttributes: Attributes = clean({
-      argv: hello.argv,
+      ...(connection.transport === 'stdio' ? { argv: hello.argv } : { upstream: hello.upstream }),
       cwd: hello.cwd,
       executable: server?.executable,
       ...(Object.values(opened.overrides).some((globs) => globs.length > 0) ? { overrides: opened.overrides } : {}),
@@ -103,6 +105,16 @@ export class Openings {
       user: peer.uid !== undefined && peer.uid === process.getuid?.() ? userInfo().username : undefined,
     });
     return { open, openAttributes, principal, principalAttributes };
+  }
+
+  /** The entry of somebody whom the proxy named. */
+  principalOf({ who, said }: NamedPrincipal, connection: Connection): { entry: PrincipalEntry; attributes: Attributes } {
+    const { fields, attributes } = principalEntry(said ?? { observed: {}, declared: {} }, { trusted: connection.opened.isTrusted === true });
+    return {
+      entry: { ...this.#common('principal'), connection: connection.id, ...fields },
+      // by `key` the next recorder knows it again
+      attributes: { key: who, ...((connection.judge.anyRedactor?.cleanAll(attributes) ?? attributes) as Attributes) },
+    };
   }
 
   /** The SHA-256 of the server's program: known at once if it was hashed before, else later, for the `close` entry. */

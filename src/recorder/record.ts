@@ -26,13 +26,15 @@ import { asks, type Subject } from '../policy/match.ts';
 import { apart, batchRanges, FoundValues, valuesOf, valuesOnly, wholeOf, type Redaction, type Redactor } from '../policy/redact.ts';
 import { count } from '../policy/session.ts';
 import { ownRules, passes, type Verdict } from '../policy/verdict.ts';
-import { unterminated, type FrameUnit } from '../wire/wire.ts';
+import { bare, unterminated, type FrameUnit, type Head } from '../wire/wire.ts';
 import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } from './answer.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { frameOf, type Frame } from './frame.ts';
+import { disagrees, httpOf } from './http.ts';
 import { commitment, seal, type Attributes } from './seal.ts';
 import type { Searcher } from './searcher.ts';
+import type { NamedPrincipal } from './speaker.ts';
 import { storedOf, type Stored } from './store.ts';
 
 export interface RecordDeps {
@@ -40,6 +42,13 @@ export interface RecordDeps {
   clock: Clock;
   /** `open` and `principal` of a connection, built when its first frame can be recorded. */
   openingOf(connection: Connection): { open: OpenEntry; openAttributes: Attributes; principal: PrincipalEntry; principalAttributes: Attributes };
+  /** Absent where nothing comes from a proxy. */
+  http?: {
+    /** The `principal` entry of somebody whom it named. */
+    principalOf(principal: NamedPrincipal, connection: Connection): { entry: PrincipalEntry; attributes: Attributes };
+    /** What stands for the id of an MCP session, which is a secret: equal for equal ones in this ledger. */
+    linkOf(session: string): string;
+  };
   /** Freezes in force. */
   readonly freezes: readonly Freeze[];
   /** The secret of checkable redaction, outside of the ledger. */
@@ -78,7 +87,8 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
 
   // 0. The connection's own entries come first; they wait here while the disk is full.
   if (connection.isReturnDue) recordReturn(connection, deps);
-  if (!connection.isRecorded || connection.who === undefined) recordOpening(connection, deps);
+  if (!connection.isRecorded || (connection.who === undefined && unit.head === undefined)) recordOpening(connection, deps);
+  if (unit.head !== undefined) turnTo(unit.head, unit.stream, connection, deps);
 
   // 1. Parse a copy. A frame of several units is scanned as it comes; it is held back as a whole only where a rule must see all of it.
   const { compiled } = connection.judge;
@@ -87,6 +97,14 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
   if (frame === undefined) return;
   if (frame.message.type === 'batch') recordBatch(frame, frame.message, connection, deps);
   else recordMessage(frame, frame.message, connection, deps);
+}
+
+/** Over HTTP the head says whose frame it is. The entry of who it is comes first, too. */
+function turnTo(head: Head, stream: number, connection: Connection, deps: RecordDeps): void {
+  const principal = connection.principalOf(head);
+  if (principal.index === undefined && deps.ledger.recordable) recordPrincipal(principal, connection, deps);
+  const session = head.session === undefined ? undefined : connection.sessionOf(deps.http!.linkOf(head.session));
+  connection.turnTo(stream, principal.index, session, principal.said);
 }
 
 function recordMessage(frame: Frame, message: Message, connection: Connection, deps: RecordDeps): void {
@@ -178,7 +196,7 @@ function conclude(
   if (frame.units > 1) entry.parts = frame.units;
   finish(entry, frame, connection);
   // 6. Append, and 7. answer once it is durable.
-  const { id, awaited } = answerableId(message.type, message.id, frame.bytes, connection, entry);
+  const { id, awaited } = answerableId(message.type, message.id, frame.bytes, connection, entry.direction);
   const refusal = considered.verdict.kind === 'block' ? { ...linesFor(entry, index, id, awaited), isConcealed: described.isConcealed } : undefined;
   append(entry, described.attributes, frame, stored.items, considered.subject.effects, connection, deps, described.undo, true, refusal);
   if (refusal !== undefined) recordRefusal(entry, index, refusal, described.isConcealed, connection, deps);
@@ -187,7 +205,7 @@ function conclude(
 /** `capture: none`: the message is counted, and goes its way in its turn. */
 function leaveOut(frame: Frame, message: Message, considered: Considered, connection: Connection, deps: RecordDeps): void {
   const { direction, unit } = frame;
-  const placement = connection.exchanges.place(message, names[direction], deps.ledger.nextIndex, frame.seenUs, unit.stream);
+  const placement = connection.exchanges.place(message, names[direction], deps.ledger.nextIndex, frame.seenUs, connection.scope);
   if (message.type === 'request' && placement.request !== undefined) {
     placement.request.uncaptured = true;
     placement.request.effects = considered.subject.effects as EffectFields;
@@ -221,7 +239,7 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
   const index = deps.ledger.nextIndex;
   const considered = considerBatch(frame, batch, connection, deps);
   const refusedItem = considered.findIndex(({ verdict }) => verdict.kind === 'block');
-  const { entry: common, undo } = begin(frame, batch.anomalies, connection, deps);
+  const { entry: common, attributes, undo } = begin(frame, batch.anomalies, connection, deps);
   const found = foundInItems(frame, batch, considered, connection);
   const without = apart(found.flatMap((ranges, item) => itemRedactions(ranges, considered[item]!, batch.items[item]!.range, connection)));
   const stored = frame.streamed ?? storedOf(frame.bytes!, without, index, deps.findKey);
@@ -236,7 +254,17 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
     ...(frame.units > 1 ? { parts: frame.units } : {}),
   };
   finish(entry, frame, connection);
-  append(entry, {}, frame, stored.items, {}, connection, deps, undo, false);
+  append(
+    entry,
+    (connection.judge.anyRedactor?.cleanAll(attributes) ?? attributes) as Attributes,
+    frame,
+    stored.items,
+    {},
+    connection,
+    deps,
+    undo,
+    false,
+  );
   recordItems(frame, batch, considered, found, refusedItem, index, 0, connection, deps);
 }
 
@@ -275,7 +303,7 @@ function recordItems(
     finish(entry, frame, connection);
     const own = deps.ledger.nextIndex;
     if (refusedItem >= 0) {
-      const { id, awaited } = answerableId(message.type, message.id, message.type === 'request' ? bytes : undefined, connection, entry);
+      const { id, awaited } = answerableId(message.type, message.id, message.type === 'request' ? bytes : undefined, connection, entry.direction);
       refused.push({ entry, index: own, lines: linesFor(entry, own, id, awaited), isConcealed: described.isConcealed });
     }
     const isLast = item === batch.items.length - 1;
@@ -356,20 +384,21 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
   const { judge } = connection;
   const direction = names[frame.direction];
   const isReply = message.type === 'result' || message.type === 'error';
-  const request = isReply ? connection.exchanges.peek(message, direction, frame.unit.stream) : undefined;
+  const request = isReply ? connection.exchanges.peek(message, direction, connection.scope) : undefined;
   const effects = isReply
     ? (request?.effects ?? {})
     : asks(message)
       ? effectOf(message, connection.tools, connection.overrides, judge.word(message.method === 'tools/call' ? message.target?.value : undefined))
       : {};
   const subject = subjectOf(message, direction, effects, request);
+  if ((frame.unit.flags & bare) !== 0) return { subject, verdict: passes, request };
   // its first units are refused
   const isTooLarge = frame.tooLarge !== undefined && frame.refusable;
   if (judge.isIdle && deps.freezes.length === 0 && !isTooLarge) return { subject, verdict: passes, request };
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
   const anomalies = [...message.anomalies];
   if (message.type === 'request') {
-    if (connection.exchanges.isWaiting(message, direction, frame.unit.stream)) anomalies.push('id-reused');
+    if (connection.exchanges.isWaiting(message, direction, connection.scope)) anomalies.push('id-reused');
     if (!isPairable(message)) anomalies.push('id-not-scalar');
   }
   const nowMs = deps.clock.wallUs() / 1000;
@@ -429,7 +458,10 @@ function begin(
   anomalies: readonly Anomaly[],
   connection: Connection,
   deps: RecordDeps,
-): { entry: Omit<BatchEntry, 'kind' | 'items'>; undo: () => void } {
+  isItem = false,
+): { entry: Omit<BatchEntry, 'kind' | 'items'>; attributes: Attributes; undo: () => void } {
+  const { head } = frame.unit;
+  const entered = head === undefined || isItem ? undefined : enter(head, frame.unit.stream, connection, deps);
   const monotonicUs = deps.clock.monotonicUs();
   const entry = {
     v: 1 as const,
@@ -441,15 +473,41 @@ function begin(
     seq: ++connection.seq,
     tapSeq: frame.unit.unit,
     direction: names[frame.direction],
-    transport: 'stdio' as const,
+    transport: connection.transport,
     server: connection.shownServer,
     verdict: 'pass' as const,
     origin: frame.direction === 0 ? ('client' as const) : ('server' as const),
     sizeBytes: frame.sizeBytes,
     ...(connection.who === undefined ? {} : { who: connection.who }),
+    ...entered?.fields,
     ...(anomalies.length > 0 ? { anomalies: [...anomalies] } : {}),
   };
-  return { entry, undo: () => void connection.seq-- };
+  return {
+    entry,
+    attributes: entered?.attributes ?? {},
+    undo: () => {
+      entered?.undo();
+      connection.seq--;
+    },
+  };
+}
+
+/** What the entry says of HTTP; a session that was not seen before begins with it. */
+function enter(
+  head: Head,
+  stream: number,
+  connection: Connection,
+  deps: RecordDeps,
+): { fields: Pick<MessageEntry, 'session' | 'http'>; attributes: Attributes; undo: () => void } {
+  const { fields, attributes } = httpOf(head);
+  const { session } = connection;
+  if (session !== undefined) return { fields: { session, ...fields }, attributes, undo: nothing };
+  if (head.session === undefined) return { fields, attributes, undo: nothing };
+  const index = deps.ledger.nextIndex;
+  const sessionLink = deps.http!.linkOf(head.session);
+  const undo = connection.beginSession(sessionLink, index);
+  connection.turnTo(stream, connection.who, index);
+  return { fields, attributes: { ...attributes, sessionLink }, undo };
 }
 
 function verdictFields({ kind, rule, reason, shadow, problem }: Verdict): Pick<MessageEntry, 'verdict' | 'rule' | 'reason' | 'shadow' | 'problem'> {
@@ -551,16 +609,22 @@ function describe(
 ): { entry: MessageEntry; attributes: Attributes; isConcealed: boolean; undo: () => void } {
   const index = deps.ledger.nextIndex;
   const direction = names[frame.direction];
-  const begun = begin(frame, message.anomalies, connection, deps);
+  const begun = begin(frame, message.anomalies, connection, deps, range !== undefined);
   const entry = begun.entry as MessageEntry;
-  const attributes: Attributes = {};
+  const { attributes } = begun;
   const truncated: string[] = [];
-  entry.type = message.type;
+  entry.type = (frame.unit.flags & bare) === 0 ? message.type : 'http';
   Object.assign(entry, verdictFields(verdict));
   if (connection.judge.isNamed) entry.capture = level;
   Object.assign(entry, redactedFields(concealed.redactions));
 
-  const placement = connection.exchanges.place(message, direction, index, frame.seenUs, frame.unit.stream);
+  const placement = connection.exchanges.place(message, direction, index, frame.seenUs, connection.scope);
+  const { head } = frame.unit;
+  const endSession =
+    head?.begins === undefined || range !== undefined
+      ? nothing
+      : begins(head.begins, placement.exchange ?? index, entry, attributes, connection, deps);
+  if (head !== undefined && disagrees(head, message)) entry.anomalies = [...(entry.anomalies ?? []), 'header-mismatch'];
   const isReply = message.type === 'result' || message.type === 'error';
   const request = isReply && placement.request?.uncaptured !== true ? placement.request : undefined;
   const isAsked = request !== undefined && request.concealed === undefined;
@@ -635,10 +699,18 @@ function describe(
     isConcealed: concealed.any,
     undo: () => {
       uncount();
+      endSession();
       placement.undo();
       begun.undo();
     },
   };
+}
+
+/** An MCP session has got its id with this reply: it began with the request. */
+function begins(id: string, first: number, entry: MessageEntry, attributes: Attributes, connection: Connection, deps: RecordDeps): () => void {
+  entry.session = first;
+  attributes['sessionLink'] = deps.http!.linkOf(id);
+  return connection.beginSession(deps.http!.linkOf(id), first);
 }
 
 /** What a message tells about the two sides: names (once for each), and tool definitions. */
@@ -651,7 +723,9 @@ export function learn(
   /** What must not be written beside the ledger either. */
   hides: (text: string) => boolean = () => false,
 ): void {
-  if (message.type === 'request' && !connection.namedClient && (message.method === 'initialize' || message.era === 'modern')) {
+  // behind a proxy many clients begin their sessions
+  const isBeginning = connection.transport === 'http' && (message.method ?? requestMethod) === 'initialize';
+  if (message.type === 'request' && (!connection.namedClient || isBeginning) && (message.method === 'initialize' || message.era === 'modern')) {
     const { clientInfo, capabilities } = readNames(bytes);
     if (clientInfo !== undefined) {
       connection.namedClient = true;
@@ -660,7 +734,11 @@ export function learn(
       attributes['clientInfo'] = clientInfo;
       if (capabilities !== undefined) attributes['capabilities'] = capabilities;
     }
-  } else if (message.type === 'result' && !connection.namedServer && (requestMethod === 'initialize' || requestMethod === 'server/discover')) {
+  } else if (
+    message.type === 'result' &&
+    (!connection.namedServer || isBeginning) &&
+    (requestMethod === 'initialize' || requestMethod === 'server/discover')
+  ) {
     const { serverInfo, capabilities } = readNames(bytes);
     if (serverInfo !== undefined) {
       connection.namedServer = true;
@@ -727,7 +805,7 @@ function recordAnswer(
   const direction: Direction = isAnswer ? (refused.direction === 'c2s' ? 's2c' : 'c2s') : refused.direction;
   // what is a reply too is replaced for whoever waits for one: that ends another exchange than its own
   const isOther = !isAnswer && refused.type === 'request';
-  const replaced = isOther ? connection.exchanges.place(readMessage(bytes) as Message, direction, index, 0, refused.stream) : undefined;
+  const replaced = isOther ? connection.exchanges.place(readMessage(bytes) as Message, direction, index, 0, connection.scope) : undefined;
   const exchange = isOther ? replaced?.exchange : isAnswer ? (refused.type === 'request' ? index : undefined) : refused.exchange;
   // it repeats the id
   const stored = storedOf(bytes, isConcealed ? [{ start: 0, end: bytes.length, rule: 'repeated', keep: 'drop' }] : [], index, deps.findKey);
@@ -744,13 +822,14 @@ function recordAnswer(
     seq: ++connection.seq,
     tapSeq: 0,
     direction,
-    transport: 'stdio',
+    transport: connection.transport,
     server: refused.server,
     verdict: 'pass',
     ...(refused.rule === undefined ? {} : { rule: refused.rule }),
     origin: 'sworn',
     sizeBytes: bytes.length,
-    ...(connection.who === undefined ? {} : { who: connection.who }),
+    ...(refused.who === undefined ? {} : { who: refused.who }),
+    ...(refused.session === undefined ? {} : { session: refused.session }),
     type: 'error',
     ...(refused.id === undefined ? {} : { id: refused.id }),
     ...(exchange === undefined ? {} : { exchange }),
@@ -789,8 +868,18 @@ export function recordOpening(connection: Connection, deps: RecordDeps, essentia
     connection.isRecorded = true;
     deps.ledger.append(seal(open, openAttributes), { durable: () => undefined, undo: () => void (connection.isRecorded = false) }, options);
   }
+  // behind a proxy each frame says whose it is
+  if (connection.transport === 'http') return;
   connection.who = deps.ledger.nextIndex;
   deps.ledger.append(seal(principal, principalAttributes), { durable: () => undefined, undo: () => void (connection.who = undefined) }, options);
+}
+
+/** `principal` of somebody whom a proxy named. If it cannot be stored, their next frame tries again. */
+function recordPrincipal(principal: NamedPrincipal, connection: Connection, deps: RecordDeps): void {
+  const { entry, attributes } = deps.http!.principalOf(principal, connection);
+  principal.index = deps.ledger.nextIndex;
+  const undo = (): void => void (principal.index = undefined);
+  deps.ledger.append(seal(entry, attributes), { durable: () => undefined, undo }, { urgent: connection.wait === 'receipt' });
 }
 
 /** `recovery` with `resumed`. If it cannot be stored, whatever comes next of the connection tries again first, so that nothing stands behind a `close` without it. */

@@ -2,7 +2,7 @@
  * The recorder: the single writer behind a socket. Takes connections from taps, hands their units to `record.ts`, and sends answers when the ledger
  * has flushed. Connections outlive their sockets: a tap that comes back goes on where it was.
  */
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, chownSync, readFileSync, statSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -44,6 +44,7 @@ import { Eraser } from './erase.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
 import { difference, problemOf, reloadPolicy, type Loaded } from './control.ts';
+import { readHead } from './http.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { KeyChanges } from './key-changes.ts';
@@ -53,6 +54,7 @@ import type { RecorderOptions } from './options.ts';
 import { statusForOthers, statusOf, type Status } from './status.ts';
 import type { Native } from './native.ts';
 import { custodyOf, isChildOf, peerOf, type Peer } from './peer.ts';
+import { readPrincipal } from './principals.ts';
 import { resumeLong } from './frame.ts';
 import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
 import { Searcher } from './searcher.ts';
@@ -80,6 +82,7 @@ export class Recorder {
   /** As the ledger says it. */
   #recordedPolicy: RecordedPolicy | undefined;
   #findKey: Buffer | undefined;
+  #linkKey: Buffer | undefined;
   readonly #searcher = new Searcher();
   readonly #anchors: Anchors;
   readonly #keys: KeyChanges;
@@ -175,6 +178,10 @@ export class Recorder {
       ledger: this.#ledger,
       clock: this.#clock,
       openingOf: (connection) => this.#openings.of(connection, this.#policy.digest),
+      http: {
+        principalOf: (principal, connection) => this.#openings.principalOf(principal, connection),
+        linkOf: (session) => this.#linkOf(session),
+      },
       freezes: inForce(state.freezes, this.#clock.wallUs() / 1000),
       searcher: this.#searcher,
       findKey: () => (this.#findKey ??= findKeyIn(this.#ledger.keysFolder)),
@@ -427,11 +434,23 @@ export class Recorder {
       clearTimeout(silent);
       if (type === wireType.frame && connection !== undefined) {
         const unit = readFrame(body);
-        if (unit === undefined) this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
+        const head = unit?.head === undefined ? undefined : readHead(unit.head);
+        if (unit === undefined || (unit.head === undefined) !== (head === undefined))
+          this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
         else if (!isWhole(unit)) this.#refuse(socket, 'wire-corrupt', 'a frame is not cut into units as it must be');
-        else this.#inTurn(connection, socket, (known) => known.isClosed || record(unit, known, this.#deps));
+        else if ((unit.head !== undefined) !== (connection.transport === 'http'))
+          this.#refuse(socket, 'wire-corrupt', 'over HTTP, and only there, a frame begins with its head');
+        else {
+          if (head !== undefined) unit.head = head;
+          this.#inTurn(connection, socket, (known) => known.isClosed || record(unit, known, this.#deps));
+        }
       } else if (type === wireType.hello && connection === undefined) connection = this.#hello(socket, peer, readJson(body));
-      else if (type === wireType.close && connection !== undefined) {
+      else if (type === wireType.principal && connection?.transport === 'http') {
+        const { who, principal } = readJson(body) ?? {};
+        if (typeof who !== 'string' || typeof principal !== 'object' || principal === null)
+          this.#refuse(socket, 'wire-corrupt', 'a principal message names nobody');
+        else this.#inTurn(connection, socket, (known) => known.name(who, readPrincipal(principal as Record<string, unknown>)));
+      } else if (type === wireType.close && connection !== undefined) {
         const close = readClose(readJson(body));
         this.#inTurn(connection, socket, (known) => known.isClosed || this.#recordClose(known, close));
       } else if (type === wireType.lost && connection !== undefined) {
@@ -569,6 +588,11 @@ export class Recorder {
     return connection;
   }
 
+  #linkOf(session: string): string {
+    this.#linkKey ??= createHmac('sha256', this.#deps.findKey()).update('sworn link key v1').digest();
+    return createHmac('sha256', this.#linkKey).update(session).digest('hex').slice(0, 32);
+  }
+
   #has(receipt: { index: number; hash: string }): boolean {
     const hash = this.#ledger.leafHashAt(receipt.index);
     return hash !== undefined && hex(hash) === receipt.hash;
@@ -579,6 +603,7 @@ export class Recorder {
     const isChild = hello.serverPid === undefined || peer.pid === undefined ? undefined : isChildOf(hello.serverPid, peer.pid);
     const opened: Opened = {
       connection: hello.connection,
+      transport: hello.transport,
       server: hello.server,
       ...(hello.client === undefined ? {} : { client: hello.client }),
       mode: this.#options.modeFloor === 'commit' ? 'commit' : hello.mode,

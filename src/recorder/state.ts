@@ -4,7 +4,16 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Entry, MessageEntry, OpenEntry, BatchEntry, PolicyEntry, PrincipalEntry, RecoveryEntry } from '../entry/entry.ts';
+import {
+  messageTypeOf,
+  type BatchEntry,
+  type Entry,
+  type MessageEntry,
+  type OpenEntry,
+  type PolicyEntry,
+  type PrincipalEntry,
+  type RecoveryEntry,
+} from '../entry/entry.ts';
 import { nodeFiles, replace } from '../ledger/files.ts';
 import type { EntryRecord } from '../ledger/segment.ts';
 import { judgeBytes } from '../limits.ts';
@@ -27,7 +36,7 @@ import { learn, type UnfinishedBatch } from './record.ts';
 const closedConnections = 256;
 
 interface Snapshot {
-  v: 1;
+  v: 2;
   /** Entries that the snapshot covers. */
   size: number;
   connections: { opened: Opened; state: ConnectionState }[];
@@ -74,7 +83,7 @@ export class State {
     let from = 0;
     try {
       const snapshot = JSON.parse(readFileSync(join(ledger, 'run', 'state.json'), 'utf8')) as Snapshot;
-      if (snapshot.v === 1 && Number.isSafeInteger(snapshot.size)) {
+      if (snapshot.v === 2 && Number.isSafeInteger(snapshot.size)) {
         for (const { opened, state } of snapshot.connections) {
           (state.closed === undefined ? this.connections : this.closed).set(opened.connection, new Connection(opened, state, compiled));
         }
@@ -123,6 +132,11 @@ export class State {
   }
 
   #principal(connection: Connection, { source, uid, pid }: PrincipalEntry, record: EntryRecord): void {
+    if (connection.transport === 'http') {
+      const { key } = attributesOf(record);
+      if (typeof key === 'string') connection.recall(key, record.index);
+      return;
+    }
     connection.who = record.index;
     const { executable } = attributesOf(record);
     if (source === 'observed')
@@ -155,6 +169,7 @@ export class State {
     const overrides = attributesOf(record)['overrides'] as Opened['overrides'] | undefined;
     const opened: Opened = {
       connection: entry.connection,
+      transport: entry.transport,
       server: entry.server,
       ...(entry.client === undefined ? {} : { client: entry.client }),
       mode: entry.mode,
@@ -179,6 +194,7 @@ export class State {
 
   #message(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
     connection.seq = entry.seq;
+    this.#turnTo(connection, entry, record);
     // nor does anybody know what was in requests that have no entry
     const hasUnknown = entry.uncaptured !== undefined && connection.judge.anyRedactor !== undefined;
     if (hasUnknown || (entry.redacted !== undefined && (entry.kind === 'batch' || entry.type === 'request'))) connection.hadSecrets = true;
@@ -221,6 +237,18 @@ export class State {
     }
   }
 
+  /** Who said it, and in which MCP session. */
+  #turnTo(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
+    if (entry.transport !== 'http') return;
+    const { sessionLink } = entry.attributes === undefined ? {} : attributesOf(record);
+    const first = entry.session ?? record.index;
+    if (typeof sessionLink === 'string') connection.beginSession(sessionLink, first);
+    // what a reply begins is not its own yet
+    const isReply = entry.kind === 'message' && (entry.type === 'result' || entry.type === 'error');
+    const session = typeof sessionLink !== 'string' ? entry.session : isReply ? undefined : first;
+    connection.turnTo(entry.stream, entry.who, session);
+  }
+
   /** A tap that has not heard of a refusal would take the unit for recorded, and deliver it. */
   #refused(connection: Connection, entry: MessageEntry | BatchEntry, record: EntryRecord): void {
     const direction = entry.direction === 'c2s' ? 0 : 1;
@@ -233,7 +261,7 @@ export class State {
       // of one that was redacted nothing is left that could be answered
       const known = typeof id === 'string' && isToken(id) ? id : undefined;
       const bytes = entry.batch === undefined ? bytesOf(record) : this.#itemBytes(connection, entry);
-      const found = answerableId(entry.type, known, id === known ? bytes : undefined, connection, entry);
+      const found = answerableId(messageTypeOf(entry), known, id === known ? bytes : undefined, connection, entry.direction);
       const line = linesFor(entry, record.index, found.id, found.awaited);
       // each side's answer has an entry of its own
       for (const one of [
@@ -276,14 +304,20 @@ export class State {
   }
 
   /** Counts what is not read again. */
-  #tally(connection: Connection, { type, direction, method, exchange, verdict, outcome }: MessageEntry): void {
+  #tally(connection: Connection, entry: MessageEntry): void {
+    const { direction, method, exchange, verdict, outcome } = entry;
     let effects: Partial<EffectFields> = {};
     for (const request of connection.exchanges.pending()) if (request.index === exchange) effects = request.effects ?? {};
-    count(connection.counts, { type, direction, effects, ...(method === undefined ? {} : { method }) }, verdict, outcome === 'toolError');
+    count(
+      connection.counts,
+      { type: messageTypeOf(entry), direction, effects, ...(method === undefined ? {} : { method }) },
+      verdict,
+      outcome === 'toolError',
+    );
   }
 
   #pair(connection: Connection, message: Message, entry: MessageEntry, index: number, bytes: Buffer): void {
-    const placement = connection.exchanges.place(message, entry.direction, index, entry.monotonicUs, entry.stream);
+    const placement = connection.exchanges.place(message, entry.direction, index, entry.monotonicUs, connection.scope);
     const isReply = message.type === 'result' || message.type === 'error';
     const word = connection.judge.word(message.method === 'tools/call' ? message.target?.value : undefined);
     const effects = asks(message) ? effectOf(message, connection.tools, connection.overrides, word) : (placement.request?.effects ?? {});
@@ -336,7 +370,7 @@ export class State {
     const open = [...connections].filter((connection) => connection.isRecorded);
     if (open.some(({ long, isPaused }) => long[0] !== undefined || long[1] !== undefined || isPaused)) return undefined;
     const snapshot: Snapshot = {
-      v: 1,
+      v: 2,
       size,
       connections: [...open, ...closed].map((connection) => connection.toJSON()),
       freezes,

@@ -154,7 +154,7 @@ const bySworn = 8;
 const toNothing = 16;
 const keptBit = { attributes: 32, segments: 64 } as const;
 const typeShift = 7;
-const types = ['request', 'notification', 'result', 'error', 'opaque'] as const;
+const types = ['request', 'notification', 'result', 'error', 'opaque', 'http'] as const;
 const absent = -1;
 
 const plainKinds: ReadonlySet<Entry['kind']> = new Set(['stop', 'policy', 'approval', 'access', 'seal']);

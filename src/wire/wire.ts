@@ -112,8 +112,8 @@ export interface Head {
   end?: string;
   /** Units of this stream's receiver that were passed and could not be delivered. */
   undelivered?: [first: number, last: number];
-  /** We said this ourselves. */
-  origin?: 'sworn';
+  /** The proxy said this itself. */
+  own?: true;
 }
 
 /** Flags of a `frame`. */
@@ -201,6 +201,7 @@ export function readFrame(body: Buffer): FrameUnit | undefined {
     delivered: [readU64(body, 14), readU64(body, 22)],
     seenUs: readU64(body, 30),
     bytes: isTerminated ? body.subarray(from, -1) : body.subarray(from),
+    // the recorder looks at its fields
     ...(head === undefined ? {} : { head: head as unknown as Head }),
   };
 }

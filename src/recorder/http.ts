@@ -1,0 +1,79 @@
+/** What HTTP says around a message (`Head` of `spec/wire.md`): looked at field by field, and as an entry says it. */
+import type { MessageEntry } from '../entry/entry.ts';
+import { shortTextBytes } from '../limits.ts';
+import { bounded } from '../mcp/bounded.ts';
+import type { Message } from '../mcp/message.ts';
+import type { Head } from '../wire/wire.ts';
+import type { Attributes } from './seal.ts';
+
+type Json = Record<string, unknown>;
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isPair = (value: unknown): value is [string, string] => Array.isArray(value) && value.length === 2 && value.every(isText);
+
+/** A head whose every field was looked at, or nothing where it does not say who. What cannot be in it is left out. */
+export function readHead(json: object): Head | undefined {
+  const { who, session, begins, method, path, status, headers, encoding, sse, end, undelivered, own } = json as Json;
+  if (!isText(who) || !/^[0-9a-f]{32}$/.test(who)) return undefined;
+  return {
+    who,
+    ...(isText(session) ? { session } : {}),
+    ...(isText(begins) ? { begins } : {}),
+    ...(isText(method) ? { method: bounded(method, shortTextBytes) } : {}),
+    ...(isText(path) ? { path } : {}),
+    ...(isCount(status) && status >= 100 && status <= 999 ? { status } : {}),
+    ...(Array.isArray(headers) && headers.every(isPair) ? { headers } : {}),
+    ...(isText(encoding) ? { encoding: bounded(encoding, shortTextBytes) } : {}),
+    ...(typeof sse === 'object' && sse !== null && !Array.isArray(sse) ? { sse: sse as Json } : {}),
+    ...(isText(end) ? { end: bounded(end, shortTextBytes) } : {}),
+    ...(Array.isArray(undelivered) && undelivered.length === 2 && undelivered.every(isCount) ? { undelivered: undelivered as [number, number] } : {}),
+    ...(own === true ? { own } : {}),
+  };
+}
+
+/** What goes without saying has no field: a POST, a status of 200. */
+export function httpOf({ method, path, status, headers, encoding, sse, end, undelivered, own }: Head): {
+  fields: Pick<MessageEntry, 'http'>;
+  attributes: Attributes;
+} {
+  const http: NonNullable<MessageEntry['http']> = {
+    ...(method === undefined || method === 'POST' ? {} : { method }),
+    ...(status === undefined || status === 200 ? {} : { status }),
+    ...(encoding === undefined ? {} : { encoding }),
+    ...(end === undefined ? {} : { end }),
+    ...(undelivered === undefined ? {} : { undelivered }),
+    ...(own === undefined ? {} : { own }),
+  };
+  return {
+    fields: Object.keys(http).length === 0 ? {} : { http },
+    attributes: {
+      ...(path === undefined ? {} : { path }),
+      ...(headers === undefined || headers.length === 0 ? {} : { headers }),
+      ...(sse === undefined ? {} : { sse }),
+    },
+  };
+}
+
+/**
+ * Whether a request's headers say something else than its body (MCP 2026-07-28, Streamable HTTP, standard headers). Who routes or allows by them would let another
+ * message pass than the server reads. A header that is not there says nothing.
+ */
+export function disagrees({ headers = [] }: Head, message: Message): boolean {
+  if (message.type !== 'request' && message.type !== 'notification') return false;
+  for (const [name, value] of headers) {
+    const said = decoded(value);
+    if (/^mcp-method$/i.test(name) && said !== message.method) return true;
+    const target = message.target?.value;
+    if (/^mcp-name$/i.test(name) && target !== undefined && said !== target && message.cut?.includes('target') !== true) return true;
+    if (/^mcp-protocol-version$/i.test(name) && message.era === 'modern' && message.protocolVersion !== undefined && said !== message.protocolVersion)
+      return true;
+  }
+  return false;
+}
+
+/** Values that are not plain text come as `=?base64?…?=`. */
+function decoded(value: string): string {
+  const base64 = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(value)?.[1];
+  return base64 === undefined ? value : Buffer.from(base64, 'base64').toString();
+}

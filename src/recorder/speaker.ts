@@ -1,0 +1,82 @@
+/**
+ * Who speaks on a connection. Over stdio it is one; behind a proxy each principal, and each MCP session of one, is a speaker of its own: rules look at its
+ * principal, counts are those of its session, its client has a name of its own.
+ *
+ * What must stay true: what a frame says of its stream (`Head`) selects the speaker before the frame is looked at, and until the next frame; frames of a connection
+ * are worked on one after the other. Indexes name principals and sessions, so that the ledger alone says the same again.
+ */
+import { httpSpeakers } from '../limits.ts';
+import type { Judge } from '../policy/judge.ts';
+import type { SessionCounts } from '../policy/session.ts';
+import type { Principal } from '../wire/principal.ts';
+
+/** Pairing scopes of MCP sessions lie behind those of streams, which are 32 bits. */
+const sessionScopes = 2 ** 32;
+
+/** Somebody whom a proxy named. */
+export interface NamedPrincipal {
+  /** The proxy's name for it. */
+  readonly who: string;
+  /** Of its `principal` entry, which is in the ledger, or on its way. */
+  index: number | undefined;
+  /** Absent until the proxy says it again to a recorder that came later. */
+  said: Principal | undefined;
+}
+
+export interface Speaker {
+  /** Index of its `principal` entry. */
+  who: number | undefined;
+  /** What a proxy says of it. */
+  principal: Principal | undefined;
+  judge: Judge;
+  counts: SessionCounts;
+  /** Its client has said who it is. */
+  namedClient: boolean;
+}
+
+/** A map that forgets what was not asked for longest. */
+export class Recent<T> {
+  readonly #most: number;
+  readonly #map = new Map<string, T>();
+
+  constructor(most: number = httpSpeakers) {
+    this.#most = most;
+  }
+
+  get(key: string): T | undefined {
+    const found = this.#map.get(key);
+    if (found !== undefined && this.#map.size > this.#most / 2) {
+      this.#map.delete(key);
+      this.#map.set(key, found);
+    }
+    return found;
+  }
+
+  set(key: string, value: T): T {
+    this.#map.delete(key);
+    this.#map.set(key, value);
+    if (this.#map.size > this.#most) this.#map.delete(this.#map.keys().next().value!);
+    return value;
+  }
+
+  delete(key: string): void {
+    this.#map.delete(key);
+  }
+
+  values(): IterableIterator<T> {
+    return this.#map.values();
+  }
+
+  entries(): IterableIterator<[string, T]> {
+    return this.#map.entries();
+  }
+}
+
+/** Where ids are unique: a stream, or an MCP session over all its streams (MCP 2025-11-25, Streamable HTTP: replies to a server's requests come as POSTs of their own). */
+export function scopeOf(stream: number, session: number | undefined): number {
+  return session === undefined ? stream : sessionScopes + session;
+}
+
+export function speakerKey(who: number | undefined, session: number | undefined): string {
+  return `${who ?? ''}.${session ?? ''}`;
+}
