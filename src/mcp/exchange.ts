@@ -39,12 +39,12 @@ export interface PendingRequest {
 
 export interface Placement {
   /** On a request its own index; on a reply and on a cancellation that of the request; absent where there is none. */
-  exchange?: number;
+  readonly exchange?: number;
   /** On a request the one that now waits, to be completed by the recorder; on a reply or a cancellation the one that it belongs to. */
-  request?: PendingRequest;
-  anomalies: Anomaly[];
+  readonly request?: PendingRequest;
+  readonly anomalies: readonly Anomaly[];
   /** Takes the placement back, for an entry that could not be stored. Placements are taken back last first, and each at most once. */
-  undo: () => void;
+  undo(): void;
 }
 
 interface Link {
@@ -59,6 +59,31 @@ interface Link {
 }
 
 const nothing = (): void => undefined;
+const none: readonly never[] = [];
+
+/** A request that waits from now on, or a reply that ends one. Thousands of these are kept until their entries are durable: no closures. */
+class Placed implements Placement {
+  readonly exchange: number;
+  readonly request: PendingRequest;
+  readonly anomalies: readonly Anomaly[];
+  readonly #exchanges: Exchanges;
+  readonly #link: Link;
+  /** Of a request: those that were forgotten for it. */
+  readonly #forgotten: readonly Link[] | undefined;
+
+  constructor(exchanges: Exchanges, link: Link, anomalies: readonly Anomaly[], forgotten?: readonly Link[]) {
+    this.exchange = link.request.index;
+    this.request = link.request;
+    this.anomalies = anomalies;
+    this.#exchanges = exchanges;
+    this.#link = link;
+    this.#forgotten = forgotten;
+  }
+
+  undo(): void {
+    this.#exchanges.takeBack(this.#link, this.#forgotten);
+  }
+}
 
 export class Exchanges {
   readonly #most: number;
@@ -146,29 +171,25 @@ export class Exchanges {
     if (message.cancels !== undefined) {
       // whoever asked cancels, so the request went the same way
       const link = this.#byKey.get(keyOf(stream, direction, shortKey(message.cancels)))?.oldest;
-      if (link !== undefined) return { exchange: link.request.index, request: link.request, anomalies: [], undo: nothing };
+      if (link !== undefined) return { exchange: link.request.index, request: link.request, anomalies: none, undo: nothing };
     }
-    return { anomalies: [], undo: nothing };
+    return { anomalies: none, undo: nothing };
   }
 
   #request(message: Message, direction: Direction, index: number, seenUs: number, stream: number): Placement {
-    if (message.idKey === undefined) return { exchange: index, anomalies: [], undo: nothing };
+    if (message.idKey === undefined) return { exchange: index, anomalies: none, undo: nothing };
     const request: PendingRequest = { index, stream, direction, idKey: shortKey(message.idKey), seenUs };
     if (message.method !== undefined) request.method = bounded(message.method, methodBytes);
     if (message.target !== undefined) request.target = shortTarget(message.target);
     if (message.era !== undefined) request.era = message.era;
-    const forgotten: Link[] = [];
+    let forgotten: readonly Link[] = none;
     const sizeBytes = sizeOf(request);
     while (this.#size > 0 && (this.#size >= this.#most || this.#sizeBytes + sizeBytes > this.#mostBytes)) {
-      forgotten.push(this.#ring.newer);
+      forgotten = [...forgotten, this.#ring.newer];
       this.#remove(this.#ring.newer);
     }
     const link = this.#append(request);
-    const undo = (): void => {
-      this.#remove(link);
-      for (let i = forgotten.length - 1; i >= 0; i--) this.#putBack(forgotten[i]!);
-    };
-    return { exchange: index, request, anomalies: link.olderSame !== undefined ? ['id-reused'] : [], undo };
+    return new Placed(this, link, link.olderSame !== undefined ? ['id-reused'] : none, forgotten);
   }
 
   #reply(message: Message, direction: Direction, stream: number): Placement {
@@ -176,7 +197,17 @@ export class Exchanges {
     const link = message.idKey === undefined ? undefined : this.#byKey.get(keyOf(stream, asked, shortKey(message.idKey)))?.oldest;
     if (link === undefined) return { anomalies: ['reply-to-nothing'], undo: nothing };
     this.#remove(link);
-    return { exchange: link.request.index, request: link.request, anomalies: [], undo: () => this.#putBack(link) };
+    return new Placed(this, link, none);
+  }
+
+  /** `forgotten`: those that were forgotten for a request, which waits no more; none for a reply, whose request waits again. */
+  takeBack(link: Link, forgotten: readonly Link[] | undefined): void {
+    if (forgotten === undefined) {
+      this.#putBack(link);
+      return;
+    }
+    this.#remove(link);
+    for (let i = forgotten.length - 1; i >= 0; i--) this.#putBack(forgotten[i]!);
   }
 
   #append(request: PendingRequest): Link {

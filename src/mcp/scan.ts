@@ -194,6 +194,8 @@ export class Scanner {
   #invalidUtf8 = false;
   #nulByte = false;
   #facts: (Token | undefined)[] = Array.from(slotNames, () => undefined);
+  /** The last short text that each slot held: methods, tools and versions come again and again. */
+  readonly #last: (Token | undefined)[] = Array.from(slotNames, () => undefined);
   #items: number[] = [];
   #tooManyItems = false;
 
@@ -584,14 +586,23 @@ export class Scanner {
     this.#token(chunk, end);
     const cut = this.#cut;
     this.#cut = false;
+    const isShort = this.#plain && !this.#escaped && !cut && this.#to - this.#from <= shortText;
+    const last = this.#last[this.#slot];
+    if (isShort && last !== undefined && isText(last.value, this.#source, this.#from, this.#to)) {
+      this.#facts[this.#slot] = last;
+      this.#slot = 0;
+      return;
+    }
     const raw = this.#plain ? asciiText(this.#source, this.#from, this.#to) : lossyText(this.#source.subarray(this.#from, this.#to));
-    this.#facts[this.#slot] = { kind: 'string', text: cut ? `"${raw}` : `"${raw}"`, value: this.#escaped ? unescaped(raw) : raw, cut };
+    const token: Token = { kind: 'string', text: cut ? `"${raw}` : `"${raw}"`, value: this.#escaped ? unescaped(raw) : raw, cut };
+    this.#facts[this.#slot] = token;
+    if (isShort) this.#last[this.#slot] = token;
     this.#slot = 0;
   }
 
   #endNumber(chunk: Uint8Array, end: number): void {
     this.#token(chunk, end);
-    this.#facts[this.#slot] = { kind: 'number', text: asciiText(this.#source, this.#from, this.#to), value: '', cut: this.#cut };
+    this.#facts[this.#slot] = { kind: 'number', text: numberText(this.#source, this.#from, this.#to), value: '', cut: this.#cut };
     this.#cut = false;
     this.#slot = 0;
   }
@@ -776,12 +787,33 @@ export class Scanner {
   }
 }
 
+const shortText = 48;
+
+/** Whether these ASCII bytes are the text. */
+function isText(text: string, bytes: Uint8Array, from: number, to: number): boolean {
+  if (text.length !== to - from) return false;
+  for (let i = from; i < to; i++) if (text.charCodeAt(i - from) !== bytes[i]) return false;
+  return true;
+}
+
 /** The text of ASCII bytes. For short ones a call into the decoder costs more than the loop. */
 function asciiText(bytes: Uint8Array, from: number, to: number): string {
-  if (to - from > 48) return lossyText(bytes.subarray(from, to));
+  if (to - from > shortText) return lossyText(bytes.subarray(from, to));
   let text = '';
   for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i]!);
   return text;
+}
+
+/** The text of a number. Most are ids that count up, and have the text that JavaScript gives them. */
+function numberText(bytes: Uint8Array, from: number, to: number): string {
+  if (to - from > 15) return asciiText(bytes, from, to);
+  let number = 0;
+  for (let i = from; i < to; i++) {
+    const digit = bytes[i]! - 0x30;
+    if (digit < 0 || digit > 9) return asciiText(bytes, from, to);
+    number = number * 10 + digit;
+  }
+  return String(number);
 }
 
 /** The value of the inside of a JSON string that was checked before; when it was cut, an escape that is not whole is left out. */

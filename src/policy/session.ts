@@ -34,22 +34,22 @@ export function countsFrom(json: unknown): SessionCounts {
 
 /** Counts a message; the answer takes it back. `failed`: a result that says that it is an error. */
 export function count(counts: SessionCounts, subject: Subject, verdict: Verdict['kind'], failed = false): () => void {
-  const added: (keyof SessionCounts)[] = [];
-  if (verdict === 'block') added.push('denied');
+  add(1, counts, subject, verdict, failed);
+  return () => add(-1, counts, subject, verdict, failed);
+}
+
+function add(one: 1 | -1, counts: SessionCounts, subject: Subject, verdict: Verdict['kind'], failed: boolean): void {
+  if (verdict === 'block') counts.denied += one;
   else if (asks(subject)) {
     const { effect, sensitive } = subject.effects;
     if (subject.method === 'tools/call') {
-      added.push('calls');
-      if (effect === 'read') added.push('reads');
-      else if (effect === 'write') added.push('writes');
+      counts.calls += one;
+      if (effect === 'read') counts.reads += one;
+      else if (effect === 'write') counts.writes += one;
     }
-    if (sensitive && effect !== 'write') added.push('sensitiveReads');
+    if (sensitive && effect !== 'write') counts.sensitiveReads += one;
   } else if (subject.type === 'result' || subject.type === 'error') {
-    if (failed || subject.type === 'error') added.push('errors');
-    if (subject.effects.untrusted) added.push('untrustedResults');
+    if (failed || subject.type === 'error') counts.errors += one;
+    if (subject.effects.untrusted) counts.untrustedResults += one;
   }
-  for (const name of added) counts[name]++;
-  return () => {
-    for (const name of added) counts[name]--;
-  };
 }

@@ -196,8 +196,11 @@ function conclude(
   if (frame.units > 1) entry.parts = frame.units;
   finish(entry, frame, connection);
   // 6. Append, and 7. answer once it is durable.
-  const { id, awaited } = answerableId(message.type, message.id, frame.bytes, connection, entry.direction);
-  const refusal = considered.verdict.kind === 'block' ? { ...linesFor(entry, index, id, awaited), isConcealed: described.isConcealed } : undefined;
+  let refusal: Lines | undefined;
+  if (considered.verdict.kind === 'block') {
+    const { id, awaited } = answerableId(message.type, message.id, frame.bytes, connection, entry.direction);
+    refusal = { ...linesFor(entry, index, id, awaited), isConcealed: described.isConcealed };
+  }
   append(entry, described.attributes, frame, stored.items, considered.subject.effects, connection, deps, described.undo, true, refusal);
   if (refusal !== undefined) recordRefusal(entry, index, refusal, described.isConcealed, connection, deps);
 }
@@ -847,9 +850,10 @@ function recordAnswer(
     delivered: [connection.delivered[0], connection.delivered[1]],
   };
   const undoSeq = (): void => void connection.seq--;
-  const unplace = replaced?.undo ?? (exchange === index ? connection.exchanges.answered(index) : nothing);
+  const unanswer = replaced === undefined && exchange === index ? connection.exchanges.answered(index) : nothing;
   const undo = (): void => {
-    unplace();
+    replaced?.undo();
+    unanswer();
     undoSeq();
   };
   deps.ledger.append(seal(entry, {}, stored.items), { durable: nothing, undo }, urgent);
