@@ -8,7 +8,7 @@ import type { Readable, Writable } from 'node:stream';
 import { visible } from '../bytes/visible.ts';
 import { SwornError } from '../errors.ts';
 import { encodeJson, wireType, wireVersion, type Close, type Hello, type Lost } from '../wire/wire.ts';
-import { Link } from './link.ts';
+import { Link } from '../wire/link.ts';
 import { readRunOptions, type RunOptions } from './options.ts';
 import { Relay } from './relay.ts';
 import { signalGroup, spawnServer } from './spawn.ts';

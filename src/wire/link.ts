@@ -1,5 +1,5 @@
 /**
- * The tap's line to its recorder: connects, starts a recorder where it may, and connects again for as long as the tap lives.
+ * The line of a tap or proxy to its recorder: connects, starts a recorder where it may, and connects again for as long as that lives.
  * It holds no key and reads no ledger; all it knows is a socket.
  */
 import { spawn } from 'node:child_process';
@@ -9,7 +9,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorKinds } from '../errors.ts';
 import { recorderWaitMs } from '../limits.ts';
-import { recorderEnvironment, recorderWords } from '../wire/recorder-command.ts';
+import { recorderEnvironment, recorderWords } from './recorder-command.ts';
 import {
   encodeJson,
   readAnswer,
@@ -22,7 +22,7 @@ import {
   type Refusal,
   type Wait,
   type Welcome,
-} from '../wire/wire.ts';
+} from './wire.ts';
 
 export interface LinkEvents {
   /** The socket is open and `hello` is sent. On the first connection frames may follow at once. */

@@ -1,0 +1,424 @@
+/**
+ * A connection with the recorder for whoever carries whole frames of many streams (the proxy): hand over, wait for what `welcome` said to wait for, learn what
+ * becomes of each frame. The tap of two byte streams has its own, `tap/relay.ts`; what is said here of windows and resending is as there.
+ *
+ * What must stay true:
+ *   1. Units are numbered per direction, without holes, in the order of `send`; those of one frame follow one another.
+ *   2. A frame is let go no sooner than its wait class allows, and one that the recorder refused never is.
+ *   3. What is not settled stays here and is sent again to the next recorder, but for the rest of a frame that was being refused: that is lost, and counted.
+ */
+import { frameUnits, headBytes, tapResumeBytes, tapWindowBytes, tapWindowUnits, unitBytes } from '../limits.ts';
+import { Link, type LinkOptions } from './link.ts';
+import type { Principal } from './principal.ts';
+import {
+  bare,
+  encodeJson,
+  exact,
+  frameHeaderBytes,
+  headed,
+  held,
+  moreUnits,
+  wireType,
+  writeFrameHeader,
+  type Answer,
+  type Close,
+  type DirectionIndex,
+  type Head,
+  type Hello,
+  type Lost,
+  type Receipt,
+  type Refusal,
+  type Wait,
+} from './wire.ts';
+
+export type Outcome =
+  /** It may be delivered; `recorded` is false where nobody could record it. */
+  | { kind: 'pass'; unit: number; recorded: boolean }
+  /** It must not be delivered. Lines for either side, perhaps empty. */
+  | { kind: 'refused'; unit: number; toSender: Buffer; toReceiver: Buffer }
+  /** It must not be delivered, and nothing could be recorded. */
+  | { kind: 'unrecordable'; unit: number; reason: string };
+
+interface Sent {
+  first: number;
+  last: number;
+  arrival: number;
+  /** Per unit: what goes before its bytes, and they. */
+  units: { head: Buffer; bytes: Uint8Array }[];
+  sizeBytes: number;
+  outcome: ((outcome: Outcome) => void) | undefined;
+  /** Some unit of it was refused, and the answers are still to come. */
+  refused: boolean;
+}
+
+interface Lane {
+  readonly direction: DirectionIndex;
+  window: Sent[];
+  lastUnit: number;
+  handed: number;
+  passed: number;
+  settled: number;
+  /** Frames that are not delivered yet, oldest first, and those among them that are by now. */
+  undelivered: number[];
+  delivered: Set<number>;
+}
+
+interface Losses {
+  lost: [number, number];
+  from: number;
+  until: number;
+}
+
+export interface ChannelEvents {
+  /** No recorder answers: said once for each time. */
+  unreachable(reason: string, hint: string): void;
+  /** It answers again. */
+  reached(): void;
+}
+
+const none = Buffer.alloc(0);
+const flagsAt = 6;
+
+export class Channel {
+  readonly #link: Link;
+  readonly #events: ChannelEvents;
+  readonly #lanes: readonly [Lane, Lane] = [newLane(0), newLane(1)];
+  /** What was said of those that frames name; a recorder that comes later is told again. */
+  readonly #principals = new Map<string, Buffer>();
+  #wait: Wait | undefined;
+  #onUnrecordable: 'block' | 'pass';
+  #arrivals = 0;
+  #windowBytes = 0;
+  #receipt: Receipt | undefined;
+  #unreachable: string | undefined;
+  #isFirstWelcome = true;
+  #losses: Losses | undefined;
+  #told: { losses: Losses; behind: [number, number] }[] = [];
+  #roomWaiters: (() => void)[] = [];
+  #closed: (() => void) | undefined;
+  #closing: (() => Close) | undefined;
+
+  constructor(options: LinkOptions, hello: () => Hello, events: ChannelEvents) {
+    this.#events = events;
+    this.#onUnrecordable = hello().onUnrecordable;
+    this.#link = new Link(
+      options,
+      () => ({
+        ...hello(),
+        ...(this.#receipt === undefined ? {} : { receipt: { index: this.#receipt.index, hash: Buffer.from(this.#receipt.hash).toString('hex') } }),
+      }),
+      {
+        connected: () => {
+          if (this.#link.sendable) this.#resend();
+        },
+        welcome: ({ wait, durable, onUnrecordable }) => {
+          const wasUnreachable = this.#unreachable !== undefined;
+          this.#unreachable = undefined;
+          this.#onUnrecordable = onUnrecordable;
+          this.#welcome(wait, [durable.c2s, durable.s2c]);
+          if (wasUnreachable) this.#events.reached();
+        },
+        pass: (answer) => this.#answered(answer, this.#wait === 'receipt'),
+        durable: (answer) => this.#answered(answer, true),
+        refuse: (refusal) => this.#refuse(refusal),
+        wait: (wait, said) => {
+          this.#wait = wait;
+          if (said === 'block' || said === 'pass') this.#onUnrecordable = said;
+          for (const lane of this.#lanes) this.#release(lane);
+        },
+        closed: () => this.#closed?.(),
+        waits: () => this.#isFull || this.#lanes.some(({ window }) => window.some(({ outcome }) => outcome !== undefined)),
+        down: () => {
+          this.#isFirstWelcome = false;
+        },
+        unreachable: (reason, hint) => this.#giveUp(reason, hint),
+      },
+    );
+  }
+
+  start(): void {
+    this.#link.start();
+  }
+
+  /** No recorder answers. */
+  get unreachable(): boolean {
+    return this.#unreachable !== undefined;
+  }
+
+  /** A recorder has answered, or is waited for: `/readyz` asks. */
+  get up(): boolean {
+    return this.#link.up;
+  }
+
+  get delivered(): [number, number] {
+    return [deliveredThrough(this.#lanes[0]), deliveredThrough(this.#lanes[1])];
+  }
+
+  get #isFull(): boolean {
+    return this.#windowBytes > tapWindowBytes || this.#lanes[0].window.length + this.#lanes[1].window.length > tapWindowUnits;
+  }
+
+  /** Until there is room: whoever reads without asking would fill our memory while the recorder is slow. */
+  async room(): Promise<void> {
+    while (this.#isFull) await new Promise<void>((done) => this.#roomWaiters.push(done));
+  }
+
+  /** Names somebody before their first frame. Of equal names the first counts. */
+  name(who: string, principal: Principal): void {
+    if (this.#principals.has(who)) return;
+    const message = encodeJson(wireType.principal, { who, principal });
+    this.#principals.set(who, message);
+    if (this.#link.sendable) this.#link.send(message);
+  }
+
+  /**
+   * Hands a frame over and says what becomes of it; without `bytes` it is a head alone. The bytes must not be written to afterwards. A frame of more than
+   * `limits.frameUnits` units cannot be recorded.
+   */
+  send(direction: DirectionIndex, stream: number, head: Head, bytes?: Uint8Array): Promise<Outcome> {
+    const lane = this.#lanes[direction];
+    const count = bytes === undefined ? 1 : Math.max(1, Math.ceil(bytes.length / unitBytes));
+    if (count > frameUnits || (this.#unreachable !== undefined && !this.#link.up)) return Promise.resolve(this.#unrecorded(lane, count));
+    const [seconds, nanoseconds] = process.hrtime();
+    const seenUs = seconds * 1e6 + Math.floor(nanoseconds / 1000);
+    const { delivered } = this;
+    const first = lane.lastUnit + 1;
+    const sent: Sent = { first, last: lane.lastUnit + count, arrival: ++this.#arrivals, units: [], sizeBytes: 0, outcome: undefined, refused: false };
+    const short = count === 1 ? none : headOf({ who: head.who, ...(head.session === undefined ? {} : { session: head.session }) });
+    for (let i = 0; i < count; i++) {
+      const isLast = i === count - 1;
+      const part = bytes === undefined ? none : count === 1 ? bytes : bytes.subarray(i * unitBytes, (i + 1) * unitBytes);
+      const said = isLast ? headOf(head) : short;
+      const flags = headed | exact | (isLast ? 0 : moreUnits) | (bytes === undefined ? bare : 0) | (this.#wait === 'none' ? 0 : held);
+      const before = Buffer.allocUnsafeSlow(frameHeaderBytes + said.length);
+      writeFrameHeader(before, 0, direction, flags, ++lane.lastUnit, delivered, seenUs, said.length + part.length, stream);
+      said.copy(before, frameHeaderBytes);
+      sent.units.push({ head: before, bytes: part });
+      sent.sizeBytes += before.length + part.length;
+    }
+    lane.window.push(sent);
+    lane.undelivered.push(sent.last);
+    this.#windowBytes += sent.sizeBytes;
+    return new Promise((outcome) => {
+      sent.outcome = outcome;
+      if (this.#link.sendable) this.#handOver(lane, sent, first);
+    });
+  }
+
+  /** A passed frame is with its receiver, or cannot get there any more: whoever says the second also says so with a head (`undelivered`). */
+  done(direction: DirectionIndex, unit: number): void {
+    const lane = this.#lanes[direction];
+    lane.delivered.add(unit);
+    while (lane.undelivered.length > 0 && lane.delivered.delete(lane.undelivered[0]!)) lane.undelivered.shift();
+  }
+
+  /** Ends the connection; resolves once its `close` is durable, or nobody is there to say so. */
+  async close(reason: Close['reason'], waitMs: number): Promise<void> {
+    await new Promise<void>((done) => {
+      const timer = setTimeout(done, waitMs);
+      this.#closed = () => {
+        clearTimeout(timer);
+        done();
+      };
+      this.#closing = () => ({ reason, frames: { c2s: this.#lanes[0].lastUnit, s2c: this.#lanes[1].lastUnit }, delivered: this.delivered });
+      if (this.#link.up) {
+        this.#tell(false);
+        this.#link.send(encodeJson(wireType.close, this.#closing()));
+      } else if (this.#unreachable !== undefined) this.#closed();
+    });
+    this.#link.stop();
+  }
+
+  #handOver(lane: Lane, sent: Sent, from: number): void {
+    const handed = (): void => {
+      if (sent.last > lane.handed) lane.handed = sent.last;
+      if (this.#wait === 'none') this.#release(lane);
+    };
+    for (let unit = from; unit <= sent.last; unit++) {
+      const { head, bytes } = sent.units[unit - sent.first]!;
+      const isLast = unit === sent.last;
+      // a small one in one piece: the socket would be written twice
+      if (bytes.length <= 16 * 1024) this.#link.send(bytes.length === 0 ? head : Buffer.concat([head, bytes]), isLast ? handed : undefined);
+      else {
+        this.#link.send(head);
+        this.#link.send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), isLast ? handed : undefined);
+      }
+    }
+  }
+
+  /** Everything that is not settled, in order of arrival. */
+  #resend(): void {
+    for (const message of this.#principals.values()) this.#link.send(message);
+    const due = this.#lanes.flatMap((lane) => lane.window.map((sent) => ({ lane, sent }))).toSorted((a, b) => a.sent.arrival - b.sent.arrival);
+    for (const { lane, sent } of due) {
+      const from = Math.max(sent.first, lane.settled + 1);
+      if (from > sent.last) continue;
+      // what was read under another recorder, and perhaps delivered meanwhile
+      for (const { head } of sent.units) head[flagsAt] = (head[flagsAt]! & ~held) | (sent.outcome === undefined || this.#wait === 'none' ? 0 : held);
+      this.#handOver(lane, sent, from);
+    }
+  }
+
+  #welcome(wait: Wait, durable: readonly [number, number]): void {
+    this.#wait = wait;
+    for (const lane of this.#lanes) {
+      lane.settled = Math.max(lane.settled, durable[lane.direction]);
+      lane.passed = Math.max(lane.passed, durable[lane.direction]);
+    }
+    if (!this.#isFirstWelcome) {
+      for (const lane of this.#lanes) this.#buryRefused(lane);
+      this.#tell(true);
+      this.#resend();
+    }
+    this.#isFirstWelcome = false;
+    for (const lane of this.#lanes) this.#release(lane);
+    if (this.#closing !== undefined) this.#link.send(encodeJson(wireType.close, this.#closing()));
+  }
+
+  /** The next recorder would take the rest of such a frame for a frame of its own. */
+  #buryRefused(lane: Lane): void {
+    for (const sent of lane.window.filter(({ refused }) => refused)) {
+      this.#drop(lane, sent);
+      this.#lose(lane.direction);
+      sent.outcome?.({ kind: 'unrecordable', unit: sent.last, reason: 'the recorder ended while it refused this message' });
+      this.done(lane.direction, sent.last);
+    }
+  }
+
+  #answered({ direction, through, receipt }: Answer, isSettled: boolean): void {
+    const lane = this.#lanes[direction];
+    if (receipt !== undefined) this.#receipt = { index: receipt.index, hash: Uint8Array.prototype.slice.call(receipt.hash) };
+    lane.passed = Math.max(lane.passed, through);
+    if (isSettled) this.#settle(lane, through);
+    this.#release(lane);
+  }
+
+  #settle(lane: Lane, through: number): void {
+    if (through <= lane.settled) return;
+    lane.settled = through;
+    if (this.#told.length > 0) this.#told = this.#told.filter(({ behind }) => through <= behind[lane.direction]);
+  }
+
+  #refuse({ direction, unit, toSender, toReceiver }: Refusal): void {
+    const lane = this.#lanes[direction];
+    lane.passed = Math.max(lane.passed, unit - 1);
+    this.#release(lane);
+    const sent = lane.window.find(({ first, last }) => first <= unit && unit <= last);
+    lane.passed = Math.max(lane.passed, unit);
+    this.#settle(lane, unit);
+    if (sent === undefined) return;
+    if (unit < sent.last) {
+      sent.refused = true;
+      return;
+    }
+    const { outcome } = sent;
+    sent.outcome = undefined;
+    sent.refused = false;
+    this.#release(lane);
+    // what was delivered before the recorder asked us to wait cannot be taken back
+    if (outcome === undefined) return;
+    this.done(direction, unit);
+    outcome({ kind: 'refused', unit, toSender, toReceiver });
+  }
+
+  /** Says of each frame what became of it, in order, and forgets those of which nothing more is to come. */
+  #release(lane: Lane): void {
+    const through = this.#wait === 'none' ? Math.max(lane.handed, lane.passed) : this.#wait === undefined ? 0 : lane.passed;
+    let count = 0;
+    let isPrefix = true;
+    for (const sent of lane.window) {
+      if (sent.last > through && sent.last > lane.settled) break;
+      if (sent.outcome !== undefined && !sent.refused) {
+        const { outcome } = sent;
+        sent.outcome = undefined;
+        outcome({ kind: 'pass', unit: sent.last, recorded: true });
+      }
+      if (isPrefix && sent.last <= lane.settled && !sent.refused) {
+        this.#windowBytes -= sent.sizeBytes;
+        count++;
+      } else isPrefix = false;
+    }
+    if (count > 0) lane.window.splice(0, count);
+    if (this.#roomWaiters.length > 0 && this.#windowBytes < tapResumeBytes && !this.#isFull) for (const done of this.#roomWaiters.splice(0)) done();
+  }
+
+  #drop(lane: Lane, sent: Sent): void {
+    lane.window = lane.window.filter((one) => one !== sent);
+    this.#windowBytes -= sent.sizeBytes;
+  }
+
+  /** Nobody answers: `onUnrecordable` decides over everything that waits. What was let go already stays for the next recorder. */
+  #giveUp(reason: string, hint: string): void {
+    this.#unreachable = reason;
+    for (const lane of this.#lanes) {
+      for (const sent of lane.window.filter(({ outcome }) => outcome !== undefined)) {
+        this.#drop(lane, sent);
+        this.#lose(lane.direction);
+        sent.outcome!(this.#alone(sent.last));
+        if (this.#onUnrecordable === 'block') this.done(lane.direction, sent.last);
+      }
+    }
+    for (const done of this.#roomWaiters.splice(0)) done();
+    this.#events.unreachable(reason, hint);
+    if (this.#closing !== undefined) this.#closed?.();
+  }
+
+  #unrecorded(lane: Lane, count: number): Outcome {
+    lane.lastUnit += count;
+    lane.undelivered.push(lane.lastUnit);
+    this.#lose(lane.direction);
+    const outcome = this.#alone(lane.lastUnit);
+    if (outcome.kind !== 'pass') this.done(lane.direction, lane.lastUnit);
+    return outcome;
+  }
+
+  #alone(unit: number): Outcome {
+    if (this.#onUnrecordable === 'pass') return { kind: 'pass', unit, recorded: false };
+    return { kind: 'unrecordable', unit, reason: this.#unreachable ?? 'the message is too long to be recorded' };
+  }
+
+  #lose(direction: DirectionIndex): void {
+    const now = Date.now();
+    this.#losses ??= { lost: [0, 0], from: now, until: now };
+    this.#losses.lost[direction]++;
+    this.#losses.until = now;
+    if (this.#link.up) this.#tell(false);
+  }
+
+  /** What was lost; to a recorder that is new on the line also what the last one was told and perhaps took with it. */
+  #tell(isNewLine: boolean): void {
+    if (isNewLine) for (const { losses } of this.#told.splice(0)) this.#losses = this.#losses === undefined ? losses : merged(losses, this.#losses);
+    const losses = this.#losses;
+    if (losses === undefined) return;
+    this.#losses = undefined;
+    this.#told.push({ losses, behind: isNewLine ? [0, 0] : [this.#lanes[0].lastUnit, this.#lanes[1].lastUnit] });
+    const lost: Lost = { reason: 'no recorder', lost: { c2s: losses.lost[0], s2c: losses.lost[1] }, from: losses.from, until: losses.until };
+    this.#link.send(encodeJson(wireType.lost, lost));
+  }
+}
+
+/** All through this unit are with their receivers, or never will be. */
+function deliveredThrough({ undelivered, lastUnit, window }: Lane): number {
+  const oldest = undelivered[0];
+  if (oldest === undefined) return lastUnit;
+  const first = window.find(({ last }) => last === oldest)?.first ?? oldest;
+  return first - 1;
+}
+
+function merged(first: Losses, second: Losses): Losses {
+  return { lost: [first.lost[0] + second.lost[0], first.lost[1] + second.lost[1]], from: first.from, until: second.until };
+}
+
+/** @throws RangeError where it does not fit: whoever makes it keeps to the bound */
+function headOf(head: Head): Buffer {
+  const text = Buffer.from(JSON.stringify(head));
+  if (text.length > headBytes) throw new RangeError(`a head of ${text.length} bytes`);
+  const buffer = Buffer.allocUnsafe(4 + text.length);
+  buffer.writeUInt32BE(text.length, 0);
+  text.copy(buffer, 4);
+  return buffer;
+}
+
+function newLane(direction: DirectionIndex): Lane {
+  return { direction, window: [], lastUnit: 0, handed: 0, passed: 0, settled: 0, undelivered: [], delivered: new Set() };
+}
