@@ -64,6 +64,8 @@ export const headBytes = 48 * KiB;
 /** Of one request's or response's headers in the record; a longer value is cut. */
 export const recordedHeaders = 64;
 export const recordedHeaderChars = 512;
+/** Codings of one `Content-Encoding`: nobody means more. */
+export const contentCodings = 4;
 /** A `principal` message. */
 export const principalBytes = 32 * KiB;
 
