@@ -24,6 +24,7 @@ export const folders: Readonly<Record<string, Folder>> = {
   version: { may: [] },
   bytes: { may: [], browserSafe: true },
   'crypto-node': { may: [] },
+  processes: { may: [] },
   frames: { may: [], browserSafe: true },
   tlog: { may: [], browserSafe: true },
   mcp: { may: ['frames'], browserSafe: true },
@@ -33,13 +34,16 @@ export const folders: Readonly<Record<string, Folder>> = {
   config: { may: ['policy', 'mcp', 'entry', 'tlog'], packages: ['yaml', 'zod'] },
   wire: { may: ['frames'] },
   ledger: { may: ['tlog', 'entry', 'crypto-node'], packages: ['koffi'] },
-  recorder: { may: ['mcp', 'entry', 'policy', 'config', 'wire', 'ledger', 'tlog', 'witness', 'crypto-node', 'version'], packages: ['koffi'] },
+  recorder: {
+    may: ['mcp', 'entry', 'policy', 'config', 'wire', 'ledger', 'tlog', 'witness', 'crypto-node', 'processes', 'version'],
+    packages: ['koffi'],
+  },
   tap: {
     may: ['frames', 'wire'],
     never: ['node:http', 'node:https', 'node:http2', 'node:crypto', 'node:sqlite', 'node:worker_threads'],
     lazily: ['cli'],
   },
-  proxy: { may: ['frames', 'wire', 'mcp', 'config'], packages: ['jose'] },
+  proxy: { may: ['frames', 'wire', 'mcp', 'config', 'processes'], packages: ['jose'] },
   witness: { may: ['tlog', 'crypto-node'] },
   readers: { may: ['tlog', 'entry', 'ledger', 'crypto-node'] },
   cli: {

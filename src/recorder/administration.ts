@@ -16,7 +16,8 @@ import type { Eraser } from './erase.ts';
 import { readErase } from './erase-request.ts';
 import { applyHold, holdFields, readHold, type Hold } from './hold.ts';
 import type { KeyChanges } from './key-changes.ts';
-import { descendsFrom, parentsOf, type Peer } from './peer.ts';
+import { descendsFrom, parentsOf } from '../processes.ts';
+import type { Peer } from './peer.ts';
 import type { Attributes } from './seal.ts';
 
 /** Who asks for something that only an administrator may. */

@@ -10,7 +10,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { SwornError } from '../errors.ts';
 import type { Native } from './native.ts';
-import { startTimeOf } from './peer.ts';
+import { startTimeOf } from '../processes.ts';
 
 export interface Lock {
   kind: 'flock' | 'sqlite';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { custodyOf, isChildOf } from './peer.ts';
+import { custodyOf } from './peer.ts';
 
 test('custody is separate only for a known account that is neither the recorderâ€™s nor root', () => {
   const of = (uid: number | undefined, own: number) => custodyOf({ ...(uid === undefined ? {} : { uid }), source: 'kernel' }, own);
@@ -9,10 +9,4 @@ test('custody is separate only for a known account that is neither the recorderâ
   expect(of(0, 1000)).toBe('same-user');
   expect(of(0, 0)).toBe('same-user');
   expect(of(undefined, 1000)).toBe('same-user');
-});
-
-test.runIf(process.platform === 'linux')('whose child a process is', () => {
-  expect(isChildOf(process.pid, process.ppid)).toBe(true);
-  expect(isChildOf(process.ppid, process.pid)).toBe(false);
-  expect(isChildOf(2 ** 31 - 1, process.pid)).toBeUndefined();
 });
