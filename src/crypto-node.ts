@@ -23,6 +23,7 @@ for (let n = 0; n <= oneShotBytes; n++) beginnings.push(undefined);
 
 export const nodeCrypto: Crypto = {
   crc32: (bytes) => crc32(bytes),
+  equal: (a, b) => Buffer.compare(a, b) === 0,
   sha256(...parts) {
     let sizeBytes = 0;
     for (const part of parts) sizeBytes += part.length;

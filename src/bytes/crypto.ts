@@ -10,6 +10,8 @@ export interface Crypto {
   verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
   /** CRC-32 as in zlib, an unsigned 32-bit number, where the platform has a quick one. */
   crc32?(bytes: Uint8Array): number;
+  /** Whether the bytes are the same, where the platform has a quick way. */
+  equal?(a: Uint8Array, b: Uint8Array): boolean;
 }
 
 export interface Hasher {

@@ -56,7 +56,9 @@ export function directorySource(folder: string): Source {
     bundle: async (n, width) => readIfThere(join(log, tilePath('entries', n, width))),
     widths: async (level, n) => {
       const full = join(log, tilePath(level, n));
-      const widths = namesIfThere(`${full}.p`)
+      const partials = `${full}.p`;
+      // mostly absent: an error for each would cost more than to read the tile
+      const widths = (existsSync(partials) ? namesIfThere(partials) : [])
         .filter((name) => /^[1-9][0-9]{0,2}$/.test(name) && Number(name) < tileWidth)
         .map(Number);
       if (existsSync(full)) widths.push(tileWidth);

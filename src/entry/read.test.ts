@@ -44,6 +44,11 @@ describe('readEntry', () => {
         expect(readEntry(utf8(`{"x":[{${name}:${inner},${name}:0}]}`))).toMatchObject({ problem: 'duplicate-key' });
       }),
     );
+    // colons that look like those behind keys, and white space before one
+    for (const odd of ['":"', '":",":"', '"a :b"', '"\\":"']) {
+      expect(readEntry(utf8(`{"x":[${odd}],"y" \t:1}`))).toMatchObject({ problem: 'unsupported' });
+      expect(readEntry(utf8(`{"x":[${odd}],"y" \t:1,"y":2}`))).toMatchObject({ problem: 'duplicate-key' });
+    }
   });
 });
 

@@ -36,8 +36,14 @@ const matches = (pattern: RegExp): Check => {
   return (value) => typeof value === 'string' && pattern.test(value);
 };
 const time = matches(/^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)\.[0-9]{6}Z$/);
-/** 32 bytes in standard base64; the bits that padding drops are zero. */
-const digest64 = matches(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/);
+const isBase64 = new Uint8Array(128);
+for (const character of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/') isBase64[character.charCodeAt(0)] = 1;
+/** 32 bytes in standard base64; the bits that padding drops are zero. By hand: as a pattern it took a quarter of all that looks at fields. */
+const digest64: Check = (value) => {
+  if (typeof value !== 'string' || value.length !== 44 || !'AEIMQUYcgkosw048'.includes(value[42]!) || value[43] !== '=') return false;
+  for (let i = 0; i < 42; i++) if (isBase64[value.charCodeAt(i)] !== 1) return false;
+  return true;
+};
 const hex32 = matches(/^[0-9a-f]{32}$/);
 const hex64 = matches(/^[0-9a-f]{64}$/);
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -364,12 +370,11 @@ export function readEntry(bytes: Uint8Array): Entry | EntryProblem {
     return new EntryProblem('not-json', 'not JSON');
   }
   if (!isObject(value)) return new EntryProblem('not-object', 'not a JSON object');
-  const written = countKeys(bytes);
-  if (written < 0) return new EntryProblem('not-json', 'more than one line');
+  if (whole.includes('\n') || whole.includes('\r')) return new EntryProblem('not-json', 'more than one line');
   const kept = keysKept(value, 0);
   if (kept < 0) return new EntryProblem('too-deep', `nested deeper than ${jsonDepth}`);
   // The parser keeps one of several equal keys, so it kept fewer than were written exactly when a key stands twice.
-  if (kept !== written) return new EntryProblem('duplicate-key', 'a key stands twice in one object');
+  if (kept !== mostKeys(whole) && kept !== countKeys(bytes)) return new EntryProblem('duplicate-key', 'a key stands twice in one object');
   if (value.v !== 1) return new EntryProblem('unsupported', 'not of version 1');
   if (!knownKinds.has(value.kind)) return new EntryProblem('unsupported', 'of no kind that this version knows');
   const kind = value.kind as Kind;
@@ -408,7 +413,17 @@ function together(value: Record<string, unknown>): string | undefined {
   return undefined;
 }
 
-/** Keys written in `bytes`, which are valid JSON: each has one colon outside strings. -1 when there is a line end. */
+/** At least as many as there are keys in valid JSON, and mostly just as many: colons behind a quote or white space. Twice as fast as counting what stands outside strings. */
+function mostKeys(json: string): number {
+  let keys = 0;
+  for (let at = json.indexOf(':'); at >= 0; at = json.indexOf(':', at + 1)) {
+    const before = json.charCodeAt(at - 1);
+    if (before === 0x22 || before <= 0x20) keys++;
+  }
+  return keys;
+}
+
+/** Keys written in `bytes`, which are valid JSON: each has one colon outside strings. */
 function countKeys(bytes: Uint8Array): number {
   let keys = 0;
   for (let i = 0; i < bytes.length; i++) {
@@ -417,8 +432,6 @@ function countKeys(bytes: Uint8Array): number {
       for (i++; bytes[i] !== 0x22; i++) if (bytes[i] === 0x5c) i++;
     } else if (byte === 0x3a) {
       keys++;
-    } else if (byte === 0x0a || byte === 0x0d) {
-      return -1;
     }
   }
   return keys;

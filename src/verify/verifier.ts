@@ -579,11 +579,12 @@ class Verifier {
     const bundleLeaf = isSigned ? block.entries?.[k] : undefined;
     let leaf = bundleLeaf ?? record?.leaf;
     let hash = leaf && hashLeaf(crypto, leaf);
-    const tileHash = isSigned ? block.hashes?.subarray(k * hashBytes, (k + 1) * hashBytes) : undefined;
+    const tile = isSigned ? block.hashes : undefined;
     let recordAgrees = record !== undefined && bundleLeaf === undefined;
-    if (record && bundleLeaf) recordAgrees = equal(record.leaf, bundleLeaf);
+    if (record && bundleLeaf) recordAgrees = (crypto.equal ?? equal)(record.leaf, bundleLeaf);
 
-    if (hash && tileHash && !equal(hash, tileHash)) {
+    if (hash && tile && !isHashAt(tile, k, hash)) {
+      const tileHash = hashAt(tile, k);
       // Bundle and tile differ. The payload's copy of the leaf is the third voice; without it the tile is believed, and the signed root judges.
       const recordHash = record && bundleLeaf && !recordAgrees ? hashLeaf(crypto, record.leaf) : undefined;
       block.named.add(index);
@@ -605,7 +606,7 @@ class Verifier {
     } else if (record && bundleLeaf && !recordAgrees) {
       this.#say('tampered', 'leaf', `entry ${index} in the payload is not the one in the log`, { index, path: record.segment.path });
     }
-    hash ??= tileHash;
+    hash ??= tile && hashAt(tile, k);
 
     if (hash === undefined) this.#stack = undefined;
     this.#completed = this.#stack && hash ? (this.#range ?? this.#stack).append(hash) : [];
@@ -1175,6 +1176,13 @@ function partialsAbove(above: TileStack): (level: number, n: number, width: numb
 
 function hashAt(tile: Uint8Array, k: number): Uint8Array {
   return tile.subarray(k * hashBytes, (k + 1) * hashBytes);
+}
+
+/** Without a view of it: this is asked for every entry. */
+function isHashAt(tile: Uint8Array, k: number, hash: Uint8Array): boolean {
+  const at = k * hashBytes;
+  for (let i = 0; i < hashBytes; i++) if (tile[at + i] !== hash[i]) return false;
+  return true;
 }
 
 /** The first entry at which a bundle's bytes are not those of `leaves`. */
