@@ -268,16 +268,13 @@ export function subjectOf(
 ): Subject {
   const isReply = message.type === 'result' || message.type === 'error';
   const from = isReply ? request : message;
-  return {
-    type: message.type,
-    direction,
-    effects,
-    ...(from?.method === undefined ? {} : { method: from.method }),
-    ...(from?.target === undefined ? {} : { target: from.target }),
-    // an error without an id says that something could not be read; a result without one is what servers make of ids that they cannot keep
-    ...(isReply && request === undefined && (message.idKey !== undefined || message.type === 'result') ? { isUnasked: true } : {}),
-    ...(!isReply && isCut(message) ? { isCut: true } : {}),
-  };
+  const subject: Subject = { type: message.type, direction, effects };
+  if (from?.method !== undefined) subject.method = from.method;
+  if (from?.target !== undefined) subject.target = from.target;
+  // an error without an id says that something could not be read; a result without one is what servers make of ids that they cannot keep
+  if (isReply && request === undefined && (message.idKey !== undefined || message.type === 'result')) subject.isUnasked = true;
+  if (!isReply && isCut(message)) subject.isCut = true;
+  return subject;
 }
 
 function isCut({ cut, method, target }: Message): boolean {

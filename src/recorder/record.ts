@@ -17,7 +17,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import { idBytes, methodBytes, reasonBytes, redactedRules, shortTextBytes, targetBytes } from '../limits.ts';
 import { bounded, schemeOf } from '../mcp/bounded.ts';
 import { effectOf, readToolDefinitions, type EffectFields } from '../mcp/effect.ts';
-import type { PendingRequest } from '../mcp/exchange.ts';
+import type { PendingRequest, Placement } from '../mcp/exchange.ts';
 import { readMessage, type Batch, type Message } from '../mcp/message.ts';
 import { readNames } from '../mcp/names.ts';
 import type { Freeze } from '../policy/freeze.ts';
@@ -242,20 +242,17 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
   const index = deps.ledger.nextIndex;
   const considered = considerBatch(frame, batch, connection, deps);
   const refusedItem = considered.findIndex(({ verdict }) => verdict.kind === 'block');
-  const { entry: common, attributes, undo } = begin(frame, batch.anomalies, connection, deps);
+  const { entry: common, attributes, unenter } = begin(frame, batch.anomalies, connection, deps);
   const found = foundInItems(frame, batch, considered, connection);
   const without = apart(found.flatMap((ranges, item) => itemRedactions(ranges, considered[item]!, batch.items[item]!.range, connection)));
   const stored = frame.streamed ?? storedOf(frame.bytes!, without, index, deps.findKey);
-  const entry: BatchEntry = {
-    ...common,
-    kind: 'batch',
-    ...(refusedItem < 0 ? {} : verdictFields(considered[refusedItem]!.verdict)),
-    ...redactedFields(without),
-    items: batch.items.length,
-    segments: stored.hashes.length,
-    commitment: commitment(stored.hashes),
-    ...(frame.units > 1 ? { parts: frame.units } : {}),
-  };
+  const entry = { ...common, kind: 'batch' as const } as BatchEntry;
+  if (refusedItem >= 0) sayVerdict(entry, considered[refusedItem]!.verdict);
+  sayRedacted(entry, without);
+  entry.items = batch.items.length;
+  entry.segments = stored.hashes.length;
+  entry.commitment = commitment(stored.hashes);
+  if (frame.units > 1) entry.parts = frame.units;
   finish(entry, frame, connection);
   append(
     entry,
@@ -265,7 +262,10 @@ function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: R
     {},
     connection,
     deps,
-    undo,
+    () => {
+      unenter();
+      connection.seq--;
+    },
     false,
   );
   recordItems(frame, batch, considered, found, refusedItem, index, 0, connection, deps);
@@ -455,20 +455,26 @@ function store(frame: Frame, message: Message, level: CaptureLevel, redactions: 
   return storedOf(bytes, without, index, deps.findKey);
 }
 
-/** The fields that every frame's entry begins with. Order of fields is order in the ledger's lines. */
+/** An entry that is being made: what stays undefined is not written. */
+type Draft<T = MessageEntry & Pick<BatchEntry, 'items'>> = { [K in keyof T]: T[K] | undefined };
+
+/**
+ * The fields that every frame's entry begins with, and room for all others: order of fields is order in the ledger's lines. Entries that all have one shape
+ * cost a fraction of what those do that grow field by field.
+ */
 function begin(
   frame: Frame,
   anomalies: readonly Anomaly[],
   connection: Connection,
   deps: RecordDeps,
   isItem = false,
-): { entry: Omit<BatchEntry, 'kind' | 'items'>; attributes: Attributes; undo: () => void } {
+): { entry: Draft; attributes: Attributes; unenter: () => void } {
   const { head } = frame.unit;
   const entered = head === undefined || isItem ? undefined : enter(head, frame.unit.stream, connection, deps);
   const monotonicUs = deps.clock.monotonicUs();
-  const entry = {
-    v: 1 as const,
-    kind: 'message' as const,
+  const entry: Draft = {
+    v: 1,
+    kind: 'message',
     time: deps.clock.text(deps.clock.wallUs(monotonicUs)),
     monotonicUs,
     connection: connection.id,
@@ -478,21 +484,49 @@ function begin(
     direction: names[frame.direction],
     transport: connection.transport,
     server: connection.shownServer,
-    verdict: 'pass' as const,
-    origin: frame.direction === 0 ? ('client' as const) : ('server' as const),
+    verdict: 'pass',
+    origin: frame.direction === 0 ? 'client' : 'server',
     sizeBytes: frame.sizeBytes,
-    ...(connection.who === undefined ? {} : { who: connection.who }),
-    ...entered?.fields,
-    ...(anomalies.length > 0 ? { anomalies: [...anomalies] } : {}),
+    who: connection.who,
+    session: entered?.fields.session,
+    http: entered?.fields.http,
+    anomalies: anomalies.length > 0 ? [...anomalies] : undefined,
+    type: undefined,
+    rule: undefined,
+    reason: undefined,
+    shadow: undefined,
+    problem: undefined,
+    capture: undefined,
+    redacted: undefined,
+    effect: undefined,
+    effectSource: undefined,
+    destructive: undefined,
+    sensitive: undefined,
+    exchange: undefined,
+    id: undefined,
+    method: undefined,
+    target: undefined,
+    era: undefined,
+    protocolVersion: undefined,
+    outcome: undefined,
+    code: undefined,
+    resultType: undefined,
+    durationUs: undefined,
+    call: undefined,
+    truncated: undefined,
+    items: undefined,
+    segments: undefined,
+    commitment: undefined,
+    parts: undefined,
+    batch: undefined,
+    item: undefined,
+    range: undefined,
+    uncaptured: undefined,
+    delivered: undefined,
+    attributes: undefined,
+    attributesCommitment: undefined,
   };
-  return {
-    entry,
-    attributes: entered?.attributes ?? {},
-    undo: () => {
-      entered?.undo();
-      connection.seq--;
-    },
-  };
+  return { entry, attributes: entered?.attributes ?? {}, unenter: entered?.undo ?? nothing };
 }
 
 /** What the entry says of HTTP; a session that was not seen before begins with it. */
@@ -513,25 +547,30 @@ function enter(
   return { fields, attributes: { ...attributes, sessionLink }, undo };
 }
 
-function verdictFields({ kind, rule, reason, shadow, problem }: Verdict): Pick<MessageEntry, 'verdict' | 'rule' | 'reason' | 'shadow' | 'problem'> {
-  return {
-    verdict: kind,
-    ...(rule === undefined ? {} : { rule }),
-    ...(reason === undefined ? {} : { reason: bounded(reason, reasonBytes) }),
-    ...(shadow === undefined ? {} : { shadow }),
-    ...(problem === undefined ? {} : { problem }),
-  };
+function sayVerdict(entry: MessageEntry | BatchEntry, { kind, rule, reason, shadow, problem }: Verdict): void {
+  entry.verdict = kind;
+  if (rule !== undefined) entry.rule = rule;
+  if (reason !== undefined) entry.reason = bounded(reason, reasonBytes);
+  if (shadow !== undefined) entry.shadow = shadow;
+  if (problem !== undefined) entry.problem = problem;
 }
 
 /** How often each rule left something out; of very many rules the rest together. */
-function redactedFields(redactions: readonly Redaction[]): Pick<MessageEntry, 'redacted'> {
-  if (redactions.length === 0) return {};
+function sayRedacted(entry: MessageEntry | BatchEntry, redactions: readonly Redaction[]): void {
+  if (redactions.length === 0) return;
   const counts = new Map<string, number>();
   for (const { rule } of redactions) {
     const name = counts.has(rule) || counts.size < redactedRules ? bounded(rule, 64) : 'other';
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  return { redacted: Object.fromEntries(counts) };
+  entry.redacted = Object.fromEntries(counts);
+}
+
+function sayEffects(entry: MessageEntry, { effect, effectSource, destructive, sensitive }: Partial<EffectFields>): void {
+  if (effect !== undefined) entry.effect = effect;
+  if (effectSource !== undefined) entry.effectSource = effectSource;
+  if (destructive !== undefined) entry.destructive = destructive;
+  if (sensitive !== undefined) entry.sensitive = sensitive;
 }
 
 /** What must not stand in an entry either: the values that were found in the frame, wherever else they turn up. */
@@ -615,11 +654,10 @@ function describe(
   const begun = begin(frame, message.anomalies, connection, deps, range !== undefined);
   const entry = begun.entry as MessageEntry;
   const { attributes } = begun;
-  const truncated: string[] = [];
   entry.type = (frame.unit.flags & bare) === 0 ? message.type : 'http';
-  Object.assign(entry, verdictFields(verdict));
+  sayVerdict(entry, verdict);
   if (connection.judge.isNamed) entry.capture = level;
-  Object.assign(entry, redactedFields(concealed.redactions));
+  sayRedacted(entry, concealed.redactions);
 
   const placement = connection.exchanges.place(message, direction, index, frame.seenUs, connection.scope);
   const { head } = frame.unit;
@@ -631,11 +669,10 @@ function describe(
   const isReply = message.type === 'result' || message.type === 'error';
   const request = isReply && placement.request?.uncaptured !== true ? placement.request : undefined;
   const isAsked = request !== undefined && request.concealed === undefined;
-  const { untrusted: _, ...effects } = subject.effects;
   if (message.type === 'request') {
     if (placement.request) placement.request.effects = subject.effects as EffectFields;
-    Object.assign(entry, effects);
-  } else if (request?.effects) Object.assign(entry, effects);
+    sayEffects(entry, subject.effects);
+  } else if (request?.effects) sayEffects(entry, subject.effects);
   const uncount = count(connection.counts, subject, verdict.kind, message.outcome === 'toolError');
 
   if (placement.exchange !== undefined && placement.request?.uncaptured !== true) entry.exchange = placement.exchange;
@@ -644,7 +681,7 @@ function describe(
     const id = concealed.text(message.id, 'id', message.cut?.includes('id'), isAsked);
     entry.id = bounded(id, idBytes);
     if (entry.id !== id) {
-      truncated.push('id');
+      (entry.truncated ??= []).push('id');
       attributes['id'] = id;
     }
   }
@@ -653,7 +690,7 @@ function describe(
     const shown = concealed.text(method, 'method', message.cut?.includes('method'));
     entry.method = bounded(shown, methodBytes);
     if (entry.method !== shown) {
-      truncated.push('method');
+      (entry.truncated ??= []).push('method');
       attributes['method'] = shown;
     }
   }
@@ -662,7 +699,7 @@ function describe(
     const shown = concealed.text(target.value, 'target', message.cut?.includes('target'));
     entry.target = bounded(target.kind === 'resource' ? schemeOf(shown) : shown, targetBytes);
     if (entry.target !== shown) {
-      if (target.kind !== 'resource') truncated.push('target');
+      if (target.kind !== 'resource') (entry.truncated ??= []).push('target');
       attributes['target'] = shown;
     }
   }
@@ -688,24 +725,28 @@ function describe(
       if (request.call !== undefined && request.call !== entry.exchange) entry.call = request.call;
     }
   }
-  if (truncated.length > 0) entry.truncated = truncated;
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
   // what is not delivered tells the other side nothing
   if (bytes !== undefined && verdict.kind !== 'block')
     learn(bytes, message, placement.request?.method, connection, attributes, (text) => concealed.isBlind || concealed.hides(text));
-  if (!keepsContent(level, message.type) || (bytes !== undefined && concealed.isBlind))
-    for (const name of Object.keys(attributes)) delete attributes[name];
-  for (const name of Object.keys(attributes)) attributes[name] = concealed.all(attributes[name], name);
+  if (!keepsContent(level, message.type) || (bytes !== undefined && concealed.isBlind)) for (const name in attributes) delete attributes[name];
+  for (const name in attributes) attributes[name] = concealed.all(attributes[name], name);
   return {
     entry,
     attributes,
     isConcealed: concealed.any,
-    undo: () => {
-      uncount();
-      endSession();
-      placement.undo();
-      begun.undo();
-    },
+    undo: undoing(uncount, endSession, placement, begun.unenter, connection),
+  };
+}
+
+/** Last first. Not within `describe`: what waits for the disk would keep everything that was known there. */
+function undoing(uncount: () => void, endSession: () => void, placement: Placement, unenter: () => void, connection: Connection): () => void {
+  return () => {
+    uncount();
+    endSession();
+    placement.undo();
+    unenter();
+    connection.seq--;
   };
 }
 

@@ -27,6 +27,10 @@ export function checkableSalt(findKey: Buffer, index: number, segment: number): 
  * The segments of a frame that will be entry `index`. `without` are the ranges that are left out, ascending and apart. What is kept is in pieces of at most a unit.
  */
 export function storedOf(bytes: Buffer, without: readonly Redaction[], index: number, findKey: () => Buffer): Stored {
+  if (without.length === 0 && bytes.length <= unitBytes) {
+    const { item, hash } = segmentOf(bytes);
+    return { items: [item], hashes: [hash] };
+  }
   const stored: Stored = { items: [], hashes: [] };
   const keep = (start: number, end: number): void => {
     for (let at = start; at < end; at += unitBytes) {
@@ -47,10 +51,5 @@ export function storedOf(bytes: Buffer, without: readonly Redaction[], index: nu
     at = end;
   }
   keep(at, bytes.length);
-  if (stored.items.length === 0) {
-    const { item, hash } = segmentOf(bytes);
-    stored.items.push(item);
-    stored.hashes.push(hash);
-  }
   return stored;
 }
