@@ -30,6 +30,7 @@ function start() {
     !argv.includes('-h')
   )
     name = 'recorder';
+  else if (argv[0] === 'proxy' && !argv.includes('--help') && !argv.includes('-h')) name = 'proxy';
   var program = join(here, '..', 'dist', name + '.mjs');
   if (!existsSync(program)) {
     console.error('sworn: error: ' + visible(program) + ' is missing');
@@ -37,8 +38,8 @@ function start() {
     process.exitCode = 1;
     return;
   }
-  // The tap takes its own words after `run`; so does the recorder after `recorder start`.
-  var own = name === 'run' ? argv.slice(1) : name === 'recorder' ? argv.slice(2) : argv;
+  // The tap takes its own words after `run`, the proxy behind `proxy`; so does the recorder after `recorder start`.
+  var own = name === 'run' || name === 'proxy' ? argv.slice(1) : name === 'recorder' ? argv.slice(2) : argv;
   import('../dist/' + name + '.mjs')
     .then(function (module) {
       return module.main(own);

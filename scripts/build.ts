@@ -22,6 +22,7 @@ const alone: ReadonlySet<string> = new Set(['verify']);
 export const programs: readonly Readonly<Record<string, string>>[] = [
   { run: 'src/tap/run.ts' },
   { recorder: 'src/recorder/main.ts' },
+  { proxy: 'src/proxy/main.ts' },
   { 'redact-worker': 'src/recorder/redact-worker.ts' },
   { 'policy-worker': 'src/recorder/policy-worker.ts' },
   { cli: 'src/cli/main.ts' },

@@ -64,8 +64,16 @@ export const headBytes = 48 * KiB;
 /** Of one request's or response's headers in the record; a longer value is cut. */
 export const recordedHeaders = 64;
 export const recordedHeaderChars = 512;
+/** One message of a server behind `sworn run --url`. */
+export const bridgeMessageBytes = 64 * MiB;
 /** Codings of one `Content-Encoding`: nobody means more. */
 export const contentCodings = 4;
+/** All headers of an HTTP request; beyond it 431. */
+export const httpHeaderBytes = 64 * KiB;
+/** One HTTP body, as it came and as it was decoded; an SSE event. */
+export const bodyBytes = 256 * MiB;
+/** All bodies that a proxy receives at a time; beyond it they are read slowly. */
+export const bodiesBytes = 512 * MiB;
 /** A `principal` message. */
 export const principalBytes = 32 * KiB;
 

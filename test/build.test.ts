@@ -73,7 +73,7 @@ describe('the tap', () => {
 
   test('loads refusals only when it must refuse', () => {
     const later = [...filesOf('run.mjs', true)].filter(([path]) => !atStart.has(path));
-    expect(later.some(([, text]) => text.includes('\n// src/tap/refuse.ts\n'))).toBe(true);
+    expect(later.some(([, text]) => text.includes('\n// src/wire/unrecorded.ts\n'))).toBe(true);
   });
 });
 

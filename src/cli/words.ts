@@ -16,6 +16,7 @@ const anomalyTexts: Record<string, string> = {
   unterminated: 'no line end',
   'nul-byte': 'NUL byte',
   'too-many-items': 'too many items',
+  'header-mismatch': 'headers say something else',
 };
 
 /** `write! sensitive`: `!` marks a destructive tool. */
@@ -25,8 +26,25 @@ export function effectText(entry: Pick<MessageEntry, 'effect' | 'sensitive' | 'd
 
 /** `tools/call read_file`. Untrusted: goes through `cell` or `visible`. */
 export function subjectOf(entry: MessageEntry): string {
+  if (entry.type === 'http') return httpSubject(entry);
   if (entry.method === undefined) return entry.type === 'opaque' ? '(opaque)' : entry.type;
   return entry.target === undefined ? entry.method : `${entry.method} ${entry.target}`;
+}
+
+/** A request or response without a message, or the end of one's stream: `HTTP DELETE`, `HTTP 405`, `stream ended: client closed`. */
+function httpSubject({ direction, http: { method = 'POST', status = 200, end, own } = {} }: MessageEntry): string {
+  if (own) return `HTTP ${status}${end === undefined ? '' : `: ${end}`}`;
+  if (end !== undefined) return `stream ended: ${end}`;
+  return direction === 'c2s' ? `HTTP ${method}` : `HTTP ${status}`;
+}
+
+/** What HTTP says of a message beside the usual. */
+function httpNotes({ type, http: { method, status, encoding, end, own } = {} }: MessageEntry): string {
+  const said = type === 'http' ? [] : [method, status === undefined ? undefined : `HTTP ${status}`, end];
+  return [...said, encoding, own ? 'the proxy’s own answer' : undefined]
+    .filter((word) => word !== undefined)
+    .map(visible)
+    .join(', ');
 }
 
 /** What policy said of a message: `BLOCKED by no-drops: Destructive SQL is blocked`; nothing of what simply passed. */
@@ -58,6 +76,7 @@ export function notesOf(output: Output, entry: MessageEntry | BatchEntry): strin
   const stretches = redactedCount(entry);
   if (stretches > 0) add('cyan', `${stretches} redacted`);
   if (entry.capture !== undefined && entry.capture !== 'full') add('cyan', `capture ${entry.capture}`);
+  if (entry.kind === 'message') add(['dim'], httpNotes(entry));
   for (const anomaly of entry.anomalies ?? []) add('yellow', anomalyTexts[anomaly] ?? visible(anomaly));
   if (entry.kind === 'message' && entry.batch !== undefined) add('yellow', `item ${entry.item} of batch ${entry.batch}`);
   return notes.join(', ');

@@ -12,7 +12,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { PartRecord } from '../ledger/segment.ts';
 import { frameUnits, judgeBytes, peekBytes } from '../limits.ts';
 import { MessageReader, readMessage, type Batch, type Message } from '../mcp/message.ts';
-import { held, moreUnits, type DirectionIndex, type FrameUnit } from '../wire/wire.ts';
+import { bare, held, moreUnits, type DirectionIndex, type FrameUnit } from '../wire/wire.ts';
 import { TurnWaiter, unrecordable } from './answer.ts';
 import type { Clock } from './clock.ts';
 import type { Connection, LongFrame } from './connection.ts';
@@ -59,7 +59,7 @@ export function frameOf(unit: FrameUnit, connection: Connection, sight: Sight, d
     direction,
     unit,
     seenUs,
-    message: readMessage(bytes),
+    message: (unit.flags & bare) === 0 ? readMessage(bytes) : { type: 'opaque', anomalies: [] },
     sizeBytes: bytes.length,
     units: 1,
     first: unit.unit,

@@ -467,7 +467,7 @@ export class Relay {
    */
   async giveUp(reason: string): Promise<void> {
     this.#reason = reason;
-    this.#answersFor ??= (await import('./refuse.ts')).answersFor;
+    this.#answersFor ??= (await import('../wire/unrecorded.ts')).answersFor;
     if (!this.#link.unreachable) return;
     const held = this.#lanes
       .flatMap((lane) => lane.window.splice(firstAfter(lane.window, lane.released)).map((unit) => ({ lane, unit })))

@@ -1,0 +1,167 @@
+/** The command line of `sworn proxy`. */
+import { basename, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SwornError } from '../errors.ts';
+import { labelBytes, labelsCount, overridesBytes, serverNameBytes } from '../limits.ts';
+import { checkSocketPath, defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
+import type { Hello } from '../wire/wire.ts';
+import type { HeaderRules } from './headers.ts';
+import type { UpstreamSettings } from './upstream.ts';
+
+export interface ProxyOptions {
+  listen: { host: string; port: number };
+  upstreams: UpstreamSettings[];
+  allowHosts: string[];
+  allowOrigins: string[];
+  ledger: string;
+  socket: string;
+  /** The socket was named: its recorder is somebody else's to start. */
+  external: boolean;
+  config?: string;
+  client?: string;
+  labels: Record<string, string>;
+  mode: Hello['mode'];
+  onUnrecordable: Hello['onUnrecordable'];
+  overrides: Hello['overrides'];
+}
+
+export const defaultListen = '127.0.0.1:4422';
+
+/** The client's own credentials are for the server that it means to talk to. */
+export const usualRules: HeaderRules = { authorization: true, cookies: false, remove: [], set: [] };
+
+/** @throws SwornError `usage` */
+export function readProxyOptions(argv: readonly string[]): ProxyOptions {
+  const { values } = parsed(argv);
+  const config = values.config === undefined ? undefined : resolve(values.config);
+  const ledger = ledgerPath(values.ledger ?? defaultLedger());
+  const socket = values.socket === undefined ? socketPathOf(ledger) : resolve(values.socket);
+  checkSocketPath(socket);
+  if (values.upstream === undefined && config === undefined)
+    throw usage('where to? sworn proxy --upstream <url>, or upstreams in a configuration with --config FILE');
+  const overrides = { sensitive: globs(values.sensitive), write: globs(values.write), read: globs(values.read) };
+  if (Buffer.byteLength(JSON.stringify(overrides)) > overridesBytes)
+    throw usage(`--sensitive, --write and --read have at most ${overridesBytes} bytes together`);
+  return {
+    listen: listenOf(values.listen ?? defaultListen),
+    upstreams: values.upstream === undefined ? [] : [upstreamOf(values.upstream, values.name)],
+    allowHosts: values['allow-host'] ?? [],
+    allowOrigins: (values['allow-origin'] ?? []).map(originOf),
+    ledger,
+    socket,
+    external: values.socket !== undefined,
+    ...(config === undefined ? {} : { config }),
+    ...(values.client === undefined ? {} : { client: short(values.client, '--client') }),
+    labels: labelsOf(values.label ?? []),
+    mode: choice(values.mode ?? 'commit', '--mode', ['commit', 'observe']),
+    onUnrecordable: choice(values['on-unrecordable'] ?? 'block', '--on-unrecordable', ['block', 'pass']),
+    overrides,
+  };
+}
+
+function parsed(argv: readonly string[]) {
+  const one = { type: 'string' } as const;
+  const many = { type: 'string', multiple: true } as const;
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: false,
+      options: {
+        upstream: one,
+        name: one,
+        listen: one,
+        'allow-host': many,
+        'allow-origin': many,
+        ledger: one,
+        socket: one,
+        config: one,
+        client: one,
+        label: many,
+        mode: one,
+        'on-unrecordable': one,
+        sensitive: many,
+        write: many,
+        read: many,
+      },
+    });
+  } catch (error) {
+    throw usage((error as Error).message.split('. ')[0]!);
+  }
+}
+
+function upstreamOf(text: string, name: string | undefined): UpstreamSettings {
+  const url = urlOf(text);
+  return { name: short(name ?? nameOf(url), '--name'), url, mount: '', rules: usualRules, upstreamTimeoutMs: 0 };
+}
+
+/** @throws SwornError `usage` */
+export function urlOf(text: string): URL {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw usage(`${JSON.stringify(text)} is no URL; as in http://127.0.0.1:3001/mcp`);
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw usage(`an upstream is http or https, not ${url.protocol}`);
+  if (url.username !== '' || url.password !== '')
+    throw usage('an upstream with user or password in its URL is not taken: it would be seen by everybody');
+  url.hash = '';
+  return url;
+}
+
+/** The first name of its host, or the last word of its path. */
+function nameOf(url: URL): string {
+  const word = basename(url.pathname);
+  return word !== '' && word !== 'mcp' && word !== 'sse' ? word : url.hostname.replace(/^\[|\]$/g, '');
+}
+
+function listenOf(text: string): { host: string; port: number } {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d+)$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || host === '' || Number(port) > 65_535)
+    throw usage(`--listen is HOST:PORT, as in ${defaultListen}, not ${JSON.stringify(text)}`);
+  return { host, port: Number(port) };
+}
+
+function originOf(text: string): string {
+  try {
+    const { origin } = new URL(text);
+    if (origin !== 'null') return origin;
+  } catch {
+    // below
+  }
+  throw usage(`--allow-origin is an origin, as in https://app.example.com, not ${JSON.stringify(text)}`);
+}
+
+function globs(given: string[] | undefined): string[] {
+  return (given ?? [])
+    .flatMap((value) => value.split(','))
+    .map((glob) => glob.trim())
+    .filter(Boolean);
+}
+
+function choice<T extends string>(value: string, name: string, allowed: readonly T[]): T {
+  if (!(allowed as readonly string[]).includes(value)) throw usage(`${name} is ${allowed.join(' or ')}, not ${JSON.stringify(value)}`);
+  return value as T;
+}
+
+function short(value: string, name: string): string {
+  if (value === '' || Buffer.byteLength(value) > serverNameBytes) throw usage(`${name} has 1 to ${serverNameBytes} bytes`);
+  return value;
+}
+
+function labelsOf(given: string[]): Record<string, string> {
+  if (given.length > labelsCount) throw usage(`at most ${labelsCount} --label`);
+  return Object.fromEntries(
+    given.map((label) => {
+      const at = label.indexOf('=');
+      if (at < 1 || Buffer.byteLength(label) > labelBytes)
+        throw usage(`--label is KEY=VALUE of at most ${labelBytes} bytes, not ${JSON.stringify(label)}`);
+      return [label.slice(0, at), label.slice(at + 1)];
+    }),
+  );
+}
+
+function usage(message: string): SwornError {
+  return new SwornError('usage', message, { command: 'proxy' });
+}

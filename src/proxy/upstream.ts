@@ -1,0 +1,126 @@
+/** An MCP server over HTTP behind the proxy: where a stream goes, over kept connections. */
+import { Agent as HttpAgent, request as requestHttp, type ClientRequest } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import type { Channel } from '../wire/channel.ts';
+import type { HeaderRules } from './headers.ts';
+import type { Destination } from './relay.ts';
+
+export interface UpstreamSettings {
+  name: string;
+  /** The server's MCP endpoint. */
+  url: URL;
+  /** What stands before its paths at the proxy: `/hr`, or nothing for the only one. */
+  mount: string;
+  rules: HeaderRules;
+  /** Until the first byte of an answer's head, milliseconds; 0: for ever, since a call may take as long as it takes. */
+  upstreamTimeoutMs: number;
+  tls?: { ca?: string; cert?: string; key?: string; serverName?: string; insecureSkipVerify?: boolean };
+}
+
+const connectMs = 10_000;
+/** The last path segment that names the endpoint itself, whatever it is called at the upstream. */
+const endpointPath = '/mcp';
+
+export class Upstream implements Destination {
+  readonly settings: UpstreamSettings;
+  readonly channel: Channel;
+  readonly endpoints = new Set<string>();
+  readonly #agent: HttpAgent | HttpsAgent;
+  readonly #isTls: boolean;
+  #streams = 0;
+
+  constructor(settings: UpstreamSettings, channel: Channel) {
+    this.settings = settings;
+    this.channel = channel;
+    const { url, tls = {} } = settings;
+    this.#isTls = url.protocol === 'https:';
+    const kept = { keepAlive: true, maxSockets: Infinity, scheduling: 'lifo' as const };
+    this.#agent = this.#isTls
+      ? new HttpsAgent({
+          ...kept,
+          ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+          ...(tls.cert === undefined ? {} : { cert: tls.cert }),
+          ...(tls.key === undefined ? {} : { key: tls.key }),
+          ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+          ...(tls.insecureSkipVerify === true ? { rejectUnauthorized: false } : {}),
+        })
+      : new HttpAgent(kept);
+  }
+
+  get rules(): HeaderRules {
+    return this.settings.rules;
+  }
+
+  get upstreamTimeoutMs(): number {
+    return this.settings.upstreamTimeoutMs;
+  }
+
+  /** 32 bits on the wire. */
+  nextStream(): number {
+    this.#streams = this.#streams >= 0xffff_ffff ? 1 : this.#streams + 1;
+    return this.#streams;
+  }
+
+  /** Where the upstream has what a client asked for at `target`, a path with its query behind the mount. */
+  pathOf(target: string): string {
+    const { url } = this.settings;
+    const at = target.indexOf('?');
+    const path = at < 0 ? target : target.slice(0, at);
+    if (path !== endpointPath && path !== '' && path !== '/') return target;
+    // the endpoint itself; its own query stays with it
+    if (path === '/' && url.pathname !== '/') return target;
+    const query = at < 0 ? '' : target.slice(at + 1);
+    const whole = [url.search.slice(1), query].filter(Boolean).join('&');
+    return `${url.pathname}${whole === '' ? '' : `?${whole}`}`;
+  }
+
+  /** `from`: path of the stream that says it. */
+  endpointAt(address: string, from: string): { path: string; address: string } | undefined {
+    let found: URL;
+    try {
+      found = new URL(address, new URL(from, this.settings.url));
+    } catch {
+      return undefined;
+    }
+    if (found.origin !== this.settings.url.origin) return undefined;
+    const path = `${found.pathname}${found.search}`;
+    return { path, address: `${this.settings.mount}${path}` };
+  }
+
+  request(method: string, path: string, headers: readonly string[]): ClientRequest {
+    const { url } = this.settings;
+    const request = (this.#isTls ? requestHttps : requestHttp)({
+      agent: this.#agent,
+      hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+      ...(url.port === '' ? {} : { port: url.port }),
+      method,
+      path,
+      headers: withHost(headers, url.host),
+    });
+    request.on('socket', (socket) => {
+      if (!socket.connecting) return;
+      const timer = setTimeout(() => request.destroy(Object.assign(new Error(`no connection in ${connectMs} ms`), { code: 'ETIMEDOUT' })), connectMs);
+      const clear = (): void => clearTimeout(timer);
+      socket.once(this.#isTls ? 'secureConnect' : 'connect', clear);
+      socket.once('close', clear);
+    });
+    // small messages both ways: nothing waits for more to come
+    request.setNoDelay(true);
+    return request;
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
+
+/** The upstream's own name in place of ours: it may serve several, and we have looked at what the client said (`admission.ts`). */
+function withHost(headers: readonly string[], host: string): string[] {
+  const result = [...headers];
+  for (let i = 0; i < result.length; i += 2) {
+    if (result[i]!.toLowerCase() !== 'host') continue;
+    result[i + 1] = host;
+    return result;
+  }
+  return ['Host', host, ...result];
+}
