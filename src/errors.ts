@@ -32,6 +32,7 @@ export const errorKinds = {
     hint: 'the ledger is older than its last signed head: put the newer copy back, or begin a new ledger; never continue a restored one',
   },
   'ledger-key-missing': { exit: 66, hint: 'restore {path} from its backup, or begin a new ledger with --ledger DIR' },
+  'encryption-key': { exit: 66, hint: 'put the key back, or see that its command answers; a new key file is made with: openssl rand -hex 32' },
   'ledger-foreign': { exit: 65, hint: 'this folder holds something else: choose another --ledger DIR' },
   'ledger-create': { exit: 73, hint: 'choose a folder that can be written: --ledger DIR (and HOME for the key)' },
   'sync-failed': { exit: 70, hint: 'the disk did not confirm a write; check its health, the next start recovers' },

@@ -12,6 +12,7 @@ import { configHome, keysFolder, readFindKey } from '../ledger/keys.ts';
 import { batchItems, unitBytes } from '../limits.ts';
 import { readMessage } from '../mcp/message.ts';
 import { indexSince, readEntries, readEntryAt, type Located } from '../readers/entries.ts';
+import { useKeysHome } from '../readers/keys.ts';
 import { openFrame, readPayload } from '../readers/payload.ts';
 import { checkableSalt } from '../recorder/store.ts';
 import { filterOf, timeHelp } from './filter.ts';
@@ -85,6 +86,7 @@ export async function findCommand(values: Record<string, unknown>, output: Outpu
   const needles = formsOf(valueOf(options));
   const searched: Searched = { entries: 0, hits: 0, hitEntries: 0, redacted: 0, compared: 0, erased: 0, unreadable: 0, keysMissing: [] };
   const ledgers = ledgerPaths(options.ledger);
+  if (options.keys !== undefined) useKeysHome(options.keys);
   for (const ledger of ledgers) {
     const findKey = await findKeyOf(ledger, options.keys ?? configHome());
     if (findKey === undefined) searched.keysMissing.push(ledger);

@@ -277,6 +277,9 @@ async function programFor(asked: string | undefined, output: Output, finish: (st
       const words: Values = {};
       for (const [i, word] of (entry.words ?? []).entries()) if (values[i] !== undefined) words[word.name] = values[i];
       finish(await start({ ...command.opts(), ...words }, output));
+      const { unopened } = await import('../readers/unopened.ts');
+      const [first] = unopened.values();
+      if (first !== undefined) output.err(`sworn: note: the content of ${unopened.size} encrypted segment(s) could not be opened: ${first}\n`);
     });
   }
   return program;

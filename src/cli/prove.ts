@@ -119,7 +119,8 @@ function lacking(leaf: Uint8Array, stored: StoredRecord | undefined, isWithheld:
   if (entry instanceof EntryProblem) return `what this version cannot read (${entry.message})`;
   if (entry.kind === 'message' && entry.batch !== undefined) return `the content, which is that of the batch: sworn prove ${entry.batch}`;
   const hasContent = entry.attributes !== undefined || ((entry.kind === 'message' || entry.kind === 'batch') && entry.segments !== undefined);
-  if (stored === undefined) return hasContent ? 'the content: its record is missing, closed to you, or not what the entry says' : undefined;
+  if (stored === undefined)
+    return hasContent ? 'the content: its record is missing, closed to you, encrypted without its key here, or not what the entry says' : undefined;
   if (isWithheld) return hasContent ? 'the content, of which only the hashes are given' : undefined;
   const closed = [...stored.attributes, ...stored.frame].filter(({ state }) => state === 'dropped' || state === 'erased').length;
   return closed === 0 ? undefined : `${count(closed, 'segment')} that ${closed === 1 ? 'was' : 'were'} erased or never stored`;

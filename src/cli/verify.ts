@@ -16,8 +16,9 @@ import { judgeAnchors, judgeCheckpoint, type Judged } from '../verify/trust.ts';
 import { VerdictText } from './verdict.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
 import { duration, safeJson, visible, type Output } from './output.ts';
+import { KeyFolders } from './openers.ts';
 import { originAt, writePin } from './pins.ts';
-import { judgeKnownNote, pinFileOf, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
+import { judgeKnownNote, keysHomeOf, pinFileOf, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
 import { directorySource, strayFiles, treeOf } from './verify-files.ts';
 import { threads } from './verify-threads.ts';
 
@@ -69,11 +70,13 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
   const showsProgress = output.isTTY && !options.json && process.stderr.isTTY;
   const startedAt = performance.now();
   let shownAt = 0;
+  const keys = new KeyFolders(keysHomeOf(options));
   const spread = isWeb ? undefined : threads(ledger, options.workers, options.threadProgram);
   const verification = await verifyLedger({
     crypto: nodeCrypto,
     source,
     vkeys: trust.vkeys,
+    openers: keys.openers,
     ...(trust.known ? { known: trust.known } : {}),
     ...(spread ? { spread } : {}),
     progress: (done, total) => {

@@ -31,7 +31,11 @@ export interface Config {
   auth: AuthSettings;
   /** Uids of proxies whose word about who is behind a request is believed. */
   trustedTaps: (number | 'self')[];
+  encryption?: EncryptionSettings;
 }
+
+/** Who wraps the keys of payload segments: a file with the wrapping key, or commands. */
+export type EncryptionSettings = { file: string } | { wrap: string[]; unwrap: string[] };
 
 /** Where checkpoints are kept beside the ledger. */
 export interface AnchorSettings {
@@ -94,7 +98,12 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   if (policy !== undefined && check !== undefined) problems.push(...(await check(policy, yaml.at)));
   const ordered = inOrder(problems);
   if (policy === undefined || settings === undefined || ordered.some(({ severity }) => severity === 'error')) return { problems: ordered };
-  return { config: { path, text, digest: digestOf(bytes), policy, ...settings }, problems: ordered };
+  return { config: { path, text, digest: digestOf(bytes), policy, ...settings, ...encryptionOf(parsed.data) }, problems: ordered };
+}
+
+function encryptionOf({ encryption }: Pick<FileContent, 'encryption'> = {}): Pick<Config, 'encryption'> {
+  if (encryption === undefined) return {};
+  return { encryption: 'key' in encryption ? { file: encryption.key.slice('file:'.length) } : encryption };
 }
 
 /**

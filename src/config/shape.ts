@@ -216,6 +216,29 @@ const url = () =>
 
 const absolutePath = () => text((value) => (value.startsWith('/') ? undefined : 'is no absolute path'), { minLength: 1, pattern: '^/' });
 
+const words = () => z.array(z.string()).min(1).max(64);
+
+const encryption = z
+  .union([
+    z.strictObject({
+      key: text(
+        (value) =>
+          /^file:\/./.test(value)
+            ? undefined
+            : { message: 'is no file: with an absolute path', hint: 'as in file:/etc/sworn/payload.key; make one with openssl rand -hex 32' },
+        { pattern: '^file:/.' },
+      ).meta({ description: 'The file with the wrapping key, 64 hex digits: file:/path.' }),
+    }),
+    z.strictObject({
+      wrap: words().meta({ description: 'A command that gets a key on standard input and prints in base64 what is to be kept.' }),
+      unwrap: words().meta({ description: 'A command that gets that on standard input and prints the key in base64.' }),
+    }),
+  ])
+  .meta({
+    title: 'Encryption',
+    description: 'Payload segments that are begun from now on are encrypted, each with a key of its own that is wrapped with this one.',
+  });
+
 /** Of each kind of place. */
 const anchorsCount = 16;
 
@@ -358,6 +381,7 @@ export const fileShape = z
         description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
       }),
     anchors: anchors.optional(),
+    encryption: encryption.optional(),
     auth: auth.optional(),
     trustedTaps: z
       .array(z.union([z.int().min(0).max(largestUid), z.enum(['self'])]))
@@ -367,6 +391,7 @@ export const fileShape = z
         title: 'Trusted taps',
         description: "Accounts (uid; self: the recorder's own) of proxies whose word about who is behind a request is believed. Default: none.",
       }),
+
     retention: z
       .strictObject({
         content: text(

@@ -28,8 +28,10 @@ import { formatCheckpoint } from '../tlog/checkpoint.ts';
 import { hashLeaf } from '../tlog/tree.ts';
 import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
 import { addKey, heldBy, retireKeys, signText, type KeyHolder, type LedgerKey } from './keys.ts';
-import { createSegment, recover, segmentFiles, type Recovered, type Replay } from './recover.ts';
+import { encryptRecord, nonceBytes } from './cipher.ts';
+import { createSegment, recover, segmentFiles, type OpenSegment, type Recovered, type Replay } from './recover.ts';
 import { eraseNamed, type Erased, type Naming } from './rewrite.ts';
+import type { Encryption, FreshKey, SegmentKeyStore } from './segment-key-store.ts';
 import {
   encodeEntryRecord,
   encodePartRecord,
@@ -97,6 +99,8 @@ interface Pending {
   waiter: Waiter;
   /** Begin a new segment, of this first index, before this record. */
   roll: boolean;
+  /** Of that segment, where it is to be encrypted: kept before it is begun. */
+  fresh?: FreshKey | undefined;
   unpublished?: boolean;
 }
 
@@ -131,6 +135,8 @@ export class Ledger {
   readonly cutBytes: number;
   /** Parts of unfinished frames that recovery found. */
   readonly unfinished: Recovered['parts'];
+  /** Those of encrypted segments. */
+  readonly segmentKeys: SegmentKeyStore;
 
   /** Asks others for their signatures on a checkpoint that is about to be public: the note with them. It keeps to a time of its own. */
   cosign: ((note: Uint8Array, size: number) => Promise<Uint8Array>) | undefined;
@@ -142,9 +148,9 @@ export class Ledger {
   #key: LedgerKey;
   #fd: number;
   /** The open segment as it is on disk: durable records only. */
-  #segment: { firstIndex: number; sizeBytes: number };
+  #segment: OpenSegment;
   /** Where the next accepted record will be. */
-  #accepted: { firstIndex: number; sizeBytes: number; nextIndex: number };
+  #accepted: OpenSegment & { nextIndex: number };
   #pending: Pending[] = [];
   #pendingBytes = 0;
   /** Records that were not accepted, until their waiters hear of it. */
@@ -175,7 +181,7 @@ export class Ledger {
 
   /**
    * Opens or creates the ledger in `folder`. The caller holds the ledger's lock.
-   * @throws SwornError `ledger-create`, `ledger-corrupt`, `ledger-rollback`, `ledger-key-missing`, `ledger-foreign`, `sync-failed`
+   * @throws SwornError `ledger-create`, `ledger-corrupt`, `ledger-rollback`, `ledger-key-missing`, `ledger-foreign`, `encryption-key`, `sync-failed`
    */
   static open(
     folder: string,
@@ -184,9 +190,10 @@ export class Ledger {
     events: LedgerEvents,
     files: Files = nodeFiles,
     bounds: Partial<LedgerBounds> = {},
+    encryption?: Encryption,
   ): Ledger {
     try {
-      return new Ledger(folder, recover(files, folder, keysHome, replay), events, files, { ...defaultBounds, ...bounds });
+      return new Ledger(folder, recover(files, folder, keysHome, replay, encryption), events, files, { ...defaultBounds, ...bounds });
     } catch (error) {
       if (error instanceof SyncError) throw new SwornError('sync-failed', error.message, {}, { cause: error });
       // a read-only or unreadable folder; anything else is a caller's or our own mistake and stays as it is
@@ -206,12 +213,14 @@ export class Ledger {
     this.created = recovered.created;
     this.cutBytes = recovered.cutBytes;
     this.unfinished = recovered.parts;
+    this.segmentKeys = recovered.segmentKeys;
     this.#tree = recovered.tree;
     this.#files = files;
     this.#events = events;
     this.#bounds = bounds;
     this.#segment = recovered.segment;
     this.#accepted = { ...recovered.segment, nextIndex: recovered.tree.size };
+    this.#rollIfOther();
     this.#signedSize = recovered.signedSize;
     this.#publishedSize = recovered.publishedSize;
     this.#fd = files.open(join(folder, 'payload', segmentName(recovered.segment.firstIndex)), 'r+', 0o600);
@@ -292,9 +301,9 @@ export class Ledger {
     const index = this.#accepted.nextIndex;
     if (content.leaf.length > entryBytes) throw new RangeError(`an entry has at most ${entryBytes} bytes, not ${content.leaf.length}`);
     const buffers = encodeEntryRecord(index, content.leaf, content.attributes, content.frame);
-    const pending = {
+    const pending: Pending = {
       buffers,
-      sizeBytes: recordSizeOf(buffers),
+      sizeBytes: this.#sizeOf(buffers),
       leaf: content.leaf,
       leafHash: hashLeaf(nodeCrypto, content.leaf),
       index,
@@ -311,7 +320,7 @@ export class Ledger {
    */
   appendPart(part: Omit<PartRecord, 'type'>, waiter: Waiter, options: AppendOptions = {}): PartPlace {
     const buffers = encodePartRecord(part);
-    const pending = { buffers, sizeBytes: recordSizeOf(buffers), index: this.#accepted.nextIndex, waiter, roll: false };
+    const pending: Pending = { buffers, sizeBytes: this.#sizeOf(buffers), index: this.#accepted.nextIndex, waiter, roll: false };
     this.#accept(pending, options);
     return { file: this.#accepted.firstIndex, offset: this.#accepted.sizeBytes - pending.sizeBytes };
   }
@@ -319,6 +328,14 @@ export class Ledger {
   /** Nothing to be written: the waiter hears of it in its turn among those that came before it. */
   follow(waiter: Waiter, options: AppendOptions = {}): void {
     this.#accept({ buffers: [], sizeBytes: 0, index: this.#accepted.nextIndex, waiter, roll: false }, options);
+  }
+
+  /** @throws RangeError for more than a reader would accept */
+  #sizeOf(buffers: Buffer[]): number {
+    const sizeBytes = sizeOf(buffers);
+    const mostBytes = recordBytes - (this.#accepted.key !== undefined || this.segmentKeys.isOn ? nonceBytes : 0);
+    if (sizeBytes - recordHeaderBytes > mostBytes) throw new RangeError(`a record has at most ${mostBytes} bytes, not ${sizeBytes}`);
+    return sizeBytes;
   }
 
   #accept(pending: Pending, { urgent = false, essential = false }: AppendOptions): boolean {
@@ -331,11 +348,18 @@ export class Ledger {
     }
     const accepted = this.#accepted;
     // A file that has no entry yet is not closed: the next one would have the same name.
-    if ((this.#rollDue || accepted.sizeBytes + pending.sizeBytes > this.#bounds.segmentBytes) && accepted.nextIndex > accepted.firstIndex) {
+    const moreBytes = pending.sizeBytes + (accepted.key === undefined ? 0 : nonceBytes);
+    if ((this.#rollDue || accepted.sizeBytes + moreBytes > this.#bounds.segmentBytes) && accepted.nextIndex > accepted.firstIndex) {
       this.#rollDue = false;
       pending.roll = true;
+      pending.fresh = this.segmentKeys.make(accepted.nextIndex);
+      accepted.key = pending.fresh?.key;
       accepted.firstIndex = accepted.nextIndex;
       accepted.sizeBytes = segmentHeaderBytes;
+    }
+    if (accepted.key !== undefined && pending.buffers.length > 0) {
+      pending.buffers = [encryptRecord(pending.buffers, accepted.key)];
+      pending.sizeBytes += nonceBytes;
     }
     accepted.sizeBytes += pending.sizeBytes;
     this.#pending.push(pending);
@@ -353,7 +377,21 @@ export class Ledger {
 
   /** Makes sure that the entry `index` lies in a closed segment once the next record is durable: only there it can be erased. */
   closeSegmentOf(index: number): void {
-    this.#rollDue = index >= this.#accepted.firstIndex && this.#accepted.nextIndex > this.#accepted.firstIndex;
+    this.#rollDue ||= index >= this.#accepted.firstIndex && this.#accepted.nextIndex > this.#accepted.firstIndex;
+  }
+
+  /**
+   * From the next record on segments are encrypted so, or not at all.
+   * @throws (rejects) SwornError `encryption-key`: then it stays as it was
+   */
+  async encrypt(by: Encryption | undefined): Promise<void> {
+    (await this.segmentKeys.configure(by))();
+    this.#rollIfOther();
+  }
+
+  /** A segment that is stored otherwise than new ones are is not gone on with. */
+  #rollIfOther(): void {
+    this.#rollDue ||= !this.segmentKeys.isCurrent(this.#accepted.key);
   }
 
   /**
@@ -366,7 +404,11 @@ export class Ledger {
     // what is named lies in closed segments (`closeSegmentOf`); the open one is never touched
     const closed = segmentFiles(payload).filter((firstIndex) => firstIndex < this.#segment.firstIndex);
     try {
-      return await eraseNamed(this.#files, payload, closed, naming, () => this.#dead || isInterrupted());
+      await this.segmentKeys.openAll();
+      const erased = await eraseNamed(this.#files, payload, closed, naming, () => this.#dead || isInterrupted(), this.segmentKeys);
+      // also of a file that an earlier try has written anew
+      this.segmentKeys.removeStale(this.#files, payload);
+      return erased;
     } catch (error) {
       // nobody can say which of two files a power cut would leave
       if (error instanceof SyncError) this.#die(error);
@@ -446,10 +488,12 @@ export class Ledger {
     const first = this.#pending[0]!;
     const payload = join(this.folder, 'payload');
     try {
-      const fd = createSegment(this.#files, payload, this.id, first.index);
+      // If we die between the two: a key of no segment, which nobody uses.
+      if (first.fresh) this.segmentKeys.store(this.#files, first.fresh);
+      const fd = createSegment(this.#files, payload, this.id, first.index, first.fresh?.key.id);
       this.#files.close(this.#fd);
       this.#fd = fd;
-      this.#segment = { firstIndex: first.index, sizeBytes: segmentHeaderBytes };
+      this.#segment = { firstIndex: first.index, sizeBytes: segmentHeaderBytes, key: first.fresh?.key };
       first.roll = false;
       return true;
     } catch (error) {
@@ -490,6 +534,7 @@ export class Ledger {
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#accepted = { ...this.#segment, nextIndex: this.#tree.size };
+    this.#rollIfOther();
     if (this.#recordable) {
       this.#recordable = false;
       clearTimeout(this.#reserveTimer);
@@ -694,13 +739,6 @@ export class Ledger {
     // after `fatal` a write may still be under way; the descriptor ends with the process
     if (!this.#dead) this.#files.close(this.#fd);
   }
-}
-
-/** @throws RangeError for more than a reader would accept */
-function recordSizeOf(buffers: Buffer[]): number {
-  const sizeBytes = sizeOf(buffers);
-  if (sizeBytes - recordHeaderBytes > recordBytes) throw new RangeError(`a record has at most ${recordBytes} bytes, not ${sizeBytes}`);
-  return sizeBytes;
 }
 
 function sizeOf(buffers: Buffer[]): number {

@@ -20,6 +20,8 @@ import { emptyRoot, hashLeaf } from '../tlog/tree.ts';
 import { guardSync, replaceDurably, syncAncestors, syncFolder, writeAllSync, type Files } from './files.ts';
 import { createKey, keysFolder, loadKey, signTextNow, type LedgerKey } from './keys.ts';
 import { removeCopies } from './rewrite.ts';
+import { SegmentKeyStore, type Encryption } from './segment-key-store.ts';
+import type { SegmentKey } from './cipher.ts';
 import {
   encodeSegmentHeader,
   readSegmentHeader,
@@ -38,7 +40,8 @@ export interface Recovered {
   keysFolder: string;
   tree: TreeFiles;
   /** The open segment: its first index and where its last whole record ends. */
-  segment: { firstIndex: number; sizeBytes: number };
+  segment: OpenSegment;
+  segmentKeys: SegmentKeyStore;
   /** Sizes of the last signed head and of the published checkpoint whose tiles are all there. */
   signedSize: number;
   publishedSize: number;
@@ -49,13 +52,20 @@ export interface Recovered {
   created: boolean;
 }
 
+export interface OpenSegment {
+  firstIndex: number;
+  sizeBytes: number;
+  /** Its records are encrypted. */
+  key: SegmentKey | undefined;
+}
+
 export interface Replay {
   /** First index that the caller wants to see again (the size of its own snapshot). */
   from: number;
   entry(record: EntryRecord, leafHash: Uint8Array): void;
 }
 
-export function recover(files: Files, folder: string, keysHome: string, replay: Replay): Recovered {
+export function recover(files: Files, folder: string, keysHome: string, replay: Replay, encryption?: Encryption): Recovered {
   const payload = join(folder, 'payload');
   const log = join(folder, 'log');
   try {
@@ -87,13 +97,15 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
     // entries are signed long before they are published: the checkpoint of size 0 still names the ledger whose head tells of them
     const lost = signedSizeOf(join(log, 'checkpoint'), keysHome);
     if (lost > 0) throw new SwornError('ledger-rollback', `the ledger ${folder} has no payload segment, but ${lost} entries were signed`);
-    return create(files, folder, keysHome);
+    return create(files, folder, keysHome, encryption);
   }
 
   const id = readHeader(join(payload, segmentName(segments[0]!)))?.ledgerId;
   if (id === undefined) throw new SwornError('ledger-corrupt', `the header of ${join(payload, segmentName(segments[0]!))} is damaged`);
   const keys = keysFolder(keysHome, id);
   const key = loadKey(keys);
+  const segmentKeys = new SegmentKeyStore(keys);
+  segmentKeys.configureNow(encryption);
   const origin = key.name;
   const head = openHead(join(keys, 'head'), key, origin);
   const published = existsSync(join(log, 'checkpoint')) ? openCheckpoint(join(log, 'checkpoint'), key, origin) : undefined;
@@ -114,7 +126,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   const from = Math.min(bundleFrom, replay.from);
   let parts: Recovered['parts'] = [];
   let next = -1;
-  let end = { firstIndex: segments.at(-1)!, sizeBytes: segmentHeaderBytes };
+  let end: OpenSegment = { firstIndex: segments.at(-1)!, sizeBytes: segmentHeaderBytes, key: undefined };
   const lastPath = join(payload, segmentName(end.firstIndex));
 
   for (let i = 0; i < segments.length; i++) {
@@ -132,8 +144,9 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
       next = firstIndex;
     }
     if (next !== firstIndex) throw new SwornError('ledger-corrupt', `${path} should begin with index ${next}`);
-    end = { firstIndex, sizeBytes: segmentHeaderBytes };
-    for (const scanned of scanSegment(path)) {
+    const segmentKey = header.keyId === undefined ? undefined : keyFor(segmentKeys, path, firstIndex, header.keyId);
+    end = { firstIndex, sizeBytes: segmentHeaderBytes, key: segmentKey };
+    for (const scanned of scanSegment(path, segmentHeaderBytes, () => segmentKey)) {
       if (scanned.kind !== 'record') {
         if (scanned.kind === 'corrupt' || !isLast) {
           throw new SwornError('ledger-corrupt', `${path} is damaged at offset ${scanned.offset}, with whole records behind it`);
@@ -168,7 +181,27 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   const signedSize = Math.max(...signed.map((state) => state.size));
   if (next < signedSize) throw new SwornError('ledger-rollback', `the ledger ${folder} has ${next} entries, but ${signedSize} were signed`);
   const cutBytes = settle(files, lastPath, end.sizeBytes);
-  return { id, origin, key, keysFolder: keys, tree, signedSize: head.size, publishedSize, segment: end, cutBytes, parts, created: false };
+  return {
+    id,
+    origin,
+    key,
+    keysFolder: keys,
+    segmentKeys,
+    tree,
+    signedSize: head.size,
+    publishedSize,
+    segment: end,
+    cutBytes,
+    parts,
+    created: false,
+  };
+}
+
+/** Without what it says of connections and frames nothing can be gone on with. @throws SwornError `encryption-key` */
+function keyFor(segmentKeys: SegmentKeyStore, path: string, firstIndex: number, keyId: string): SegmentKey {
+  const found = segmentKeys.open(firstIndex, keyId);
+  if ('problem' in found) throw new SwornError('encryption-key', `${path} is encrypted and cannot be opened: ${found.problem}`);
+  return found;
 }
 
 /**
@@ -257,10 +290,12 @@ export function segmentFiles(payload: string): number[] {
  * A new ledger. Order: key and head first, then the first segment with its header, then the checkpoint of the empty tree. A crash in between leaves a
  * key of no ledger, or a headless segment, which the next start takes away.
  */
-function create(files: Files, folder: string, keysHome: string): Recovered {
+function create(files: Files, folder: string, keysHome: string, encryption: Encryption | undefined): Recovered {
   const id = hex(randomBytes(16));
   const origin = `sworn.invalid/${id}`;
   const keys = keysFolder(keysHome, id);
+  const segmentKeys = new SegmentKeyStore(keys);
+  segmentKeys.configureNow(encryption);
   try {
     const key = createKey(files, keys, origin);
     const note = signTextNow(key, formatCheckpoint({ origin, size: 0, root: emptyRoot(nodeCrypto) }));
@@ -268,11 +303,13 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
     // before there is a segment: from then on a start takes the ledger for one that is whole
     syncAncestors(files, keys);
     syncAncestors(files, join(folder, 'payload'));
-    files.close(createSegment(files, join(folder, 'payload'), id, 0));
+    const fresh = segmentKeys.make(0);
+    if (fresh) segmentKeys.store(files, fresh);
+    files.close(createSegment(files, join(folder, 'payload'), id, 0, fresh?.key.id));
     replaceDurably(files, join(folder, 'log', 'checkpoint'), note, 0o644);
-    const segment = { firstIndex: 0, sizeBytes: segmentHeaderBytes };
+    const segment = { firstIndex: 0, sizeBytes: segmentHeaderBytes, key: fresh?.key };
     const tree = new TreeFiles(files, join(folder, 'log'), TileStack.empty(nodeCrypto));
-    return { id, origin, key, keysFolder: keys, tree, signedSize: 0, publishedSize: 0, segment, cutBytes: 0, parts: [], created: true };
+    return { id, origin, key, keysFolder: keys, segmentKeys, tree, signedSize: 0, publishedSize: 0, segment, cutBytes: 0, parts: [], created: true };
   } catch (error) {
     if (error instanceof SwornError) throw error;
     throw new SwornError(
@@ -284,12 +321,12 @@ function create(files: Files, folder: string, keysHome: string): Recovered {
   }
 }
 
-/** Creates a segment file with its header, durably, and returns its descriptor. */
-export function createSegment(files: Files, payload: string, ledgerId: string, firstIndex: number): number {
+/** Creates a segment file with its header, durably, and returns its descriptor. `keyId`: of its key, which is durable already. */
+export function createSegment(files: Files, payload: string, ledgerId: string, firstIndex: number, keyId?: string): number {
   const path = join(payload, segmentName(firstIndex));
   const fd = files.open(path, 'w+', 0o600);
   try {
-    writeAllSync(files, fd, [encodeSegmentHeader(ledgerId, firstIndex)], 0);
+    writeAllSync(files, fd, [encodeSegmentHeader(ledgerId, firstIndex, keyId)], 0);
     guardSync(() => files.syncSync(fd), path);
     syncFolder(files, payload);
     return fd;

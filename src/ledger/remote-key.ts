@@ -1,30 +1,55 @@
 /**
- * Signing with a key that somebody else holds: a command (a KMS, another account, a card), or an ssh-agent. It is asked about once a second at most, and off
+ * What is done with a key that somebody else holds: a command (a KMS, another account, a card), or an ssh-agent. It is asked about once a second at most, and off
  * the way of every message; while it does not answer, entries are recorded and not signed.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { keyWaitMs } from '../limits.ts';
 
 const signatureBytes = 64;
 
 /** The message on its standard input; the signature comes in base64 on its standard output. */
-export async function signWithCommand([program, ...words]: readonly string[], message: Uint8Array): Promise<Uint8Array> {
+export function signWithCommand(words: readonly string[], message: Uint8Array): Promise<Uint8Array> {
+  return askCommand(words, message, signatureBytes);
+}
+
+/**
+ * What a command answers: `input` on its standard input, the answer in base64 on its standard output; `answerBytes` is about the longest that can be meant.
+ * @throws (rejects) Error
+ */
+export async function askCommand([program, ...words]: readonly string[], input: Uint8Array, answerBytes: number): Promise<Buffer> {
   const output = await new Promise<string>((done, fail) => {
     const child = spawn(program!, words, { stdio: ['pipe', 'pipe', 'ignore'], timeout: keyWaitMs, killSignal: 'SIGKILL' });
     let text = '';
     child.stdout.on('data', (chunk: Buffer) => {
-      // whatever it prints beyond a signature is not kept
-      if (text.length < 4 * signatureBytes) text += chunk.toString('latin1');
+      // whatever it prints beyond an answer is not kept
+      if (text.length < 4 * answerBytes) text += chunk.toString('latin1');
     });
     child.once('error', fail);
-    child.once('close', (status, signal) =>
-      status === 0 ? done(text) : fail(new Error(`${program} ended with ${signal ?? `status ${status}`} and did not sign`)),
-    );
+    child.once('close', (status, signal) => (status === 0 ? done(text) : fail(noAnswer(program!, status, signal))));
     child.stdin.on('error', () => undefined);
-    child.stdin.end(message);
+    child.stdin.end(input);
   });
   return Buffer.from(output.trim(), 'base64');
+}
+
+/** As `askCommand`, while everything else waits: at a start, and for commands that read. @throws Error */
+export function askCommandNow([program, ...words]: readonly string[], input: Uint8Array, answerBytes: number): Buffer {
+  const { stdout, status, signal, error } = spawnSync(program!, words, {
+    input,
+    stdio: ['pipe', 'pipe', 'ignore'],
+    timeout: keyWaitMs,
+    killSignal: 'SIGKILL',
+    maxBuffer: 8 * answerBytes,
+  });
+  // one that does not read its input all the same may answer
+  if (error !== undefined && (error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  if (status !== 0) throw noAnswer(program!, status, signal);
+  return Buffer.from(stdout.toString('latin1').trim(), 'base64');
+}
+
+function noAnswer(program: string, status: number | null, signal: NodeJS.Signals | null): Error {
+  return new Error(`${program} ended with ${signal ?? `status ${status}`} and gave no answer`);
 }
 
 const signRequest = 13;

@@ -2,7 +2,8 @@
  * Erasing in closed segments (`spec/ledger.md`, Erasure): what was kept becomes the hash that it had, and zero bytes. No record moves and none changes its length.
  *
  * What must stay true: an `erasure` entry that names what goes is durable before anything here is called; at every moment the file under its name is whole, the old
- * one or the new one; what is not named stays byte for byte.
+ * one or the new one; what is not named stays byte for byte. What is encrypted is so under another key afterwards, and the old key goes when the new file is durable
+ * (`Ledger.erase`): so the old file can be opened nowhere, in no copy of it.
  * If we die here: the old file stands, perhaps with a copy under a name of its own, which the next start takes away (`removeCopies`); it then erases again.
  * Nothing here holds the event loop for more than a chunk of a file, or one record.
  */
@@ -15,8 +16,23 @@ import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash, saltBytes } from '../entry/commitment.ts';
 import type { ErasureTarget } from '../entry/entry.ts';
 import { entryBytes, recordBytes, reserveBytes } from '../limits.ts';
+import { encryptRecord, nonceBytes, openBody, type SegmentKey } from './cipher.ts';
 import { SyncError, syncFile, writeAll, type Files } from './files.ts';
-import { decodeRecord, recordHeaderBytes, segmentHeaderBytes, segmentName, type ContentItem, type EntryRecord, type PartRecord } from './segment.ts';
+import type { FreshKey, SegmentKeyStore } from './segment-key-store.ts';
+import {
+  decodeRecord,
+  decodeStored,
+  encodeSegmentHeader,
+  readSegmentHeader,
+  recordHeaderBytes,
+  segmentHeaderBytes,
+  segmentName,
+  type ContentItem,
+  type Encrypted,
+  type EntryRecord,
+  type PartRecord,
+  type SegmentHeader,
+} from './segment.ts';
 
 const chunkBytes = 1024 * 1024;
 /** So long nothing else has its turn. */
@@ -90,6 +106,13 @@ class Reader {
   }
 }
 
+/** A record's body as it is stored. */
+interface StoredBody {
+  body: Buffer;
+  crc: number;
+  encrypted: Encrypted;
+}
+
 /** A record of a segment that is walked over. One object for all of them: it is about this one until `visit` is done. */
 export class Walked {
   offset = 0;
@@ -100,9 +123,19 @@ export class Walked {
   crc = 0;
   leafBytes = 0;
   readonly #reader: Reader;
+  readonly #header: SegmentHeader | undefined;
+  readonly #keys: SegmentKeyStore;
+  #encrypted: Encrypted;
 
-  constructor(reader: Reader) {
+  constructor(reader: Reader, header: SegmentHeader | undefined, keys: SegmentKeyStore) {
     this.#reader = reader;
+    this.#header = header;
+    this.#keys = keys;
+  }
+
+  /** Of what is encrypted: these come on top of what a record has in the clear. */
+  get nonceBytes(): number {
+    return this.#header?.keyId === undefined ? 0 : nonceBytes;
   }
 
   /** Of a part: its connection. */
@@ -116,10 +149,11 @@ export class Walked {
     return this.#bytes(this.offset + recordHeaderBytes + entryHeadBytes, this.leafBytes);
   }
 
-  /** The whole record. */
-  async record(): Promise<{ body: Buffer; crc: number }> {
+  /** The whole record. @throws (rejects) Error where it is encrypted and its key was not opened */
+  async record(): Promise<StoredBody> {
     const { offset, end, crc } = this;
-    return { body: await this.#bytes(offset + recordHeaderBytes, end - offset - recordHeaderBytes), crc };
+    const body = await this.#bytes(offset + recordHeaderBytes, end - offset - recordHeaderBytes);
+    return { body, crc, encrypted: (this.#encrypted ??= encryptedIn(this.#header, this.#keys)) };
   }
 
   async #bytes(offset: number, sizeBytes: number): Promise<Buffer> {
@@ -131,12 +165,12 @@ export class Walked {
  * The records of a segment, in order, up to its last whole one; `visit` says `false` to end. Bodies are read only when they are asked for.
  * The open segment may be walked too: what is being written ends it.
  */
-export async function walkSegment(payload: string, firstIndex: number, visit: (walked: Walked) => unknown): Promise<void> {
+export async function walkSegment(payload: string, firstIndex: number, keys: SegmentKeyStore, visit: (walked: Walked) => unknown): Promise<void> {
   const handle = await open(join(payload, segmentName(firstIndex)), 'r');
   try {
     const { size } = await handle.stat();
     const reader = new Reader(handle);
-    const walked = new Walked(reader);
+    const walked = new Walked(reader, await headerIn(reader), keys);
     let index = firstIndex;
     let turnAt = performance.now() + sliceMs;
     const headBytes = recordHeaderBytes + entryHeadBytes;
@@ -170,22 +204,38 @@ export async function walkSegment(payload: string, firstIndex: number, visit: (w
 }
 
 /** The entry record in a body, or nothing when it does not hold. */
-export function entryIn({ body, crc }: { body: Buffer; crc: number }): EntryRecord | undefined {
+export function entryIn({ body, crc, encrypted }: StoredBody): EntryRecord | undefined {
   if (crc32(body) !== crc) return undefined;
-  const record = decodeRecord(body);
+  const record = decodeStored(body, encrypted);
   return record?.type === 'entry' ? record : undefined;
 }
 
+async function headerIn(reader: Reader): Promise<SegmentHeader | undefined> {
+  return readSegmentHeader(await reader.read(0, segmentHeaderBytes));
+}
+
+/**
+ * With keys that were opened before: nothing here waits for whoever has them.
+ * @throws Error where content was asked for that cannot be opened: it is neither passed over nor taken for damaged
+ */
+function encryptedIn(header: SegmentHeader | undefined, keys: SegmentKeyStore): { key: SegmentKey } | undefined {
+  if (header?.keyId === undefined) return undefined;
+  const key = keys.find(header.firstIndex, header.keyId);
+  if ('problem' in key) throw new Error(`the segment ${segmentName(header.firstIndex)} cannot be opened: ${key.problem}`);
+  return { key };
+}
+
 /** The part record at `offset` of a file, or nothing when it does not hold; `erased` says whether its bytes are still there. */
-export async function partAt(payload: string, file: number, offset: number): Promise<PartRecord | undefined> {
+export async function partAt(payload: string, file: number, offset: number, keys: SegmentKeyStore): Promise<PartRecord | undefined> {
   const handle = await open(join(payload, segmentName(file)), 'r');
   try {
     const reader = new Reader(handle);
+    const encrypted = encryptedIn(readSegmentHeader(await reader.exactly(0, segmentHeaderBytes)), keys);
     const head = await reader.exactly(offset, recordHeaderBytes);
     const lengthBytes = head.length < recordHeaderBytes ? 0 : head.readUInt32BE(0);
     if (lengthBytes === 0 || lengthBytes > recordBytes) return undefined;
     const body = await reader.exactly(offset + recordHeaderBytes, lengthBytes);
-    const record = body.length === lengthBytes && crc32(body) === head.readUInt32BE(4) ? decodeRecord(body) : undefined;
+    const record = body.length === lengthBytes && crc32(body) === head.readUInt32BE(4) ? decodeStored(body, encrypted) : undefined;
     return record?.type === 'part' ? record : undefined;
   } finally {
     await handle.close();
@@ -233,7 +283,13 @@ interface FilePlan {
  * Finds what is still there, in one file, of what is named.
  * @throws Error for a record that does not hold: then nothing is changed
  */
-async function planFile(payload: string, firstIndex: number, wanted: Targets, unfinished: ReadonlySet<string>): Promise<FilePlan> {
+async function planFile(
+  payload: string,
+  firstIndex: number,
+  wanted: Targets,
+  unfinished: ReadonlySet<string>,
+  keys: SegmentKeyStore,
+): Promise<FilePlan> {
   const plan: FilePlan = { edits: [], erased: { segments: 0, attributes: 0, bytes: 0 }, elsewhere: new Map() };
   /** Parts of this file, by offset, until an entry names them. */
   const parts = new Map<number, { end: number; sizeBytes: number }>();
@@ -266,14 +322,14 @@ async function planFile(payload: string, firstIndex: number, wanted: Targets, un
     plan.erased.segments += frame.length;
     if (attributes.length + frame.length > 0) plan.edits.push({ offset, end, attributes, frame });
   };
-  await walkSegment(payload, firstIndex, (walked) => {
+  await walkSegment(payload, firstIndex, keys, (walked) => {
     const { type, offset, end } = walked;
     if (type === 'entry') {
       const here = wanted.at(walked.index);
       return here.length === 0 ? true : look(walked, here);
     }
     if (type === 'erased part') return true;
-    const sizeBytes = end - offset - recordHeaderBytes - partHeadBytes;
+    const sizeBytes = end - offset - recordHeaderBytes - partHeadBytes - walked.nonceBytes;
     if (unfinished.size === 0) return void parts.set(offset, { end, sizeBytes });
     return walked.connection().then((connection) => {
       if (unfinished.has(connection)) part(offset, end, sizeBytes);
@@ -296,6 +352,7 @@ export async function eraseNamed(
   segments: readonly number[],
   { targets, unfinished = new Set() }: Naming,
   isInterrupted: () => boolean,
+  keys: SegmentKeyStore,
 ): Promise<Erased & { files: number }> {
   const wanted = new Targets(targets);
   const done = { segments: 0, attributes: 0, bytes: 0, files: 0 };
@@ -303,7 +360,7 @@ export async function eraseNamed(
   const rewrite = async (firstIndex: number, edits: Edit[]): Promise<void> => {
     if (edits.length === 0) return;
     edits.sort((a, b) => a.offset - b.offset);
-    await rewriteSegment(files, payload, firstIndex, edits, isInterrupted);
+    await rewriteSegment(files, payload, firstIndex, edits, isInterrupted, keys);
     done.files++;
   };
   for (const [i, firstIndex] of segments.entries()) {
@@ -311,7 +368,7 @@ export async function eraseNamed(
     // frames of a connection that were not finished lie between its entries
     const next = segments[i + 1] ?? Number.POSITIVE_INFINITY;
     if (unfinished.size === 0 ? !wanted.touches(firstIndex, next) : firstIndex > wanted.last || next <= wanted.first) continue;
-    const plan = await planFile(payload, firstIndex, wanted, unfinished);
+    const plan = await planFile(payload, firstIndex, wanted, unfinished, keys);
     await rewrite(firstIndex, plan.edits);
     for (const name of ['segments', 'attributes', 'bytes'] as const) done[name] += plan.erased[name];
     for (const [file, offsets] of plan.elsewhere) {
@@ -323,7 +380,7 @@ export async function eraseNamed(
   // of frames that began in one file and ended in another
   for (const [file, offsets] of elsewhere) {
     const edits: Edit[] = [];
-    await walkSegment(payload, file, ({ type, offset, end }) => {
+    await walkSegment(payload, file, keys, ({ type, offset, end }) => {
       const sizeBytes = offsets.get(offset);
       if (sizeBytes === undefined || type !== 'part') return;
       edits.push({ offset, end, attributes: nothing, frame: nothing });
@@ -380,6 +437,14 @@ function eraseIn(body: Buffer, { attributes, frame }: Edit): number {
   return crc32(body);
 }
 
+/** An encrypted record under another key, and without what goes; as long as it was. */
+function changed(record: Buffer, key: SegmentKey, { key: next }: FreshKey, edit: Edit | undefined): Buffer {
+  const body = openBody(record.subarray(recordHeaderBytes), key);
+  if (body === undefined) throw new Error('a record that was to be written anew is none');
+  if (edit) eraseIn(body, edit);
+  return encryptRecord([Buffer.concat([record.subarray(0, recordHeaderBytes), body])], next);
+}
+
 /** Somebody asked for an end; the old file stands. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
@@ -399,6 +464,7 @@ async function rewriteSegment(
   firstIndex: number,
   edits: readonly Edit[],
   isInterrupted: () => boolean,
+  keys: SegmentKeyStore,
 ): Promise<void> {
   const path = join(payload, segmentName(firstIndex));
   const copy = copyOf(payload, firstIndex);
@@ -410,6 +476,11 @@ async function rewriteSegment(
     // a copy must not take the room that recording needs
     if (bavail * bsize < size + 2 * reserveBytes) throw Object.assign(new Error(`ENOSPC: no room for a copy of ${path}`), { code: 'ENOSPC' });
     const reader = new Reader(source);
+    const header = await headerIn(reader);
+    const key = encryptedIn(header, keys)?.key;
+    // If we die behind this: a key that nothing was written with, or only a copy that goes. It goes with the next erasure that is done.
+    const fresh = key && keys.remake(firstIndex, key);
+    if (fresh) keys.store(files, fresh);
     target = await files.create(copy, 0o600);
     let written = 0;
     let due: Buffer[] = [];
@@ -445,20 +516,37 @@ async function rewriteSegment(
         await write(bytes);
       }
     };
+    const recordAt = async (offset: number, sizeBytes: number): Promise<Buffer> => {
+      const record = reader.peek(offset, sizeBytes) ?? (await reader.read(offset, sizeBytes));
+      if (record.length < sizeBytes || crc32(record.subarray(recordHeaderBytes)) !== record.readUInt32BE(4))
+        throw new Error(`${path} is damaged at offset ${offset}: nothing in it was erased`);
+      return record;
+    };
     let at = 0;
-    for (const edit of edits) {
-      if (edit.offset > at) await take(at, edit.offset);
-      const sizeBytes = edit.end - edit.offset;
-      // changed where it was read: nobody reads this window again
-      const record = reader.peek(edit.offset, sizeBytes) ?? (await reader.read(edit.offset, sizeBytes));
-      const body = record.subarray(recordHeaderBytes);
-      if (record.length < sizeBytes || crc32(body) !== record.readUInt32BE(4))
-        throw new Error(`${path} is damaged at offset ${edit.offset}: nothing in it was erased`);
-      record.writeUInt32BE(eraseIn(body, edit), 4);
-      await write(record);
-      at = edit.end;
+    if (key === undefined) {
+      for (const edit of edits) {
+        if (edit.offset > at) await take(at, edit.offset);
+        // changed where it was read: nobody reads this window again
+        const record = await recordAt(edit.offset, edit.end - edit.offset);
+        record.writeUInt32BE(eraseIn(record.subarray(recordHeaderBytes), edit), 4);
+        await write(record);
+        at = edit.end;
+      }
+      await take(at, size);
+    } else {
+      // all of it under the new key: what is left under the old one could be opened with a copy of that
+      await write(encodeSegmentHeader(header!.ledgerId, firstIndex, fresh!.key.id));
+      let k = 0;
+      for (at = segmentHeaderBytes; at < size;) {
+        const head = reader.peek(at, recordHeaderBytes) ?? (await reader.read(at, recordHeaderBytes));
+        const sizeBytes = recordHeaderBytes + (head.length < recordHeaderBytes ? 0 : head.readUInt32BE(0));
+        const record = await recordAt(at, Math.min(sizeBytes, recordHeaderBytes + recordBytes));
+        const edit = edits[k]?.offset === at ? edits[k++] : undefined;
+        await write(changed(record, key, fresh!, edit));
+        at += sizeBytes;
+      }
+      if (k < edits.length) throw new Error(`${path} has no record at offset ${edits[k]!.offset}: nothing in it was erased`);
     }
-    await take(at, size);
     await flush();
     if (written !== size) throw new Error(`${path} changed its length while it was written anew`);
     try {

@@ -6,10 +6,12 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { saltBytes } from '../entry/commitment.ts';
 import { recordBytes } from '../limits.ts';
+import { clearBytes, nonceBytes, openBody, type SegmentKey } from './cipher.ts';
 
 export const segmentHeaderBytes = 40;
 export const recordHeaderBytes = 8;
 const magic = Buffer.from('SWORNPL1', 'latin1');
+const encryptedMagic = Buffer.from('SWORNPE1', 'latin1');
 
 /** One segment of content, in the sense of a commitment. */
 export type ContentItem =
@@ -26,6 +28,8 @@ export interface EntryRecord {
   leaf: Buffer;
   attributes: ContentItem[];
   frame: ContentItem[];
+  /** It is encrypted, and its key is not here: attributes and frame are not known, and said to be none. */
+  unopened?: true;
 }
 
 export interface PartRecord {
@@ -38,6 +42,29 @@ export interface PartRecord {
   unit: number;
   salt: Buffer;
   bytes: Buffer;
+  /** As of an entry. */
+  unopened?: true;
+}
+
+export interface SegmentHeader {
+  /** 32 hex digits. */
+  ledgerId: string;
+  firstIndex: number;
+  /** Its records are encrypted with this key: 8 hex digits. */
+  keyId?: string;
+}
+
+/** How the records of a file are stored: absent, in the clear; without a key they are encrypted, and their content stays unopened. */
+export type Encrypted = { key?: SegmentKey } | undefined;
+
+/** Finds the key of an encrypted segment, where it is to be had. */
+export type KeyOf = (firstIndex: number, keyId: string) => SegmentKey | undefined;
+
+/** How the records behind a header are stored. */
+export function encryptionOf({ firstIndex, keyId }: SegmentHeader, keyOf: KeyOf | undefined): Encrypted {
+  if (keyId === undefined) return undefined;
+  const key = keyOf?.(firstIndex, keyId);
+  return key === undefined ? {} : { key };
 }
 
 /** The name of a segment file: the index of its first entry, 16 digits. */
@@ -45,20 +72,23 @@ export function segmentName(firstIndex: number): string {
   return String(firstIndex).padStart(16, '0');
 }
 
-export function encodeSegmentHeader(ledgerId: string, firstIndex: number): Buffer {
+export function encodeSegmentHeader(ledgerId: string, firstIndex: number, keyId?: string): Buffer {
   const header = Buffer.alloc(segmentHeaderBytes);
-  magic.copy(header);
+  (keyId === undefined ? magic : encryptedMagic).copy(header);
   header.write(ledgerId, 8, 'hex');
   header.writeBigUInt64BE(BigInt(firstIndex), 24);
+  if (keyId !== undefined) header.write(keyId, 32, 'hex');
   header.writeUInt32BE(crc32(header.subarray(0, 36)), 36);
   return header;
 }
 
-export function readSegmentHeader(header: Buffer): { ledgerId: string; firstIndex: number } | undefined {
-  if (header.length < segmentHeaderBytes || !header.subarray(0, 8).equals(magic)) return undefined;
-  if (header.readUInt32BE(32) !== 0 || header.readUInt32BE(36) !== crc32(header.subarray(0, 36))) return undefined;
+export function readSegmentHeader(header: Buffer): SegmentHeader | undefined {
+  if (header.length < segmentHeaderBytes || header.readUInt32BE(36) !== crc32(header.subarray(0, 36))) return undefined;
+  const isEncrypted = header.subarray(0, 8).equals(encryptedMagic);
+  if (!isEncrypted && (!header.subarray(0, 8).equals(magic) || header.readUInt32BE(32) !== 0)) return undefined;
   const firstIndex = Number(header.readBigUInt64BE(24));
-  return Number.isSafeInteger(firstIndex) ? { ledgerId: header.toString('hex', 8, 24), firstIndex } : undefined;
+  if (!Number.isSafeInteger(firstIndex)) return undefined;
+  return { ledgerId: header.toString('hex', 8, 24), firstIndex, ...(isEncrypted ? { keyId: header.toString('hex', 32, 36) } : {}) };
 }
 
 /**
@@ -235,6 +265,40 @@ export function decodeRecord(body: Buffer): EntryRecord | PartRecord | undefined
   }
 }
 
+/** Reads a record's body as it is stored, whose checksum was found right; `undefined` as of `decodeRecord`. */
+export function decodeStored(body: Buffer, encrypted: Encrypted): EntryRecord | PartRecord | undefined {
+  if (encrypted === undefined) return decodeRecord(body);
+  if (encrypted.key !== undefined) {
+    const plain = openBody(body, encrypted.key);
+    return plain && decodeRecord(plain);
+  }
+  const clear = clearBytes(body);
+  if (clear === 0 || body.length < clear + nonceBytes + leastHidden(body)) return undefined;
+  if (body[0] !== 1) {
+    const unit = Number(body.readBigUInt64BE(18));
+    if (body[17]! > 1 || !Number.isSafeInteger(unit)) return undefined;
+    const none = Buffer.alloc(0);
+    return {
+      type: 'part',
+      ...(body[0] === 3 ? { erased: true as const } : {}),
+      connection: body.toString('hex', 1, 17),
+      direction: body[17] as 0 | 1,
+      unit,
+      salt: none,
+      bytes: none,
+      unopened: true,
+    };
+  }
+  const index = Number(body.readBigUInt64BE(1));
+  if (!Number.isSafeInteger(index)) return undefined;
+  return { type: 'entry', index, leaf: body.subarray(13, clear), attributes: [], frame: [], unopened: true };
+}
+
+/** What stands at least behind the head of a body: the counts of an entry, the salt of a part. */
+function leastHidden(body: Buffer): number {
+  return body[0] === 1 ? 6 : saltBytes;
+}
+
 export type Scanned =
   | { kind: 'record'; offset: number; end: number; record: EntryRecord | PartRecord }
   /** The file ends inside a record, or its last record's checksum is wrong with nothing readable behind it: a write that a crash cut off. */
@@ -243,7 +307,7 @@ export type Scanned =
   | { kind: 'corrupt'; offset: number };
 
 /** The records of a segment file from `from` (an offset at which a record begins) to its end. Synchronous: recovery and random access use it. */
-export function* scanSegment(path: string, from = segmentHeaderBytes): Generator<Scanned> {
+export function* scanSegment(path: string, from = segmentHeaderBytes, keyOf?: KeyOf): Generator<Scanned> {
   const fd = openSync(path, 'r');
   try {
     // a live segment grows while it is read: only what was there at first is looked at
@@ -259,7 +323,9 @@ export function* scanSegment(path: string, from = segmentHeaderBytes): Generator
       return window.subarray(offset - windowAt, offset - windowAt + sizeBytes);
     };
     let offset = from;
-    let nextIndex = from === segmentHeaderBytes ? readSegmentHeader(readAt(fd, 0, segmentHeaderBytes))?.firstIndex : undefined;
+    const fileHeader = readSegmentHeader(readAt(fd, 0, segmentHeaderBytes));
+    const encrypted = fileHeader && encryptionOf(fileHeader, keyOf);
+    let nextIndex = from === segmentHeaderBytes ? fileHeader?.firstIndex : undefined;
     while (offset < endBytes) {
       // a file that was cut meanwhile gives less than was asked for
       const header = offset + recordHeaderBytes <= endBytes ? at(offset, recordHeaderBytes) : undefined;
@@ -269,10 +335,10 @@ export function* scanSegment(path: string, from = segmentHeaderBytes): Generator
       if (lengthBytes > 0 && lengthBytes <= recordBytes && end <= endBytes) {
         const crc = header!.readUInt32BE(4);
         const body = at(offset + recordHeaderBytes, lengthBytes);
-        if (body.length === lengthBytes && crc32(body) === crc) record = decodeRecord(body);
+        if (body.length === lengthBytes && crc32(body) === crc) record = decodeStored(body, encrypted);
       }
       if (record === undefined) {
-        yield { kind: isTorn(readAt(fd, offset, endBytes - offset), nextIndex) ? 'torn' : 'corrupt', offset };
+        yield { kind: isTorn(readAt(fd, offset, endBytes - offset), nextIndex, encrypted) ? 'torn' : 'corrupt', offset };
         return;
       }
       yield { kind: 'record', offset, end, record };
@@ -303,11 +369,11 @@ function readAt(fd: number, offset: number, sizeBytes: number): Buffer {
  * for records, since whoever sent it may know this format and have put some there, to make the ledger refuse to start. What else such a header can
  * be is a damaged length: then the checksum holds at the true one, and the next record begins there.
  */
-function isTorn(rest: Buffer, nextIndex: number | undefined): boolean {
+function isTorn(rest: Buffer, nextIndex: number | undefined, encrypted: Encrypted): boolean {
   const body = rest.subarray(recordHeaderBytes);
   if (body.length === 0) return true;
   const lengthBytes = rest.readUInt32BE(0);
-  if (lengthBytes < body.length || !couldBegin(rest, nextIndex)) return !recordsAfter(rest, 1, nextIndex);
+  if (lengthBytes < body.length || !couldBegin(rest, nextIndex)) return !recordsAfter(rest, 1, nextIndex, encrypted);
   const crc = rest.readUInt32BE(4);
   let state = 0xffff_ffff;
   let leftBytes = searchFactor * rest.length;
@@ -316,7 +382,7 @@ function isTorn(rest: Buffer, nextIndex: number | undefined): boolean {
     if ((state ^ 0xffff_ffff) >>> 0 !== crc) continue;
     leftBytes -= i;
     if (leftBytes < 0) return false;
-    const shorter = decodeRecord(body.subarray(0, i + 1));
+    const shorter = decodeStored(body.subarray(0, i + 1), encrypted);
     if (shorter === undefined) continue;
     if (couldBegin(body.subarray(i + 1), shorter.type === 'entry' ? shorter.index + 1 : nextIndex)) return false;
   }
@@ -348,7 +414,7 @@ const leastPartBytes = 1 + 16 + 1 + 8 + saltBytes;
  * Is there a whole record anywhere from `from` on? Tells a cut-off write from damage. Looks at every offset whose length field fits, and trusts a
  * record only by its checksum and, where the index of the next one is known, by an index that can follow.
  */
-function recordsAfter(rest: Buffer, from: number, nextIndex: number | undefined): boolean {
+function recordsAfter(rest: Buffer, from: number, nextIndex: number | undefined, encrypted: Encrypted): boolean {
   let leftBytes = searchFactor * rest.length;
   for (let at = from; at + recordHeaderBytes < rest.length; at++) {
     const type = rest[at + recordHeaderBytes];
@@ -361,7 +427,7 @@ function recordsAfter(rest: Buffer, from: number, nextIndex: number | undefined)
     leftBytes -= lengthBytes;
     if (leftBytes < 0) return true;
     // the inside first: it is quicker to refuse than the checksum
-    const record = decodeRecord(body);
+    const record = decodeStored(body, encrypted);
     if (record === undefined) continue;
     if (record.type === 'entry' && nextIndex !== undefined && (record.index < nextIndex || record.index > nextIndex + rest.length / leastBytes))
       continue;

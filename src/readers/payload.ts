@@ -10,16 +10,19 @@ import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash } from '../entry/commitment.ts';
 import type { BatchEntry, MessageEntry } from '../entry/entry.ts';
 import {
-  decodeRecord,
+  decodeStored,
   readSegmentHeader,
   recordHeaderBytes,
   segmentHeaderBytes,
   segmentName,
   type ContentItem,
+  type Encrypted,
   type EntryRecord,
   type PartRecord,
+  type SegmentHeader,
 } from '../ledger/segment.ts';
 import { entryBytes, judgeBytes, recordBytes } from '../limits.ts';
+import { encryptionAt } from './keys.ts';
 
 /** What of an entry is not in its leaf. */
 export interface Content {
@@ -35,6 +38,7 @@ export interface Content {
 export interface SegmentEntry {
   index: number;
   leaf: Uint8Array;
+  /** Absent where it was not asked for, or is encrypted and cannot be opened (`unopened`). */
   content?: Content;
 }
 
@@ -60,27 +64,38 @@ const entryHeadBytes = 13;
 export class Segment {
   readonly firstIndex: number;
   readonly #fd: number;
+  readonly #path: string;
   #window = Buffer.alloc(0);
   #windowAt = 0;
   #sizeBytes = 0;
+  #header: SegmentHeader | undefined;
+  #encrypted: Encrypted;
 
   /** `undefined` when the file is missing, closed to us, or has no whole header yet. */
   static open(ledger: string, firstIndex: number): Segment | undefined {
+    const path = join(ledger, 'payload', segmentName(firstIndex));
     let fd: number;
     try {
-      fd = openSync(join(ledger, 'payload', segmentName(firstIndex)), 'r');
+      fd = openSync(path, 'r');
     } catch {
       return undefined;
     }
-    const segment = new Segment(fd, firstIndex);
-    const header = segment.#bytes(0, segmentHeaderBytes);
-    if (header !== undefined && readSegmentHeader(header)?.firstIndex === firstIndex) return segment;
+    const segment = new Segment(fd, firstIndex, path);
+    const bytes = segment.#bytes(0, segmentHeaderBytes);
+    const header = bytes && readSegmentHeader(bytes);
+    if (header?.firstIndex === firstIndex) {
+      segment.#header = header;
+      // whoever has the key is asked when content is
+      if (header.keyId !== undefined) segment.#encrypted = {};
+      return segment;
+    }
     segment.close();
     return undefined;
   }
 
-  private constructor(fd: number, firstIndex: number) {
+  private constructor(fd: number, firstIndex: number, path: string) {
     this.#fd = fd;
+    this.#path = path;
     this.firstIndex = firstIndex;
     this.refresh();
   }
@@ -118,10 +133,10 @@ export class Segment {
           if (content || lengthBytes <= windowBytes || end === this.#sizeBytes) {
             const body = this.#bytes(at + recordHeaderBytes, lengthBytes);
             if (body === undefined || crc32(body) !== crc) return undefined;
-            const record = decodeRecord(body);
+            const record = decodeStored(body, content ? this.#stored() : this.#encrypted);
             if (record?.type !== 'entry') return undefined;
             const entry: SegmentEntry = { index: entryIndex, leaf: record.leaf };
-            if (content) entry.content = contentOf(record);
+            if (content && !record.unopened) entry.content = contentOf(record);
             return { entry, offset: at, end };
           }
           const leafBytes = head.readUInt32BE(9);
@@ -180,8 +195,14 @@ export class Segment {
     const crc = header.readUInt32BE(4);
     const body = lengthBytes > recordBytes ? undefined : this.#bytes(offset + recordHeaderBytes, lengthBytes);
     if (body === undefined || crc32(body) !== crc) return undefined;
-    const record = decodeRecord(body);
-    return record?.type === 'part' ? record : undefined;
+    const record = decodeStored(body, this.#stored());
+    return record?.type === 'part' && !record.unopened ? record : undefined;
+  }
+
+  /** How records are stored, with the key if it can be had. */
+  #stored(): Encrypted {
+    if (this.#encrypted !== undefined && this.#encrypted.key === undefined) this.#encrypted = encryptionAt(this.#path, this.#header!);
+    return this.#encrypted;
   }
 
   #bytes(offset: number, sizeBytes: number): Buffer | undefined {

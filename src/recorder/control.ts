@@ -6,7 +6,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import type { AnchorSettings, Config } from '../config/config.ts';
+import type { AnchorSettings, Config, EncryptionSettings } from '../config/config.ts';
 import type { PolicyEntry } from '../entry/entry.ts';
 import { fromBase64 } from '../bytes/bytes.ts';
 import { configHome, type KeyHolder } from '../ledger/keys.ts';
@@ -25,6 +25,7 @@ export interface Loaded {
   text?: string;
   compiled: CompiledPolicy;
   anchors?: AnchorSettings;
+  encryption?: EncryptionSettings;
 }
 
 /**
@@ -35,8 +36,8 @@ export async function loadPolicy(named: string | undefined): Promise<Loaded> {
   const path = pathOf(named);
   if (path === undefined) return noFile();
   assertFile(path);
-  const { digest, text, policy, anchors } = await readHere(path);
-  return { path, digest, text, anchors, compiled: await compilePolicy(policy) };
+  const { policy, ...read } = await readHere(path);
+  return { ...read, compiled: await compilePolicy(policy) };
 }
 
 /**
@@ -48,9 +49,9 @@ export async function reloadPolicy(named: string | undefined, inForce: Loaded): 
   const path = pathOf(named);
   if (path === undefined) return noFile();
   assertFile(path);
-  const { digest, text, policy, anchors } = await readElsewhere(path);
-  if (digest === inForce.digest) return inForce;
-  return { path, digest, text, anchors, compiled: await compilePolicy(policy, slices()) };
+  const { policy, ...read } = await readElsewhere(path);
+  if (read.digest === inForce.digest) return inForce;
+  return { ...read, compiled: await compilePolicy(policy, slices()) };
 }
 
 /** None where no file was named, and the default one is not there. */

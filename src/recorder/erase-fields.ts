@@ -5,6 +5,7 @@ import { utf8Text } from '../bytes/bytes.ts';
 import type { ErasureRest } from '../entry/entry.ts';
 import { putBack, withGaps, type Rests } from '../entry/rest.ts';
 import { partAt } from '../ledger/rewrite.ts';
+import type { SegmentKeyStore } from '../ledger/segment-key-store.ts';
 import type { ContentItem, EntryRecord } from '../ledger/segment.ts';
 import { judgeBytes } from '../limits.ts';
 import { filled } from '../policy/fill.ts';
@@ -40,6 +41,7 @@ const valuesMost = 256;
 export class FieldEraser {
   readonly #redactor: Redactor | undefined;
   readonly #payload: string;
+  readonly #keys: SegmentKeyStore;
   readonly #rests: Rests;
   readonly #recordAt: (index: number) => Promise<EntryRecord | undefined>;
 
@@ -47,16 +49,24 @@ export class FieldEraser {
   static async for(
     paths: readonly string[],
     payload: string,
+    keys: SegmentKeyStore,
     rests: Rests,
     recordAt: (index: number) => Promise<EntryRecord | undefined>,
   ): Promise<FieldEraser> {
     const rule = paths.length === 0 ? undefined : await compilePaths(paths);
-    return new FieldEraser(rule === undefined ? undefined : new Redactor([rule]), payload, rests, recordAt);
+    return new FieldEraser(rule === undefined ? undefined : new Redactor([rule]), payload, keys, rests, recordAt);
   }
 
-  private constructor(redactor: Redactor | undefined, payload: string, rests: Rests, recordAt: (index: number) => Promise<EntryRecord | undefined>) {
+  private constructor(
+    redactor: Redactor | undefined,
+    payload: string,
+    keys: SegmentKeyStore,
+    rests: Rests,
+    recordAt: (index: number) => Promise<EntryRecord | undefined>,
+  ) {
     this.#redactor = redactor;
     this.#payload = payload;
+    this.#keys = keys;
     this.#rests = rests;
     this.#recordAt = recordAt;
   }
@@ -90,7 +100,7 @@ export class FieldEraser {
     if (item.state === 'kept') return [placeOf(index, segment, item.bytes)];
     if (item.state === 'dropped') return [{ at: 0, sizeBytes: item.sizeBytes }];
     if (item.state === 'part') {
-      const part = await partAt(this.#payload, item.file, item.offset);
+      const part = await partAt(this.#payload, item.file, item.offset, this.#keys);
       if (part !== undefined && part.erased === undefined) return [placeOf(index, segment, part.bytes)];
     }
     const places: Place[] = [];

@@ -175,8 +175,10 @@ export class Eraser {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     this.#busy++;
-    const turn = this.#work.then(() => {
+    const turn = this.#work.then(async () => {
       if (this.#isEnding) throw new SwornError('recorder-refused', 'the recorder is ending: ask the next one');
+      // older segments may be encrypted under keys that nobody has asked for yet
+      await this.#deps.ledger.segmentKeys.openAll();
       return work();
     });
     const over = (): void => {
@@ -278,7 +280,7 @@ export class Eraser {
     };
     const rests = await this.#readRests();
     if (holds.some(({ server, subject }) => server !== undefined || subject !== undefined)) await this.#readParties();
-    const fields = await FieldEraser.for(paths, this.#payload, rests, (index) => this.#recordAt(index));
+    const fields = await FieldEraser.for(paths, this.#payload, this.#deps.ledger.segmentKeys, rests, (index) => this.#recordAt(index));
     let restBytes = 0;
     /** The last wish that names all of its entry, and how far it may be drawn without naming anything else. */
     let open: { wish: Wish; reach: number } | undefined;
@@ -363,7 +365,8 @@ export class Eraser {
         if (one.state === 'kept') {
           if (wishedRests.has(`${index} ${k}`)) continue;
           if (entry.kind !== 'erasure' || !(await this.#isRestHeld(rests.owner(index, k), isHeld))) segments.push(k);
-        } else if (one.state === 'part' && (await partAt(this.#payload, one.file, one.offset))?.erased === undefined) segments.push(k);
+        } else if (one.state === 'part' && (await partAt(this.#payload, one.file, one.offset, this.#deps.ledger.segmentKeys))?.erased === undefined)
+          segments.push(k);
       }
       const stored =
         record.attributes.filter(({ state }) => state === 'kept').length +
@@ -391,7 +394,7 @@ export class Eraser {
     for (const [i, firstIndex] of files.entries()) {
       if (looked.next !== undefined) break;
       if (!ranges.touches(Math.max(firstIndex, from), files[i + 1] ?? Number.POSITIVE_INFINITY)) continue;
-      await walkSegment(this.#payload, firstIndex, (walked) => {
+      await walkSegment(this.#payload, firstIndex, this.#deps.ledger.segmentKeys, (walked) => {
         const { index } = walked;
         this.#goOn();
         if (walked.type !== 'entry' || index < from || !ranges.has(index)) {
@@ -552,7 +555,7 @@ export class Eraser {
     const firstIndex = segmentFiles(this.#payload).findLast((first) => first <= index);
     let found: EntryRecord | undefined;
     if (firstIndex === undefined) return undefined;
-    await walkSegment(this.#payload, firstIndex, (walked) => {
+    await walkSegment(this.#payload, firstIndex, this.#deps.ledger.segmentKeys, (walked) => {
       if (walked.type !== 'entry' || walked.index !== index) return walked.index <= index;
       return walked.record().then((bytes) => {
         found = entryIn(bytes);
@@ -569,7 +572,7 @@ export class Eraser {
     for (const [i, firstIndex] of files.entries()) {
       const next = files[i + 1] ?? Number.POSITIVE_INFINITY;
       if (isOver || next <= from || only?.touches(firstIndex, next) === false) continue;
-      await walkSegment(this.#payload, firstIndex, (walked) => {
+      await walkSegment(this.#payload, firstIndex, this.#deps.ledger.segmentKeys, (walked) => {
         this.#goOn();
         if (walked.type !== 'entry' || walked.index < from) return true;
         const said = visit(walked);

@@ -148,6 +148,9 @@ export class Recorder {
           this.#onEnd(errorKinds['sync-failed'].exit);
         },
       },
+      undefined,
+      undefined,
+      policy.encryption,
     );
     this.#openings = new Openings(options.ledger, (kind) => this.#clock.common(kind));
     this.#anchors = new Anchors({
@@ -319,6 +322,12 @@ export class Recorder {
       return this.#reject(`${loaded.path} is ${loaded.text === undefined ? 'not there' : 'empty'}; write {} into it to have no rules`, administrator);
     }
     if (loaded.digest === this.#policy.digest) return { reloaded: false, ...this.#digest() };
+    try {
+      await this.#ledger.encrypt(loaded.encryption);
+    } catch (error) {
+      return this.#ending ? ending : this.#reject(problemOf(error), administrator);
+    }
+    if (this.#ending) return ending;
     this.#policy = loaded;
     this.#anchors.configure(loaded.anchors);
     this.#expire();

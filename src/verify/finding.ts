@@ -35,6 +35,7 @@ export type FindingCode =
   | 'record'
   | 'record-missing'
   | 'torn-tail'
+  | 'encrypted'
   | 'leaf'
   | 'content'
   | 'part'

@@ -5,10 +5,12 @@
 import { hex } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { recordBytes, segmentBytes } from '../limits.ts';
+import { nonceBytes, type Opener, type Openers } from './encryption.ts';
 import type { SegmentName, Source } from './source.ts';
 
 export const headerBytes = 40;
 const magic = [0x53, 0x57, 0x4f, 0x52, 0x4e, 0x50, 0x4c, 0x31];
+const encryptedMagic = [0x53, 0x57, 0x4f, 0x52, 0x4e, 0x50, 0x45, 0x31];
 /** `length ‖ crc` before the body. */
 const frameBytes = 8;
 /** Part: type, connection, direction, unit, salt. */
@@ -37,6 +39,8 @@ export interface EntryRecord {
   leaf: Uint8Array;
   attributes: Item[];
   segments: Item[];
+  /** It is encrypted and cannot be opened: its items are not known. */
+  unopened: boolean;
   segment: SegmentName;
   offset: number;
 }
@@ -50,6 +54,9 @@ export interface PartRecord {
   unit: number;
   salt: Uint8Array;
   bytes: Uint8Array;
+  /** Of `bytes`, also where it is `unopened`. */
+  sizeBytes: number;
+  unopened: boolean;
   segment: SegmentName;
   offset: number;
 }
@@ -71,6 +78,8 @@ export interface Header {
   kind: 'header';
   ledger: string;
   first: number;
+  /** It is encrypted and cannot be opened: why. */
+  unopened?: string;
   segment: SegmentName;
 }
 
@@ -134,11 +143,19 @@ export class PayloadReader {
   /** Bytes of this segment that the search behind damage has read. */
   #searchedBytes = 0;
 
+  /** None: an encrypted segment is not of the format. */
+  readonly #openers: Openers | undefined;
+  /** Of the segment that is read: absent, it is in the clear; a text: why it cannot be opened. */
+  #opener: Opener | string | undefined;
+  /** It was begun behind its header, which says whether it is encrypted. */
+  #isUnsettled = false;
+
   /** Of records that are whole; what is searched behind damage is summed here. */
   readonly #crc32: (bytes: Uint8Array) => number;
 
   /** `from`: an offset in the first segment at which the record of entry `index` or its parts begin, where somebody has read before. */
-  constructor(source: Source, segments: SegmentName[], from?: { offset: number; index: number }, crypto?: Crypto) {
+  constructor(source: Source, segments: SegmentName[], from?: { offset: number; index: number }, crypto?: Crypto, openers?: Openers) {
+    this.#openers = openers;
     this.#source = source;
     this.#segments = segments;
     this.#crc32 = crypto?.crc32 ?? crc32;
@@ -148,6 +165,7 @@ export class PayloadReader {
     this.#base = from.offset;
     this.#ended = false;
     this.#headerDone = true;
+    this.#isUnsettled = openers !== undefined;
     this.#expected = from.index;
   }
 
@@ -167,7 +185,7 @@ export class PayloadReader {
    */
   async skipTo(index: number): Promise<boolean> {
     for (;;) {
-      if (this.#segment === undefined || !this.#headerDone) {
+      if (this.#segment === undefined || !this.#headerDone || this.#isUnsettled) {
         const event = await this.fill();
         if (event === false || (typeof event === 'object' && event.kind === 'trouble')) return false;
         continue;
@@ -197,7 +215,7 @@ export class PayloadReader {
    * The next event that is already in memory; `undefined` when `fill` must run first. Views in it stay valid: buffers are never written to again.
    */
   take(): PayloadEvent | undefined {
-    if (this.#segment === undefined || !this.#headerDone) return undefined;
+    if (this.#segment === undefined || !this.#headerDone || this.#isUnsettled) return undefined;
     const available = this.#buffer.length - this.#at;
     if (available < frameBytes) return undefined;
     const sizeBytes = u32(this.#buffer, this.#at);
@@ -215,6 +233,7 @@ export class PayloadReader {
   /** Reads on. Returns an event that only reading could bring (a file's header, damage), `true` when `take` should be tried again, `false` at the end. */
   async fill(): Promise<Header | Trouble | boolean> {
     if (this.#segment === undefined) return this.#open();
+    if (this.#isUnsettled) return this.#settle(this.#segment);
     const available = this.#buffer.length - this.#at;
     if (!this.#headerDone) {
       if (available < headerBytes && !this.#ended) return this.#more();
@@ -274,13 +293,40 @@ export class PayloadReader {
       return trouble;
     }
     this.#at += headerBytes;
-    const isOurs = magic.every((byte, i) => bytes[i] === byte) && u32(bytes, 32) === 0 && crc32(bytes, 0, 36) === u32(bytes, 36);
-    const first = u64(bytes, 24);
-    if (!isOurs || Number.isNaN(first)) {
+    const header = this.#readHeader(bytes);
+    if (header === undefined) {
       return { kind: 'trouble', what: 'header', segment, offset: 0, resumed: headerBytes, lastSegment: this.#isLast() };
     }
-    this.#expected = first;
-    return { kind: 'header', ledger: hex(bytes.subarray(8, 24)), first, segment };
+    this.#expected = header.first;
+    const unopened = typeof this.#opener === 'string' ? { unopened: this.#opener } : {};
+    return { kind: 'header', ...header, ...unopened, segment };
+  }
+
+  /** Also says how the records behind it are stored. */
+  #readHeader(bytes: Uint8Array): { ledger: string; first: number } | undefined {
+    this.#opener = undefined;
+    const isEncrypted = this.#openers !== undefined && encryptedMagic.every((byte, i) => bytes[i] === byte);
+    const isOurs = isEncrypted || (magic.every((byte, i) => bytes[i] === byte) && u32(bytes, 32) === 0);
+    const first = u64(bytes, 24);
+    if (!isOurs || u32(bytes, 36) !== crc32(bytes, 0, 36) || Number.isNaN(first)) return undefined;
+    const ledger = hex(bytes.subarray(8, 24));
+    if (isEncrypted) this.#opener = this.#openers({ ledger, first, keyId: hex(bytes.subarray(32, 36)) });
+    return { ledger, first };
+  }
+
+  async #settle(segment: SegmentName): Promise<true> {
+    let bytes = new Uint8Array(0);
+    for await (const piece of this.#source.segment!(segment, 0)) {
+      const joined = new Uint8Array(bytes.length + piece.length);
+      joined.set(bytes);
+      joined.set(piece, bytes.length);
+      bytes = joined;
+      if (bytes.length >= headerBytes) break;
+    }
+    // whoever has read before has judged it
+    this.#readHeader(bytes.subarray(0, headerBytes));
+    this.#isUnsettled = false;
+    return true;
   }
 
   #isLast(): boolean {
@@ -376,70 +422,90 @@ export class PayloadReader {
     const bytes = this.#buffer;
     const segment = this.#segment!;
     if (bytes[start] === 2 || bytes[start] === 3) {
-      if (end - start < partHeadBytes) return undefined;
-      if (bytes[start] === 3) for (let i = start + 26; i < end; i++) if (bytes[i] !== 0) return undefined;
+      const hidden = this.#hidden(start + 26, end);
+      if (hidden === undefined || hidden.end - hidden.start < 16) return undefined;
+      if (bytes[start] === 3 && !hidden.unopened) for (let i = hidden.start; i < hidden.end; i++) if (hidden.bytes[i] !== 0) return undefined;
       const side = bytes[start + 17]!;
       const unit = u64(bytes, start + 18);
       if (side > 1 || Number.isNaN(unit)) return undefined;
       const connection = hex(bytes.subarray(start + 1, start + 17));
-      const salt = bytes.subarray(start + 26, start + 42);
       return {
         kind: 'part',
         erased: bytes[start] === 3,
         connection,
         direction: side === 0 ? 'c2s' : 's2c',
         unit,
-        salt,
-        bytes: bytes.subarray(start + 42, end),
+        salt: hidden.bytes.subarray(hidden.start, hidden.start + 16),
+        bytes: hidden.bytes.subarray(hidden.start + 16, hidden.end),
+        sizeBytes: hidden.end - hidden.start - 16,
+        unopened: hidden.unopened,
         segment,
         offset,
       };
     }
     if (bytes[start] !== 1 || end - start < entryHeadBytes) return undefined;
     const index = u64(bytes, start + 1);
-    let at = start + entryHeadBytes;
-    const leafEnd = at + u32(bytes, start + 9);
-    if (Number.isNaN(index) || leafEnd + 6 > end) return undefined;
-    const leaf = bytes.subarray(at, leafEnd);
-    at = leafEnd;
-    const attributesCount = bytes[at]! * 256 + bytes[at + 1]!;
-    const segmentsCount = u32(bytes, at + 2);
-    at += 6;
-    // Each item takes at least 21 bytes: a count that the body cannot hold is refused before anything is allocated for it.
-    if ((attributesCount + segmentsCount) * 21 > end - at) return undefined;
-    const attributes: Item[] = [];
-    const segments: Item[] = [];
-    for (let i = 0; i < attributesCount + segmentsCount; i++) {
-      const kind = bytes[at++];
-      const headBytes = kind === 0 ? 16 : 32;
-      if (kind === undefined || kind > 3 || at + headBytes + 4 > end) return undefined;
-      const head = bytes.subarray(at, at + headBytes);
-      const sizeBytes = u32(bytes, at + headBytes);
-      at += headBytes + 4;
-      let item: Item;
-      if (kind === 0) {
-        if (at + sizeBytes > end) return undefined;
-        item = { kind: 'kept', salt: head, bytes: bytes.subarray(at, at + sizeBytes), sizeBytes };
-        at += sizeBytes;
-        // filled up, so that it can be erased in place
-        for (const filled = at + leastKeptBytes - sizeBytes; at < filled; at++) if (bytes[at] !== 0 || at >= end) return undefined;
-      } else if (kind === 1 || kind === 3) {
-        item = { kind: 'dropped', erased: kind === 3, hash: head, sizeBytes };
-        if (kind === 3) {
-          const filled = at + Math.max(0, sizeBytes - leastKeptBytes);
-          if (filled > end) return undefined;
-          for (; at < filled; at++) if (bytes[at] !== 0) return undefined;
-        }
-      } else {
-        if (at + 16 > end) return undefined;
-        const file = u64(bytes, at);
-        const place = u64(bytes, at + 8);
-        if (Number.isNaN(file) || Number.isNaN(place)) return undefined;
-        item = { kind: 'part', hash: head, sizeBytes, file, offset: place };
-        at += 16;
-      }
-      (i < attributesCount ? attributes : segments).push(item);
-    }
-    return at === end ? { kind: 'entry', index, leaf, attributes, segments, segment, offset } : undefined;
+    const leafEnd = start + entryHeadBytes + u32(bytes, start + 9);
+    const hidden = this.#hidden(leafEnd, end);
+    if (Number.isNaN(index) || hidden === undefined || hidden.start + 6 > hidden.end) return undefined;
+    const leaf = bytes.subarray(start + entryHeadBytes, leafEnd);
+    const { unopened } = hidden;
+    if (unopened) return { kind: 'entry', index, leaf, attributes: [], segments: [], unopened, segment, offset };
+    const lists = itemsIn(hidden.bytes, hidden.start, hidden.end);
+    return lists && { kind: 'entry', index, leaf, ...lists, unopened, segment, offset };
   }
+
+  /** What stands behind the head of a body, in the clear where it can be; `undefined` when there is no room for it. */
+  #hidden(start: number, end: number): { bytes: Uint8Array; start: number; end: number; unopened: boolean } | undefined {
+    const bytes = this.#buffer;
+    if (this.#opener === undefined) return start > end ? undefined : { bytes, start, end, unopened: false };
+    const from = start + nonceBytes;
+    if (from > end) return undefined;
+    if (typeof this.#opener === 'string') return { bytes, start: from, end, unopened: true };
+    const plain = this.#opener(bytes.subarray(start, from), bytes.subarray(from, end));
+    return { bytes: plain, start: 0, end: plain.length, unopened: false };
+  }
+}
+
+/** The items of an entry's record, which fill `bytes[at, end)`. */
+function itemsIn(bytes: Uint8Array, at: number, end: number): Pick<EntryRecord, 'attributes' | 'segments'> | undefined {
+  const attributesCount = bytes[at]! * 256 + bytes[at + 1]!;
+  const segmentsCount = u32(bytes, at + 2);
+  at += 6;
+  // Each item takes at least 21 bytes: a count that the body cannot hold is refused before anything is allocated for it.
+  if ((attributesCount + segmentsCount) * 21 > end - at) return undefined;
+  const attributes: Item[] = [];
+  const segments: Item[] = [];
+  for (let i = 0; i < attributesCount + segmentsCount; i++) {
+    const kind = bytes[at++];
+    const headBytes = kind === 0 ? 16 : 32;
+    if (kind === undefined || kind > 3 || at + headBytes + 4 > end) return undefined;
+    const head = bytes.subarray(at, at + headBytes);
+    const sizeBytes = u32(bytes, at + headBytes);
+    at += headBytes + 4;
+    let item: Item;
+    if (kind === 0) {
+      if (at + sizeBytes > end) return undefined;
+      item = { kind: 'kept', salt: head, bytes: bytes.subarray(at, at + sizeBytes), sizeBytes };
+      at += sizeBytes;
+      // filled up, so that it can be erased in place
+      for (const filled = at + leastKeptBytes - sizeBytes; at < filled; at++) if (bytes[at] !== 0 || at >= end) return undefined;
+    } else if (kind === 1 || kind === 3) {
+      item = { kind: 'dropped', erased: kind === 3, hash: head, sizeBytes };
+      if (kind === 3) {
+        const filled = at + Math.max(0, sizeBytes - leastKeptBytes);
+        if (filled > end) return undefined;
+        for (; at < filled; at++) if (bytes[at] !== 0) return undefined;
+      }
+    } else {
+      if (at + 16 > end) return undefined;
+      const file = u64(bytes, at);
+      const place = u64(bytes, at + 8);
+      if (Number.isNaN(file) || Number.isNaN(place)) return undefined;
+      item = { kind: 'part', hash: head, sizeBytes, file, offset: place };
+      at += 16;
+    }
+    (i < attributesCount ? attributes : segments).push(item);
+  }
+  return at === end ? { attributes, segments } : undefined;
 }

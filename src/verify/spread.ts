@@ -54,6 +54,8 @@ export interface Cursor {
 export interface StoredPart {
   /** Absent when it was erased: its entry still names it. */
   hash: Uint8Array | undefined;
+  /** It is encrypted and cannot be opened. */
+  unopened?: boolean;
   sizeBytes: number;
   connection: string;
   direction: 'c2s' | 's2c';

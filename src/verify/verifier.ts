@@ -20,6 +20,7 @@ import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile
 import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
 import { Erasures, type List } from './erasures.ts';
 import { Anchors, type Witnessed } from './anchors.ts';
+import { noOpeners, type Openers } from './encryption.ts';
 import { Findings, type Exit, type Finding, type FindingCode } from './finding.ts';
 import { Keys } from './keys.ts';
 import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
@@ -50,6 +51,8 @@ export interface VerifyOptions {
   origin?: string;
   /** Called about every 256 entries, or once for each range. */
   progress?: (done: number, total: number) => void;
+  /** Opens encrypted payload segments. Without it their content is not checked, and reported so. */
+  openers?: Openers;
   /** Who else can check ranges of it, for a ledger that is large. The result is the same. */
   spread?: Spread;
 }
@@ -90,6 +93,8 @@ export interface Verification {
   neverStored: number;
   /** Bytes of content that were held against a commitment. */
   contentBytes: number;
+  /** Files that are encrypted, and could not be opened: their content was not checked. */
+  unopenedSegments: number;
   /** The weakest custody of all connections. */
   custody: Custody | undefined;
   /** The lowest leaf that something is wrong with. */
@@ -135,7 +140,7 @@ export async function verifyLedger({ spread, ...options }: VerifyOptions): Promi
 
 /** Checks one range (`spread.ts`). `cursor` is where the last range ended that was checked here. `undefined`: something is odd in it. */
 export async function checkRange(
-  options: Pick<VerifyOptions, 'crypto' | 'source'>,
+  options: Pick<VerifyOptions, 'crypto' | 'source' | 'openers'>,
   task: RangeTask,
   common: RangeCommon,
   cursor?: Cursor,
@@ -187,6 +192,8 @@ class Verifier {
   #firstDropped: number | undefined;
   #neverStored = 0;
   #contentBytes = 0;
+  /** Encrypted segments that could not be opened, and why. */
+  readonly #unopened = new Map<string, string>();
   /** While a range is checked: what takes the place of the rules between entries. */
   #range: RangeCollector | undefined;
   /** Items that name parts outside of the range, of the list that is being judged. */
@@ -391,7 +398,8 @@ class Verifier {
         await this.#payload!.close();
       }
     }
-    if (!this.#sequenceWhole || this.#findings.counts.size > 0) return undefined;
+    // what cannot be opened is said by the sequential pass alone
+    if (!this.#sequenceWhole || this.#findings.counts.size > 0 || this.#unopened.size > 0) return undefined;
     const facts: RangeFacts = {
       ...range.facts(),
       parts: [...this.#parts],
@@ -633,7 +641,8 @@ class Verifier {
     }
     if (this.#range) this.#range.take(index, entry, leaf);
     else this.#rules(index, entry);
-    if (record && recordAgrees) this.#content(index, entry, record);
+    if (record?.unopened) this.#noteUnopened(record);
+    else if (record && recordAgrees) this.#content(index, entry, record);
   }
 
   /** What an entry means to those before and behind it. */
@@ -728,7 +737,7 @@ class Verifier {
       if (part!.hash) {
         this.#contentBytes += item.sizeBytes;
         kept++;
-      } else erased.push(k);
+      } else if (!part!.unopened) erased.push(k);
     }
     if (this.#elsewhere.length > 0) {
       this.#range!.wait({ index, list, kept, erased, leaf: record.leaf, count: items.length, parts: this.#elsewhere });
@@ -766,7 +775,7 @@ class Verifier {
   #openPayload(names: SegmentName[] | undefined): void;
   #openPayload(names: SegmentName[] | undefined, from?: { offset: number; index: number }): PayloadReader | undefined {
     if (names === undefined) return undefined;
-    this.#payload = new PayloadReader(this.#source, names, from, this.#crypto);
+    this.#payload = new PayloadReader(this.#source, names, from, this.#crypto, this.#options.openers ?? noOpeners);
     this.#payloadEnded = false;
     return this.#payload;
   }
@@ -872,10 +881,17 @@ class Verifier {
     return typeof filled === 'object' ? filled : undefined;
   }
 
+  /** Also of a segment whose header was read by whoever checked the range before. */
+  #noteUnopened({ segment: { path } }: EntryRecord | PartRecord): void {
+    if (!this.#unopened.has(path)) this.#unopened.set(path, 'its key is not here');
+  }
+
   #part(part: PartRecord): void {
+    if (part.unopened) this.#noteUnopened(part);
     this.#parts.set(`${part.segment.first}:${part.offset}`, {
-      hash: part.erased ? undefined : segmentHash(this.#crypto, part.salt, part.bytes),
-      sizeBytes: part.bytes.length,
+      hash: part.erased || part.unopened ? undefined : segmentHash(this.#crypto, part.salt, part.bytes),
+      ...(part.unopened && !part.erased ? { unopened: true } : {}),
+      sizeBytes: part.sizeBytes,
       connection: part.connection,
       direction: part.direction,
       unit: part.unit,
@@ -886,6 +902,7 @@ class Verifier {
     const { path } = header.segment;
     this.#headerSince = true;
     this.#firstOfSegment = header;
+    if (header.unopened !== undefined) this.#unopened.set(path, header.unopened);
     if (header.first !== header.segment.first)
       this.#say('tampered', 'segment', `${path} says of itself that it begins with entry ${header.first}`, { path });
     this.#ledgerId ??= header.ledger;
@@ -1054,6 +1071,12 @@ class Verifier {
       const at = this.#firstDropped === undefined ? {} : { index: this.#firstDropped };
       this.#say('tampered', 'dropped', `the bytes of ${this.#dropped} segment(s) are not kept, and no entry says why; their hashes still hold`, at);
     }
+    const [unopened] = this.#unopened.values();
+    if (unopened !== undefined) {
+      this.#say('missing', 'encrypted', `content not checked: ${this.#unopened.size} segment(s) encrypted, and no key for them (${unopened})`, {
+        path: [...this.#unopened.keys()][0]!,
+      });
+    }
     if (this.#neverStored > 0) {
       this.#say('note', 'never-stored', `${this.#neverStored} stretches were never stored (redaction or capture rules); their hashes still hold`);
     }
@@ -1070,7 +1093,7 @@ class Verifier {
     const names = await this.#reading('payload', () => segments.call(this.#source));
     const last = names?.findLastIndex((name) => name.first < this.#nextRecord) ?? -1;
     if (names === undefined || last < 0) return;
-    const reader = new PayloadReader(this.#source, names.slice(last));
+    const reader = new PayloadReader(this.#source, names.slice(last), undefined, this.#crypto, this.#options.openers ?? noOpeners);
     for (;;) {
       const event = reader.take() ?? (await this.#reading('payload', () => reader.fill()));
       if (event === false || event === undefined) return;
@@ -1092,7 +1115,10 @@ class Verifier {
       this.#signatureHolds && (this.#rootHolds || this.#provenByTiles) ? this.#size : this.#knownHolds ? Math.min(known!.size, this.#size) : 0;
     if (this.#signatureHolds) checked.push(`the checkpoint's signature by ${this.#vkey!.name}+${hex(this.#vkey!.keyId)}`);
     if (this.#size > 0) checked.push(`every entry, bundle and tile under the checkpoint (${this.#size} entries)`);
-    if (this.#payload) checked.push(`every payload record against its entry and its commitments (${this.#contentBytes} bytes of content)`);
+    if (this.#payload) {
+      const what = this.#unopened.size === 0 ? 'every payload record against its entry and its commitments' : 'what could be opened of the payload';
+      checked.push(`${what} (${this.#contentBytes} bytes of content)`);
+    }
     if (this.#sequenceWhole) checked.push('counts, references, and the beginning and end of every connection');
     if (known && known.size > 0) checked.push(`that the ledger continues the ${known.size} entries known before`);
 
@@ -1103,6 +1129,8 @@ class Verifier {
     if (!this.#payloadAsked) notChecked.push('the content: this source has no payload');
     if (this.#later > 0)
       notChecked.push(`${this.#later} later record(s) are not yet signed: whoever can write to the ledger could have changed them`);
+    if (this.#unopened.size > 0)
+      notChecked.push(`the content of ${this.#unopened.size} encrypted segment(s) without a key: only that each record holds its entry`);
     if (this.#tornTail) notChecked.push('the incomplete last record');
     if (this.#dropped > 0) notChecked.push(`the bytes of ${this.#dropped} segment(s) that are not kept`);
     if (this.#erasures.segments > 0) notChecked.push(`what stood in ${this.#erasures.segments} segment(s) that were erased`);
@@ -1135,6 +1163,7 @@ class Verifier {
       droppedSegments: this.#dropped,
       neverStored: this.#neverStored,
       contentBytes: this.#contentBytes,
+      unopenedSegments: this.#unopened.size,
       custody: sequences.custody,
       firstBad: findings.firstBad,
       holdsThrough: Math.min(proven, findings.firstBad ?? proven),
