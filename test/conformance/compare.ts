@@ -14,6 +14,7 @@ export interface Difference {
 export interface Exception {
   /** Which comparison, as `run.ts` names it without the revision. */
   readonly comparison: string;
+  readonly revision: string;
   readonly scenario: string;
   readonly check: string;
   /** The sentence that explains it, and where it stands. */

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { World } from '../support-processes.ts';
 import type { Placement } from './client-through.ts';
-import { compare, readExceptions, type Comparison } from './compare.ts';
+import { compare, readExceptions, type Comparison, type Difference } from './compare.ts';
 import { startBridge, startProxy, startServer, type Proxy, type Running } from './programs.ts';
 import { judgeClient, judgeServer, scenariosOf, type Results, type Revision, type Side } from './suite.ts';
 
@@ -30,7 +30,14 @@ export interface Compared {
   readonly direct: Results;
   readonly through: Results;
   readonly result: Comparison;
+  /** What differed in one run and not in the next. */
+  readonly unsteady: readonly Difference[];
 }
+
+/** Runs scenarios and leaves what the suite writes in a folder. */
+type Judge = (scenarios: readonly string[], folder: string) => Promise<Results>;
+
+const attempts = 3;
 
 export interface HarnessOptions {
   readonly proxy: Proxy;
@@ -71,13 +78,28 @@ export class Harness {
     return scenariosOf(side, revision).filter((scenario) => wanted?.includes(scenario) ?? true);
   }
 
-  #folder(name: string): string {
-    return join(this.#results, name);
-  }
-
-  #compared(comparison: string, direct: Results, through: Results): Compared {
-    const exceptions = readExceptions().filter((one) => one.comparison === comparison);
-    return { comparison, direct, through, result: compare(direct, through, exceptions) };
+  /**
+   * Judges both sides, and those scenarios again that differ: some of them wait for a fixed time, within which a busy machine may or may not answer. What
+   * differs every time counts; what differed once is told.
+   */
+  async #compareBoth(comparison: string, revision: Revision, scenarios: readonly string[], direct: Judge, through: Judge): Promise<Compared> {
+    const exceptions = readExceptions().filter((one) => one.comparison === comparison && one.revision === revision);
+    const sides: [Results, Results] = [new Map(), new Map()];
+    const unsteady: Difference[] = [];
+    let result: Comparison | undefined;
+    let again = scenarios;
+    for (let attempt = 1; attempt <= attempts && again.length > 0; attempt++) {
+      for (const [i, judge] of [direct, through].entries()) {
+        const folder = join(this.#results, `${comparison.replaceAll(/\W+/g, '-')}-${revision}`, `${['direct', 'through'][i]!}-${attempt}`);
+        for (const [scenario, checks] of await judge(again, folder)) sides[i]!.set(scenario, checks);
+      }
+      const before = result?.differing ?? [];
+      result = compare(...sides, exceptions);
+      const differing = new Set(result.differing.map(({ scenario }) => scenario));
+      unsteady.push(...before.filter(({ scenario }) => !differing.has(scenario)));
+      again = [...differing];
+    }
+    return { comparison, direct: sides[0], through: sides[1], result: result!, unsteady };
   }
 
   async #compareServer(revision: Revision, scenarios: readonly string[]): Promise<Compared> {
@@ -85,44 +107,47 @@ export class Harness {
     const { proxy } = this.#options;
     const server = await startServer(env);
     const front = await startProxy(proxy, server.url, '127.0.0.1:0', ledger, env);
-    const judge = (running: Running, name: string): Promise<Results> =>
-      judgeServer(running.url, revision, scenarios, this.#folder(`${name}-${revision}`), env);
+    const judge =
+      ({ url }: Running): Judge =>
+      (some, folder) =>
+        judgeServer(url, revision, some, folder, env);
     try {
-      return this.#compared(`server, ${proxy}`, await judge(server, 'server'), await judge(front, `server-${proxy}`));
+      return await this.#compareBoth(`server, ${proxy}`, revision, scenarios, judge(server), judge(front));
     } finally {
       await front.end();
       await server.end();
     }
   }
 
-  async #compareStdio(revision: Revision, scenarios: readonly string[]): Promise<Compared> {
+  #compareStdio(revision: Revision, scenarios: readonly string[]): Promise<Compared> {
     const { env, ledger } = this.#world;
-    const judge = async (name: string, between: string | undefined): Promise<Results> => {
-      // the bridge has sessions in the old era only if it is asked for them
-      const bridge = await startBridge(revision < '2026-07-28', between, env);
-      try {
-        return await judgeServer(bridge.url, revision, scenarios, this.#folder(`${name}-${revision}`), env);
-      } finally {
-        await bridge.end();
-      }
-    };
-    return this.#compared('stdio, sworn run', await judge('stdio', undefined), await judge('stdio-sworn', ledger));
+    const judge =
+      (between: string | undefined): Judge =>
+      async (some, folder) => {
+        // the bridge has sessions in the old era only if it is asked for them
+        const bridge = await startBridge(revision < '2026-07-28', between, env);
+        try {
+          return await judgeServer(bridge.url, revision, some, folder, env);
+        } finally {
+          await bridge.end();
+        }
+      };
+    return this.#compareBoth('stdio, sworn run', revision, scenarios, judge(undefined), judge(ledger));
   }
 
   async #compareClient(revision: Revision, scenarios: readonly string[]): Promise<Compared[]> {
     const { env, ledger } = this.#world;
     const { proxy } = this.#options;
-    const script = (file: string): string[] => [process.execPath, join(import.meta.dirname, file)];
-    const direct = await judgeClient(script('client.ts'), revision, scenarios, this.#folder(`client-${revision}`), env);
+    const judge =
+      (file: string, ...words: string[]): Judge =>
+      (some, folder) =>
+        judgeClient([process.execPath, join(import.meta.dirname, file), ...words], revision, some, folder, env);
     const compared: Compared[] = [];
     for (const placement of ['same-origin', 'own-url'] satisfies Placement[]) {
       // OAuth binds a token to the origin that the client dialled: at the proxy's own URL that is another one
       const possible = scenarios.filter((scenario) => placement === 'same-origin' || !scenario.startsWith('auth/'));
-      const name = `client-${placement}-${proxy}-${revision}`;
-      const through = await judgeClient([...script('client-through.ts'), proxy, placement, ledger], revision, possible, this.#folder(name), env);
-      compared.push(
-        this.#compared(`client ${placement}, ${proxy}`, new Map([...direct].filter(([scenario]) => possible.includes(scenario))), through),
-      );
+      const through = judge('client-through.ts', proxy, placement, ledger);
+      compared.push(await this.#compareBoth(`client ${placement}, ${proxy}`, revision, possible, judge('client.ts'), through));
     }
     return compared;
   }

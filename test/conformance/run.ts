@@ -43,7 +43,7 @@ let scenarios = 0;
 try {
   for (const part of chosenParts) {
     for (const revision of chosenRevisions) {
-      for (const { comparison, direct, through, result } of await harness.compare(part, revision)) {
+      for (const { comparison, direct, through, result, unsteady } of await harness.compare(part, revision)) {
         const one = counts(direct);
         const other = counts(through);
         const differing = new Set(result.differing.map(({ scenario }) => scenario)).size;
@@ -55,6 +55,7 @@ try {
             `${result.scenarios} scenarios, ${differing} differ${explained}`,
         );
         for (const difference of result.differing) console.log(`    ${difference.scenario}  ${difference.check}\n      ${parting(difference)}`);
+        for (const { scenario, check } of unsteady) console.log(`    ${scenario}  ${check}: differed in one run and not in the next`);
         for (const { scenario, check } of result.stale) console.log(`    ${scenario}  ${check}: an exception that does not occur any more`);
       }
     }

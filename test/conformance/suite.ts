@@ -52,7 +52,18 @@ function run(words: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
   });
 }
 
-/** Scenarios that a server at `url` must pass, one after the other. */
+/** The suite itself would start all clients at once; here a few at a time, so that a scenario's clock measures the client. */
+const atOnce = 2;
+
+async function runEach(scenarios: readonly string[], run: (scenario: string) => Promise<void>): Promise<void> {
+  const waiting = [...scenarios];
+  const work = async (): Promise<void> => {
+    for (let scenario = waiting.shift(); scenario !== undefined; scenario = waiting.shift()) await run(scenario);
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+}
+
+/** Scenarios that a server at `url` must pass. */
 export async function judgeServer(
   url: string,
   revision: Revision,
@@ -61,18 +72,11 @@ export async function judgeServer(
   env: NodeJS.ProcessEnv,
 ): Promise<Results> {
   mkdirSync(folder, { recursive: true });
-  const all = scenariosOf('server', revision);
-  if (scenarios.length === all.length) await run(['server', '--url', url, '--requirements', revision, '-o', folder], env);
-  else {
-    for (const scenario of scenarios) {
-      await run(['server', '--url', url, '--scenario', scenario, '--spec-version', revision, '--force', '-o', folder], env);
-    }
-  }
+  const words = ['server', '--url', url, '-o', folder];
+  if (scenarios.length === scenariosOf('server', revision).length) await run([...words, '--requirements', revision], env);
+  else await runEach(scenarios, (scenario) => run([...words, '--scenario', scenario, '--spec-version', revision, '--force'], env));
   return complete(readResults(folder, 'server-'), scenarios);
 }
-
-/** The suite itself would start all clients at once; here a few at a time, so that a scenario's clock measures the client. */
-const clientsAtOnce = 2;
 
 /** Scenarios that a client must pass: `command`, without spaces in its words, gets the URL as its last one. */
 export async function judgeClient(
@@ -83,13 +87,8 @@ export async function judgeClient(
   env: NodeJS.ProcessEnv,
 ): Promise<Results> {
   mkdirSync(folder, { recursive: true });
-  const waiting = [...scenarios];
-  const work = async (): Promise<void> => {
-    for (let scenario = waiting.shift(); scenario !== undefined; scenario = waiting.shift()) {
-      await run(['client', '--command', command.join(' '), '--scenario', scenario, '--spec-version', revision, '--force', '-o', folder], env);
-    }
-  };
-  await Promise.all(Array.from({ length: clientsAtOnce }, work));
+  const words = ['client', '--command', command.join(' '), '-o', folder];
+  await runEach(scenarios, (scenario) => run([...words, '--scenario', scenario, '--spec-version', revision, '--force'], env));
   return complete(readResults(folder), scenarios);
 }
 
@@ -101,7 +100,7 @@ function complete(results: Results, scenarios: readonly string[]): Results {
 }
 
 /** The suite writes `<scenario>-<time>/checks.json`, with `server-` before a server's; a name may have a slash. */
-export function readResults(folder: string, prefix = ''): Results {
+function readResults(folder: string, prefix = ''): Results {
   const results: Results = new Map();
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     if (entry.name !== 'checks.json') continue;
