@@ -1,9 +1,11 @@
 /**
- * Checks ranges of a ledger in threads of their own (`verify/spread.ts`). What must stay true: what is said comes in the order of the ranges, only so many of
- * them are under way or wait to be taken that memory does not grow with the ledger, and a thread that dies ends the whole, so that the sequential pass decides.
+ * Checks ranges of a ledger in several threads (`verify/spread.ts`), of which this one is the first: it works at once, while the others start. What must stay
+ * true: what is said comes in the order of the ranges, only so many of them are under way or wait to be taken that memory does not grow with the ledger, and
+ * a thread that dies ends the whole, so that the sequential pass decides.
  */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { setImmediate as turn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { nodeCrypto } from '../crypto-node.ts';
@@ -11,13 +13,16 @@ import type { Cursor, RangeCommon, RangeFacts, RangeTask, Spread } from '../veri
 import { checkRange } from '../verify/verifier.ts';
 import { directorySource, treeOf } from './verify-files.ts';
 
-/** Of a range: enough that it seldom begins inside of a segment, little enough that all threads end at about the same time. */
-const leastRange = 8_192;
+/**
+ * Entries of a range: a share of what is left for each thread, so that all end at about the same time; enough that it seldom begins inside of a segment, and
+ * little enough that facts which wait take no more than a few MB.
+ */
+const leastRange = 4_096;
 const mostRange = 65_536;
-const rangesEach = 16;
+const sharesEach = 3;
 /** A thread is ready after a tenth of a second. */
 const leastEntries = 50_000;
-/** Ranges that a thread has: one under way, and one to go on with. */
+/** Ranges that another thread has: one under way, and one to go on with while this one is at work. */
 const underWay = 2;
 /** Ranges for each thread that are under way, or wait for those before them: a thread may be slower for a while. */
 const ahead = 4;
@@ -31,6 +36,12 @@ interface Place {
 }
 
 type Answer = { facts: RangeFacts } | { odd: true };
+
+/** A range that was given to somebody. */
+interface Given {
+  isDone: boolean;
+  facts: Promise<RangeFacts | undefined>;
+}
 
 interface Waiting {
   resolve: (facts: RangeFacts | undefined) => void;
@@ -68,38 +79,57 @@ class Thread {
   }
 }
 
-/** `program` is the module that calls `serveRanges` in a thread; by default the verifier as one file, of this build or of the sources. */
+/**
+ * `count` threads with this one. `program` is the module that calls `serveRanges` in each of the others; by default the verifier as one file, of this build
+ * or of the sources.
+ */
 export function threads(folder: string, count = Math.min(availableParallelism(), mostThreads), program: URL = ownProgram()): Spread | undefined {
   if (count < 2) return undefined;
   return {
-    entries: (size) => Math.min(mostRange, Math.max(leastRange, size / count / rangesEach)),
+    entries: (left) => Math.min(mostRange, Math.max(leastRange, left / count / sharesEach)),
     least: leastEntries,
     async *check(tasks, common) {
-      const all: Thread[] = [];
+      const others: Thread[] = [];
       try {
-        for (let i = 0; i < count; i++) all.push(new Thread(program, { folder, common }));
-        const answers: Promise<RangeFacts | undefined>[] = [];
+        while (others.length < count - 1) others.push(new Thread(program, { folder, common }));
+        const checkHere = rangeChecker({ folder, common });
+        const given: Given[] = [];
         const left = tasks[Symbol.iterator]();
         const spares: ArrayBuffer[] = [];
-        const askOn = (): void => {
-          while (answers.length < ahead * count) {
-            const idlest = all.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
-            const task = idlest.waiting < underWay ? left.next() : undefined;
-            if (!task || task.done) return;
-            const spare = spares.pop();
-            const answer = idlest.ask({ ...task.value, ...(spare ? { spare } : {}) });
-            answer.then(askOn, () => undefined);
-            answers.push(answer);
+        const give = (check: (task: RangeTask) => Promise<RangeFacts | undefined>): Given | undefined => {
+          const next = given.length < ahead * count ? left.next() : undefined;
+          if (!next || next.done) return undefined;
+          const spare = spares.pop();
+          const facts = check({ ...next.value, ...(spare ? { spare } : {}) });
+          const one: Given = { isDone: false, facts };
+          const settle = (): void => void (one.isDone = true);
+          facts.then(settle, settle);
+          given.push(one);
+          return one;
+        };
+        const giveOthers = (): void => {
+          for (;;) {
+            const idlest = others.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
+            if (idlest.waiting >= underWay || !give((task) => idlest.ask(task))) return;
           }
         };
-        for (askOn(); answers.length > 0; askOn()) {
-          const facts = await answers.shift()!;
-          yield facts;
-          // whoever asks for the next has done with this one
-          if (facts) spares.push(facts.rows.buffer as ArrayBuffer);
+        for (;;) {
+          giveOthers();
+          if (given.length === 0) return;
+          if (given[0]!.isDone) {
+            const facts = await given.shift()!.facts;
+            yield facts;
+            // whoever asks for the next has done with this one
+            if (facts) spares.push(facts.rows.buffer as ArrayBuffer);
+            continue;
+          }
+          const own = give(checkHere);
+          await (own ?? given[0]!).facts;
+          // what others have said meanwhile has not been heard yet
+          if (own) await turn();
         }
       } finally {
-        await Promise.all(all.map((thread) => thread.end()));
+        await Promise.all(others.map((thread) => thread.end()));
       }
     },
   };
@@ -114,18 +144,26 @@ function ownProgram(): URL {
   return new URL('verify-alone.ts', import.meta.url);
 }
 
-/** What a thread does. */
-export function serveRanges(): void {
-  const { folder, common } = workerData as Place;
+/** Checks ranges one after another, each from where the last one stopped. `undefined`: something is odd. */
+function rangeChecker({ folder, common }: Place): (task: RangeTask) => Promise<RangeFacts | undefined> {
   const source = common.names ? directorySource(folder) : treeOf(directorySource(folder));
   let cursor: Cursor | undefined;
+  return async (task) => {
+    const checked = await checkRange({ crypto: nodeCrypto, source }, task, common, cursor);
+    cursor = checked?.cursor;
+    return checked?.facts;
+  };
+}
+
+/** What another thread does. */
+export function serveRanges(): void {
+  const check = rangeChecker(workerData as Place);
   let before = Promise.resolve();
   parentPort!.on('message', (task: RangeTask) => {
     before = before.then(async () => {
-      const checked = await checkRange({ crypto: nodeCrypto, source }, task, common, cursor);
-      cursor = checked?.cursor;
-      const answer: Answer = checked ? { facts: checked.facts } : { odd: true };
-      const buffers = checked ? [checked.facts.rows, checked.facts.leaves, checked.facts.roots].map(({ buffer }) => buffer as ArrayBuffer) : [];
+      const facts = await check(task);
+      const answer: Answer = facts ? { facts } : { odd: true };
+      const buffers = facts ? [facts.rows, facts.leaves, facts.roots].map(({ buffer }) => buffer as ArrayBuffer) : [];
       parentPort!.postMessage(answer, buffers);
     });
   });

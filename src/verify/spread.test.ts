@@ -73,7 +73,7 @@ function place(file: number, offset: number): Buffer {
 describe('ranges', () => {
   it('cover all entries, and begin with segments where that fits', () => {
     const names = [0, 1_000, 1_100, 9_000, 17_000, 30_000].map((first) => ({ first, path: '' }));
-    const ranges = [...rangesOf(40_960, 8_192, names)];
+    const ranges = [...rangesOf(40_960, () => 8_192, names)];
     expect(ranges[0]!.first).toBe(0);
     expect(ranges.at(-1)!.end).toBe(40_960);
     for (const [i, { first, end }] of ranges.entries()) {
@@ -82,7 +82,7 @@ describe('ranges', () => {
     }
     for (const first of [9_216, 17_152, 30_208]) expect(ranges.map((range) => range.first)).toContain(first);
     // a checkpoint may claim any size
-    expect(rangesOf(2 ** 50, 8_192, names).next().value).toEqual({ first: 0, end: 9_216 });
+    expect(rangesOf(2 ** 50, () => 8_192, names).next().value).toEqual({ first: 0, end: 9_216 });
   });
 });
 

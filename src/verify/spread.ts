@@ -103,8 +103,8 @@ export interface RangeFacts extends Pick<RangeTask, 'first' | 'end'> {
 }
 
 export interface Spread {
-  /** About so many entries of a range, for a ledger of `size`. */
-  entries(size: number): number;
+  /** About so many entries of the next range, when so many are left. */
+  entries(left: number): number;
   /** Ledgers with fewer entries are not worth it. */
   least: number;
   /** Has each range checked, in any order, and gives what is said of them in order; `undefined` for one that is odd. Ended early, it stops all work. */
@@ -112,25 +112,23 @@ export interface Spread {
 }
 
 /**
- * The ranges of [0, end), of about so many entries each. They begin with segments where that fits: whoever begins inside of one must go over what is before.
- * One by one, for a checkpoint may claim any size.
+ * The ranges of [0, end), each of about so many entries as `entries` says of what is left. They begin with segments where that fits: whoever begins inside of
+ * one must go over what is before. One by one, for a checkpoint may claim any size.
  */
-export function* rangesOf(end: number, entries: number, names: readonly SegmentName[] = []): Generator<RangeTask> {
-  let first = 0;
-  const upTo = function* (bound: number): Generator<RangeTask> {
-    const pieces = Math.max(1, Math.round((bound - first) / entries));
-    const piece = roundUp((bound - first) / pieces);
-    while (first < bound) {
-      const next = Math.min(bound, first + piece);
-      yield { first, end: next };
-      first = next;
+export function* rangesOf(end: number, entries: (left: number) => number, names: readonly SegmentName[] = []): Generator<RangeTask> {
+  let at = 0;
+  for (let first = 0, last = 0; first < end; first = last) {
+    const wanted = entries(end - first);
+    last = first + wanted;
+    while (at < names.length && names[at]!.first < first + wanted / 2) at++;
+    // the last segment that begins by then, or one that begins a little later
+    if (at < names.length && names[at]!.first <= first + wanted * 1.5) {
+      while (at + 1 < names.length && names[at + 1]!.first <= last) at++;
+      last = names[at]!.first;
     }
-  };
-  for (const name of names) {
-    const bound = Math.min(end, roundUp(name.first));
-    if (bound - first >= entries / 2) yield* upTo(bound);
+    last = Math.min(end, roundUp(last));
+    yield { first, end: last };
   }
-  yield* upTo(end);
 }
 
 function roundUp(entries: number): number {
@@ -275,47 +273,74 @@ export class RangeCollector {
   }
 }
 
-/** The entry of a row as far as `Sequences` looks at it, the leaf to be read instead, or nothing. */
-export function rowOf(
-  { rows, connections, leaves, first }: RangeFacts,
-  index: number,
-): { entry?: SeenMessage | SeenPrincipal; leaf?: Uint8Array; kept: readonly List[] } {
-  const at = (index - first) * rowColumns;
-  const bits = rows[at]!;
-  const kept = keptLists[(bits >> 5) & 3]!;
-  const number = (column: number): number | undefined => {
-    const value = rows[at + column]!;
-    return value === absent ? undefined : value;
+/** What stands in the rows of a range. */
+export class RowReader {
+  readonly #facts: RangeFacts;
+  /** One for all rows: `Sequences` keeps none, and an object for each would be most of what this thread allocates. All fields, absent ones too. */
+  readonly #message: { -readonly [Name in keyof Required<SeenMessage>]: SeenMessage[Name] | undefined } = {
+    kind: 'message',
+    connection: '',
+    direction: 'c2s',
+    origin: 'client',
+    type: 'opaque',
+    anomalies: undefined,
+    seq: 0,
+    tapSeq: 0,
+    parts: undefined,
+    who: undefined,
+    exchange: undefined,
+    call: undefined,
+    batch: undefined,
+    item: undefined,
+    uncaptured: undefined,
   };
-  switch (bits & kindBits) {
-    case isMessage: {
-      // all of them, absent ones too
-      const entry: { [Name in keyof Required<SeenMessage>]: SeenMessage[Name] | undefined } = {
-        kind: 'message',
-        connection: connections[rows[at + 1]!]!,
-        direction: (bits & fromServer) === 0 ? 'c2s' : 's2c',
-        origin: (bits & bySworn) === 0 ? 'client' : 'sworn',
-        type: types[(bits >> typeShift) & 7],
-        anomalies: (bits & toNothing) === 0 ? undefined : ['reply-to-nothing'],
-        seq: rows[at + 2]!,
-        tapSeq: rows[at + 3]!,
-        parts: number(4),
-        who: number(5),
-        exchange: number(6),
-        call: number(7),
-        batch: number(8),
-        item: number(9),
-        uncaptured: undefined,
-      };
-      return { entry: entry as SeenMessage, kept };
+
+  constructor(facts: RangeFacts) {
+    this.#facts = facts;
+  }
+
+  /** Lists of which something is kept, and nothing erased. */
+  kept(index: number): readonly List[] {
+    return keptLists[(this.#facts.rows[(index - this.#facts.first) * rowColumns]! >> 5) & 3]!;
+  }
+
+  /** The entry as far as `Sequences` looks at it, valid until the next call; the leaf to be read instead; or nothing. */
+  entry(index: number): SeenMessage | SeenPrincipal | Uint8Array | undefined {
+    const { rows, connections, leaves, first } = this.#facts;
+    const at = (index - first) * rowColumns;
+    const bits = rows[at]!;
+    switch (bits & kindBits) {
+      case isMessage: {
+        const entry = this.#message;
+        entry.connection = connections[rows[at + 1]!]!;
+        entry.direction = (bits & fromServer) === 0 ? 'c2s' : 's2c';
+        entry.origin = (bits & bySworn) === 0 ? 'client' : 'sworn';
+        entry.type = types[(bits >> typeShift) & 7];
+        entry.anomalies = (bits & toNothing) === 0 ? undefined : replyToNothing;
+        entry.seq = rows[at + 2]!;
+        entry.tapSeq = rows[at + 3]!;
+        entry.parts = numberAt(rows, at + 4);
+        entry.who = numberAt(rows, at + 5);
+        entry.exchange = numberAt(rows, at + 6);
+        entry.call = numberAt(rows, at + 7);
+        entry.batch = numberAt(rows, at + 8);
+        entry.item = numberAt(rows, at + 9);
+        return entry as SeenMessage;
+      }
+      case isPrincipal:
+        return { kind: 'principal', connection: connections[rows[at + 1]!]! };
+      case isLeaf:
+        return leaves.subarray(rows[at + 1], rows[at + 1]! + rows[at + 2]!);
+      default:
+        return undefined;
     }
-    case isPrincipal:
-      return { entry: { kind: 'principal', connection: connections[rows[at + 1]!]! }, kept };
-    case isLeaf:
-      return { leaf: leaves.subarray(rows[at + 1], rows[at + 1]! + rows[at + 2]!), kept };
-    default:
-      return { kept };
   }
 }
 
+function numberAt(rows: Float64Array, at: number): number | undefined {
+  const value = rows[at]!;
+  return value === absent ? undefined : value;
+}
+
+const replyToNothing: SeenMessage['anomalies'] = ['reply-to-nothing'];
 const keptLists: readonly (readonly List[])[] = [[], ['attributes'], ['segments'], ['attributes', 'segments']];

@@ -29,7 +29,7 @@ import type { SegmentName, Source } from './source.ts';
 import {
   RangeCollector,
   rangesOf,
-  rowOf,
+  RowReader,
   segmentAt,
   type Cursor,
   type RangeCommon,
@@ -271,7 +271,7 @@ class Verifier {
     let ended: number | undefined;
     let done = 0;
     try {
-      for await (const facts of spread.check(rangesOf(end, spread.entries(this.#size), names), {
+      for await (const facts of spread.check(rangesOf(end, spread.entries, names), {
         size: this.#size,
         ledgerId: this.#ledgerId,
         names,
@@ -302,11 +302,12 @@ class Verifier {
     const waiting = facts.waiting.values();
     let nextLacking = lacking.next().value;
     let nextWaiting = waiting.next().value;
+    const rows = new RowReader(facts);
     for (let index = facts.first; index < facts.end; index++) {
-      const row = rowOf(facts, index);
-      if (row.entry) this.#sequences.add(index, row.entry);
-      else if (row.leaf) this.#rules(index, readEntry(row.leaf) as Entry);
-      for (const list of row.kept) this.#erasures.note(index, list, 1, []);
+      const entry = rows.entry(index);
+      if (entry instanceof Uint8Array) this.#rules(index, readEntry(entry) as Entry);
+      else if (entry) this.#sequences.add(index, entry);
+      for (const list of rows.kept(index)) this.#erasures.note(index, list, 1, []);
       for (; nextLacking?.index === index; nextLacking = lacking.next().value)
         this.#erasures.note(index, nextLacking.list, nextLacking.kept, nextLacking.erased);
       for (; nextWaiting?.index === index; nextWaiting = waiting.next().value) this.#settle(nextWaiting);
