@@ -109,6 +109,7 @@ function verifiedIn(part: Record<string, unknown>): Principal['verified'] {
       audience: textsIn(part['audience']),
       act: actors?.filter((one) => one !== undefined),
       expiresAtS: countIn(part['expiresAtS']),
+      also: alsoIn(part['also']),
     }),
   };
 }
@@ -116,6 +117,14 @@ function verifiedIn(part: Record<string, unknown>): Principal['verified'] {
 function actorIn(part: Record<string, unknown>): Actor | undefined {
   const subject = wholeIn(part['subject']);
   return subject === undefined ? undefined : { subject, ...present({ issuer: wholeIn(part['issuer']) }) };
+}
+
+function alsoIn(value: unknown): NonNullable<Principal['verified']>['also'] {
+  const others = (Array.isArray(value) ? value.slice(0, listMost) : []).flatMap((one) => {
+    const { source, subject, issuer } = verifiedIn({ ...objectIn(one), also: undefined }) ?? {};
+    return source === undefined || subject === undefined ? [] : [{ source, subject, ...present({ issuer }) }];
+  });
+  return others.length === 0 ? undefined : others;
 }
 
 function claimsIn(value: unknown): Record<string, string> | undefined {

@@ -43,6 +43,8 @@ export interface Principal {
     act?: Actor[];
     /** POSIX seconds. */
     expiresAtS?: number;
+    /** What verified beside it: the certificate of whoever brings a user's token. */
+    also?: Pick<NonNullable<Principal['verified']>, 'source' | 'subject' | 'issuer'>[];
   };
   observed: {
     /** Of the peer, or of who is behind a proxy that is trusted to say so. */
