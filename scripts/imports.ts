@@ -24,6 +24,7 @@ export const folders: Readonly<Record<string, Folder>> = {
   version: { may: [] },
   bytes: { may: [], browserSafe: true },
   'crypto-node': { may: [] },
+  'server-process': { may: [] },
   processes: { may: [] },
   frames: { may: [], browserSafe: true },
   tlog: { may: [], browserSafe: true },
@@ -39,11 +40,13 @@ export const folders: Readonly<Record<string, Folder>> = {
     packages: ['koffi'],
   },
   tap: {
-    may: ['frames', 'wire'],
+    may: ['frames', 'wire', 'server-process'],
     never: ['node:http', 'node:https', 'node:http2', 'node:crypto', 'node:sqlite', 'node:worker_threads'],
-    lazily: ['cli'],
+    lazily: ['cli', 'bridge'],
   },
-  proxy: { may: ['frames', 'wire', 'mcp', 'config', 'processes'], packages: ['jose'] },
+  // the server that the tap starts for `--url`: what it needs of the proxy is pure
+  bridge: { may: ['frames', 'mcp', 'proxy'] },
+  proxy: { may: ['frames', 'wire', 'mcp', 'config', 'processes', 'server-process'], packages: ['jose'] },
   witness: { may: ['tlog', 'crypto-node'] },
   readers: { may: ['tlog', 'entry', 'ledger', 'crypto-node'] },
   cli: {

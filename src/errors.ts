@@ -46,6 +46,7 @@ export const errorKinds = {
   'config-missing': { exit: 66, hint: 'check the path and its permissions; what the file may say: spec/policy.md' },
   'config-invalid': { exit: 78, hint: 'see all of it with: sworn policy check {path}' },
   'auth-file': { exit: 78, hint: 'what the files of `auth` hold: docs/http-identity.md' },
+  'remote-file': { exit: 66, hint: 'check the path and its permissions; a header file has one `Name: value` a line, a CA file is PEM' },
   held: { exit: 1, hint: '`sworn hold list` shows holds; `sworn hold release {hold}` takes this one back' },
   unrecordable: { exit: 74, hint: "free space on the ledger's disk; recording goes on by itself" },
   'too-large': { exit: 65, hint: 'the value is over a bound of limits.ts' },
@@ -81,3 +82,5 @@ export class SwornError extends Error {
 
 /** JSON-RPC error codes of ours, outside the range that JSON-RPC 2.0 reserves (§5.1). */
 export const refusalCodes = { denied: 4030, limited: 4290, approvalTimedOut: 4080, unrecordable: 5030 } as const;
+/** As above, where a server behind HTTP did not answer: 502 and 504 of HTTP. */
+export const upstreamCodes = { failed: 5020, timeout: 5040 } as const;

@@ -68,10 +68,16 @@ export const recordedHeaderChars = 512;
 export const bridgeMessageBytes = 64 * MiB;
 /** Codings of one `Content-Encoding`: nobody means more. */
 export const contentCodings = 4;
+/** MCP sessions of one stdio server behind a proxy, each with a process. */
+export const stdioSessions = 1_000;
 /** All headers of an HTTP request; beyond it 431. */
 export const httpHeaderBytes = 64 * KiB;
 /** One HTTP body, as it came and as it was decoded; an SSE event. */
 export const bodyBytes = 256 * MiB;
+/** A client that sends nothing of its body for so long gets 408. */
+export const bodySilenceMs = 60_000;
+/** How long a frame that was let go may be on its way to its receiver before the record names it as not delivered. */
+export const deliveryWaitMs = 10_000;
 /** All bodies that a proxy receives at a time; beyond it they are read slowly. */
 export const bodiesBytes = 512 * MiB;
 /** A `principal` message. */

@@ -10,6 +10,7 @@ import { hex, lossyText, utf8, utf8Text } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
 import type { Matchers, OnUnrecordable, Policy, PrincipalMatcher, RedactRule, Rule, ServerSettings, ToolSettings } from '../policy/policy.ts';
 import { authOf, type AuthSettings } from './auth.ts';
+import { proxyOf, type ProxySettings } from './proxy.ts';
 import { checkValues, redactName, warnings } from './check.ts';
 import { parseYaml, type ParsedDocument, type Position } from './document.ts';
 import { explain, type PlacedFinding } from './explain.ts';
@@ -17,6 +18,7 @@ import { pathText, type ConfigProblem } from './problem.ts';
 import { fileBytes, fileShape, spanMs, type FileContent } from './shape.ts';
 
 export type { AuthSettings, IssuerSettings } from './auth.ts';
+export type { HttpUpstreamSettings, ProxySettings, StdioUpstreamSettings } from './proxy.ts';
 export type { Position } from './document.ts';
 export type { ConfigProblem } from './problem.ts';
 export { jsonSchema } from './shape.ts';
@@ -29,6 +31,7 @@ export interface Config {
   policy: Policy;
   anchors: AnchorSettings;
   auth: AuthSettings;
+  proxy: ProxySettings;
   /** Uids of proxies whose word about who is behind a request is believed. */
   trustedTaps: (number | 'self')[];
   encryption?: EncryptionSettings;
@@ -86,11 +89,16 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   const conditions = await conditionFindings(yaml.value);
   const problems = [...findings, ...conditions.errors].slice(0, problemsCount).map((finding) => placed(finding, yaml, 'error'));
   let policy: Policy | undefined;
-  let settings: Pick<Config, 'anchors' | 'auth' | 'trustedTaps'> | undefined;
+  let settings: Pick<Config, 'anchors' | 'auth' | 'proxy' | 'trustedTaps'> | undefined;
   if (parsed.success && problems.length === 0) {
     policy = policyOf(parsed.data);
     const { anchors, trustedTaps } = parsed.data;
-    settings = { anchors: { ...noAnchors, ...present<AnchorSettings>(anchors ?? {}) }, auth: authOf(parsed.data), trustedTaps: trustedTaps ?? [] };
+    settings = {
+      anchors: { ...noAnchors, ...present<AnchorSettings>(anchors ?? {}) },
+      auth: authOf(parsed.data),
+      proxy: proxyOf(parsed.data),
+      trustedTaps: trustedTaps ?? [],
+    };
     const lineOf = (where: (string | number)[]): number => yaml.at(where).line;
     for (const finding of warnings(yaml.value, policy, lineOf).slice(0, problemsCount)) problems.push(placed(finding, yaml, 'warning'));
   }

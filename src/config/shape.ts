@@ -216,6 +216,16 @@ const url = () =>
 
 const absolutePath = () => text((value) => (value.startsWith('/') ? undefined : 'is no absolute path'), { minLength: 1, pattern: '^/' });
 
+function upstreamUrlFinding(value: string): Finding {
+  let url: URL;
+  try {
+    url = new URL(value);
+  } catch {
+    return { message: 'is no URL', hint: 'as in http://127.0.0.1:3001/mcp' };
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') return 'is neither http nor https';
+  return url.username !== '' || url.password !== '' ? { message: 'has a user or password', hint: 'use headers.setFrom' } : undefined;
+}
 const words = () => z.array(z.string()).min(1).max(64);
 
 const encryption = z
@@ -336,6 +346,100 @@ const auth = z
   })
   .meta({ title: 'Who comes over HTTP', description: 'How `sworn proxy` finds out who is behind a request.' });
 
+const upstreamsCount = 256;
+const headersCount = 64;
+/** RFC 9110 §5.6.2. */
+const headerName = () =>
+  text((value) => (/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/.test(value) ? undefined : 'is no name of a header'), { minLength: 1, maxLength: 128 });
+/** RFC 9110 §5.5. */
+const headerValue = () =>
+  text((value) => (/^[\x20-\x7e\t]{0,4096}$/.test(value) ? undefined : 'holds characters that no header may have'), { maxLength: 4096 });
+
+const upstream = z.union([
+  z.strictObject({
+    url: text(upstreamUrlFinding, { minLength: 8 }).meta({ description: 'The MCP endpoint of the server, http or https.' }),
+    authorization: z
+      .enum(['forward', 'drop'])
+      .optional()
+      .meta({ description: "forward: the client's own Authorization goes on to this server. Default: drop." }),
+    headers: z
+      .strictObject({
+        remove: z.array(headerName()).max(headersCount).optional().meta({ description: 'Headers of requests that do not go on.' }),
+        set: z.record(headerName(), headerValue()).optional().meta({ description: 'Headers of requests that are set, whatever the client says.' }),
+        setFrom: z
+          .record(headerName(), absolutePath())
+          .optional()
+          .meta({ description: 'The same, with the first line of a file as value: for credentials. Absolute paths.' }),
+      })
+      .optional()
+      .meta({ description: 'What is changed of the headers of requests. Cookie and Proxy-Authorization never go on.' }),
+    tls: z
+      .strictObject({
+        ca: absolutePath().optional().meta({ description: 'Certificates (PEM) of the authorities that are believed.' }),
+        cert: absolutePath().optional().meta({ description: 'Our certificate (PEM).' }),
+        key: absolutePath().optional().meta({ description: 'Its key (PEM).' }),
+        serverName: z.string().min(1).max(253).optional().meta({ description: "The name in the server's certificate." }),
+        insecureSkipVerify: z.literal(true).optional().meta({ description: 'The certificate is not checked: anybody could be the server.' }),
+      })
+      .optional()
+      .meta({ description: 'For https.' }),
+    upstreamTimeoutMs: z
+      .int()
+      .min(0)
+      .max(86_400_000)
+      .optional()
+      .meta({ description: 'How long the first byte of an answer may take, in ms. Default: 0, as long as it takes.' }),
+  }),
+  z.strictObject({
+    command: z.array(z.string()).min(1).max(256).meta({ description: 'The server command, word by word and without a shell.' }),
+    sessions: z.enum(['each', 'shared']).optional().meta({ description: 'A process for each MCP session, or one for all clients. Default: each.' }),
+  }),
+]);
+
+/** It stands in paths. */
+const upstreamName = () =>
+  text((value) => (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value) ? undefined : 'is no name for a path: letters, digits, dots, - and _'), {
+    minLength: 1,
+    maxLength: 64,
+  });
+
+const proxy = z
+  .strictObject({
+    listen: text(
+      (value) => (/^(?:\[[^\]]+\]|[^:\s]+):\d{1,5}$/.test(value) ? undefined : { message: 'is no HOST:PORT', hint: 'as in 127.0.0.1:4422' }),
+      {
+        minLength: 3,
+      },
+    )
+      .optional()
+      .meta({ description: 'Where the proxy listens. Default: 127.0.0.1:4422.' }),
+    publicUrl: text(upstreamUrlFinding, { minLength: 8 })
+      .optional()
+      .meta({ description: 'How clients reach the proxy. OAuth metadata of servers is rewritten to it: tokens are then meant for the proxy.' }),
+    allowHosts: z
+      .array(z.string().min(1).max(253))
+      .max(headersCount)
+      .optional()
+      .meta({ description: 'Further names, with or without port, in Host.' }),
+    allowOrigins: z.array(z.string().min(1).max(300)).max(headersCount).optional().meta({ description: 'Origins of web pages that may come.' }),
+    tls: z
+      .strictObject({
+        cert: absolutePath().meta({ description: 'Our certificate and those above it (PEM).' }),
+        key: absolutePath().meta({ description: 'Its key (PEM).' }),
+      })
+      .optional()
+      .meta({ description: 'The proxy speaks TLS. Read again when a file changes.' }),
+    upstreams: z
+      .record(upstreamName(), upstream)
+      .check(({ value, issues }) => {
+        if (Object.keys(value).length <= upstreamsCount) return;
+        issues.push({ code: 'custom', message: `has more than ${upstreamsCount} servers`, input: value });
+      })
+      .optional()
+      .meta({ description: 'Servers by name; a client reaches one at /name/mcp.' }),
+  })
+  .meta({ title: 'Proxy', description: 'What `sworn proxy` stands in front of.' });
+
 export const fileShape = z
   .strictObject({
     servers: z
@@ -381,6 +485,7 @@ export const fileShape = z
         description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
       }),
     anchors: anchors.optional(),
+    proxy: proxy.optional(),
     encryption: encryption.optional(),
     auth: auth.optional(),
     trustedTaps: z

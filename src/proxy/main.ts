@@ -1,35 +1,38 @@
 /**
- * `sworn proxy`: HTTP in front of MCP servers. Listens, looks whether a request is for us and whose it is, and hands it to `relay.ts`. Each upstream has a
- * connection of its own with the recorder.
+ * `sworn proxy`: HTTP in front of MCP servers. Listens, looks whether a request is for us and whose it is, and hands it to `relay.ts`.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
-import { createHash, randomBytes } from 'node:crypto';
+import { watchFile } from 'node:fs';
+import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { visible } from '../bytes/visible.ts';
 import { SwornError } from '../errors.ts';
 import { httpHeaderBytes } from '../limits.ts';
-import { Channel } from '../wire/channel.ts';
-import type { Principal } from '../wire/principal.ts';
-import { wireVersion, type Hello } from '../wire/wire.ts';
 import { admissionOf, refusedBy, type Admission } from './admission.ts';
 import { BodyBudget } from './budget.ts';
+import { certificateOptions } from './certificates.ts';
 import { withoutSecrets } from './headers.ts';
+import { Identity, identityRequestOf } from './identity.ts';
 import { readProxyOptions, type ProxyOptions } from './options.ts';
 import { relay, type Sender } from './relay.ts';
-import { Upstream, type UpstreamSettings } from './upstream.ts';
+import { Routes } from './routes.ts';
+import { settingsOf, type Settings } from './settings.ts';
 
 /** How long streams may go on after we were asked to end. */
 const drainMs = 10_000;
-const closeWaitMs = 5_000;
 /** Until a request's head is complete. */
 const headersMs = 30_000;
+/** How often it is looked whether our certificate is another one. */
+const certificateEveryMs = 5_000;
 
 /** Runs until it is asked to end. @throws SwornError `usage`, `listen-failed`, and those of the configuration */
 export async function main(argv: readonly string[]): Promise<number> {
   const options = readProxyOptions(argv);
-  const proxy = new Proxy(options);
+  const settings = await settingsOf(options);
+  const proxy = new Proxy(options, settings, await Identity.open(settings.auth));
   await proxy.listen();
+  process.on('SIGHUP', () => void proxy.reload());
   const signal = await new Promise<NodeJS.Signals>((done) => {
     for (const one of ['SIGINT', 'SIGTERM'] as const) process.once(one, () => done(one));
   });
@@ -41,120 +44,146 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 class Proxy {
   readonly #options: ProxyOptions;
-  readonly #upstreams: Upstream[];
-  readonly #server: Server;
+  readonly #routes: Routes;
   readonly #budget = new BodyBudget();
+  #settings: Settings;
+  #identity: Identity;
   #admission: Admission | undefined;
+  #server: Server | HttpsServer | undefined;
   #streams = 0;
   #drained: (() => void) | undefined;
+  #reloading: Promise<void> = Promise.resolve();
 
-  constructor(options: ProxyOptions) {
+  constructor(options: ProxyOptions, settings: Settings, identity: Identity) {
     this.#options = options;
-    this.#upstreams = options.upstreams.map((settings) => new Upstream(settings, channelOf(settings, options)));
-    this.#server = createServer(
-      { maxHeaderSize: httpHeaderBytes, headersTimeout: headersMs, requestTimeout: 0, keepAliveTimeout: 65_000 },
-      (request, response) => {
-        void this.#accept(request, response);
-      },
-    );
-    // a stream may be silent for hours
-    this.#server.timeout = 0;
-    this.#server.maxRequestsPerSocket = 0;
+    this.#settings = settings;
+    this.#identity = identity;
+    this.#routes = new Routes(options, (name) => ({
+      unreachable: (reason, hint) =>
+        complain(
+          `${name}: ${reason}; ${options.onUnrecordable === 'block' ? 'requests are answered with an error until it does' : 'messages pass unrecorded until it does'}`,
+          hint,
+        ),
+      reached: () => say(`${name}: the recorder answers again`),
+    }));
   }
 
   async listen(): Promise<void> {
-    const { host, port } = this.#options.listen;
-    this.#server.listen({ host, port, backlog: 511 });
+    const { listen, tls, auth } = this.#settings;
+    const { host, port } = listen;
+    const settings = { maxHeaderSize: httpHeaderBytes, headersTimeout: headersMs, requestTimeout: 0, keepAliveTimeout: 65_000 };
+    const accept = (request: IncomingMessage, response: ServerResponse): void => void this.#accept(request, response);
+    const clients = auth.clientCertificates === undefined ? {} : await certificateOptions(auth.clientCertificates);
+    const server = tls === undefined ? createHttpServer(settings, accept) : createHttpsServer({ ...settings, ...tls, ...clients }, accept);
+    this.#server = server;
+    // a stream may be silent for hours
+    server.timeout = 0;
+    server.maxRequestsPerSocket = 0;
+    server.listen({ host, port, backlog: 511 });
     try {
-      await once(this.#server, 'listening');
+      await once(server, 'listening');
     } catch (error) {
       throw new SwornError('listen-failed', `cannot listen at ${host}:${port}: ${(error as Error).message}`);
     }
-    const { port: bound } = this.#server.address() as AddressInfo;
-    this.#admission = admissionOf(host, bound, this.#options.allowHosts, this.#options.allowOrigins, false);
-    for (const { channel } of this.#upstreams) channel.start();
-    for (const { settings } of this.#upstreams) {
-      const at = `http://${host.includes(':') ? `[${host}]` : host}:${bound}${settings.mount}/mcp`;
-      say(`proxy for ${settings.name} at ${at}, in front of ${withoutSecrets(settings.url.href)}`);
+    this.#admit();
+    this.#watchCertificate();
+    await this.#routes.set(this.#settings.upstreams);
+    this.#introduce();
+  }
+
+  #admit(): void {
+    const { port } = this.#server!.address() as AddressInfo;
+    const { listen, allowHosts, allowOrigins, tls } = this.#settings;
+    this.#admission = admissionOf(listen.host, port, allowHosts, allowOrigins, tls !== undefined);
+  }
+
+  #introduce(): void {
+    const { port } = this.#server!.address() as AddressInfo;
+    const { listen, tls } = this.#settings;
+    const at = `${tls === undefined ? 'http' : 'https'}://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
+    for (const { settings } of this.#routes.all) {
+      const behind = 'command' in settings ? settings.command.join(' ') : withoutSecrets(settings.url.href);
+      say(`proxy for ${settings.name} at ${at}${settings.mount}/mcp, in front of ${behind}`);
+      if ('tls' in settings && settings.tls?.insecureSkipVerify)
+        complain(
+          `the certificate of ${settings.name} is not checked: anybody could be the server`,
+          'give tls.ca with the certificate of its authority',
+        );
     }
   }
 
   async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { url = '/', headers } = request;
-    const why = refusedBy(this.#admission!, headers.host, headers.origin);
     if (url === '/livez' || url === '/readyz') return this.#health(url, response);
-    const upstream = this.#upstreams.find(({ settings }) => url.startsWith(`${settings.mount}/`));
-    if (upstream === undefined || !url.startsWith('/')) return answer(response, 404, 'nothing is served at this path');
+    const route = this.#routes.find(url);
+    if (route === undefined) return answer(response, 404, 'nothing is served at this path');
+    const { upstream, rest } = route;
+    const end = route.begin();
     this.#streams++;
     try {
-      const sender = await this.#senderOf(request, upstream, why);
-      await relay(request, response, sender, upstream, upstream.pathOf(url.slice(upstream.settings.mount.length)), this.#budget);
+      const why = refusedBy(this.#admission!, headers.host, headers.origin);
+      const { principal, key: who, refusal } = await this.#identity.identify(identityRequestOf(request));
+      upstream.channel.name(who, principal);
+      const refused: Sender['refusal'] = why === undefined ? refusal : { status: 403, challenge: '', reason: why };
+      await relay(request, response, { who, ...(refused === undefined ? {} : { refusal: refused }) }, upstream, upstream.pathOf(rest), this.#budget);
       if (!response.writableFinished && !response.destroyed) await once(response, 'close').catch(() => undefined);
     } finally {
+      end();
       if (--this.#streams === 0) this.#drained?.();
     }
   }
 
-  async #senderOf(request: IncomingMessage, { channel }: Upstream, why: string | undefined): Promise<Sender> {
-    const { who, principal, refusal } = await identify(request);
-    channel.name(who, principal);
-    const refused = why === undefined ? refusal : { status: 403 as const, reason: why };
-    return { who, ...(refused === undefined ? {} : { refusal: refused }) };
+  #health(url: string, response: ServerResponse): void {
+    const missing = url === '/livez' ? [] : this.#routes.all.filter(({ channel }) => !channel.up).map(({ settings }) => settings.name);
+    answer(response, missing.length === 0 ? 200 : 503, missing.length === 0 ? 'ok' : `no recorder for ${missing.join(', ')}`);
   }
 
-  #health(url: string, response: ServerResponse): void {
-    const missing = url === '/livez' ? [] : this.#upstreams.filter(({ channel }) => !channel.up).map(({ settings }) => settings.name);
-    answer(response, missing.length === 0 ? 200 : 503, missing.length === 0 ? 'ok' : `no recorder for ${missing.join(', ')}`);
+  /** The configuration again. One that is wrong changes nothing; where we listen stays. */
+  reload(): Promise<void> {
+    this.#reloading = this.#reloading.then(async () => {
+      try {
+        const settings = await settingsOf(this.#options);
+        const identity = await Identity.open(settings.auth);
+        await this.#routes.set(settings.upstreams);
+        this.#settings = { ...settings, listen: this.#settings.listen };
+        this.#identity = identity;
+        this.#admit();
+        this.#renew(settings);
+        say('the configuration was read again');
+        this.#introduce();
+      } catch (error) {
+        if (error instanceof SwornError) complain(`${error.message}; what was before stays`, error.hint);
+        else throw error;
+      }
+    });
+    return this.#reloading;
+  }
+
+  #watchCertificate(): void {
+    const files = this.#options.tls;
+    const paths = files === undefined ? [] : [files.cert, files.key];
+    for (const path of paths) watchFile(path, { interval: certificateEveryMs, persistent: false }, () => void this.reload());
+  }
+
+  #renew({ tls }: Settings): void {
+    if (tls !== undefined && this.#server !== undefined && 'setSecureContext' in this.#server) this.#server.setSecureContext(tls);
   }
 
   /** Takes nothing new, lets streams go on for a while, and says to the recorder that it is over. */
   async end(): Promise<void> {
-    this.#server.close();
-    this.#server.closeIdleConnections();
+    const server = this.#server!;
+    server.close();
+    server.closeIdleConnections();
     if (this.#streams > 0) {
       await new Promise<void>((done) => {
         this.#drained = done;
         setTimeout(done, drainMs);
       });
     }
-    this.#server.closeAllConnections();
+    server.closeAllConnections();
     await new Promise((done) => setImmediate(done));
-    await Promise.all(this.#upstreams.map(({ channel }) => channel.close('signal', closeWaitMs)));
-    for (const upstream of this.#upstreams) upstream.close();
+    await this.#routes.close();
   }
-}
-
-async function identify(request: IncomingMessage): Promise<{ who: string; principal: Principal; refusal?: Sender['refusal'] }> {
-  const address = request.socket.remoteAddress;
-  const userAgent = request.headers['user-agent'];
-  const principal: Principal = { observed: { ...(address && { address }) }, declared: { ...(userAgent && { userAgent }) } };
-  return { who: createHash('sha256').update(JSON.stringify(principal)).digest('hex').slice(0, 32), principal };
-}
-
-function channelOf(settings: UpstreamSettings, options: ProxyOptions): Channel {
-  const { ledger, socket, external, config } = options;
-  const hello: Omit<Hello, 'receipt'> = {
-    wire: [wireVersion, wireVersion],
-    connection: randomBytes(16).toString('hex'),
-    transport: 'http',
-    server: settings.name,
-    upstream: withoutSecrets(`${settings.url.origin}${settings.url.pathname}`),
-    ...(options.client === undefined ? {} : { client: options.client }),
-    labels: options.labels,
-    argv: [],
-    cwd: process.cwd(),
-    mode: options.mode,
-    onUnrecordable: options.onUnrecordable,
-    overrides: options.overrides,
-    ...(external ? {} : { ledger }),
-    ...(config === undefined ? {} : { config }),
-    openedAt: Date.now(),
-    token: randomBytes(16).toString('hex'),
-  };
-  return new Channel({ socket, ledger, external, ...(config === undefined ? {} : { config }) }, () => hello, {
-    unreachable: (reason, hint) => complain(`${settings.name}: ${reason}; requests are answered with an error until it does`, hint),
-    reached: () => say(`${settings.name}: the recorder answers again`),
-  });
 }
 
 function answer(response: ServerResponse, status: number, text: string): void {

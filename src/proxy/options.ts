@@ -9,7 +9,10 @@ import type { HeaderRules } from './headers.ts';
 import type { UpstreamSettings } from './upstream.ts';
 
 export interface ProxyOptions {
-  listen: { host: string; port: number };
+  listen?: { host: string; port: number };
+  publicUrl?: URL;
+  /** Absolute paths of PEM files. */
+  tls?: { cert: string; key: string };
   upstreams: UpstreamSettings[];
   allowHosts: string[];
   allowOrigins: string[];
@@ -43,7 +46,9 @@ export function readProxyOptions(argv: readonly string[]): ProxyOptions {
   if (Buffer.byteLength(JSON.stringify(overrides)) > overridesBytes)
     throw usage(`--sensitive, --write and --read have at most ${overridesBytes} bytes together`);
   return {
-    listen: listenOf(values.listen ?? defaultListen),
+    ...(values.listen === undefined ? {} : { listen: listenOf(values.listen) }),
+    ...(values['public-url'] === undefined ? {} : { publicUrl: urlOf(values['public-url']) }),
+    ...tlsOf(values['tls-cert'], values['tls-key']),
     upstreams: values.upstream === undefined ? [] : [upstreamOf(values.upstream, values.name)],
     allowHosts: values['allow-host'] ?? [],
     allowOrigins: (values['allow-origin'] ?? []).map(originOf),
@@ -70,6 +75,9 @@ function parsed(argv: readonly string[]) {
         upstream: one,
         name: one,
         listen: one,
+        'public-url': one,
+        'tls-cert': one,
+        'tls-key': one,
         'allow-host': many,
         'allow-origin': many,
         ledger: one,
@@ -115,7 +123,14 @@ function nameOf(url: URL): string {
   return word !== '' && word !== 'mcp' && word !== 'sse' ? word : url.hostname.replace(/^\[|\]$/g, '');
 }
 
-function listenOf(text: string): { host: string; port: number } {
+function tlsOf(cert: string | undefined, key: string | undefined): Pick<ProxyOptions, 'tls'> {
+  if (cert === undefined && key === undefined) return {};
+  if (cert === undefined || key === undefined) throw usage('--tls-cert and --tls-key belong together');
+  return { tls: { cert: resolve(cert), key: resolve(key) } };
+}
+
+/** @throws SwornError `usage` */
+export function listenOf(text: string): { host: string; port: number } {
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d+)$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined || host === '' || Number(port) > 65_535)
@@ -123,7 +138,8 @@ function listenOf(text: string): { host: string; port: number } {
   return { host, port: Number(port) };
 }
 
-function originOf(text: string): string {
+/** @throws SwornError `usage` */
+export function originOf(text: string): string {
   try {
     const { origin } = new URL(text);
     if (origin !== 'null') return origin;

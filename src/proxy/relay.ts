@@ -25,7 +25,7 @@ import { forwarded, recorded, withoutSecrets, type HeaderRules } from './headers
 export interface Sender {
   who: string;
   /** It may not go on: what we answer. */
-  refusal?: { status: 401 | 403; challenge?: string; reason: string };
+  refusal?: { status: number; challenge: string; reason: string };
 }
 
 /** Where a stream goes. */
@@ -112,8 +112,8 @@ class Stream {
     const { refusal } = this.#sender;
     if (refusal !== undefined) {
       await this.#record(0, asked, undefined);
-      const headers = refusal.challenge === undefined ? text : [...text, 'WWW-Authenticate', refusal.challenge];
-      return this.#answer(refusal.status, headers, refusal.reason, refusal.status === 401 ? 'not authenticated' : 'not allowed');
+      const headers = refusal.challenge === '' ? text : [...text, 'WWW-Authenticate', refusal.challenge];
+      return this.#answer(refusal.status, headers, `${refusal.reason}\n`, refusal.status === 403 ? 'not allowed' : 'not authenticated');
     }
 
     // 1. Receive all of the request: it goes on as a whole or not at all.

@@ -5,31 +5,43 @@ import type { Channel } from '../wire/channel.ts';
 import type { HeaderRules } from './headers.ts';
 import type { Destination } from './relay.ts';
 
-export interface UpstreamSettings {
+interface Common {
   name: string;
-  /** The server's MCP endpoint. */
-  url: URL;
   /** What stands before its paths at the proxy: `/hr`, or nothing for the only one. */
   mount: string;
+}
+
+export interface HttpSettings extends Common {
+  /** The server's MCP endpoint. */
+  url: URL;
   rules: HeaderRules;
   /** Until the first byte of an answer's head, milliseconds; 0: for ever, since a call may take as long as it takes. */
   upstreamTimeoutMs: number;
   tls?: { ca?: string; cert?: string; key?: string; serverName?: string; insecureSkipVerify?: boolean };
+  /** A Unix socket on which the server is reached, whatever the URL says. */
+  socketPath?: string;
 }
+
+export interface StdioSettings extends Common {
+  command: string[];
+  sessions: 'each' | 'shared';
+}
+
+export type UpstreamSettings = HttpSettings | StdioSettings;
 
 const connectMs = 10_000;
 /** The last path segment that names the endpoint itself, whatever it is called at the upstream. */
 const endpointPath = '/mcp';
 
 export class Upstream implements Destination {
-  readonly settings: UpstreamSettings;
+  readonly settings: HttpSettings;
   readonly channel: Channel;
   readonly endpoints = new Set<string>();
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #isTls: boolean;
   #streams = 0;
 
-  constructor(settings: UpstreamSettings, channel: Channel) {
+  constructor(settings: HttpSettings, channel: Channel) {
     this.settings = settings;
     this.channel = channel;
     const { url, tls = {} } = settings;
@@ -88,11 +100,12 @@ export class Upstream implements Destination {
   }
 
   request(method: string, path: string, headers: readonly string[]): ClientRequest {
-    const { url } = this.settings;
+    const { url, socketPath } = this.settings;
     const request = (this.#isTls ? requestHttps : requestHttp)({
       agent: this.#agent,
-      hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'),
-      ...(url.port === '' ? {} : { port: url.port }),
+      ...(socketPath === undefined
+        ? { hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'), ...(url.port === '' ? {} : { port: url.port }) }
+        : { socketPath }),
       method,
       path,
       headers: withHost(headers, url.host),

@@ -11,7 +11,7 @@ import { encodeJson, wireType, wireVersion, type Close, type Hello, type Lost } 
 import { Link } from '../wire/link.ts';
 import { readRunOptions, type RunOptions } from './options.ts';
 import { Relay } from './relay.ts';
-import { signalGroup, spawnServer } from './spawn.ts';
+import { signalGroup, spawnServer } from '../server-process.ts';
 
 /** After the client has closed and asked the server to end, what is left of it is killed: SDK clients kill us two seconds after SIGTERM. */
 const killAfterMs = 1_500;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { spawnServer, windowsCommand } from './spawn.ts';
+import { spawnServer, windowsCommand } from './server-process.ts';
 
 /**
  * What cmd.exe does with a line, as far as it matters here: outside quotes a caret makes the next character plain and vanishes. (With every quote

@@ -1,0 +1,127 @@
+/**
+ * The servers behind the proxy, each with its connection to the recorder, by what stands before their paths. They may be exchanged while we run: streams that are under
+ * way go on where they are.
+ */
+import { randomBytes } from 'node:crypto';
+import { Channel, type ChannelEvents } from '../wire/channel.ts';
+import { wireVersion, type Hello } from '../wire/wire.ts';
+import { withoutSecrets } from './headers.ts';
+import type { ProxyOptions } from './options.ts';
+import { StdioServer } from './stdio-server.ts';
+import { Upstream, type HttpSettings, type UpstreamSettings } from './upstream.ts';
+
+const closeWaitMs = 5_000;
+
+interface Route {
+  /** What it was made of, to tell whether it has become another one. */
+  readonly text: string;
+  readonly settings: UpstreamSettings;
+  readonly upstream: Upstream;
+  /** Of a server over stdio. */
+  readonly server: StdioServer | undefined;
+  streams: number;
+  /** Nothing new comes here; what remains to be done once the last stream is over. */
+  retired: (() => void) | undefined;
+}
+
+export class Routes {
+  readonly #options: ProxyOptions;
+  readonly #events: (name: string) => ChannelEvents;
+  #routes: Route[] = [];
+
+  constructor(options: ProxyOptions, events: (name: string) => ChannelEvents) {
+    this.#options = options;
+    this.#events = events;
+  }
+
+  get all(): readonly { settings: UpstreamSettings; channel: Channel }[] {
+    return this.#routes.map(({ settings, upstream }) => ({ settings, channel: upstream.channel }));
+  }
+
+  /** The servers from now on; one that is as it was stays what it is. */
+  async set(settings: readonly UpstreamSettings[]): Promise<void> {
+    const before = this.#routes;
+    const now: Route[] = [];
+    for (const one of settings) {
+      const text = JSON.stringify(one);
+      const same = before.find((route) => route.text === text);
+      now.push(same ?? (await this.#begin(one, text, before.find((route) => route.settings.name === one.name)?.upstream.channel)));
+    }
+    this.#routes = now;
+    const channels = new Set(now.map(({ upstream }) => upstream.channel));
+    for (const route of before) if (!now.includes(route)) this.#retire(route, channels.has(route.upstream.channel));
+  }
+
+  /** A server that is another one now keeps its connection: it goes on under its name. */
+  async #begin(settings: UpstreamSettings, text: string, known: Channel | undefined): Promise<Route> {
+    const server = 'command' in settings ? new StdioServer(settings) : undefined;
+    const http: HttpSettings = 'command' in settings ? await server!.listen() : settings;
+    const channel = known ?? this.#channelOf(settings);
+    if (known === undefined) channel.start();
+    return { text, settings, upstream: new Upstream(http, channel), server, streams: 0, retired: undefined };
+  }
+
+  #retire(route: Route, keepsChannel: boolean): void {
+    route.retired = () => {
+      route.upstream.close();
+      void route.server?.close();
+      if (!keepsChannel) void route.upstream.channel.close('server exited', closeWaitMs);
+    };
+    if (route.streams === 0) route.retired();
+  }
+
+  /** Where a path leads; the most particular one, if several do. `rest` is what of it is the server's own. */
+  find(path: string): { upstream: Upstream; rest: string; begin(): () => void } | undefined {
+    let route: Route | undefined;
+    for (const one of this.#routes) {
+      const { mount } = one.settings;
+      if ((path.startsWith(`${mount}/`) || path === mount || path.startsWith(`${mount}?`)) && mount.length >= (route?.settings.mount.length ?? 0))
+        route = one;
+    }
+    if (route === undefined) return undefined;
+    const found = route;
+    return {
+      upstream: found.upstream,
+      rest: path.slice(found.settings.mount.length),
+      begin: () => {
+        found.streams++;
+        return () => {
+          if (--found.streams === 0) found.retired?.();
+        };
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#routes.map(({ upstream }) => upstream.channel.close('signal', closeWaitMs)));
+    for (const { upstream } of this.#routes) upstream.close();
+    await Promise.all(this.#routes.flatMap(({ server }) => (server === undefined ? [] : [server.close()])));
+  }
+
+  #channelOf(settings: UpstreamSettings): Channel {
+    const { ledger, socket, external, config, client, labels, mode, onUnrecordable, overrides } = this.#options;
+    const hello: Omit<Hello, 'receipt'> = {
+      wire: [wireVersion, wireVersion],
+      connection: randomBytes(16).toString('hex'),
+      transport: 'http',
+      server: settings.name,
+      ...('command' in settings
+        ? { argv: settings.command }
+        : {
+            argv: [],
+            upstream: `${withoutSecrets(`${settings.url.origin}${settings.url.pathname}`)}${settings.tls?.insecureSkipVerify ? ' (certificate not checked)' : ''}`,
+          }),
+      ...(client === undefined ? {} : { client }),
+      labels,
+      cwd: process.cwd(),
+      mode,
+      onUnrecordable,
+      overrides,
+      ...(external ? {} : { ledger }),
+      ...(config === undefined ? {} : { config }),
+      openedAt: Date.now(),
+      token: randomBytes(16).toString('hex'),
+    };
+    return new Channel({ socket, ledger, external, ...(config === undefined ? {} : { config }) }, () => hello, this.#events(settings.name));
+  }
+}
