@@ -109,7 +109,14 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
       const facts = [entry.uid === undefined ? '' : `uid ${entry.uid}`, entry.pid === undefined ? '' : `pid ${entry.pid}`].filter(
         (fact) => fact !== '',
       );
-      return `client ${facts.join(', ')} (${entry.source})`;
+      if (entry.reportedBy === undefined) return `client ${facts.join(', ')} (${entry.source})`;
+      const how = [
+        entry.source,
+        entry.method === undefined ? '' : visible(entry.method),
+        entry.unbelieved ? 'the proxy is not trusted to say so' : '',
+        entry.failure === undefined ? '' : `authentication failed: ${visible(entry.failure)}`,
+      ].filter((word) => word !== '');
+      return `client ${[namedText(around.content), ...facts].filter((fact) => fact !== '').join(', ')} (${how.join(', ')})`;
     }
     case 'close': {
       const status = entry.signal === undefined ? (entry.exitCode === undefined ? '' : `, status ${entry.exitCode}`) : `, ${visible(entry.signal)}`;
@@ -151,6 +158,16 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
     default:
       return entry.kind;
   }
+}
+
+/** Whom a proxy names: the best that is known of it. */
+function namedText(content: Content | undefined): string {
+  const { declared, ...parts } = content?.attributes ?? {};
+  // of a proxy that is not trusted all of it is what it declares
+  const said = { ...(declared as Record<string, Record<string, unknown>> | undefined), ...(parts as Record<string, Record<string, unknown>>) };
+  const userAgent = (declared as Record<string, unknown> | undefined)?.['userAgent'] ?? said['declared']?.['userAgent'];
+  const best = [said['verified']?.['subject'], said['observed']?.['address'], userAgent].filter((text) => typeof text === 'string');
+  return best.map((text) => visible(text)).join(', ');
 }
 
 function shortDigest(digest: string): string {

@@ -25,6 +25,9 @@ export interface Loaded {
   text?: string;
   compiled: CompiledPolicy;
   anchors?: AnchorSettings;
+  trustedTaps?: Config['trustedTaps'];
+  /** Whose word about principals is believed. */
+  trustedTaps?: Config['trustedTaps'];
   encryption?: EncryptionSettings;
 }
 

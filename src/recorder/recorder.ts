@@ -55,7 +55,7 @@ import { statusForOthers, statusOf, type Status } from './status.ts';
 import type { Native } from './native.ts';
 import { isChildOf } from '../processes.ts';
 import { custodyOf, peerOf, type Peer } from './peer.ts';
-import { readPrincipal } from './principals.ts';
+import { isTrustedTap, readPrincipal } from './principals.ts';
 import { resumeLong } from './frame.ts';
 import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
 import { Searcher } from './searcher.ts';
@@ -335,6 +335,7 @@ export class Recorder {
     for (const connection of this.#connections.values()) {
       connection.raise(this.#waitOf(connection));
       connection.rule(loaded.compiled);
+      this.#trust(connection, this.#openings.get(connection)?.peer.uid);
       connection.tellUnreached(this.#mayRefuse);
     }
     for (const connection of this.#closed.values()) connection.rule(loaded.compiled);
@@ -567,6 +568,7 @@ export class Recorder {
     this.#taps.get(connection)?.destroy();
     this.#taps.set(connection, socket);
     if (this.#openings.get(connection) === undefined) this.#openings.set(connection, { hello, peer, isServerForeign: false });
+    this.#trust(connection, peer.uid);
     connection.attach(socket);
     connection.admit(this.#waitOf(connection));
     const welcome: Welcome = {
@@ -596,6 +598,10 @@ export class Recorder {
       } satisfies RecoveryEntry);
     }
     return connection;
+  }
+
+  #trust(connection: Connection, uid: number | undefined): void {
+    if (connection.transport === 'http') connection.trust(isTrustedTap(this.#policy.trustedTaps ?? [], uid, process.getuid?.()));
   }
 
   #linkOf(session: string): string {
