@@ -25,7 +25,6 @@ export interface Loaded {
   text?: string;
   compiled: CompiledPolicy;
   anchors?: AnchorSettings;
-  trustedTaps?: Config['trustedTaps'];
   /** Whose word about principals is believed. */
   trustedTaps?: Config['trustedTaps'];
   encryption?: EncryptionSettings;
