@@ -106,8 +106,6 @@ export interface PrincipalEntry extends Common {
   pid?: number;
   /** Who says so; absent: the recorder, of the tap's own parents. Such a principal is behind the messages whose `who` names it, not behind the connection. */
   reportedBy?: 'proxy';
-  /** The proxy's name for it, 32 hex digits: it says nothing to anybody else. */
-  key?: string;
   /** What was shown and verified. */
   method?: 'jwt' | 'client-certificate' | 'api-key';
   /** Why a credential that was shown did not verify: a word of `spec/entry.md`. */

@@ -214,7 +214,6 @@ const fieldsOf: Record<Kind, Fields> = {
     ['uid', false, integer],
     ['pid', false, count],
     ['reportedBy', false, oneOf('proxy')],
-    ['key', false, hex32],
     ['method', false, oneOf('jwt', 'client-certificate', 'api-key')],
     ['failure', false, text],
     ['unbelieved', false, yes],

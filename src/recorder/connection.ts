@@ -248,14 +248,6 @@ export class Connection {
     this.#principals.set(who, { who, index, said: undefined });
   }
 
-  /** Whether what the proxy verified is believed from now on. Who was recorded by another word is recorded again. */
-  trust(isTrusted: boolean): void {
-    if (this.opened.transport !== 'http' || isTrusted === (this.opened.isTrusted === true)) return;
-    if (isTrusted) this.opened.isTrusted = true;
-    else delete this.opened.isTrusted;
-    for (const principal of this.#principals.values()) principal.index = undefined;
-  }
-
   /**
    * What comes next is of `stream` and said by the principal of entry `who`, until the next turn. `session`: the index of the first entry of its MCP session, if
    * it is in one. `said`: what the proxy says of the principal, if it has.
@@ -355,10 +347,12 @@ export class Connection {
     this.#rule(this.#speaker, compiled);
   }
 
-  /** It is a proxy's, and what it says of principals is believed, or not any more. What entries say stays. */
+  /** It is a proxy's, and what it says of principals is believed, or not any more. What entries say stays: who was recorded so is recorded again. */
   trust(isTrusted: boolean): void {
+    if (isTrusted === (this.opened.isTrusted === true)) return;
     if (isTrusted) this.opened.isTrusted = true;
     else delete this.opened.isTrusted;
+    for (const principal of this.#principals.values()) principal.index = undefined;
     this.rule(this.judge.compiled);
   }
 
