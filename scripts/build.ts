@@ -21,6 +21,7 @@ const alone: ReadonlySet<string> = new Set(['verify']);
 /** Programs: each is bundled by itself. The name is its path below `dist/` without `.mjs`. */
 export const programs: readonly Readonly<Record<string, string>>[] = [
   { run: 'src/tap/run.ts' },
+  { bridge: 'src/bridge/main.ts' },
   { recorder: 'src/recorder/main.ts' },
   { proxy: 'src/proxy/main.ts' },
   { 'redact-worker': 'src/recorder/redact-worker.ts' },

@@ -77,3 +77,23 @@ test('no command is a usage error', () => {
   expect(() => clientBlocks(['--name', 'x'], machine)).toThrow(expect.objectContaining({ code: 'usage' }));
   expect(() => clientBlocks(['--'], machine)).toThrow(expect.objectContaining({ code: 'usage' }));
 });
+
+test('a server behind HTTP needs no command', () => {
+  const words = ['--url', 'https://mcp.example.com/mcp', '--header-file', 'h', '--ca=c.pem', '--header-env', 'Authorization=TOKEN'];
+  expect(desktop(['--print-config', ...words]).mcpServers['mcp.example.com']).toEqual({
+    command: '/opt/node',
+    args: [
+      '/opt/sworn.mjs',
+      'run',
+      '--url',
+      'https://mcp.example.com/mcp',
+      '--header-file',
+      join(folder, 'h'),
+      `--ca=${join(folder, 'c.pem')}`,
+      '--header-env',
+      'Authorization=TOKEN',
+      '--name',
+      'mcp.example.com',
+    ],
+  });
+});

@@ -26,23 +26,23 @@ export interface ClientBlock {
 }
 
 /** Options of `run` whose value is a path. */
-const pathOptions = new Set(['--ledger', '--socket', '--config']);
+const pathOptions = new Set(['--ledger', '--socket', '--config', '--header-file', '--ca']);
 const runners = new Set(['npx', 'node', 'bunx', 'bun', 'deno', 'uvx', 'uv', 'python', 'python3', 'pnpm', 'yarn', 'docker', 'run', 'exec', 'dlx']);
 
 /** `argv` is what follows `sworn run`. */
 export function clientBlocks(argv: readonly string[], machine: Machine): ClientBlock[] {
-  const { command } = readRunOptions(argv); // refuses what the tap would refuse
+  const { command, remote } = readRunOptions(argv); // refuses what the tap would refuse
   const options = absoluteOptions(argv.slice(0, argv.length - command.length), machine);
   let name = valueOf(options, '--name');
   if (name === undefined) {
-    name = nameOf(command);
+    name = remote === undefined ? nameOf(command) : hostOf(remote.get('--url')!.at(-1)!);
     options.push('--name', name);
   }
-  const started = absoluteCommand(command, machine);
+  const started = remote === undefined ? absoluteCommand(command, machine) : [];
   const entry = {
     command: machine.node,
-    args: [machine.bin, 'run', ...options, '--', ...started],
-    ...(needsPath(started[0]!)
+    args: [machine.bin, 'run', ...options, ...(remote === undefined ? ['--', ...started] : [])],
+    ...(remote === undefined && needsPath(started[0]!)
       ? { env: { PATH: [...new Set([dirname(machine.node), dirname(started[0]!), '/usr/local/bin', '/usr/bin', '/bin'])].join(delimiter) } }
       : {}),
   };
@@ -76,6 +76,10 @@ export function printConfig(argv: readonly string[]): number {
   });
   for (const { client, where, text } of clientBlocks(argv, machine)) process.stdout.write(`# ${client}: ${where}\n${text}\n\n`);
   return 0;
+}
+
+function hostOf(url: string): string {
+  return URL.parse(url)?.hostname ?? 'server';
 }
 
 function absoluteOptions(options: readonly string[], machine: Machine): string[] {

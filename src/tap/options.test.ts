@@ -121,3 +121,38 @@ describe('the command line of run [options-strict]', () => {
     expect(readRunOptions(['--', 'server', '--help']).help).toBe(false);
   });
 });
+
+describe('a server behind HTTP', () => {
+  test('everything said of it', () => {
+    const words = [
+      '--url',
+      'https://u:p@mcp.example.com:8443/mcp?k=v',
+      '--header',
+      'A: b',
+      '--header=C: d',
+      '--header-file',
+      'x',
+      '--header-env=E=V',
+    ];
+    const { command, name, remote } = readRunOptions([...words, '--ca', 'pem', '--connect-timeout', '3', '--answer-timeout=4']);
+    expect({ command, name }).toEqual({ command: [], name: 'mcp.example.com' });
+    expect(Object.fromEntries(remote!)).toEqual({
+      '--url': ['https://u:p@mcp.example.com:8443/mcp?k=v'],
+      '--header': ['A: b', 'C: d'],
+      '--header-file': ['x'],
+      '--header-env': ['E=V'],
+      '--ca': ['pem'],
+      '--connect-timeout': ['3'],
+      '--answer-timeout': ['4'],
+    });
+  });
+
+  test.each([
+    [['--url', 'http://a', '--', 'server'], 'give a server command or --url, not both'],
+    [['--header', 'A: b', '--', 'server'], '--header goes with --url'],
+    [['--ca=x', '--', 'server'], '--ca goes with --url'],
+    [['--url'], '--url needs a value'],
+  ])('%j', (words, message) => {
+    expect(failure(...words).message).toBe(message);
+  });
+});

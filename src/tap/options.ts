@@ -5,7 +5,10 @@ import { labelBytes, labelsCount, serverNameBytes } from '../limits.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 
 export interface RunOptions {
+  /** Empty with `remote`. */
   command: string[];
+  /** Instead of a command: what was said of a server behind HTTP, by option. Read where it is used (`bridge/command.ts`). */
+  remote?: ReadonlyMap<string, readonly string[]>;
   ledger: string;
   socket: string;
   /** The socket was named: its recorder is somebody else's to start. */
@@ -22,6 +25,8 @@ export interface RunOptions {
   help: boolean;
 }
 
+const remoteOptions = ['--url', '--header', '--header-file', '--header-env', '--ca', '--connect-timeout', '--answer-timeout'];
+
 const valued = [
   '--ledger',
   '--socket',
@@ -34,6 +39,7 @@ const valued = [
   '--write',
   '--read',
   '--config',
+  ...remoteOptions,
 ];
 
 /** They are kept whole with the connection: a recorder that goes on with it must know them. */
@@ -69,7 +75,9 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
       .map((glob) => glob.trim())
       .filter(Boolean);
   const help = given.has('--help');
-  if ((command[0] ?? '') === '' && !help) throw usage('no server command: sworn run [options] -- <server command>');
+  const remote = remoteOf(given);
+  if (remote !== undefined && command.length > 0) throw usage('give a server command or --url, not both');
+  if (remote === undefined && (command[0] ?? '') === '' && !help) throw usage('no server command: sworn run [options] -- <server command>');
   const ledger = ledgerPath(one('--ledger') ?? defaultLedger());
   const socket = one('--socket') === undefined ? socketPathOf(ledger) : resolve(one('--socket')!);
   checkSocketPath(socket);
@@ -78,10 +86,14 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
   if (JSON.stringify(overrides).length > overrideBytes) throw usage(`--sensitive, --write and --read have at most ${overrideBytes} bytes together`);
   return {
     command,
+    ...(remote === undefined ? {} : { remote }),
     ledger,
     socket,
     external: given.has('--socket'),
-    name: one('--name') === undefined ? nameOf(command) : short(one('--name')!, '--name'),
+    name:
+      one('--name') === undefined
+        ? nameOf(remote === undefined ? (command[0] ?? '') : (URL.parse(remote.get('--url')!.at(-1)!)?.hostname ?? ''))
+        : short(one('--name')!, '--name'),
     ...(client === undefined ? {} : { client: short(client, '--client') }),
     labels: labels(given.get('--label') ?? []),
     mode: choice(one('--mode') ?? 'commit', '--mode', ['commit', 'observe']),
@@ -93,9 +105,16 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
   };
 }
 
-/** The base name of the command, as much of it as a name may have. */
-function nameOf(command: readonly string[]): string {
-  const name = basename(command[0] ?? '').replace(/\.(exe|cmd|bat)$/i, '');
+/** What only a server behind HTTP has. */
+function remoteOf(given: ReadonlyMap<string, readonly string[]>): RunOptions['remote'] {
+  const remote = new Map([...given].filter(([name]) => remoteOptions.includes(name)));
+  if (remote.size > 0 && !remote.has('--url')) throw usage(`${[...remote.keys()][0]} goes with --url`);
+  return remote.size > 0 ? remote : undefined;
+}
+
+/** The base name of the command, or a host, as much of it as a name may have. */
+function nameOf(word: string): string {
+  const name = basename(word).replace(/\.(exe|cmd|bat)$/i, '');
   let cut = Buffer.from(name).subarray(0, serverNameBytes).toString();
   while (Buffer.byteLength(cut) > serverNameBytes) cut = cut.slice(0, -1);
   return cut === '' ? 'server' : cut;
