@@ -157,7 +157,7 @@ export function encodeEntryRecord(index: number, leaf: Uint8Array, attributes: r
       }
     }
   }
-  if (from < at) buffers.push(head.subarray(from, at));
+  if (from < at) buffers.push(from === 0 ? head : head.subarray(from));
   return sealCrc(buffers);
 }
 

@@ -21,23 +21,7 @@ export interface Token {
   readonly cut: boolean;
 }
 
-export interface Facts {
-  jsonrpc?: Token;
-  id?: Token;
-  method?: Token;
-  params?: Token;
-  result?: Token;
-  error?: Token;
-  name?: Token;
-  uri?: Token;
-  requestId?: Token;
-  protocolVersion?: Token;
-  metaProtocolVersion?: Token;
-  isError?: Token;
-  resultType?: Token;
-  resultProtocolVersion?: Token;
-  code?: Token;
-}
+export type Facts = Readonly<Record<Exclude<SlotName, '' | 'meta' | 'arguments'>, Token | undefined>>;
 
 export interface Scan {
   /** Why this is not a document that we can follow; absent when it is one. */
@@ -153,6 +137,28 @@ const insideOf: readonly (readonly number[])[] = slotNames.map((name) =>
           : []
   ).map(slot),
 );
+
+/** By their number in `slotNames`. Filled one by one, they would take a third of the time that a short frame takes. */
+function factsOf(kept: readonly (Token | undefined)[]): Facts {
+  return {
+    jsonrpc: kept[1],
+    id: kept[2],
+    method: kept[3],
+    params: kept[4],
+    result: kept[5],
+    error: kept[6],
+    name: kept[7],
+    uri: kept[8],
+    requestId: kept[9],
+    protocolVersion: kept[10],
+    metaProtocolVersion: kept[11],
+    isError: kept[12],
+    resultType: kept[13],
+    resultProtocolVersion: kept[14],
+    code: kept[15],
+  };
+}
+const noFacts = factsOf([]);
 
 const isObject = 0x80;
 const literals = [encoder.encode('true'), encoder.encode('false'), encoder.encode('null')];
@@ -510,14 +516,7 @@ export class Scanner {
     if (this.#need > 0) this.#invalidUtf8 = true;
     // the last chunk must not live as long as the scanner
     this.#source = this.#held;
-    const facts: Facts = {};
-    if (this.#reason === undefined && this.#top === 'object') {
-      const kept = this.#facts;
-      for (let i = 1; i <= 15; i++) {
-        const token = kept[i];
-        if (token !== undefined) facts[slotNames[i] as keyof Facts] = token;
-      }
-    }
+    const facts = this.#reason === undefined && this.#top === 'object' ? factsOf(this.#facts) : noFacts;
     const scan: Scan = {
       top: this.#top,
       duplicateKey: this.#duplicateKey,

@@ -7,7 +7,7 @@ import { compilePolicy, Judge, subjectOf, unruled, type CompiledPolicy } from '.
 import { lookOf } from './look-alike.ts';
 import { wordOn, type Party, type Principal } from './match.ts';
 import { noPolicy, type Policy, type Rule, type RuleAction } from './policy.ts';
-import { count, countsFrom, newCounts, type SessionCounts } from './session.ts';
+import { count, uncount, countsFrom, newCounts, type SessionCounts } from './session.ts';
 import type { Verdict } from './verdict.ts';
 
 type Json = Record<string, unknown>;
@@ -747,7 +747,8 @@ describe('counts of a session', () => {
   ];
   function counted(one: ReturnType<typeof subject>, verdict: Verdict['kind'], failed: boolean): { counts: SessionCounts; undo: () => void } {
     const counts = newCounts();
-    return { counts, undo: count(counts, one, verdict, failed) };
+    count(counts, one, verdict, failed);
+    return { counts, undo: () => uncount(counts, one, verdict, failed) };
   }
   test.each(table)('%s', (_what, one, verdict, failed, added) => {
     const { counts, undo } = counted(one, verdict, failed);

@@ -16,7 +16,7 @@ import { asks, type Subject } from './match.ts';
 import type { CaptureLevel } from './policy.ts';
 import { valuesOf, wholeOf, type Redaction, type Redactor } from './redact.ts';
 import { anomaliesOf, messageOf, namesHidden, part, targetOf, type Missing, type Remains } from './remains.ts';
-import { count, newCounts, type SessionCounts } from './session.ts';
+import { count, uncount, newCounts, type SessionCounts } from './session.ts';
 import { ownRules, type Verdict } from './verdict.ts';
 import { viewOf } from './view.ts';
 import { filledOtherwise, unknown, watched } from './watched.ts';
@@ -211,15 +211,14 @@ export class Replay {
     if (batch === undefined) return;
     delete connection.batch;
     const considered: Considered[] = [];
-    const undos: (() => void)[] = [];
     for (const recorded of batch.waiting) {
       const entry = recorded.entry as MessageEntry;
       const one = this.#consider(connection, { ...recorded, entry }, part(batch.remains, entry), batch.anomalies);
       if (one === undefined) continue;
       considered.push(one);
-      undos.push(count(connection.counts, one.subject, one.verdict.kind, one.message.outcome === 'toolError'));
+      count(connection.counts, one.subject, one.verdict.kind, one.message.outcome === 'toolError');
     }
-    for (const undo of undos.toReversed()) undo();
+    for (const { subject, verdict, message } of considered) uncount(connection.counts, subject, verdict.kind, message.outcome === 'toolError');
     const refused = considered.find(({ verdict }) => verdict.kind === 'block');
     for (const one of considered) {
       if (refused !== undefined && one.verdict.kind !== 'block') {

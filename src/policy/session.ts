@@ -32,10 +32,14 @@ export function countsFrom(json: unknown): SessionCounts {
   return counts;
 }
 
-/** Counts a message; the answer takes it back. `failed`: a result that says that it is an error. */
-export function count(counts: SessionCounts, subject: Subject, verdict: Verdict['kind'], failed = false): () => void {
+/** Counts a message. `failed`: a result that says that it is an error. */
+export function count(counts: SessionCounts, subject: Subject, verdict: Verdict['kind'], failed = false): void {
   add(1, counts, subject, verdict, failed);
-  return () => add(-1, counts, subject, verdict, failed);
+}
+
+/** Takes back what `count` did with the same message. */
+export function uncount(counts: SessionCounts, subject: Subject, verdict: Verdict['kind'], failed = false): void {
+  add(-1, counts, subject, verdict, failed);
 }
 
 function add(one: 1 | -1, counts: SessionCounts, subject: Subject, verdict: Verdict['kind'], failed: boolean): void {

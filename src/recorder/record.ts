@@ -24,7 +24,7 @@ import type { Freeze } from '../policy/freeze.ts';
 import { subjectOf } from '../policy/judge.ts';
 import { asks, type Subject } from '../policy/match.ts';
 import { apart, batchRanges, FoundValues, valuesOf, valuesOnly, wholeOf, type Redaction, type Redactor } from '../policy/redact.ts';
-import { count } from '../policy/session.ts';
+import { count, uncount, type SessionCounts } from '../policy/session.ts';
 import { ownRules, passes, type Verdict } from '../policy/verdict.ts';
 import { bare, unterminated, type FrameUnit, type Head } from '../wire/wire.ts';
 import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } from './answer.ts';
@@ -92,7 +92,8 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
 
   // 1. Parse a copy. A frame of several units is scanned as it comes; it is held back as a whole only where a rule must see all of it.
   const { compiled } = connection.judge;
-  const mayRefuse = connection.judge.mayRefuse(deps.freezes, deps.clock.wallUs() / 1000);
+  // only a freeze has a time at which it ends
+  const mayRefuse = connection.judge.mayRefuse(deps.freezes, deps.freezes.length === 0 ? 0 : deps.clock.wallUs() / 1000);
   const frame = frameOf(unit, connection, { whole: compiled.seesWhole || mayRefuse, mayRefuse }, deps);
   if (frame === undefined) return;
   if (frame.message.type === 'batch') recordBatch(frame, frame.message, connection, deps);
@@ -422,14 +423,14 @@ function isPairable({ id, idKey }: Message): boolean {
 
 /** Items are judged in order, each as if those before it had been let through. */
 function considerBatch(frame: Frame, batch: Batch, connection: Connection, deps: RecordDeps): Considered[] {
-  const undos: (() => void)[] = [];
   const considered = batch.items.map(({ message, range }) => {
     const whole = batch.anomalies.length === 0 ? message : { ...message, anomalies: [...message.anomalies, ...batch.anomalies] };
     const one = consider(frame, whole, connection, deps, range);
-    undos.push(count(connection.counts, one.subject, one.verdict.kind, message.outcome === 'toolError'));
+    count(connection.counts, one.subject, one.verdict.kind, message.outcome === 'toolError');
     return one;
   });
-  for (const undo of undos.toReversed()) undo();
+  for (const [item, { subject, verdict }] of considered.entries())
+    uncount(connection.counts, subject, verdict.kind, batch.items[item]!.message.outcome === 'toolError');
   return considered;
 }
 
@@ -673,7 +674,9 @@ function describe(
     if (placement.request) placement.request.effects = subject.effects as EffectFields;
     sayEffects(entry, subject.effects);
   } else if (request?.effects) sayEffects(entry, subject.effects);
-  const uncount = count(connection.counts, subject, verdict.kind, message.outcome === 'toolError');
+  const { counts } = connection;
+  const failed = message.outcome === 'toolError';
+  count(counts, subject, verdict.kind, failed);
 
   if (placement.exchange !== undefined && placement.request?.uncaptured !== true) entry.exchange = placement.exchange;
   if (placement.anomalies.length > 0) entry.anomalies = [...(entry.anomalies ?? []), ...placement.anomalies];
@@ -735,14 +738,23 @@ function describe(
     entry,
     attributes,
     isConcealed: concealed.any,
-    undo: undoing(uncount, endSession, placement, begun.unenter, connection),
+    undo: undoing(counts, subject, verdict.kind, failed, endSession, placement, begun.unenter, connection),
   };
 }
 
 /** Last first. Not within `describe`: what waits for the disk would keep everything that was known there. */
-function undoing(uncount: () => void, endSession: () => void, placement: Placement, unenter: () => void, connection: Connection): () => void {
+function undoing(
+  counts: SessionCounts,
+  subject: Subject,
+  verdict: Verdict['kind'],
+  failed: boolean,
+  endSession: () => void,
+  placement: Placement,
+  unenter: () => void,
+  connection: Connection,
+): () => void {
   return () => {
-    uncount();
+    uncount(counts, subject, verdict, failed);
     endSession();
     placement.undo();
     unenter();
