@@ -2,7 +2,7 @@
  * Checks a ledger that nobody writes from scratch, after `spec/ledger.md` and RFC 6962 alone: it shares no code with `src/`, so that a mistake there
  * is not repeated here. What a test did to the ledger must not matter: every test that leaves one behind ends with this.
  */
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createDecipheriv, createHash, createPublicKey, verify } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -51,7 +51,7 @@ function need(holds: boolean, message: string): asserts holds {
  * @throws Error that names the first thing that does not hold
  */
 export function checkLedger(folder: string, keysHome: string): CheckedLedger {
-  const { id, leaves, files, parts } = readSegments(join(folder, 'payload'));
+  const { id, leaves, files, parts } = readSegments(join(folder, 'payload'), keysHome);
   const hashes = leaves.map((leaf) => sha256(Uint8Array.of(0), leaf));
 
   const keys = join(keysHome, id);
@@ -67,7 +67,7 @@ export function checkLedger(folder: string, keysHome: string): CheckedLedger {
   return { id, leaves, files, parts, headSize: head.size, checkpointSize: checkpoint.size };
 }
 
-function readSegments(payload: string): { id: string; leaves: Buffer[]; files: number[]; parts: number } {
+function readSegments(payload: string, keysHome: string): { id: string; leaves: Buffer[]; files: number[]; parts: number } {
   const names = readdirSync(payload).sort();
   need(names.length > 0, 'there is no segment');
   let id: string | undefined;
@@ -77,18 +77,25 @@ function readSegments(payload: string): { id: string; leaves: Buffer[]; files: n
   for (const name of names) {
     need(/^[0-9]{16}$/.test(name), `payload/${name} is no segment`);
     const bytes = readFileSync(join(payload, name));
-    need(bytes.length >= 40 && bytes.toString('latin1', 0, 8) === 'SWORNPL1', `${name} has no header`);
+    const magic = bytes.toString('latin1', 0, 8);
+    need(bytes.length >= 40 && (magic === 'SWORNPL1' || magic === 'SWORNPE1'), `${name} has no header`);
     id ??= bytes.toString('hex', 8, 24);
     need(bytes.toString('hex', 8, 24) === id, `${name} is of another ledger`);
     need(bytes.readBigUInt64BE(24) === BigInt(name) && Number(name) === leaves.length, `${name} should begin with index ${leaves.length}`);
-    need(bytes.readUInt32BE(32) === 0 && bytes.readUInt32BE(36) === crc32(bytes.subarray(0, 36)), `the header of ${name} is damaged`);
+    need(
+      (magic === 'SWORNPE1' || bytes.readUInt32BE(32) === 0) && bytes.readUInt32BE(36) === crc32(bytes.subarray(0, 36)),
+      `the header of ${name} is damaged`,
+    );
+    const key = keyOf(bytes, join(keysHome, id));
+    need(key !== 'none', `${name} has no key`);
     files.push(Number(name));
     for (let at = 40; at < bytes.length;) {
       need(at + 8 <= bytes.length, `${name} ends in a record's header`);
       const end = at + 8 + bytes.readUInt32BE(at);
       need(end <= bytes.length, `${name} ends in the record at ${at}`);
-      const body = bytes.subarray(at + 8, end);
-      need(crc32(body) === bytes.readUInt32BE(at + 4), `${name} has a damaged record at ${at}`);
+      const stored = bytes.subarray(at + 8, end);
+      need(crc32(stored) === bytes.readUInt32BE(at + 4), `${name} has a damaged record at ${at}`);
+      const body = key === undefined ? stored : opened(stored, key);
       if (body[0] === 1) leaves.push(readEntry(body, leaves.length, parts));
       else if (body[0] === 2) parts.set(`${Number(name)}:${at}`, { salt: body.subarray(26, 42), bytes: body.subarray(42) });
       else if (body[0] === 3) {
@@ -102,6 +109,30 @@ function readSegments(payload: string): { id: string; leaves: Buffer[]; files: n
     }
   }
   return { id: id!, leaves, files, parts: parts.size };
+}
+
+/** Of a segment file, by `spec/ledger.md`, "Encrypted segments": `undefined` where it is in the clear, `none` where its key is not in `keys`. */
+export function keyOf(segment: Buffer, keys: string): Buffer | 'none' | undefined {
+  if (segment.toString('latin1', 0, 8) !== 'SWORNPE1') return undefined;
+  const id = segment.toString('hex', 32, 36);
+  const path = join(keys, 'segment-keys');
+  const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
+  const own = lines
+    .map((line) => line.split(' '))
+    .find(([kind, first, key]) => kind === 'SEGMENT' && BigInt(first!) === segment.readBigUInt64BE(24) && key === id);
+  const file = own && lines.find((line) => line.startsWith(`FILE ${own[3]} `))?.slice(14);
+  if (file === undefined) return 'none';
+  const unwrap = createDecipheriv('id-aes256-wrap', Buffer.from(readFileSync(file, 'latin1').trim(), 'hex'), Buffer.alloc(8, 0xa6));
+  const key = Buffer.concat([unwrap.update(Buffer.from(own![4]!, 'base64')), unwrap.final()]);
+  need(sha256(Buffer.from('sworn payload key\n'), key).toString('hex', 0, 4) === id, `the key of ${own![1]} is another one`);
+  return key;
+}
+
+/** A body in the clear. */
+export function opened(stored: Buffer, key: Buffer): Buffer {
+  const clear = stored[0] === 1 ? 13 + stored.readUInt32BE(9) : 26;
+  const counter = Buffer.concat([stored.subarray(clear, clear + 12), Buffer.alloc(4)]);
+  return Buffer.concat([stored.subarray(0, clear), createDecipheriv('aes-256-ctr', key, counter).update(stored.subarray(clear + 12))]);
 }
 
 function readEntry(body: Buffer, index: number, parts: Map<string, Part>): Buffer {

@@ -2,13 +2,14 @@
  * What the tests of the ledger share: a scratch folder, a caller that holds the ledger to every promise of `Waiter`, and a scripted run that passes
  * through everything the ledger does to the disk.
  */
-import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SwornError } from '../../src/errors.ts';
 import { nodeFiles, type Files } from '../../src/ledger/files.ts';
 import { Ledger, type LedgerBounds, type LedgerEvents, type Receipt } from '../../src/ledger/ledger.ts';
+import type { Encryption } from '../../src/ledger/segment-key-store.ts';
 import type { ContentItem, EntryRecord } from '../../src/ledger/segment.ts';
 import { checkLedger, type CheckedLedger } from '../check-ledger.ts';
 
@@ -26,6 +27,8 @@ export interface Scratch {
   root: string;
   folder: string;
   keysHome: string;
+  /** Segments are encrypted. */
+  encryption?: Encryption;
   remove(): void;
 }
 
@@ -45,6 +48,19 @@ export function scratch(): Scratch {
     keysHome: join(root, 'config', 'sworn'),
     remove: () => rmSync(root, { recursive: true, force: true }),
   };
+}
+
+/** A scratch folder whose ledger is encrypted under a key in a file elsewhere; `elsewhere` is no part of the disk that fails. */
+export function encryptedScratch(): Scratch & { encryption: { file: string }; elsewhere: string } {
+  const at = scratch();
+  const other = scratch();
+  const file = join(other.root, 'wrapping.key');
+  writeFileSync(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  const remove = (): void => {
+    at.remove();
+    other.remove();
+  };
+  return { ...at, encryption: { file }, elsewhere: other.root, remove };
 }
 
 export const salt = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
@@ -95,7 +111,7 @@ export class Client {
       this.replayed[record.index] = nameOf(record.leaf);
       if (!leafHash(record.leaf).equals(hash)) this.#problems.push(`entry ${record.index} was replayed with another hash`);
     };
-    this.ledger = Ledger.open(at.folder, at.keysHome, { from, entry }, events, files, { ...smallBounds, ...bounds });
+    this.ledger = Ledger.open(at.folder, at.keysHome, { from, entry }, events, files, { ...smallBounds, ...bounds }, at.encryption);
     return this.ledger;
   }
 
