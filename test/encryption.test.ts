@@ -1,0 +1,197 @@
+/**
+ * Encrypted payload segments with the real programs: a key in a file, and commands that stand for a KMS. What is recorded is in no byte of any file, whoever has the
+ * key reads and verifies it, whoever has not is told so, and an erasure closes the backups.
+ */
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { echoServer, until, World } from './support-processes.ts';
+
+let world: World;
+beforeEach(() => {
+  world = new World('encryption');
+  mkdirSync(world.keysHome, { recursive: true });
+});
+afterEach(() => world.end());
+
+const secret = 'Aurora-4711-borealis';
+
+function configure(text: string): void {
+  writeFileSync(join(world.keysHome, 'sworn.yaml'), text);
+}
+
+/** Records a call with each text, and ends the connection. */
+async function record(...texts: string[]): Promise<void> {
+  const tap = world.sworn(['run', '--ledger', world.ledger, '--name', 'echo', '--', process.execPath, echoServer, join(world.folder, 'server.log')]);
+  let output = '';
+  tap.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  for (const [i, text] of texts.entries()) {
+    const params = { name: 'note', arguments: { text } };
+    tap.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id: i + 1, method: 'tools/call', params })}\n`);
+    await until('an answer', () => output.split('\n').length > i + 1);
+  }
+  tap.stdin.end();
+  await until('the end of the tap', () => tap.exitCode !== null);
+  rmSync(join(world.folder, 'server.log'));
+}
+
+/** Files of the world that hold a text. */
+function filesWith(text: string, folder = world.folder): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+    const path = join(entry.parentPath, entry.name);
+    return entry.isFile() && readFileSync(path).includes(text) ? [path] : [];
+  });
+}
+
+const at = (...words: string[]) => world.run([...words, '--ledger', world.ledger]);
+const verify = (...words: string[]) => world.run(['verify', world.ledger, '--json', ...words]);
+const reportOf = (stdout: string) => JSON.parse(stdout) as { exit: number; unopenedSegments: number; contentBytes: number; headline: string };
+const callOf = (): string => /^\s*(\d+) .*→ tools\/call/m.exec(at('log').stdout)![1]!;
+const ended = () => at('recorder', 'stop');
+
+test('with a key in a file', async () => {
+  const key = join(world.folder, 'wrapping.key');
+  writeFileSync(key, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  configure(`encryption: { key: 'file:${key}' }\n`);
+  await record(secret, 'x'.repeat(3 * 1024 * 1024) + secret, 'something else that stays');
+  expect(filesWith(secret)).toEqual([]);
+  expect(at('show', callOf()).stdout).toContain(secret);
+  expect(at('find', '--value', secret).status).toBe(0);
+  ended();
+  expect(filesWith(secret)).toEqual([]);
+  const holds = reportOf(verify().stdout);
+  expect(holds).toMatchObject({ exit: 0, unopenedSegments: 0 });
+  expect(holds.contentBytes).toBeGreaterThan(3 * 1024 * 1024);
+
+  // proofs and bundles are for others: their content is in the clear
+  expect(at('prove', callOf(), '-o', join(world.folder, 'call.tlog-proof')).status).toBe(0);
+  expect(world.run(['verify', join(world.folder, 'call.tlog-proof')]).stdout).toContain(secret);
+  rmSync(join(world.folder, 'call.tlog-proof'));
+
+  // without the key: nothing is tampered with, nothing concluded about content, and what the log says is still said
+  renameSync(key, `${key}.gone`);
+  const closed = verify();
+  expect(closed.status).toBe(3);
+  expect(reportOf(closed.stdout)).toMatchObject({ exit: 3, unopenedSegments: 1, contentBytes: 0 });
+  expect(reportOf(closed.stdout).headline).toMatch(/content not checked: 1 segment\(s\) encrypted, and no key/);
+  expect(verify('--no-payloads').status).toBe(0);
+  expect(at('log').stdout).toContain('tools/call');
+  const shown = at('show', callOf());
+  expect(shown.stdout).not.toContain(secret);
+  expect(shown.stderr).toMatch(/encrypted segment\(s\) could not be opened: the key file .* is not there/);
+  // another key is told from content that was changed
+  writeFileSync(key, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  expect(verify().status).toBe(3);
+  expect(verify().stdout).toContain('another wrapping key');
+  const file = join(world.ledger, 'payload', '0'.repeat(16));
+  renameSync(`${key}.gone`, key);
+  const bytes = readFileSync(file);
+  const changed = Buffer.from(bytes);
+  changed[changed.length - 3]! ^= 1;
+  writeFileSync(file, changed);
+  expect(verify().status).toBe(1);
+  writeFileSync(file, bytes);
+
+  const backup = join(world.folder, 'backup');
+  cpSync(world.ledger, backup, { recursive: true });
+  expect(world.run(['find', '--value', secret, '--ledger', backup]).status).toBe(0);
+  expect(at('recorder', 'start').status).toBe(0);
+  const erased = at('erase', '--yes', '--json', '--path', '$.params.arguments.text', '--session', sessionOf());
+  expect(erased.status).toBe(0);
+  ended();
+  expect(filesWith(secret)).toEqual([]);
+  expect(at('find', '--value', secret).status).toBe(1);
+  const unreadable = world.run(['find', '--value', secret, '--ledger', backup]);
+  expect(unreadable.status).toBe(1);
+  expect(unreadable.stderr).toContain('could not be opened');
+  expect(reportOf(verify().stdout)).toMatchObject({ exit: 0, unopenedSegments: 0 });
+}, 120_000);
+
+function sessionOf(): string {
+  return (JSON.parse(at('sessions', '--json').stdout.split('\n')[0]!) as { connection: string }).connection;
+}
+
+test('with commands that stand for a KMS, each asked once in a process', async () => {
+  // XOR with a key that only it has; it writes down what it was asked for
+  const kms = join(world.folder, 'kms.mjs');
+  const asked = join(world.folder, 'kms.log');
+  writeFileSync(
+    kms,
+    `#!${process.execPath}
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+if (existsSync(${JSON.stringify(`${kms}.down`)})) process.exit(1);
+appendFileSync(${JSON.stringify(asked)}, process.argv[2] + ' ' + process.ppid + '\\n');
+const bytes = readFileSync(0);
+for (let i = 0; i < bytes.length; i++) bytes[i] ^= 0x5a + i;
+process.stdout.write(bytes.toString('base64') + '\\n');
+`,
+  );
+  chmodSync(kms, 0o700);
+  const words = (): string[] => (existsSync(asked) ? readFileSync(asked, 'utf8').trim().split('\n') : []);
+  configure(`encryption: { wrap: ['${kms}', 'wrap'], unwrap: ['${kms}', 'unwrap'] }\n`);
+  await record(secret);
+  await record('another connection');
+  // the recorder has tried once whether what it wraps can be opened
+  expect(words().map((line) => line.split(' ')[0])).toEqual(['wrap', 'unwrap']);
+  expect(filesWith(secret)).toEqual([]);
+  expect(at('show', callOf()).stdout).toContain(secret);
+  expect(words()).toHaveLength(3);
+  // nobody is asked for what stands in the log
+  at('log');
+  at('sessions', '--json');
+  const before = words().length;
+  expect(before).toBeLessThanOrEqual(4);
+
+  const backup = join(world.folder, 'backup');
+  cpSync(world.ledger, backup, { recursive: true });
+  const index = callOf();
+  const kmsBefore = words().length;
+  expect(at('erase', '--yes', '--index', index).status).toBe(0);
+  // neither the recorder, which has it open, nor the command, which reads no content
+  expect(words()).toHaveLength(kmsBefore);
+  ended();
+  expect(verify().status).toBe(0);
+  expect(world.run(['find', '--value', secret, '--ledger', backup]).status).toBe(1);
+
+  // several segments, one question
+  const last = words().length;
+  expect(readdirSync(join(world.ledger, 'payload')).length).toBe(2);
+  expect(verify().status).toBe(0);
+  expect(words()).toHaveLength(last + 1);
+
+  // a KMS that does not answer: nothing is recorded in the clear instead
+  writeFileSync(`${kms}.down`, '');
+  expect(verify().status).toBe(3);
+  expect(verify().stdout).toContain('and gave no answer');
+  const started = at('recorder', 'start');
+  expect(started.status).toBe(66);
+  expect(started.stderr).toMatch(/payload cannot be encrypted|is encrypted and cannot be opened/);
+}, 120_000);
+
+test('switched on and off while messages pass', async () => {
+  const key = join(world.folder, 'wrapping.key');
+  writeFileSync(key, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  configure('{}\n');
+  const magics = () =>
+    readdirSync(join(world.ledger, 'payload')).map((name) => readFileSync(join(world.ledger, 'payload', name)).toString('latin1', 0, 8));
+  await record(`plain ${secret}`);
+  configure(`encryption: { key: 'file:${key}.wrong' }\n`);
+  const wrong = at('policy', 'reload');
+  expect(wrong.status).not.toBe(0);
+  expect(`${wrong.stdout}${wrong.stderr}`).toContain('is not there');
+  await record('still plain');
+  expect(magics()).toEqual(['SWORNPL1']);
+  configure(`encryption: { key: 'file:${key}' }\n`);
+  expect(at('policy', 'reload').status).toBe(0);
+  await record('Borealis-0815');
+  expect(filesWith('Borealis-0815')).toEqual([]);
+  expect(magics()).toEqual(['SWORNPL1', 'SWORNPE1']);
+  configure('{}\n');
+  expect(at('policy', 'reload').status).toBe(0);
+  await record('plain again');
+  expect(magics()).toEqual(['SWORNPL1', 'SWORNPE1', 'SWORNPL1']);
+  ended();
+  expect(verify().status).toBe(0);
+  expect(at('find', '--value', 'Borealis-0815').status).toBe(0);
+}, 120_000);
