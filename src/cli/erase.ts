@@ -10,11 +10,11 @@ import { compilePath, PathError } from '../policy/paths.ts';
 import { readEntries, readEntryAt, sizeOf } from '../readers/entries.ts';
 import { fieldValues } from '../recorder/erase-fields.ts';
 import type { EraseAnswer } from '../recorder/erase.ts';
-import { holdOn, type Hold } from '../recorder/hold.ts';
+import { holdOn, type Hold, type Parties } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
 import { payloadOf, textMatches } from './filter.ts';
 import type { CommandHelp } from './help.ts';
-import { ensureRecorder, Parties, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
+import { ensureRecorder, Keeping, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
 import { holdText } from './recorder.ts';
 import { count, safeJson, size, visible, type Output } from './output.ts';
 
@@ -22,7 +22,10 @@ export const eraseHelp: CommandHelp = {
   options: [
     { flags: '--index <n>', description: 'the content of this entry; may be given several times', repeat: true },
     { flags: '--session <id>', description: 'the content of this connection; the beginning of its id is enough' },
-    { flags: '--subject <who>', description: 'of all connections of this account name, uid=<n>, label (k=v) or value of a label' },
+    {
+      flags: '--subject <who>',
+      description: 'of all connections of this account name, uid=<n>, label (k=v) or value of a label; over HTTP, of this verified subject',
+    },
     { flags: '--older-than <time>', description: 'the content of sessions before this time: 90d, 12h or 30m ago, or 2026-11-20T23:45:00Z' },
     {
       flags: '--path <path>',
@@ -156,18 +159,18 @@ async function find(ledger: string, options: Options): Promise<Found> {
     held: new Map(),
   };
   const to = await sizeOf(ledger);
-  const parties = await partiesOf(ledger, to, subject !== undefined);
+  const { parties, holds } = await keepingOf(ledger, to, subject !== undefined);
   if (session !== undefined) oneSession(session, parties);
   const isMeant = (at: number, entry: Entry): boolean => {
     if (index !== undefined) return indexes.has(at);
     const connection = 'connection' in entry ? entry.connection : undefined;
     if (beforeMs !== undefined) return Date.parse(entry.time) < beforeMs && (connection !== undefined || entry.kind === 'erasure');
     if (connection === undefined) return false;
-    return session !== undefined ? connection.startsWith(session) : parties.named(connection)?.names.has(subject!) === true;
+    return session !== undefined ? connection.startsWith(session) : parties.of(entry, at)?.names.has(subject!) === true;
   };
   const take = (at: number, entry: Entry): void => {
     if (!isMeant(at, entry)) return;
-    const hold = parties.holds.find(({ id }) => id === at) ?? holdOn(parties.holds, entry, parties.of(entry));
+    const hold = holds.find(({ id }) => id === at) ?? holdOn(holds, entry, parties.of(entry, at));
     if (hold !== undefined) {
       const known = found.held.get(hold.id) ?? { hold, entries: 0, index: at };
       known.entries++;
@@ -192,17 +195,17 @@ async function find(ledger: string, options: Options): Promise<Found> {
 }
 
 /** Who is behind the connections, and what is held. Content is read only where somebody, or a hold, is looked for by it. */
-async function partiesOf(ledger: string, to: number, isSubject: boolean): Promise<Parties> {
-  const known = new Parties();
+async function keepingOf(ledger: string, to: number, isSubject: boolean): Promise<Keeping> {
+  const known = new Keeping();
   let needsContent = isSubject;
   for await (const located of readEntries(ledger, { to })) {
     if (located.entry.kind === 'open') known.take(located);
     if (located.entry.kind === 'policy' && located.entry.act === 'hold') needsContent = true;
   }
   if (!needsContent) return known;
-  const parties = new Parties();
-  for await (const located of readEntries(ledger, { to, content: true })) parties.take(located);
-  return parties;
+  const whole = new Keeping();
+  for await (const located of readEntries(ledger, { to, content: true })) whole.take(located);
+  return whole;
 }
 
 /** What is about to be erased of the fields of single messages. */

@@ -11,7 +11,10 @@ export const holdHelp: CommandHelp = {
   options: [
     { flags: '--session <id>', description: 'add: this connection; the beginning of its id is enough' },
     { flags: '--server <glob>', description: 'add: connections to these servers' },
-    { flags: '--subject <who>', description: 'add: connections of this account name, uid=<n>, label (k=v) or value of a label' },
+    {
+      flags: '--subject <who>',
+      description: 'add: connections of this account name, uid=<n>, label (k=v) or value of a label; over HTTP, what this verified subject sent',
+    },
     { flags: '--since <time>', description: 'add: entries from this time on: 90d, 12h or 30m ago, or 2026-11-20T23:45:00Z' },
     { flags: '--until <time>', description: 'add: entries up to this time; otherwise those to come too' },
     { flags: '--all', description: 'add: everything, if nothing else is named' },

@@ -1,9 +1,8 @@
 /** What `sworn erase` and `sworn hold` share: the recorder behind a ledger, holds as the ledger tells them, and who is behind its connections. */
 import { resolve } from 'node:path';
-import type { Entry } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
 import { readEntries, type Located } from '../readers/entries.ts';
-import { addNames, applyHold, type Hold, type Party } from '../recorder/hold.ts';
+import { applyHold, Parties, type Hold } from '../recorder/hold.ts';
 import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 import type { Output } from './output.ts';
 import { listens, startRecorder } from './recorder.ts';
@@ -27,40 +26,25 @@ export async function ensureRecorder(options: PlaceOptions, output: Output): Pro
   return refusal?.status;
 }
 
-/** Holds in force, and who is behind each connection. */
-export class Parties {
-  readonly #parties = new Map<string, Party>();
+/** Holds in force, and who is behind entries. */
+export class Keeping {
+  readonly parties = new Parties();
   holds: Hold[] = [];
 
   /** Takes what an entry says; with its content where `needsContent` asks for it. */
   take({ index, entry, content }: Located): void {
-    if (entry.kind === 'policy') this.holds = applyHold(this.holds, entry, index, content?.attributes ?? {});
-    else if (entry.kind === 'open' || entry.kind === 'principal') {
-      const party = this.#parties.get(entry.connection) ?? { names: new Set<string>() };
-      this.#parties.set(entry.connection, party);
-      addNames(party, entry, content?.attributes ?? {});
-    }
-  }
-
-  of(entry: Entry): Party | undefined {
-    return 'connection' in entry && entry.connection !== undefined ? this.#parties.get(entry.connection) : undefined;
-  }
-
-  named(connection: string): Party | undefined {
-    return this.#parties.get(connection);
-  }
-
-  get connections(): Iterable<[string, Party]> {
-    return this.#parties;
+    const attributes = content?.attributes ?? {};
+    if (entry.kind === 'policy') this.holds = applyHold(this.holds, entry, index, attributes);
+    else if (entry.kind !== 'unreadable') this.parties.take(entry, index, attributes);
   }
 }
 
 /** @throws SwornError as `readEntries` */
 export async function readHolds(ledger: string): Promise<Hold[]> {
-  const parties = new Parties();
+  const keeping = new Keeping();
   // with content: what a hold is about may be in an attribute
-  for await (const located of readEntries(ledger, { content: true })) if (located.entry.kind === 'policy') parties.take(located);
-  return parties.holds;
+  for await (const located of readEntries(ledger, { content: true })) if (located.entry.kind === 'policy') keeping.take(located);
+  return keeping.holds;
 }
 
 const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };

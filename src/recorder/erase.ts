@@ -17,7 +17,7 @@ import { entryIn, Interrupted, partAt, walkSegment, type Walked } from '../ledge
 import type { ContentItem, EntryRecord } from '../ledger/segment.ts';
 import { erasureTargets } from '../limits.ts';
 import { FieldEraser, says, type Cut } from './erase-fields.ts';
-import { addNames, holdOn, type Hold, type Party } from './hold.ts';
+import { holdOn, Parties, type Hold } from './hold.ts';
 import { commitment, seal, segmentOf } from './seal.ts';
 import { attributesOf } from './attributes.ts';
 
@@ -126,7 +126,7 @@ export class Eraser {
   readonly #deps: EraseDeps;
   readonly #payload: string;
   readonly #state: EraseState;
-  readonly #parties = new Map<string, Party>();
+  readonly #parties = new Parties();
   readonly #records = new Map<number, EntryRecord>();
   #rests: { read: Rests; entries: number } | undefined;
   #partiesTo = 0;
@@ -300,7 +300,7 @@ export class Eraser {
     /** Counts an entry that a hold keeps. */
     const isHeld = (entry: Entry, index: number): boolean => {
       const isOne = holds.find(({ id }) => id === index);
-      const hold = isOne ?? holdOn(holds, entry, 'connection' in entry ? this.#parties.get(entry.connection ?? '') : undefined);
+      const hold = isOne ?? holdOn(holds, entry, this.#parties.of(entry, index));
       if (hold === undefined) return false;
       const known = looked.held.get(hold.id) ?? { hold: hold.id, ...(hold.reason === undefined ? {} : { reason: hold.reason }), entries: 0, index };
       known.entries++;
@@ -638,10 +638,8 @@ export class Eraser {
       if (!beginning.includes('"kind":"open"') && !beginning.includes('"kind":"principal"')) return true;
       const entry = JSON.parse(leaf.toString('utf8')) as Entry;
       if (entry.kind !== 'open' && entry.kind !== 'principal') return true;
-      const party = this.#parties.get(entry.connection) ?? { names: new Set<string>() };
-      this.#parties.set(entry.connection, party);
       const record = entryIn(await walked.record());
-      addNames(party, entry, record === undefined ? {} : attributesOf(record));
+      this.#parties.take(entry, index, record === undefined ? {} : attributesOf(record));
       return true;
     });
   }

@@ -3,8 +3,9 @@
  * said here once.
  */
 import { globMatches } from '../mcp/glob.ts';
-import type { Entry, PolicyEntry } from '../entry/entry.ts';
+import type { Entry, PolicyEntry, PrincipalEntry } from '../entry/entry.ts';
 import { reasonBytes } from '../limits.ts';
+import type { Principal } from '../wire/principal.ts';
 
 export interface Hold {
   /** Index of the entry that says so: its name. */
@@ -20,10 +21,10 @@ export interface Hold {
   reason?: string;
 }
 
-/** What is known of a connection when something of it is to be erased. */
+/** What is known of who is behind an entry when it is to be erased. */
 export interface Party {
   server?: string;
-  /** What `isSubject` compares. */
+  /** Subjects, compared whole. */
   names: Set<string>;
 }
 
@@ -98,15 +99,45 @@ export function holdOn(holds: readonly Hold[], entry: Entry, party: Party | unde
 }
 
 /**
- * Takes from an `open` or `principal` entry what names somebody: each label as `key=value` and its value alone, the user id as `uid=1000`, the name of the account
- * (`spec/entry.md`, Subjects). Names are compared whole.
+ * Who is behind entries, as their ledger is read in its order: behind those of a connection whoever its `open` and its own `principal` name, behind those that say
+ * `who` a principal that a proxy named also that one.
  */
-export function addNames(party: Party, entry: Entry, attributes: Readonly<Record<string, unknown>>): void {
-  if (entry.kind === 'open') {
-    party.server = entry.server;
-    for (const [key, value] of Object.entries(entry.labels ?? {})) party.names.add(`${key}=${value}`).add(value);
-  } else if (entry.kind === 'principal') {
-    if (entry.uid !== undefined) party.names.add(`uid=${entry.uid}`);
-    if (typeof attributes['user'] === 'string') party.names.add(attributes['user']);
+export class Parties {
+  readonly #connections = new Map<string, Party>();
+  /** Those that proxies named, by the index of their entry. */
+  readonly #principals = new Map<number, Party>();
+
+  /** Takes what an `open` or `principal` entry says; others say nothing of it. */
+  take(entry: Entry, index: number, attributes: Readonly<Record<string, unknown>>): void {
+    if (entry.kind !== 'open' && entry.kind !== 'principal') return;
+    const party = this.#connections.get(entry.connection) ?? { names: new Set<string>() };
+    this.#connections.set(entry.connection, party);
+    if (entry.kind === 'open') party.server = entry.server;
+    const names = entry.kind === 'open' ? labelNames(entry.labels ?? {}) : principalNames(entry, attributes);
+    if (entry.kind === 'principal' && entry.reportedBy !== undefined) {
+      this.#principals.set(index, { ...party, names: new Set([...party.names, ...names]) });
+    } else for (const name of names) party.names.add(name);
   }
+
+  of(entry: Entry, index: number): Party | undefined {
+    if (!('connection' in entry) || entry.connection === undefined) return undefined;
+    const who = 'who' in entry ? entry.who : index;
+    return (who === undefined ? undefined : this.#principals.get(who)) ?? this.#connections.get(entry.connection);
+  }
+
+  get connections(): Iterable<[string, Party]> {
+    return this.#connections;
+  }
+}
+
+/** Names as `spec/entry.md`, Subjects, has them; they are compared whole. Each label as `key=value`, and its value alone. */
+function labelNames(labels: Readonly<Record<string, string>>): string[] {
+  return Object.entries(labels).flatMap(([key, value]) => [`${key}=${value}`, value]);
+}
+
+/** The user id as `uid=1000`, the name of the account, and every subject that a trusted proxy verified: of the token, of those who act for it, and of who brought it. */
+function principalNames({ uid }: PrincipalEntry, { user, verified }: Readonly<Record<string, unknown>>): string[] {
+  const { subject, act, also } = (verified ?? {}) as NonNullable<Principal['verified']>;
+  const texts = [user, subject, ...[act, also].flatMap((list) => (list ?? []).map((one) => one.subject))];
+  return [...(uid === undefined ? [] : [`uid=${uid}`]), ...texts.filter((text) => typeof text === 'string')];
 }
