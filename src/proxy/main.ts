@@ -14,6 +14,7 @@ import { BodyBudget } from './budget.ts';
 import { certificateOptions } from './certificates.ts';
 import { withoutSecrets } from './headers.ts';
 import { Identity, identityRequestOf } from './identity.ts';
+import { newApiKeyCommand, newKeyFlag } from './new-api-key.ts';
 import { readProxyOptions, type ProxyOptions } from './options.ts';
 import { relay, type Sender } from './relay.ts';
 import { Routes } from './routes.ts';
@@ -28,6 +29,7 @@ const certificateEveryMs = 5_000;
 
 /** Runs until it is asked to end. @throws SwornError `usage`, `listen-failed`, and those of the configuration */
 export async function main(argv: readonly string[]): Promise<number> {
+  if (argv.some((word) => word === newKeyFlag || word.startsWith(`${newKeyFlag}=`))) return newApiKeyCommand(argv);
   const options = readProxyOptions(argv);
   const settings = await settingsOf(options);
   const proxy = new Proxy(options, settings, await Identity.open(settings.auth));
