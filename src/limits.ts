@@ -64,6 +64,8 @@ export const headBytes = 48 * KiB;
 /** Of one request's or response's headers in the record; a longer value is cut. */
 export const recordedHeaders = 64;
 export const recordedHeaderChars = 512;
+/** Of all of them together, so that a head has room for them in whatever form. */
+export const recordedHeadersChars = 16 * 1024;
 /** One message of a server behind `sworn run --url`. */
 export const bridgeMessageBytes = 64 * MiB;
 /** Codings of one `Content-Encoding`: nobody means more. */
@@ -80,6 +82,10 @@ export const bodySilenceMs = 60_000;
 export const deliveryWaitMs = 10_000;
 /** All bodies that a proxy receives at a time; beyond it they are read slowly. */
 export const bodiesBytes = 512 * MiB;
+/** Calls of one connection that go on in another exchange; beyond it the oldest are no more known to belong together. */
+export const openCalls = 10_000;
+/** SSE events of one connection that are known again when they are sent a second time. */
+export const seenEvents = 10_000;
 /** A `principal` message. */
 export const principalBytes = 32 * KiB;
 

@@ -54,6 +54,15 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'proxy',
+    usage: '[options]',
+    summary: 'stand in front of MCP servers over HTTP, with their traffic recorded',
+    load: async () => {
+      const { proxyHelp, proxyUsage } = await import('./proxy.ts');
+      return { help: proxyHelp, start: proxyUsage };
+    },
+  },
+  {
     name: 'recorder',
     words: [{ name: 'action', flags: '[action]', description: 'what to do', choices: ['start', 'status', 'stop'] }],
     summary: 'start, look at or stop the recorder of a ledger',

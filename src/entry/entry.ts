@@ -26,8 +26,10 @@ export interface Http {
   encoding?: string;
   /** Nothing more came on this stream, and why. */
   end?: string;
-  /** Units that were passed and could not be delivered. */
+  /** Frames of this stream and direction, by `tapSeq`, that were let go and did not arrive. */
   undelivered?: [number, number];
+  /** Those that did arrive after that was said of them. */
+  delivered?: [number, number];
   /** The proxy said this itself. */
   own?: true;
 }
@@ -163,6 +165,10 @@ export interface MessageEntry extends FrameFields {
   protocolVersion?: string;
   exchange?: number;
   call?: number;
+  /** Of a task, as its server says it. */
+  taskStatus?: string;
+  /** Index of the SSE event that this is, sent again. */
+  repeats?: number;
   effect?: Effect;
   effectSource?: EffectSource;
   sensitive?: true;

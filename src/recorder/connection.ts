@@ -5,7 +5,7 @@
 import type { CloseEntry, Custody, Entry, Mode, OnUnrecordable, Transport } from '../entry/entry.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import type { Receipt } from '../ledger/ledger.ts';
-import { toolsCount } from '../limits.ts';
+import { seenEvents, toolsCount } from '../limits.ts';
 import { splitOverrides, Tools, type EffectFields, type SplitOverrides, type ToolDefinition } from '../mcp/effect.ts';
 import { Exchanges } from '../mcp/exchange.ts';
 import type { MessageReader } from '../mcp/message.ts';
@@ -25,6 +25,7 @@ import {
   type Refusal,
   type Wait,
 } from '../wire/wire.ts';
+import { Calls } from './calls.ts';
 import { partyOf } from './principals.ts';
 import { Recent, scopeOf, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
 
@@ -98,6 +99,11 @@ export class Connection {
   readonly overrides: SplitOverrides;
   exchanges: Exchanges;
   readonly tools: Tools;
+  readonly calls: Calls;
+  /** The request that a stream began with: what its server asks meanwhile belongs to it. */
+  readonly asked = new Recent<number>();
+  /** SSE events with an id, by session and id: what is sent again is no second message (MCP 2025-11-25, Streamable HTTP, resumability). */
+  readonly events = new Recent<number>(seenEvents);
   /** `open` is in the ledger, or on its way. */
   isRecorded = false;
   /** Whose frame it is that is worked on. */
@@ -177,6 +183,7 @@ export class Connection {
     this.overrides = splitOverrides(opened.overrides);
     this.exchanges = Exchanges.from(state?.pending);
     this.tools = Tools.from(state?.tools);
+    this.calls = new Calls(state?.calls);
     this.seq = state?.seq ?? 0;
     this.taken = state ? [...state.taken] : [0, 0];
     this.settled = [...this.taken];
@@ -634,6 +641,7 @@ export class Connection {
             sessions: [...this.#sessions.entries()],
           }),
       pending: this.exchanges.toJSON(),
+      calls: this.calls.toJSON(),
       tools: this.#written(this.tools.toJSON().filter(({ name }) => !this.#hiddenTools.has(name))),
       ...(this.uncaptured[0] + this.uncaptured[1] > 0 ? { uncaptured: this.uncaptured } : {}),
       // those that the tap has not told to be behind it
@@ -689,6 +697,7 @@ export interface ConnectionState {
   isReturnDue?: boolean;
   hadSecrets?: boolean;
   pending: unknown;
+  calls?: unknown;
   tools: unknown;
   uncaptured?: [number, number];
   refusals?: { direction: DirectionIndex; unit: number; message: string }[];

@@ -660,8 +660,12 @@ function describe(
   if (connection.judge.isNamed) entry.capture = level;
   sayRedacted(entry, concealed.redactions);
 
-  const placement = connection.exchanges.place(message, direction, index, frame.seenUs, connection.scope);
   const { head } = frame.unit;
+  const again = head?.sse === undefined ? undefined : eventSeen(head, index, connection);
+  const isAgain = again?.first !== undefined;
+  // what was said before is said once
+  const placement = isAgain ? unplaced : connection.exchanges.place(message, direction, index, frame.seenUs, connection.scope);
+  if (isAgain) entry.repeats = again.first!;
   const endSession =
     head?.begins === undefined || range !== undefined
       ? nothing
@@ -676,7 +680,7 @@ function describe(
   } else if (request?.effects) sayEffects(entry, subject.effects);
   const { counts } = connection;
   const failed = message.outcome === 'toolError';
-  count(counts, subject, verdict.kind, failed);
+  if (!isAgain) count(counts, subject, verdict.kind, failed);
 
   if (placement.exchange !== undefined && placement.request?.uncaptured !== true) entry.exchange = placement.exchange;
   if (placement.anomalies.length > 0) entry.anomalies = [...(entry.anomalies ?? []), ...placement.anomalies];
@@ -729,6 +733,7 @@ function describe(
     }
   }
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
+  const undoLeg = isAgain ? undefined : sayCall(entry, message, index, bytes, placement.request, connection);
   // what is not delivered tells the other side nothing
   if (bytes !== undefined && verdict.kind !== 'block')
     learn(bytes, message, placement.request?.method, connection, attributes, (text) => concealed.isBlind || concealed.hides(text));
@@ -738,28 +743,79 @@ function describe(
     entry,
     attributes,
     isConcealed: concealed.any,
-    undo: undoing(counts, subject, verdict.kind, failed, endSession, placement, begun.unenter, connection),
+    undo: undoing(
+      isAgain ? undefined : counts,
+      subject,
+      verdict.kind,
+      failed,
+      together(undoLeg, endSession, again?.undo),
+      placement,
+      begun.unenter,
+      connection,
+    ),
   };
 }
 
 /** Last first. Not within `describe`: what waits for the disk would keep everything that was known there. */
 function undoing(
-  counts: SessionCounts,
+  counts: SessionCounts | undefined,
   subject: Subject,
   verdict: Verdict['kind'],
   failed: boolean,
-  endSession: () => void,
+  undoTies: () => void,
   placement: Placement,
   unenter: () => void,
   connection: Connection,
 ): () => void {
   return () => {
-    uncount(counts, subject, verdict, failed);
-    endSession();
+    if (counts !== undefined) uncount(counts, subject, verdict, failed);
+    undoTies();
     placement.undo();
     unenter();
     connection.seq--;
   };
+}
+
+/** Mostly none of them does anything. */
+function together(...undos: ((() => void) | undefined)[]): () => void {
+  const due = undos.filter((undo) => undo !== undefined && undo !== nothing) as (() => void)[];
+  return due.length === 0 ? nothing : (): void => due.forEach((undo) => undo());
+}
+
+/** An event that a client asked to be sent again is the one that it was (`Last-Event-ID`). */
+function eventSeen({ sse }: Head, index: number, connection: Connection): { first?: number; undo: () => void } | undefined {
+  const id = sse?.['id'];
+  if (typeof id !== 'string' || id === '') return undefined;
+  const key = `${connection.session ?? ''} ${id}`;
+  const first = connection.events.get(key);
+  if (first !== undefined) return { first, undo: nothing };
+  connection.events.set(key, index);
+  return { undo: () => connection.events.delete(key) };
+}
+
+const unplaced: Placement = { anomalies: [], undo: nothing };
+
+/** Which logical call a message belongs to. What a server asks or tells on the stream of a request belongs to that. */
+function sayCall(
+  entry: MessageEntry,
+  message: Message,
+  index: number,
+  bytes: Buffer | undefined,
+  request: PendingRequest | undefined,
+  connection: Connection,
+): (() => void) | undefined {
+  const leg = connection.calls.leg(message, bytes, request, connection.who);
+  if (leg.taskStatus !== undefined) entry.taskStatus = leg.taskStatus;
+  if (leg.call !== undefined) entry.call = leg.call;
+  if (connection.transport !== 'http') return leg.undo;
+  const stream = String(entry.stream);
+  if (entry.direction === 'c2s' && message.type === 'request') connection.asked.set(stream, leg.call ?? index);
+  else if (entry.direction === 's2c' && (message.type === 'request' || message.type === 'notification')) {
+    const asked = connection.asked.get(stream);
+    if (asked !== undefined) entry.call ??= asked;
+    if (asked !== undefined && message.type === 'request' && request !== undefined) request.call ??= asked;
+  }
+  return leg.undo;
 }
 
 /** An MCP session has got its id with this reply: it began with the request. */

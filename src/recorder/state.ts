@@ -317,7 +317,10 @@ export class State {
   }
 
   #pair(connection: Connection, message: Message, entry: MessageEntry, index: number, bytes: Buffer): void {
+    if (entry.repeats !== undefined) return;
     const placement = connection.exchanges.place(message, entry.direction, index, entry.monotonicUs, connection.scope);
+    if (placement.request !== undefined && message.type === 'request' && entry.call !== undefined) placement.request.call = entry.call;
+    if (entry.verdict !== 'block') connection.calls.leg(message, bytes, placement.request, entry.who);
     const isReply = message.type === 'result' || message.type === 'error';
     const word = connection.judge.word(message.method === 'tools/call' ? message.target?.value : undefined);
     const effects = asks(message) ? effectOf(message, connection.tools, connection.overrides, word) : (placement.request?.effects ?? {});

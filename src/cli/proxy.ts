@@ -1,0 +1,32 @@
+/** The help of `sworn proxy`, and its small acts. The proxy itself (`src/proxy/`) is a program of its own and reads its options by itself. */
+import { SwornError } from '../errors.ts';
+import type { CommandHelp } from './help.ts';
+
+export const proxyHelp: CommandHelp = {
+  options: [
+    { flags: '--upstream <url>', description: 'the MCP endpoint of the server behind the proxy, http or https' },
+    { flags: '--name <name>', description: "the server's name in the record (default: from the URL)" },
+    { flags: '--listen <address>', description: 'where to listen (default: 127.0.0.1:4422)' },
+    { flags: '--config <file>', description: 'many servers by path, TLS, who may come, and the policy: proxy, auth and the rest of sworn.yaml' },
+    { flags: '--allow-host <host>', description: 'a further name, with or without port, in the Host header; may be given several times' },
+    { flags: '--allow-origin <origin>', description: 'a web page that may come, as in https://app.example.com; may be given several times' },
+    { flags: '--tls-cert <file>', description: 'speak TLS with this certificate (PEM); read again when it changes' },
+    { flags: '--tls-key <file>', description: 'its key (PEM)' },
+    { flags: '--new-api-key <name>', description: 'with --config, instead of starting: makes a key for the file `auth.apiKeys`, and prints it once' },
+    { flags: '--client <name>', description: "the client's name in the record" },
+    { flags: '--label <key=value>', description: 'a label of the connection; may be given several times' },
+    { flags: '--ledger <dir>', description: 'where to record (default: ~/.local/state/sworn)' },
+    { flags: '--socket <path>', description: 'where the recorder listens, when it runs under its own account' },
+    { flags: '--mode <mode>', description: 'commit: nothing is delivered before it is on disk; observe: nothing waits (default: commit)' },
+    { flags: '--on-unrecordable <what>', description: 'block or pass what cannot be recorded (default: block)' },
+    { flags: '--sensitive <tools>', description: "tools whose calls are marked sensitive: 'get_pay*,get_ssn'" },
+    { flags: '--write <tools>', description: 'tools that write, whatever the server says' },
+    { flags: '--read <tools>', description: 'tools that only read, whatever the server says' },
+  ],
+  example: 'sworn proxy --upstream http://127.0.0.1:3001/mcp --name hr',
+};
+
+/** Reached only by `sworn help proxy` with more words: the proxy handles every other `proxy`. */
+export function proxyUsage(): Promise<number> {
+  throw new SwornError('usage', 'sworn proxy is started by bin/sworn.mjs', { command: 'proxy' });
+}
