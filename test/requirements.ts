@@ -148,6 +148,12 @@ export const requirements: readonly Requirement[] = [
   { id: 'erase-killed-replay', sentence: 'Without a snapshot the ledger itself tells what is to be finished.', source: ledger },
   { id: 'erase-hold', sentence: 'Nobody erases what a hold covers, and whoever tries is told which one.', source: entry },
   { id: 'erase-retention', sentence: 'Content that is older than the policy says is erased, but for what is held.', source: ledger },
+  // HTTP
+  {
+    id: 'proxy-bytes',
+    sentence: 'Bodies, events and headers go through the proxy as they came, however they were framed and cut; the record has what was said.',
+    source: wire,
+  },
   {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',

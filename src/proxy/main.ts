@@ -81,6 +81,8 @@ class Proxy {
     // a stream may be silent for hours
     server.timeout = 0;
     server.maxRequestsPerSocket = 0;
+    // all of them go on: their bytes are bounded
+    server.maxHeadersCount = 0;
     server.listen({ host, port, backlog: 511 });
     try {
       await once(server, 'listening');
@@ -128,7 +130,6 @@ class Proxy {
       upstream.channel.name(who, principal);
       const refused: Sender['refusal'] = why === undefined ? refusal : { status: 403, challenge: '', reason: why };
       await relay(request, response, { who, ...(refused === undefined ? {} : { refusal: refused }) }, upstream, upstream.pathOf(rest), this.#budget);
-      if (!response.writableFinished && !response.destroyed) await once(response, 'close').catch(() => undefined);
     } finally {
       end();
       if (--this.#streams === 0) this.#drained?.();

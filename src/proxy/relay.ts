@@ -6,17 +6,19 @@
  *   2. What goes on are the bytes that came. Whatever is read, is read in a copy: bodies and events are decoded for the record alone.
  *   3. Order within a stream is the order in which it came. An event waits for those before it, and for nothing on other streams.
  *   4. Who leaves ends the other side at once: a client that closes while its request is not yet recorded never asked.
- *   5. We say nothing ourselves but refusals, 403, 401, 502, 503, 504, and what HTTP itself wants of a server.
+ *   5. We say nothing ourselves but refusals, 403, 401, 408, 413, 502, 503, 504, and what HTTP itself wants of a server.
+ *   6. When a stream is over, each of its frames is with its receiver, or is said not to be: one that stays open would keep the deliveries of all others unknown.
  * If we die here: what was recorded and not delivered shows as delivery unconfirmed.
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { lossyText } from '../bytes/bytes.ts';
 import { SseCutter, type SseBlock } from '../frames/sse.ts';
 import { bodyBytes, recordedHeaderChars } from '../limits.ts';
 import type { Channel, Outcome } from '../wire/channel.ts';
 import { answersFor } from '../wire/unrecorded.ts';
-import type { Head } from '../wire/wire.ts';
+import type { DirectionIndex, Head } from '../wire/wire.ts';
 import type { BodyBudget } from './budget.ts';
 import { ContentDecoder, decodeContent, isEncoded } from './encoding.ts';
 import { forwarded, recorded, withoutSecrets, type HeaderRules } from './headers.ts';
@@ -47,6 +49,10 @@ export interface Destination {
 const none = Buffer.alloc(0);
 const json = ['Content-Type', 'application/json'];
 const text = ['Content-Type', 'text/plain; charset=utf-8'];
+/** The rest of the request is not read: nothing else can come on this connection. */
+const closing = ['Connection', 'close'];
+/** Of what is no header and stands in a head. */
+const shownChars = 512;
 
 /** One side is gone, or nothing more is to be said to it. */
 class Ended extends Error {}
@@ -66,6 +72,15 @@ export async function relay(
   } catch (error) {
     if (!(error instanceof Ended)) stream.fail(error as Error);
   }
+  await stream.over();
+}
+
+/** What came of a request's body. */
+interface Received {
+  /** Absent where the request has none. */
+  bytes: Buffer | undefined;
+  /** Why it did not come whole. */
+  problem?: 'client closed' | 'body too large' | 'body too slow';
 }
 
 class Stream {
@@ -81,10 +96,18 @@ class Stream {
   /** The response's own, told with its first frame. */
   #unsaid: Partial<Head> | undefined;
   #upstream: ClientRequest | undefined;
+  /** Where the client of this stream sends its messages (HTTP+SSE). */
+  #endpointPath: string | undefined;
+  readonly #closed: Promise<unknown>;
   #hasLeft = false;
-  #isEnded = false;
-  /** Passed to the client, and not yet written to it. */
-  readonly #writing = new Set<number>();
+  /** Nothing more comes, before its time: why. */
+  #ending: string | undefined;
+  /** The record says so. */
+  #saidEnd = false;
+  /** Handed over, and nothing said of them yet. */
+  readonly #due = new Set<Promise<Outcome>>();
+  /** Let go, and not with their receivers. */
+  readonly #open: readonly [Set<number>, Set<number>] = [new Set(), new Set()];
 
   constructor(request: IncomingMessage, response: ServerResponse, sender: Sender, to: Destination, path: string) {
     this.#request = request;
@@ -95,15 +118,17 @@ class Stream {
     this.#path = path;
     this.#id = to.nextStream();
     const session = header(request, 'mcp-session-id') ?? (to.endpoints.has(path) ? path : undefined);
-    this.#common = { who: sender.who, ...(session === undefined ? {} : { session }) };
+    this.#common = { who: sender.who, ...(session === undefined ? {} : { session: sessionName(session) }) };
+    request.on('error', () => undefined);
+    response.on('error', () => undefined);
+    this.#closed = new Promise((done) => response.on('close', done));
     response.on('close', () => {
       if (response.writableFinished) return;
       this.#hasLeft = true;
+      this.#ending ??= 'client closed';
       // at once, in both eras: for 2026-07-28 it is what cancels the request
       this.#upstream?.destroy();
-      this.#end('client closed');
     });
-    response.on('error', () => undefined);
   }
 
   async run(budget: BodyBudget): Promise<void> {
@@ -111,131 +136,171 @@ class Stream {
     const asked: Head = { ...this.#common, method, path: withoutSecrets(this.#path).slice(0, recordedHeaderChars), headers: recorded(rawHeaders) };
     const { refusal } = this.#sender;
     if (refusal !== undefined) {
-      await this.#record(0, asked, undefined);
+      const why = refusal.status === 403 ? 'not allowed' : 'not authenticated';
+      await this.#goesNowhere({ ...asked, end: why });
       const headers = refusal.challenge === '' ? text : [...text, 'WWW-Authenticate', refusal.challenge];
-      return this.#answer(refusal.status, headers, `${refusal.reason}\n`, refusal.status === 403 ? 'not allowed' : 'not authenticated');
+      return this.#answer(refusal.status, headers, `${refusal.reason}\n`, why);
     }
 
     // 1. Receive all of the request: it goes on as a whole or not at all.
     const received = await this.#receive(budget);
-    if (received === 'too large') {
-      await this.#record(0, { ...asked, end: 'body too large' }, undefined);
-      return this.#answer(413, text, `the body has more than ${bodyBytes} bytes`, 'body too large');
-    }
+    const sizeBytes = received.bytes?.length ?? 0;
+    const release = atMostOnce(() => budget.give(sizeBytes));
     try {
-      // 2. Record it, decoded where it is encoded, before any of it goes on.
-      const body = received.bytes;
-      if (received.isCut) asked.end = 'client closed';
-      const copy = await this.#readable(body, header(this.#request, 'content-encoding'), asked);
-      const outcome = await this.#record(0, asked, copy);
-      if (this.#hasLeft) {
-        this.#channel.done(0, outcome.unit);
-        if (!received.isCut && outcome.kind === 'pass') this.#say(0, { end: 'cancelled before delivery', undelivered: [outcome.unit, outcome.unit] });
-        return;
+      const { problem } = received;
+      if (problem === 'body too large' || problem === 'body too slow') {
+        await this.#goesNowhere({ ...asked, end: problem });
+        if (problem === 'body too slow')
+          return await this.#answer(408, [...text, ...closing], `nothing of the body came for ${budget.silenceMs} ms\n`, problem);
+        return await this.#answer(413, [...text, ...closing], `the body has more than ${bodyBytes} bytes\n`, problem);
       }
-      if (outcome.kind !== 'pass') return await this.#refused(outcome, copy ?? none, body);
+      // 2. Record it, decoded where it is encoded, before any of it goes on.
+      const { rawTrailers } = this.#request;
+      if (rawTrailers.length > 0) asked.headers = recorded([...rawHeaders, ...rawTrailers]);
+      const copy = await this.#readable(received.bytes, header(this.#request, 'content-encoding'), asked);
+      // what its client had said when it left goes nowhere
+      if (problem !== undefined) return await this.#goesNowhere({ ...asked, end: problem }, copy);
+      const outcome = await this.#record(0, asked, copy);
+      if (this.#hasLeft) return;
+      if (outcome.kind !== 'pass') return await this.#refused(outcome, copy ?? none, received.bytes !== undefined);
 
       // 3. Forward it.
-      await this.#forward(body, outcome.unit);
+      const answered = this.#forward(received.bytes, () => {
+        this.#done(0, outcome.unit);
+        release();
+      });
+      received.bytes = undefined;
+      await this.#pass(answered);
     } finally {
-      received.release();
+      release();
     }
   }
 
-  /** The whole body; what came of it when its client has left, too. */
-  async #receive(budget: BodyBudget): Promise<{ bytes: Buffer | undefined; isCut: boolean; release(): void } | 'too large'> {
+  /** The whole body, or what came of it. */
+  #receive(budget: BodyBudget): Promise<Received> {
     const request = this.#request;
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
-    const release = (): void => budget.give(sizeBytes);
-    try {
-      for await (const chunk of request as AsyncIterable<Buffer>) {
+    return new Promise((done) => {
+      const finish = (problem?: Received['problem']): void => {
+        clearTimeout(silence);
+        request.off('data', take).off('end', end).off('close', end);
+        const hasBody = sizeBytes > 0 || header(request, 'transfer-encoding') !== undefined || Number(header(request, 'content-length') ?? 0) > 0;
+        done({ bytes: hasBody ? Buffer.concat(chunks, sizeBytes) : undefined, ...(problem === undefined ? {} : { problem }) });
+      };
+      const end = (): void => finish(request.complete ? undefined : 'client closed');
+      const silence = setTimeout(() => finish('body too slow'), budget.silenceMs);
+      const take = (chunk: Buffer): void => {
+        if (sizeBytes + chunk.length > bodyBytes) return finish('body too large');
+        silence.refresh();
         sizeBytes += chunk.length;
         budget.take(chunk.length);
-        if (sizeBytes > bodyBytes) {
-          release();
-          request.resume();
-          return 'too large';
-        }
         chunks.push(chunk);
-        await budget.room();
-      }
-    } catch {
-      // it left: what it had said by then is recorded, and goes nowhere
-    }
-    const isCut = !request.complete;
-    this.#hasLeft ||= isCut;
-    const hasBody = sizeBytes > 0 || header(request, 'transfer-encoding') !== undefined || Number(header(request, 'content-length') ?? 0) > 0;
-    return { bytes: hasBody ? Buffer.concat(chunks, sizeBytes) : undefined, isCut, release };
+        if (!budget.isFull) return;
+        request.pause();
+        void budget.room().then(() => {
+          silence.refresh();
+          request.resume();
+        });
+      };
+      request.on('data', take).on('end', end).on('close', end);
+    });
   }
 
   /** What of a body is recorded: as it can be read, or as it came where it cannot be decoded. */
   async #readable(body: Buffer | undefined, encoding: string | undefined, head: Head): Promise<Uint8Array | undefined> {
     if (body === undefined || !isEncoded(encoding)) return body;
     const { bytes, problem } = await decodeContent(body, encoding, bodyBytes);
-    head.encoding = problem === undefined ? encoding! : `${encoding!}, ${problem}`;
+    head.encoding = encodingName(encoding!, problem);
     return problem === undefined ? bytes : body;
   }
 
   /** Hands a frame over, once there is room for it. */
-  async #record(direction: 0 | 1, head: Head, bytes: Uint8Array | undefined): Promise<Outcome> {
+  async #record(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined): Promise<Outcome> {
     await this.#channel.room();
-    return this.#channel.send(direction, this.#id, head, bytes);
+    return this.#send(direction, head, bytes);
+  }
+
+  #send(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined): Promise<Outcome> {
+    const due = this.#channel.send(direction, this.#id, head, bytes).then((outcome) => {
+      this.#due.delete(due);
+      if (outcome.kind === 'pass') this.#open[direction].add(outcome.unit);
+      return outcome;
+    });
+    this.#due.add(due);
+    return due;
+  }
+
+  /** Its receiver has it. */
+  #done(direction: DirectionIndex, unit: number): void {
+    if (this.#open[direction].delete(unit)) this.#channel.done(direction, unit);
+  }
+
+  /** A request that is recorded, with why, and not let on its way. */
+  async #goesNowhere(head: Head, bytes?: Uint8Array): Promise<void> {
+    this.#saidEnd = true;
+    await this.#channel.room();
+    const { unit } = await this.#channel.send(0, this.#id, head, bytes);
+    this.#channel.over(0, unit);
   }
 
   /** Something that is no message, which nobody waits for. */
-  #say(direction: 0 | 1, head: Partial<Head>): void {
-    void this.#channel.send(direction, this.#id, { ...this.#common, ...head }).then(({ unit }) => this.#channel.done(direction, unit));
+  #say(direction: DirectionIndex, head: Partial<Head>): void {
+    this.#channel.say(direction, this.#id, { ...this.#common, ...head });
   }
 
   /** The request may not go on. A reply of the client's that may not is replaced for the server that waits for it. */
-  async #refused(outcome: Exclude<Outcome, { kind: 'pass' }>, copy: Uint8Array, body: Buffer | undefined): Promise<void> {
+  async #refused(outcome: Exclude<Outcome, { kind: 'pass' }>, copy: Uint8Array, hasBody: boolean): Promise<void> {
     if (outcome.kind === 'unrecordable') {
       const { toSender } = answersFor(Buffer.from(copy), outcome.reason);
       return this.#answer(503, toSender.length > 0 ? json : text, toSender.length > 0 ? lineOf(toSender) : `not recorded: ${outcome.reason}`);
     }
     const { toSender, toReceiver } = outcome;
-    if (toReceiver.length > 0) return this.#forward(Buffer.from(lineOf(toReceiver)), undefined, body !== undefined);
-    if (toSender.length === 0) return this.#answer(body === undefined ? 503 : 202, [], '');
+    if (toReceiver.length > 0) return this.#pass(this.#forward(Buffer.from(lineOf(toReceiver)), () => undefined, true));
+    if (toSender.length === 0) return this.#answer(hasBody ? 202 : 503, [], '');
     const isUnrecorded = toSender.includes('"code":5030');
     return this.#answer(isUnrecorded ? 503 : 200, json, lineOf(toSender));
   }
 
-  /** `unit` is that of the request; without one what goes on is ours. */
-  async #forward(body: Buffer | undefined, unit: number | undefined, isReplaced = false): Promise<void> {
-    const { method = 'GET', rawHeaders } = this.#request;
-    const headers = forwarded(rawHeaders, this.#to.rules);
+  /** `flushed`: the server has all of it. Resolves with what it answers, or why it does not. */
+  async #forward(body: Buffer | undefined, flushed: () => void, isReplaced = false): Promise<IncomingMessage | NodeJS.ErrnoException> {
+    const { method = 'GET', rawHeaders, rawTrailers } = this.#request;
     const drop = new Set(isReplaced ? ['content-length', 'content-encoding', 'expect'] : ['expect']);
-    const kept = pairs(headers).filter(([name]) => !drop.has(name.toLowerCase()));
-    if (isReplaced) kept.push(['Content-Length', String(body!.length)]);
+    const kept = pairs(forwarded(rawHeaders, this.#to.rules)).filter(([name]) => !drop.has(name.toLowerCase()));
+    // How the body ends is said anew where it was said for the last connection alone: without, what is in it would be the next request.
+    if (!kept.some(([name]) => name.toLowerCase() === 'content-length')) {
+      if (isReplaced) kept.push(['Content-Length', String(body!.length)]);
+      else if (body !== undefined) kept.push(['Transfer-Encoding', 'chunked']);
+      else if (!/^(?:GET|HEAD|DELETE|OPTIONS|TRACE)$/.test(method)) kept.push(['Content-Length', '0']);
+    }
     const upstream = this.#to.request(method, this.#path, kept.flat());
     this.#upstream = upstream;
     const answered = firstOf(upstream, this.#to.upstreamTimeoutMs);
-    upstream.end(body ?? none, () => {
-      if (unit !== undefined) this.#channel.done(0, unit);
-    });
-    let response: IncomingMessage;
-    try {
-      response = await answered;
-    } catch (error) {
-      if (unit !== undefined) this.#channel.done(0, unit);
-      if (this.#hasLeft) throw new Ended();
-      const { code } = error as NodeJS.ErrnoException;
+    if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(rawTrailers));
+    upstream.end(body ?? none, flushed);
+    return answered;
+  }
+
+  /** 4. What the server answers is recorded before its client has it. */
+  async #pass(answered: Promise<IncomingMessage | NodeJS.ErrnoException>): Promise<void> {
+    const response = await answered;
+    if (this.#hasLeft) throw new Ended();
+    if (response instanceof Error) {
+      const { code, message } = response;
       const isLate = code === 'ETIMEDOUT';
       const what = isLate ? 'did not answer in time' : 'cannot be reached';
-      return this.#answer(isLate ? 504 : 502, text, `the server ${what} (${code ?? (error as Error).message})\n`, `the server ${what}`);
+      return this.#answer(isLate ? 504 : 502, text, `the server ${what} (${code ?? message})\n`, `the server ${what}`);
     }
-
-    // 4. Record what it answers before its client has it.
+    const { method } = this.#request;
     const begins = header(response, 'mcp-session-id');
     this.#unsaid = {
       status: response.statusCode!,
       headers: recorded(response.rawHeaders),
-      ...(begins === undefined || this.#common.session !== undefined ? {} : { begins }),
+      ...(begins === undefined || this.#common.session !== undefined ? {} : { begins: sessionName(begins) }),
     };
     const isStream = /^text\/event-stream\b/i.test(response.headers['content-type'] ?? '') && method !== 'HEAD';
     if (isStream) await this.#passEvents(response);
-    else await this.#passBody(response, method);
+    else await this.#passBody(response, method === 'HEAD');
   }
 
   /** The head of the next frame from the server: the first one says what the response said. */
@@ -245,49 +310,53 @@ class Stream {
     return head;
   }
 
-  async #passBody(response: IncomingMessage, method: string): Promise<void> {
+  async #passBody(response: IncomingMessage, isHead: boolean): Promise<void> {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
     try {
       for await (const chunk of response as AsyncIterable<Buffer>) {
         sizeBytes += chunk.length;
-        if (sizeBytes > bodyBytes) throw Object.assign(new Error('the answer is too long'), { code: 'ETOOLONG' });
+        if (sizeBytes > bodyBytes) break;
         chunks.push(chunk);
       }
     } catch {
-      // it broke off, or does not end: recorded as far as it came
+      // it broke off: recorded as far as it came
     }
     if (this.#hasLeft) throw new Ended();
-    const isCut = !response.complete;
-    const body = Buffer.concat(chunks, sizeBytes);
-    const head = this.#answeredHead(isCut ? { end: sizeBytes > bodyBytes ? 'answer too large' : 'upstream closed' } : {});
-    const hasBody = body.length > 0;
-    const copy = await this.#readable(hasBody ? body : undefined, header(response, 'content-encoding'), head);
+    const end = sizeBytes > bodyBytes ? 'answer too large' : response.complete ? undefined : 'upstream closed';
+    const body = Buffer.concat(chunks);
+    const { rawTrailers } = response;
+    const head = this.#answeredHead({
+      ...(end === undefined ? {} : { end }),
+      ...(rawTrailers.length === 0 ? {} : { headers: recorded([...response.rawHeaders, ...rawTrailers]) }),
+    });
+    if (end !== undefined) this.#saidEnd = true;
+    const copy = await this.#readable(body.length > 0 ? body : undefined, header(response, 'content-encoding'), head);
     const outcome = await this.#record(1, head, copy);
-    if (this.#hasLeft) {
-      this.#channel.done(1, outcome.unit);
-      this.#say(1, { end: 'client closed', undelivered: [outcome.unit, outcome.unit] });
-      return;
-    }
+    if (this.#hasLeft) throw new Ended();
     if (outcome.kind !== 'pass') return this.#withheld(outcome, copy);
-    this.#response.sendDate = false;
-    this.#response.writeHead(response.statusCode!, response.statusMessage, forwarded(response.rawHeaders));
-    if (isCut) {
+    const done = (): void => this.#done(1, outcome.unit);
+    this.#writeHead(response);
+    if (end !== undefined) {
       // the client shall see that it is not all
       this.#response.flushHeaders();
-      this.#response.write(body, () => this.#response.destroy());
-      this.#isEnded = true;
-      this.#channel.done(1, outcome.unit);
+      this.#response.write(body, (error) => {
+        if (!error) done();
+        this.#response.destroy();
+      });
       return;
     }
-    if (response.rawTrailers.length > 0) this.#response.addTrailers(pairs(response.rawTrailers));
-    this.#isEnded = true;
-    this.#response.end(method === 'HEAD' ? undefined : body, () => this.#channel.done(1, outcome.unit));
+    if (rawTrailers.length > 0) this.#response.addTrailers(pairs(rawTrailers));
+    this.#response.end(isHead ? undefined : body, done);
+  }
+
+  #writeHead(response: IncomingMessage): void {
+    this.#response.sendDate = false;
+    this.#response.writeHead(response.statusCode!, response.statusMessage, forwarded(response.rawHeaders));
   }
 
   /** The answer may not be delivered: who waits for it gets another one. */
   #withheld(outcome: Exclude<Outcome, { kind: 'pass' }>, copy: Uint8Array | undefined): void {
-    this.#isEnded = true;
     const line = outcome.kind === 'refused' ? outcome.toReceiver : answersFor(Buffer.from(copy ?? none), outcome.reason).toReceiver;
     const isUnrecorded = outcome.kind === 'unrecordable' || line.includes('"code":5030');
     this.#response.writeHead(isUnrecorded || line.length === 0 ? 503 : 200, line.length === 0 ? [] : json);
@@ -298,76 +367,97 @@ class Stream {
     const encoding = header(response, 'content-encoding');
     const decoder = isEncoded(encoding) ? new ContentDecoder(encoding, bodyBytes) : undefined;
     const cutter = new SseCutter();
-    this.#response.sendDate = false;
-    this.#response.writeHead(response.statusCode!, response.statusMessage, forwarded(response.rawHeaders));
-    this.#response.flushHeaders();
+    let problem: string | undefined;
     let isBroken = false;
+    this.#writeHead(response);
+    this.#response.flushHeaders();
     try {
       for await (const chunk of response as AsyncIterable<Buffer>) {
-        const decoded = decoder === undefined ? { bytes: chunk } : await decoder.push(chunk);
-        await this.#passBlocks(cutter.push(decoded.bytes), decoder === undefined ? undefined : chunk, encoding);
+        if (decoder === undefined) await this.#passBlocks(cutter.push(chunk));
+        else {
+          const decoded = await decoder.push(chunk);
+          problem ??= decoded.problem;
+          // what cannot be decoded is recorded as it came: it goes on as it came
+          await this.#passBlocks(cutter.push(decoded.bytes), { chunk, encoding: encodingName(encoding!, problem), isOpaque: problem !== undefined });
+        }
         if (cutter.heldBytes > bodyBytes) {
           isBroken = true;
           break;
         }
       }
+      if (decoder !== undefined && problem === undefined) {
+        const last = await decoder.end();
+        await this.#passBlocks(cutter.push(last.bytes), { chunk: none, encoding: encodingName(encoding!, undefined), isOpaque: false });
+        // all events were there
+        if (last.problem !== undefined) this.#unsaid = { ...this.#unsaid, encoding: encodingName(encoding!, last.problem) };
+      }
     } catch (error) {
       if (error instanceof Ended) throw error;
+      if (!this.#hasLeft && response.errored === null) throw error;
       isBroken = true;
+    } finally {
+      decoder?.close();
     }
     if (this.#hasLeft) throw new Ended();
     // an event without its last blank line: browsers drop it, other readers take it
-    await this.#passBlocks(cutter.end(), decoder === undefined ? undefined : none, encoding);
+    const rest = cutter.end();
+    await (decoder === undefined
+      ? this.#passBlocks(rest)
+      : this.#passBlocks(rest, { chunk: none, encoding: encodingName(encoding!, problem), isOpaque: false }));
     isBroken ||= !response.complete;
     if (isBroken) {
-      this.#end('upstream closed');
+      this.#ending ??= 'upstream closed';
       this.#response.destroy();
       return;
     }
-    if (this.#unsaid !== undefined) this.#say(1, this.#answeredHead());
-    this.#isEnded = true;
+    const { rawTrailers } = response;
+    if (rawTrailers.length > 0) {
+      this.#unsaid = { ...this.#unsaid, headers: [...(this.#unsaid?.headers ?? []), ...recorded(rawTrailers)] };
+      this.#response.addTrailers(pairs(rawTrailers));
+    }
     this.#response.end();
   }
 
-  /** The events of one chunk: recorded side by side, delivered in order. Of an encoded stream the chunk goes on once all events in it may. */
-  async #passBlocks(blocks: SseBlock[], chunk: Buffer | undefined, encoding: string | undefined): Promise<void> {
-    if (blocks.length > 0) await this.#channel.room();
-    const pending = blocks.map((block) => {
+  /**
+   * The events of one chunk: recorded side by side, delivered in order. Of an encoded stream the chunk goes on once all events in it may; where it cannot be
+   * decoded, it is a frame itself (`isOpaque`).
+   */
+  async #passBlocks(blocks: SseBlock[], encoded?: { chunk: Buffer; encoding: string; isOpaque: boolean }): Promise<void> {
+    if (blocks.length > 0 || encoded?.isOpaque === true) await this.#channel.room();
+    const said = encoded === undefined ? {} : { encoding: encoded.encoding };
+    const pending: { block?: SseBlock; raw?: Uint8Array; due: Promise<Outcome> | undefined }[] = blocks.map((block) => {
       // priming events, comments and what keeps connections alive say nothing to anybody; they go on in their turn
-      const isMessage = block.data !== undefined && block.data.length > 0;
-      if (!isMessage) return { block, outcome: undefined };
+      if (block.data === undefined || block.data.length === 0) return { block, due: undefined };
       const endpoint = block.event === 'endpoint' ? this.#endpoint(block) : undefined;
-      const head = this.#answeredHead({ sse: sseOf(block), ...(encoding === undefined || chunk === undefined ? {} : { encoding }) });
-      if (endpoint === undefined) return { block, outcome: this.#channel.send(1, this.#id, head, block.data) };
+      const head = this.#answeredHead({ sse: sseOf(block), ...said });
+      if (endpoint === undefined) return { block, due: this.#send(1, head, block.data) };
       // where the client is to send its messages names a session from here on
-      const outcome = this.#channel.send(1, this.#id, { ...head, begins: endpoint.session });
-      this.#common = { ...this.#common, session: endpoint.session };
-      return { block, raw: endpoint.raw, outcome };
+      const session = sessionName(endpoint.session);
+      const due = this.#send(1, { ...head, begins: session }, block.data);
+      this.#common = { ...this.#common, session };
+      return { block, ...(endpoint.raw === undefined ? {} : { raw: endpoint.raw }), due };
     });
+    if (encoded?.isOpaque === true) pending.push({ due: this.#send(1, this.#answeredHead(said), encoded.chunk) });
     const units: number[] = [];
-    for (const { block, raw, outcome: due } of pending) {
+    for (const { block, raw, due } of pending) {
       const outcome = await due;
-      if (outcome?.kind === 'pass') this.#writing.add(outcome.unit);
-      if (this.#hasLeft) {
-        this.#leaveUndelivered();
-        throw new Ended();
-      }
+      if (this.#hasLeft) throw new Ended();
       if (outcome !== undefined && outcome.kind !== 'pass') {
-        if (chunk !== undefined) {
+        if (encoded !== undefined) {
           // it cannot be taken out of what is compressed
-          this.#end('withheld');
+          this.#ending ??= 'withheld';
           this.#upstream?.destroy();
           this.#response.destroy();
           throw new Ended();
         }
-        await this.#replaceEvent(outcome, block);
+        await this.#replaceEvent(outcome, block!);
         continue;
       }
-      if (chunk !== undefined) {
+      if (encoded !== undefined) {
         if (outcome !== undefined) units.push(outcome.unit);
-      } else await this.#write(raw ?? block.raw, outcome === undefined ? [] : [outcome.unit]);
+      } else await this.#write(raw ?? block!.raw, outcome === undefined ? [] : [outcome.unit]);
     }
-    if (chunk !== undefined && chunk.length > 0) await this.#write(chunk, units);
+    if (encoded !== undefined && (encoded.chunk.length > 0 || units.length > 0)) await this.#write(encoded.chunk, units);
   }
 
   /** In place of an event that may not be delivered. What the server is told instead of an answer goes to it as a client's reply does. */
@@ -382,7 +472,7 @@ class Stream {
     const body = Buffer.from(lineOf(line));
     const drop = new Set(['content-length', 'content-encoding', 'content-type', 'accept', 'last-event-id', 'expect']);
     const headers = pairs(forwarded(this.#request.rawHeaders, this.#to.rules)).filter(([name]) => !drop.has(name.toLowerCase()));
-    const path = this.#to.endpoints.has(this.#common.session ?? '') ? this.#common.session! : this.#path;
+    const path = this.#endpointPath ?? this.#path;
     const own = this.#to.request('POST', path, [
       ...headers.flat(),
       ...json,
@@ -399,11 +489,7 @@ class Stream {
   /** Resolves when the client's socket has room again. */
   async #write(bytes: Uint8Array, units: readonly number[]): Promise<void> {
     const hasRoom = this.#response.write(bytes, (error) => {
-      if (error) return;
-      for (const unit of units) {
-        this.#writing.delete(unit);
-        this.#channel.done(1, unit);
-      }
+      if (!error) for (const unit of units) this.#done(1, unit);
     });
     if (!hasRoom && !this.#hasLeft) await Promise.race([once(this.#response, 'drain'), once(this.#response, 'close')]);
   }
@@ -415,6 +501,7 @@ class Stream {
     if (found === undefined) return undefined;
     const { path: session, address } = found;
     this.#to.endpoints.add(session);
+    this.#endpointPath = session;
     // a relative one that leads to us as it stands goes on as it came
     return said === address || (address === session && !/^[a-z][a-z0-9+.-]*:/i.test(said))
       ? { session }
@@ -424,62 +511,82 @@ class Stream {
   /** An answer of ours; `why`, in a few words, is recorded with it. Without, the recorder has said itself what stands in it. */
   async #answer(status: number, headers: string[], body: string, why?: string): Promise<void> {
     if (why !== undefined) {
-      const outcome = await this.#record(1, { ...this.#common, status, own: true, end: why }, undefined);
-      this.#channel.done(1, outcome.unit);
+      const { unit } = await this.#record(1, { ...this.#common, status, own: true, end: why }, undefined);
+      this.#done(1, unit);
     }
-    this.#isEnded = true;
     if (this.#hasLeft || this.#response.headersSent) return;
     const bytes = Buffer.from(body);
     this.#response.writeHead(status, [...headers, 'Content-Length', String(bytes.length)]);
     this.#response.end(bytes);
   }
 
-  /** Nothing more comes on this stream, before its time. Said once. */
-  #end(reason: string): void {
-    if (this.#isEnded || this.#unsaidBegin) return;
-    this.#isEnded = true;
-    this.#leaveUndelivered(reason);
-  }
-
-  /** The request itself is not recorded yet, and says it with its own frame. */
-  get #unsaidBegin(): boolean {
-    return this.#upstream === undefined;
-  }
-
-  #leaveUndelivered(reason = 'client closed'): void {
-    const units = [...this.#writing].toSorted((a, b) => a - b);
-    this.#writing.clear();
-    for (const unit of units) this.#channel.done(1, unit);
-    this.#isEnded = true;
-    this.#say(1, this.#answeredHead({ end: reason, ...(units.length === 0 ? {} : { undelivered: [units[0]!, units.at(-1)!] }) }));
-  }
-
   /** A defect of ours, or of Node: this stream alone ends. */
   fail(error: Error): void {
     this.#upstream?.destroy();
-    this.#end(`failed: ${error.message}`);
+    this.#ending ??= `failed: ${error.message}`.slice(0, shownChars);
     if (!this.#response.headersSent && !this.#hasLeft) {
       this.#response.writeHead(502, text);
       this.#response.end('sworn failed on this request\n');
     } else this.#response.destroy();
   }
+
+  /** Resolves when nothing more can happen; what did not arrive, and an end before its time, is in the record then. */
+  async over(): Promise<void> {
+    await this.#closed;
+    if (this.#endpointPath !== undefined) this.#to.endpoints.delete(this.#endpointPath);
+    // it has answered without reading all of the request
+    if (this.#upstream?.writableFinished === false) this.#upstream.destroy();
+    await Promise.all(this.#due);
+    const [c2s, s2c] = [this.#leftOpen(0), this.#leftOpen(1)];
+    if (c2s !== undefined) {
+      const end = this.#upstream === undefined ? 'cancelled before delivery' : this.#ending;
+      this.#say(0, { ...(end === undefined ? {} : { end }), undelivered: c2s });
+      this.#saidEnd ||= end !== undefined;
+    }
+    const end = this.#saidEnd ? undefined : this.#ending;
+    if (end !== undefined || s2c !== undefined || this.#unsaid !== undefined)
+      this.#say(1, this.#answeredHead({ ...(end === undefined ? {} : { end }), ...(s2c === undefined ? {} : { undelivered: s2c }) }));
+  }
+
+  /** From the first to the last that was let go and is with nobody. */
+  #leftOpen(direction: DirectionIndex): [number, number] | undefined {
+    const units = [...this.#open[direction]].toSorted((a, b) => a - b);
+    for (const unit of units) this.#channel.over(direction, unit);
+    return units.length === 0 ? undefined : [units[0]!, units.at(-1)!];
+  }
 }
 
 /** The response, or what kept it from coming. */
-async function firstOf(upstream: ClientRequest, timeoutMs: number): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const timer =
-      timeoutMs === 0 ? undefined : setTimeout(() => upstream.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })), timeoutMs);
-    upstream.on('response', (response) => {
+async function firstOf(upstream: ClientRequest, timeoutMs: number): Promise<IncomingMessage | NodeJS.ErrnoException> {
+  return new Promise((done) => {
+    const late = (): void => void upstream.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }));
+    const timer = timeoutMs === 0 ? undefined : setTimeout(late, timeoutMs);
+    const first = (what: IncomingMessage | NodeJS.ErrnoException): void => {
       clearTimeout(timer);
-      resolve(response);
-    });
-    upstream.on('error', (error) => {
-      clearTimeout(timer);
-      reject(error);
-    });
-    upstream.on('close', () => reject(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
+      done(what);
+    };
+    upstream.on('response', first);
+    upstream.on('error', first);
+    upstream.on('close', () => first(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
   });
+}
+
+/** A session's name in a head: its id, or of one that is too long for that, a digest. */
+function sessionName(id: string): string {
+  return id.length <= shownChars ? id : `sha256:${createHash('sha256').update(id).digest('hex')}`;
+}
+
+function encodingName(encoding: string, problem: string | undefined): string {
+  const shown = encoding.slice(0, shownChars);
+  return problem === undefined ? shown : `${shown}, ${problem}`;
+}
+
+function atMostOnce(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
 }
 
 /** What of an event is not in its data. Its frame is rebuilt from both: where the envelope is the usual one, it goes without saying. */
@@ -487,7 +594,7 @@ function sseOf({ event, id, retryMs, envelope }: SseBlock): Record<string, unkno
   const usual = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}data: \n\n`;
   const shown = lossyText(envelope);
   return {
-    ...(event === undefined || event === 'message' ? {} : { event }),
+    ...(event === undefined || event === 'message' ? {} : { event: event.slice(0, recordedHeaderChars) }),
     ...(id === undefined ? {} : { id: id.slice(0, recordedHeaderChars) }),
     ...(retryMs === undefined ? {} : { retryMs }),
     ...(shown === usual ? {} : { envelope: shown.slice(0, recordedHeaderChars) }),

@@ -1,6 +1,7 @@
 /** An MCP server over HTTP behind the proxy: where a stream goes, over kept connections. */
 import { Agent as HttpAgent, request as requestHttp, type ClientRequest } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { httpHeaderBytes } from '../limits.ts';
 import type { Channel } from '../wire/channel.ts';
 import type { HeaderRules } from './headers.ts';
 import type { Destination } from './relay.ts';
@@ -108,6 +109,7 @@ export class Upstream implements Destination {
         : { socketPath }),
       method,
       path,
+      maxHeaderSize: httpHeaderBytes,
       headers: withHost(headers, url.host),
     });
     request.on('socket', (socket) => {
@@ -117,6 +119,8 @@ export class Upstream implements Destination {
       socket.once(this.#isTls ? 'secureConnect' : 'connect', clear);
       socket.once('close', clear);
     });
+    // all of them: their bytes are bounded
+    request.maxHeadersCount = 0;
     // small messages both ways: nothing waits for more to come
     request.setNoDelay(true);
     return request;

@@ -10,11 +10,12 @@ type Json = Record<string, unknown>;
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isText = (value: unknown): value is string => typeof value === 'string';
+const isRange = (value: unknown): value is [number, number] => Array.isArray(value) && value.length === 2 && value.every(isCount);
 const isPair = (value: unknown): value is [string, string] => Array.isArray(value) && value.length === 2 && value.every(isText);
 
 /** A head whose every field was looked at, or nothing where it does not say who. What cannot be in it is left out. */
 export function readHead(json: object): Head | undefined {
-  const { who, session, begins, method, path, status, headers, encoding, sse, end, undelivered, own } = json as Json;
+  const { who, session, begins, method, path, status, headers, encoding, sse, end, undelivered, delivered, own } = json as Json;
   if (!isText(who) || !/^[0-9a-f]{32}$/.test(who)) return undefined;
   return {
     who,
@@ -27,13 +28,14 @@ export function readHead(json: object): Head | undefined {
     ...(isText(encoding) ? { encoding: bounded(encoding, shortTextBytes) } : {}),
     ...(typeof sse === 'object' && sse !== null && !Array.isArray(sse) ? { sse: sse as Json } : {}),
     ...(isText(end) ? { end: bounded(end, shortTextBytes) } : {}),
-    ...(Array.isArray(undelivered) && undelivered.length === 2 && undelivered.every(isCount) ? { undelivered: undelivered as [number, number] } : {}),
+    ...(isRange(undelivered) ? { undelivered } : {}),
+    ...(isRange(delivered) ? { delivered } : {}),
     ...(own === true ? { own } : {}),
   };
 }
 
 /** What goes without saying has no field: a POST, a status of 200. */
-export function httpOf({ method, path, status, headers, encoding, sse, end, undelivered, own }: Head): {
+export function httpOf({ method, path, status, headers, encoding, sse, end, undelivered, delivered, own }: Head): {
   fields: Pick<MessageEntry, 'http'>;
   attributes: Attributes;
 } {
@@ -43,6 +45,7 @@ export function httpOf({ method, path, status, headers, encoding, sse, end, unde
     ...(encoding === undefined ? {} : { encoding }),
     ...(end === undefined ? {} : { end }),
     ...(undelivered === undefined ? {} : { undelivered }),
+    ...(delivered === undefined ? {} : { delivered }),
     ...(own === undefined ? {} : { own }),
   };
   return {

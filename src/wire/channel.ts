@@ -7,7 +7,8 @@
  *   2. A frame is let go no sooner than its wait class allows, and one that the recorder refused never is.
  *   3. What is not settled stays here and is sent again to the next recorder, but for the rest of a frame that was being refused: that is lost, and counted.
  */
-import { frameUnits, headBytes, tapResumeBytes, tapWindowBytes, tapWindowUnits, unitBytes } from '../limits.ts';
+import { deliveryWaitMs, frameUnits, headBytes, httpSpeakers, tapResumeBytes, tapWindowBytes, tapWindowUnits, unitBytes } from '../limits.ts';
+import { Deliveries } from './deliveries.ts';
 import { Link, type LinkOptions } from './link.ts';
 import type { Principal } from './principal.ts';
 import {
@@ -58,9 +59,7 @@ interface Lane {
   handed: number;
   passed: number;
   settled: number;
-  /** Frames that are not delivered yet, oldest first, and those among them that are by now. */
-  undelivered: number[];
-  delivered: Set<number>;
+  readonly deliveries: Deliveries;
 }
 
 interface Losses {
@@ -78,6 +77,8 @@ export interface ChannelEvents {
 
 const none = Buffer.alloc(0);
 const flagsAt = 6;
+/** How often it is looked for frames that do not arrive. */
+const sweepMs = 1_000;
 
 export class Channel {
   readonly #link: Link;
@@ -97,6 +98,7 @@ export class Channel {
   #roomWaiters: (() => void)[] = [];
   #closed: (() => void) | undefined;
   #closing: (() => Close) | undefined;
+  #sweep: NodeJS.Timeout | undefined;
 
   constructor(options: LinkOptions, hello: () => Hello, events: ChannelEvents) {
     this.#events = events;
@@ -138,6 +140,7 @@ export class Channel {
 
   start(): void {
     this.#link.start();
+    this.#sweep = setInterval(() => this.#sayDeliveries(deliveryWaitMs), sweepMs).unref();
   }
 
   /** No recorder answers. */
@@ -151,23 +154,32 @@ export class Channel {
   }
 
   get delivered(): [number, number] {
-    return [deliveredThrough(this.#lanes[0]), deliveredThrough(this.#lanes[1])];
+    const [c2s, s2c] = this.#lanes;
+    return [c2s.deliveries.through(c2s.lastUnit), s2c.deliveries.through(s2c.lastUnit)];
   }
 
   get #isFull(): boolean {
     return this.#windowBytes > tapWindowBytes || this.#lanes[0].window.length + this.#lanes[1].window.length > tapWindowUnits;
   }
 
-  /** Until there is room: whoever reads without asking would fill our memory while the recorder is slow. */
+  /** Until there is room, or nobody who could make some: whoever reads without asking would fill our memory while the recorder is slow. */
   async room(): Promise<void> {
-    while (this.#isFull) await new Promise<void>((done) => this.#roomWaiters.push(done));
+    while (this.#isFull && !this.#isAlone) await new Promise<void>((done) => this.#roomWaiters.push(done));
   }
 
-  /** Names somebody before their first frame. Of equal names the first counts. */
+  /** No recorder answers: what is handed over now is decided over without one. */
+  get #isAlone(): boolean {
+    return this.#unreachable !== undefined && !this.#link.up;
+  }
+
+  /** Names somebody before their first frame. Of equal names the first counts. As many are remembered as the recorder remembers. */
   name(who: string, principal: Principal): void {
-    if (this.#principals.has(who)) return;
-    const message = encodeJson(wireType.principal, { who, principal });
+    const known = this.#principals.get(who);
+    const message = known ?? encodeJson(wireType.principal, { who, principal });
+    this.#principals.delete(who);
     this.#principals.set(who, message);
+    if (known !== undefined) return;
+    if (this.#principals.size > httpSpeakers) this.#principals.delete(this.#principals.keys().next().value!);
     if (this.#link.sendable) this.#link.send(message);
   }
 
@@ -178,17 +190,18 @@ export class Channel {
   send(direction: DirectionIndex, stream: number, head: Head, bytes?: Uint8Array): Promise<Outcome> {
     const lane = this.#lanes[direction];
     const count = bytes === undefined ? 1 : Math.max(1, Math.ceil(bytes.length / unitBytes));
-    if (count > frameUnits || (this.#unreachable !== undefined && !this.#link.up)) return Promise.resolve(this.#unrecorded(lane, count));
+    if (count > frameUnits || this.#isAlone) return Promise.resolve(this.#unrecorded(lane, count));
     const [seconds, nanoseconds] = process.hrtime();
     const seenUs = seconds * 1e6 + Math.floor(nanoseconds / 1000);
     const { delivered } = this;
     const first = lane.lastUnit + 1;
     const sent: Sent = { first, last: lane.lastUnit + count, arrival: ++this.#arrivals, units: [], sizeBytes: 0, outcome: undefined, refused: false };
     const short = count === 1 ? none : headOf({ who: head.who, ...(head.session === undefined ? {} : { session: head.session }) });
+    const whole = headOf(head);
     for (let i = 0; i < count; i++) {
       const isLast = i === count - 1;
       const part = bytes === undefined ? none : count === 1 ? bytes : bytes.subarray(i * unitBytes, (i + 1) * unitBytes);
-      const said = isLast ? headOf(head) : short;
+      const said = isLast ? whole : short;
       const flags = headed | exact | (isLast ? 0 : moreUnits) | (bytes === undefined ? bare : 0) | (this.#wait === 'none' ? 0 : held);
       const before = Buffer.allocUnsafeSlow(frameHeaderBytes + said.length);
       writeFrameHeader(before, 0, direction, flags, ++lane.lastUnit, delivered, seenUs, said.length + part.length, stream);
@@ -197,7 +210,7 @@ export class Channel {
       sent.sizeBytes += before.length + part.length;
     }
     lane.window.push(sent);
-    lane.undelivered.push(sent.last);
+    lane.deliveries.begin(first, sent.last, stream, head);
     this.#windowBytes += sent.sizeBytes;
     return new Promise((outcome) => {
       sent.outcome = outcome;
@@ -205,15 +218,31 @@ export class Channel {
     });
   }
 
-  /** A passed frame is with its receiver, or cannot get there any more: whoever says the second also says so with a head (`undelivered`). */
+  /** Something that is no message, which has no receiver. */
+  say(direction: DirectionIndex, stream: number, head: Head): void {
+    void this.send(direction, stream, head).then(({ unit }) => this.over(direction, unit));
+  }
+
+  /** A frame that was let go is with its receiver. */
   done(direction: DirectionIndex, unit: number): void {
-    const lane = this.#lanes[direction];
-    lane.delivered.add(unit);
-    while (lane.undelivered.length > 0 && lane.delivered.delete(lane.undelivered[0]!)) lane.undelivered.shift();
+    this.#lanes[direction].deliveries.done(unit);
+  }
+
+  /** It cannot get there any more, or has no receiver. What was let go and does not arrive must be named by a head (`undelivered`). */
+  over(direction: DirectionIndex, unit: number): void {
+    this.#lanes[direction].deliveries.over(unit);
+  }
+
+  #sayDeliveries(waitMs: number): void {
+    for (const { direction, deliveries } of this.#lanes)
+      for (const { stream, head } of deliveries.due(performance.now(), waitMs)) this.say(direction, stream, head);
   }
 
   /** Ends the connection; resolves once its `close` is durable, or nobody is there to say so. */
   async close(reason: Close['reason'], waitMs: number): Promise<void> {
+    clearInterval(this.#sweep);
+    // what is on its way is said as it is
+    this.#sayDeliveries(0);
     await new Promise<void>((done) => {
       const timer = setTimeout(done, waitMs);
       this.#closed = () => {
@@ -281,7 +310,7 @@ export class Channel {
       this.#drop(lane, sent);
       this.#lose(lane.direction);
       sent.outcome?.({ kind: 'unrecordable', unit: sent.last, reason: 'the recorder ended while it refused this message' });
-      this.done(lane.direction, sent.last);
+      this.over(lane.direction, sent.last);
     }
   }
 
@@ -317,7 +346,7 @@ export class Channel {
     this.#release(lane);
     // what was delivered before the recorder asked us to wait cannot be taken back
     if (outcome === undefined) return;
-    this.done(direction, unit);
+    this.over(direction, unit);
     outcome({ kind: 'refused', unit, toSender, toReceiver });
   }
 
@@ -326,11 +355,13 @@ export class Channel {
     const through = this.#wait === 'none' ? Math.max(lane.handed, lane.passed) : this.#wait === undefined ? 0 : lane.passed;
     let count = 0;
     let isPrefix = true;
+    const now = performance.now();
     for (const sent of lane.window) {
       if (sent.last > through && sent.last > lane.settled) break;
       if (sent.outcome !== undefined && !sent.refused) {
         const { outcome } = sent;
         sent.outcome = undefined;
+        lane.deliveries.passed(sent.last, now);
         outcome({ kind: 'pass', unit: sent.last, recorded: true });
       }
       if (isPrefix && sent.last <= lane.settled && !sent.refused) {
@@ -354,8 +385,7 @@ export class Channel {
       for (const sent of lane.window.filter(({ outcome }) => outcome !== undefined)) {
         this.#drop(lane, sent);
         this.#lose(lane.direction);
-        sent.outcome!(this.#alone(sent.last));
-        if (this.#onUnrecordable === 'block') this.done(lane.direction, sent.last);
+        sent.outcome!(this.#alone(lane, sent.last));
       }
     }
     for (const done of this.#roomWaiters.splice(0)) done();
@@ -365,14 +395,13 @@ export class Channel {
 
   #unrecorded(lane: Lane, count: number): Outcome {
     lane.lastUnit += count;
-    lane.undelivered.push(lane.lastUnit);
     this.#lose(lane.direction);
-    const outcome = this.#alone(lane.lastUnit);
-    if (outcome.kind !== 'pass') this.done(lane.direction, lane.lastUnit);
-    return outcome;
+    return this.#alone(lane, lane.lastUnit);
   }
 
-  #alone(unit: number): Outcome {
+  /** Where nobody can record it: of what is let go nothing is known, since nothing names its stream. */
+  #alone({ deliveries }: Lane, unit: number): Outcome {
+    deliveries.over(unit);
     if (this.#onUnrecordable === 'pass') return { kind: 'pass', unit, recorded: false };
     return { kind: 'unrecordable', unit, reason: this.#unreachable ?? 'the message is too long to be recorded' };
   }
@@ -397,21 +426,18 @@ export class Channel {
   }
 }
 
-/** All through this unit are with their receivers, or never will be. */
-function deliveredThrough({ undelivered, lastUnit, window }: Lane): number {
-  const oldest = undelivered[0];
-  if (oldest === undefined) return lastUnit;
-  const first = window.find(({ last }) => last === oldest)?.first ?? oldest;
-  return first - 1;
-}
-
 function merged(first: Losses, second: Losses): Losses {
   return { lost: [first.lost[0] + second.lost[0], first.lost[1] + second.lost[1]], from: first.from, until: second.until };
 }
 
-/** @throws RangeError where it does not fit: whoever makes it keeps to the bound */
+/** Of headers that do not fit the first are told, and how many were left out. @throws RangeError where the rest does not fit: whoever makes it keeps to the bound */
 function headOf(head: Head): Buffer {
-  const text = Buffer.from(JSON.stringify(head));
+  let text = Buffer.from(JSON.stringify(head));
+  for (let kept = head.headers?.length ?? 0; text.length > headBytes && kept > 0;) {
+    kept = Math.floor(kept / 2);
+    const left = `${head.headers!.length - kept} more`;
+    text = Buffer.from(JSON.stringify({ ...head, headers: [...head.headers!.slice(0, kept), ['…', left]] }));
+  }
   if (text.length > headBytes) throw new RangeError(`a head of ${text.length} bytes`);
   const buffer = Buffer.allocUnsafe(4 + text.length);
   buffer.writeUInt32BE(text.length, 0);
@@ -420,5 +446,5 @@ function headOf(head: Head): Buffer {
 }
 
 function newLane(direction: DirectionIndex): Lane {
-  return { direction, window: [], lastUnit: 0, handed: 0, passed: 0, settled: 0, undelivered: [], delivered: new Set() };
+  return { direction, window: [], lastUnit: 0, handed: 0, passed: 0, settled: 0, deliveries: new Deliveries() };
 }

@@ -110,8 +110,10 @@ export interface Head {
   sse?: Record<string, unknown>;
   /** Nothing more comes on this stream, and why. */
   end?: string;
-  /** Units of this stream's receiver that were passed and could not be delivered. */
+  /** Frames of this stream and direction, by their last units, that were let go and did not arrive: `delivered` of all frames runs over them. */
   undelivered?: [first: number, last: number];
+  /** Those that did arrive after that was said of them. */
+  delivered?: [first: number, last: number];
   /** The proxy said this itself. */
   own?: true;
 }
