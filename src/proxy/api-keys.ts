@@ -8,9 +8,9 @@ import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { SwornError } from '../errors.ts';
+import { keyPrefix } from './credentials.ts';
 import { Watched } from './watched-file.ts';
 
-const prefix = 'sworn_';
 const idBytes = 6;
 const saltBytes = 16;
 const secretBytes = 32;
@@ -22,11 +22,6 @@ interface Line {
   name: string;
   salt: Buffer;
   digest: Buffer;
-}
-
-/** Whether it is meant to be a key of ours, so that it is never sent to an upstream. */
-export function isApiKey(text: string): boolean {
-  return text.startsWith(prefix);
 }
 
 export class ApiKeys {
@@ -99,5 +94,5 @@ export async function newApiKey(path: string, name: string): Promise<string> {
   } catch (error) {
     throw new SwornError('output', `cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`, { path }, { cause: error });
   }
-  return `${prefix}${id}_${secret}`;
+  return `${keyPrefix}${id}_${secret}`;
 }

@@ -50,6 +50,8 @@ test('an upstream has rules of its own', () => {
   };
   expect(forwarded(raw, rules)).toEqual(['host', 'up:1', 'Authorization', 'Bearer ours']);
   expect(forwarded(raw, { authorization: true, cookies: true, remove: [], set: [] })).toEqual(raw);
+  const own = ['X-SWORN-key', 'x', 'Authorization', 'bearer sworn_1', 'Authorization', 'Bearer theirs'];
+  expect(forwarded(own, { authorization: true, cookies: false, remove: [], set: [] })).toEqual(['Authorization', 'Bearer theirs']);
 });
 
 test('Node sends and receives what was forwarded, letter for letter', async () => {

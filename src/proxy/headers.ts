@@ -4,6 +4,7 @@
  */
 import { recordedHeaderChars, recordedHeaders } from '../limits.ts';
 import { isArgumentHeader } from '../mcp/headers.ts';
+import { isOwnCredential } from './credentials.ts';
 
 /** RFC 9110 §7.6.1: they are about one connection, not about the message. `proxy-connection` never was a standard, and is sent all the same. */
 const hopByHop: ReadonlySet<string> = new Set([
@@ -43,7 +44,11 @@ export function forwarded(rawHeaders: readonly string[], rules?: Readonly<Header
     for (const [name] of rules.set) dropped.add(name.toLowerCase());
   }
   const result: string[] = [];
-  for (let i = 0; i < rawHeaders.length; i += 2) if (!dropped.has(rawHeaders[i]!.toLowerCase())) result.push(rawHeaders[i]!, rawHeaders[i + 1]!);
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const [name, value] = [rawHeaders[i]!, rawHeaders[i + 1]!];
+    // a key to us is for nobody behind us
+    if (!dropped.has(name.toLowerCase()) && !(rules !== undefined && isOwnCredential(name, value))) result.push(name, value);
+  }
   for (const [name, value] of rules?.set ?? []) result.push(name, value);
   return result;
 }

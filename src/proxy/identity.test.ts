@@ -14,7 +14,8 @@ import { noAuth, type AuthSettings, type IssuerSettings } from '../config/auth.t
 import { startTimeOf } from '../processes.ts';
 import { newApiKey } from './api-keys.ts';
 import { certificateOptions } from './certificates.ts';
-import { Identity, identityRequestOf, isOwnCredential, type Identified, type IdentityRequest } from './identity.ts';
+import { isOwnCredential } from './credentials.ts';
+import { Identity, identityRequestOf, type Identified, type IdentityRequest } from './identity.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'sworn-identity-'));
 const closing: (() => unknown)[] = [];

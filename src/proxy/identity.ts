@@ -11,8 +11,9 @@ import type { AuthSettings } from '../config/auth.ts';
 import { bounded } from '../mcp/bounded.ts';
 import type { AuthenticationFailure, Principal } from '../wire/principal.ts';
 import { ForwardedFrom } from './address.ts';
-import { ApiKeys, isApiKey } from './api-keys.ts';
+import { ApiKeys } from './api-keys.ts';
 import { shownCertificate, thumbprintOf, verifiedBy, type ShownCertificate } from './certificates.ts';
+import { bearerIn, isApiKey, keyHeader } from './credentials.ts';
 import { isLocal, peerProcess, type Ends } from './peer-process.ts';
 import { Tokens } from './tokens.ts';
 
@@ -40,7 +41,6 @@ export interface Refusal {
   reason: string;
 }
 
-const keyHeader = 'x-sworn-key';
 /** Of each text that a client says of itself. */
 const declaredBytes = 256;
 
@@ -62,12 +62,6 @@ const reasons: Readonly<Record<AuthenticationFailure, string>> = {
   'certificate-subject': 'the certificate does not name one subject',
   'several-credentials': 'more than one credential of a kind was shown',
 };
-
-/** Whether a header holds a key of the proxy's own. It is for nobody else: it must not be sent on. */
-export function isOwnCredential(name: string, value: string): boolean {
-  const lower = name.toLowerCase();
-  return lower === keyHeader || (lower === 'authorization' && isApiKey(bearerIn(value)?.token ?? ''));
-}
 
 /** A request of Node's server. */
 export function identityRequestOf({ rawHeaders, socket }: IncomingMessage): IdentityRequest {
@@ -210,12 +204,6 @@ function alsoOf(others: readonly NonNullable<Principal['verified']>[]): Pick<Non
   return others.length === 0
     ? {}
     : { also: others.map(({ source, subject, issuer }) => ({ source, subject, ...(issuer === undefined ? {} : { issuer }) })) };
-}
-
-/** RFC 6750 §2.1; the scheme `DPoP` has a token too, with a proof beside it (RFC 9449). */
-function bearerIn(value: string): { token: string; isBearer: boolean } | undefined {
-  const [, scheme, token] = /^[ \t]*(bearer|dpop)[ \t]+(\S+)[ \t]*$/i.exec(value) ?? [];
-  return token === undefined ? undefined : { token, isBearer: scheme!.toLowerCase() === 'bearer' };
 }
 
 /** Those headers that say who it is. */

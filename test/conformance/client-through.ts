@@ -21,7 +21,7 @@ const front = await startProxy(
   ledger,
   process.env,
 );
-const words = placement === 'same-origin' ? ['--import', here('same-origin.ts'), here('client.ts'), url] : [here('client.ts'), front.url];
+const words = placement === 'same-origin' ? [here('client-same-origin.ts'), url] : [here('client.ts'), front.url];
 const client = spawn(process.execPath, words, { stdio: 'inherit' });
 // the suite gives up on a client with SIGTERM
 process.on('SIGTERM', () => client.kill('SIGTERM'));

@@ -1,18 +1,26 @@
 /**
- * Preloaded (`--import`) into the client: `localhost` is first looked up as the address where a proxy listens in front of the server, on the same port, and
- * only then as 127.0.0.1, for what has no proxy in front of it. So the URL that the client dials is the server's own, as behind a proxy under the public host
- * name, and OAuth's comparisons of origins hold.
+ * The client behind a proxy of the same origin: connections to the server go to another loopback address, on the same port, where a
+ * proxy listens. So the URL that the client dials is the server's own, as behind a proxy under the public host name, and OAuth's comparisons of origins hold.
+ * An authorization server has a port of its own and is dialled as always.
  */
-import dns from 'node:dns';
+import { Socket } from 'node:net';
 
-/** Where the proxy listens: also loopback, and so without a name that someone else could have. */
+/** Where the proxy listens: loopback too. */
 export const frontAddress = '127.0.0.2';
 
-const lookup = dns.lookup as (...args: unknown[]) => void;
-dns.lookup = ((hostname: string, ...rest: unknown[]): void => {
-  const callback = rest.at(-1) as (error: null, addresses: unknown, family?: number) => void;
-  const options = (typeof rest[0] === 'object' ? rest[0] : {}) as { all?: boolean };
-  if (hostname !== 'localhost') return lookup(hostname, ...rest);
-  const addresses = [frontAddress, '127.0.0.1'].map((address) => ({ address, family: 4 }));
-  process.nextTick(() => (options.all === true ? callback(null, addresses) : callback(null, frontAddress, 4)));
-}) as typeof dns.lookup;
+interface Address {
+  host?: string;
+  port?: number | string;
+}
+
+/** To be called once, in the client's process. */
+export function dialFront(url: URL): void {
+  const connect = Socket.prototype.connect as (this: Socket, ...args: unknown[]) => Socket;
+  Socket.prototype.connect = function (this: Socket, ...args: unknown[]): Socket {
+    // `net.connect` hands its normalized arguments on as one array
+    const [first] = args;
+    const address = (Array.isArray(first) ? (first as unknown[])[0] : first) as Address;
+    if (address.host === url.hostname && Number(address.port) === Number(url.port)) address.host = frontAddress;
+    return connect.apply(this, args);
+  };
+}
