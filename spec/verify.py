@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A second reading of a ledger, from spec/ledger.md and spec/entry.md alone: Python's standard library, and openssl for the signature.
+"""A second reading of a ledger, from spec/ledger.md and spec/entry.md alone: Python's standard library, and openssl for the signature and AES.
 
-    python3 verify.py <ledger directory> [<verifier key of the log>]
+    python3 verify.py <ledger directory> [<verifier key of the log>] [--keys <folder>]
 
 Checks the checkpoint, every bundle and tile under it, the root, and every payload record against its entry and its commitments.
 Without a key, the one that the ledger's first entry names is used: whoever rewrote all of it could have put another one in.
+Encrypted segments are opened with the keys in <folder>, by default ~/.config/sworn/<ledger id>; without them their content is not checked.
 Exit status: 0 holds, 1 tampered, 3 cannot conclude. Rules between entries are left to `sworn verify`.
 """
 import base64, hashlib, json, pathlib, re, struct, subprocess, sys, tempfile, zlib
@@ -109,22 +110,74 @@ def check_tiles(log, leaves):
         level += 1
     return root_of(leaf_hashes)
 
-def records_of(payload, ledger_id):
-    """(segment, offset, body) of each record."""
+def openssl(command, data):
+    done = subprocess.run(["openssl", "enc"] + command.split(), input=data, capture_output=True)
+    need(done.returncode == 0, "openssl does not open it", Unknown)
+    return done.stdout
+
+def key_of(folder, first, key_id):
+    """The key of an encrypted segment, or why there is none. openssl gets keys as arguments, which other accounts of this machine can see."""
+    path = folder / "segment-keys"
+    try:
+        lines = [line.split(" ", 3) for line in path.read_text().splitlines()]
+        own = next((line for line in lines if line[0] == "SEGMENT" and int(line[1]) == first and line[2] == key_id), None)
+        if own is None:
+            return f"{path} has no key for it"
+        wrapping_id, wrapped = own[3].split(" ")
+        found = next(line for line in lines if line[0] in ("FILE", "COMMAND") and line[1] == wrapping_id)
+        if found[0] == "FILE":
+            wrapping = bytes.fromhex(pathlib.Path(" ".join(found[2:])).read_text().strip())
+        else:
+            words = json.loads(found[3])["unwrap"]
+            asked = subprocess.run(words, input=b64(found[2]), capture_output=True, timeout=30, check=True)
+            wrapping = b64(asked.stdout.decode().strip())
+        check = lambda key: sha(b"sworn payload key\n", key)[:4].hex()
+        if check(wrapping) != wrapping_id:
+            return f"the wrapping key {wrapping_id} is another one"
+        key = openssl(f"-d -id-aes256-wrap -K {wrapping.hex()} -iv A6A6A6A6A6A6A6A6", b64(wrapped))
+        return key if check(key) == key_id else "what is there for it is another key"
+    except (OSError, subprocess.SubprocessError, StopIteration, ValueError, KeyError, Unknown) as problem:
+        return f"its key cannot be had: {problem}"
+
+def opened(bodies, key):
+    """Bodies in the clear: the keystream of all of them in one go, since counter mode is the encryption of counters."""
+    ends = [13 + struct.unpack_from(">I", body, 9)[0] if body[0] == 1 else 26 for body in bodies]
+    counters = bytearray()
+    for body, end in zip(bodies, ends):
+        need(len(body) >= end + 12, "a record is too short to be encrypted")
+        nonce = body[end:end + 12]
+        counters += b"".join(nonce + struct.pack(">I", n) for n in range((len(body) - end - 12 + 15) // 16))
+    stream, at = openssl(f"-aes-256-ecb -nopad -K {key.hex()}", bytes(counters)), 0
+    for body, end in zip(bodies, ends):
+        hidden = body[end + 12:]
+        plain = int.from_bytes(hidden, "big") ^ int.from_bytes(stream[at:at + len(hidden)], "big")
+        yield body[:end] + plain.to_bytes(len(hidden), "big")
+        at += (len(hidden) + 15) // 16 * 16
+
+def records_of(payload, ledger_id, keys, unopened):
+    """(segment, offset, body, whether it is in the clear) of each record. Names of segments that cannot be opened, and why, go into `unopened`."""
     names = sorted(path for path in payload.iterdir() if re.fullmatch(r"[0-9]{16}", path.name)) if payload.is_dir() else []
     for path in names:
         data = read(path)
-        header = struct.pack(">8s16sQI", b"SWORNPL1", bytes.fromhex(ledger_id), int(path.name), 0)
+        encrypted = data[:8] == b"SWORNPE1"
+        magic, key_id = (b"SWORNPE1", data[32:36]) if encrypted else (b"SWORNPL1", bytes(4))
+        header = struct.pack(">8s16sQ", magic, bytes.fromhex(ledger_id), int(path.name)) + key_id
         need(data[:40] == header + struct.pack(">I", zlib.crc32(header)), f"{path.name} has another header")
-        at = 40
+        key = key_of(keys, int(path.name), key_id.hex()) if encrypted else None
+        if isinstance(key, str):
+            unopened[path.name] = key
+        at, found = 40, []
         while at < len(data):
             length, crc = int.from_bytes(data[at:at + 4], "big"), int.from_bytes(data[at + 4:at + 8], "big")
             body = data[at + 8:at + 8 + length]
             if len(body) < length and path == names[-1]:
-                return  # it is being written, or a crash cut it off; a missing record is found by its index
+                break  # it is being written, or a crash cut it off; a missing record is found by its index
             need(len(body) == length > 0 and zlib.crc32(body) == crc, f"{path.name} is damaged at byte {at}")
-            yield int(path.name), at, body
+            found.append((at, body))
             at += 8 + length
+        bodies = [body for _, body in found]
+        for (at, _), body in zip(found, opened(bodies, key) if isinstance(key, bytes) else bodies):
+            yield int(path.name), at, body, not isinstance(key, str)
 
 def items_of(body, at, count, parts):
     """(d_i, length) of each item, and the offset behind them."""
@@ -152,19 +205,26 @@ def items_of(body, at, count, parts):
             items.append((digest, length))
     return items, at
 
-def check_payload(payload, ledger_id, leaves):
-    parts, index = {}, 0
-    for segment, offset, body in records_of(payload, ledger_id):
+def check_payload(payload, ledger_id, leaves, keys):
+    """Names of segments that could not be opened, and why: of their records only the entries were compared."""
+    parts, index, unopened = {}, 0, {}
+    for segment, offset, body, clear in records_of(payload, ledger_id, keys, unopened):
         if body[0] in (2, 3):
+            if not clear:
+                parts[segment, offset] = (None, len(body) - 54)
+                continue
             need(body[0] == 2 or not any(body[26:]), "an erased part is not all zero bytes")
             parts[segment, offset] = (sha(b"\x02", body[26:]) if body[0] == 2 else None, len(body) - 42)
             continue
         need(body[0] == 1 and struct.unpack_from(">Q", body, 1)[0] == index, f"the record of entry {index} is not where it belongs")
         if index >= len(leaves):
-            return index  # later records are not signed yet
+            return unopened  # later records are not signed yet
         end = 13 + struct.unpack_from(">I", body, 9)[0]
         leaf = body[13:end]
         need(leaf == leaves[index], f"entry {index} in the payload is not the one in the log")
+        if not clear:
+            index += 1
+            continue
         attribute_count, segment_count = struct.unpack_from(">HI", body, end)
         attributes, at = items_of(body, end + 6, attribute_count, parts)
         segments, at = items_of(body, at, segment_count, parts)
@@ -181,9 +241,9 @@ def check_payload(payload, ledger_id, leaves):
             need(sum(length for _, length in segments) == entry["sizeBytes"], f"the frame of entry {index} has another length")
         index += 1
     need(index == len(leaves), f"the content of the entries from {index} on is not there", Unknown)
-    return index
+    return unopened
 
-def main(folder, vkey=None):
+def main(folder, vkey=None, keys=None):
     log = pathlib.Path(folder) / "log"
     text, origin, size, root, lines = checkpoint_of(log)
     leaves = leaves_of(log, size)
@@ -191,14 +251,21 @@ def main(folder, vkey=None):
     need(start["kind"] == "start" and start["origin"] == origin, "the first entry starts another ledger")
     check_signature(text, origin, lines, vkey or start["vkey"])
     need(check_tiles(log, leaves) == root, "the entries do not have the root that was signed")
-    check_payload(pathlib.Path(folder) / "payload", start["ledger"], leaves)
+    keys = pathlib.Path(keys) if keys else pathlib.Path.home() / ".config" / "sworn" / start["ledger"]
+    unopened = check_payload(pathlib.Path(folder) / "payload", start["ledger"], leaves, keys)
+    for name, why in unopened.items():
+        need(False, f"{size} entries hold, but the content of {len(unopened)} encrypted segment(s) was not checked; {name}: {why}", Unknown)
     print(f"{size} entries hold" + ("" if vkey else "; the key was taken from the ledger itself"))
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
+    words = sys.argv[1:]
+    at = words.index("--keys") if "--keys" in words else len(words)
+    keys = words[at + 1:at + 2]
+    del words[at:at + 2]
+    if len(words) not in (1, 2):
         sys.exit(__doc__)
     try:
-        main(*sys.argv[1:])
+        main(words[0], words[1] if len(words) > 1 else None, *keys)
     except Unknown as problem:
         print(f"CANNOT CONCLUDE: {problem}")
         sys.exit(3)

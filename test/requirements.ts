@@ -146,6 +146,33 @@ export const requirements: readonly Requirement[] = [
   { id: 'erase-subject', sentence: 'A subject is erased by its name alone; nobody below a tapped client erases.', source: entry },
   { id: 'erase-killed', sentence: 'Whenever the recorder is killed, an erasure that is recorded is finished by the next one.', source: ledger },
   { id: 'erase-killed-replay', sentence: 'Without a snapshot the ledger itself tells what is to be finished.', source: ledger },
+  {
+    id: 'encrypted-file',
+    sentence: 'With a key file content is in no byte of any file, and whoever has the key reads and verifies it.',
+    source: ledger,
+  },
+  {
+    id: 'encrypted-closed',
+    sentence: 'Without its key, or with another one, content is not checked, and never said to be tampered with.',
+    source: ledger,
+  },
+  {
+    id: 'encrypted-command',
+    sentence: 'A command that wraps keys is asked once in a process; one that does not answer lets nothing be recorded in the clear.',
+    source: ledger,
+  },
+  {
+    id: 'encrypted-switched',
+    sentence: 'Switched on, off, or to another key, encryption begins a new segment; what was begun before stays readable.',
+    source: ledger,
+  },
+  { id: 'encrypted-backup', sentence: 'An erasure closes the copies of an encrypted ledger from before it.', source: ledger },
+  { id: 'encrypted-nonce', sentence: 'No keystream is used twice, also where a segment was cut back.', source: ledger },
+  {
+    id: 'encrypted-faults',
+    sentence: 'Whatever call to the disk fails, or power: no entry lacks its key, and no key outlives its erasure.',
+    source: ledger,
+  },
   { id: 'erase-hold', sentence: 'Nobody erases what a hold covers, and whoever tries is told which one.', source: entry },
   { id: 'erase-retention', sentence: 'Content that is older than the policy says is erased, but for what is held.', source: ledger },
   // HTTP

@@ -103,7 +103,7 @@ function keysInUse(): string[] {
 }
 
 describe('an encrypted ledger', () => {
-  it('holds nothing of its content in the clear, and a backup from before an erasure cannot be opened any more', async () => {
+  it('holds nothing of its content in the clear, and a backup from before an erasure cannot be opened any more [encrypted-backup]', async () => {
     const client = new Client();
     await written(client);
     const copy = backup();
@@ -147,7 +147,7 @@ describe('an encrypted ledger', () => {
     another.remove();
   });
 
-  it('uses no keystream twice where a record is written over one that was cut', async () => {
+  it('uses no keystream twice where a record is written over one that was cut [encrypted-nonce]', async () => {
     /** Everything that was handed to the disk, also what it refused. */
     const written: { position: number; bytes: Buffer }[] = [];
     const watched = (files: FaultyFiles): FaultyFiles => {
@@ -297,7 +297,7 @@ describe('erasing in an encrypted ledger', () => {
     }
   }
 
-  it('loses no entry and no key when the power fails before any call', async () => {
+  it('loses no entry and no key when the power fails before any call [encrypted-faults]', async () => {
     let calls = 0;
     for (let diesAfter = Infinity; diesAfter === Infinity || diesAfter <= calls; diesAfter = diesAfter === Infinity ? 0 : diesAfter + 1) {
       const client = new Client();
