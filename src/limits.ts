@@ -64,8 +64,6 @@ export const headBytes = 48 * KiB;
 /** Of one request's or response's headers in the record; a longer value is cut. */
 export const recordedHeaders = 64;
 export const recordedHeaderChars = 512;
-/** Of all of them together, so that a head has room for them in whatever form. */
-export const recordedHeadersChars = 16 * 1024;
 /** One message of a server behind `sworn run --url`. */
 export const bridgeMessageBytes = 64 * MiB;
 /** Codings of one `Content-Encoding`: nobody means more. */
