@@ -28,6 +28,7 @@ it.each<[Part, Revision, Proxy]>([
       expect(result.differing.map((one) => `${comparison}: ${one.scenario} ${one.check}\n${parting(one)}`)).toEqual([]);
       expect(result.stale).toEqual([]);
     }
+    if (proxy === 'sworn') expect(harness.verify()).toMatchObject({ status: 0 });
   },
   300_000,
 );

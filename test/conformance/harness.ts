@@ -1,6 +1,6 @@
 /** Which comparisons there are, and what runs for each. */
 import { join } from 'node:path';
-import { World } from '../support-processes.ts';
+import { World, type Finished } from '../support-processes.ts';
 import type { Placement } from './client-through.ts';
 import { compare, readExceptions, type Comparison, type Difference } from './compare.ts';
 import { startBridge, startProxy, startServer, type Proxy, type Running } from './programs.ts';
@@ -62,6 +62,11 @@ export class Harness {
   /** Ends everything that was started, the recorders too. */
   end(): Promise<void> {
     return this.#world.end();
+  }
+
+  /** What `sworn verify` says of the ledger in which everything was recorded that went through `sworn`. */
+  verify(): Finished {
+    return this.#world.run(['verify', this.#world.ledger]);
   }
 
   /** One part at one revision; a client is put behind the proxy in two ways. */
@@ -146,6 +151,7 @@ export class Harness {
     for (const placement of ['same-origin', 'own-url'] satisfies Placement[]) {
       // OAuth binds a token to the origin that the client dialled: at the proxy's own URL that is another one
       const possible = scenarios.filter((scenario) => placement === 'same-origin' || !scenario.startsWith('auth/'));
+      if (possible.length === 0) continue;
       const through = judge('client-through.ts', proxy, placement, ledger);
       compared.push(await this.#compareBoth(`client ${placement}, ${proxy}`, revision, possible, judge('client.ts'), through));
     }
