@@ -9,14 +9,17 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown, type OutputChunk } from 'rolldown';
+import { packed } from './pack.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 const builtAt = new Date('2000-01-01T00:00:00Z');
 const keepStaleMs = 10 * 60_000;
 
-/** Programs of one file: whatever they load later is in it too. */
-const alone: ReadonlySet<string> = new Set(['verify']);
+/** Programs of one file, for strangers: whatever they load later is in it too, and it is packed. The first line says what it is. */
+const alone: ReadonlyMap<string, string> = new Map([
+  ['verify', 'The verifier of sworn in one file, for Node 22.19 or newer: node verify.mjs --help. Apache-2.0.'],
+]);
 
 /** Programs: each is bundled by itself. The name is its path below `dist/` without `.mjs`. */
 export const programs: readonly Readonly<Record<string, string>>[] = [
@@ -33,10 +36,11 @@ export const programs: readonly Readonly<Record<string, string>>[] = [
   { 'demo/db-server': 'src/demo/db-server.ts' },
 ];
 
-type Chunk = Pick<OutputChunk, 'fileName' | 'isEntry' | 'moduleIds' | 'code'>;
+type Chunk = Pick<OutputChunk, 'fileName' | 'isEntry' | 'moduleIds'> & { code: string | Buffer };
 
 async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[]> {
   const [name, source] = Object.entries(program)[0]!;
+  const about = alone.get(name);
   // A checkout in the middle of a change must still build: what is not there is said, not fatal.
   if (!existsSync(join(root, source))) {
     console.error(`build: no ${source}, dist/${name}.mjs is left out`);
@@ -54,17 +58,13 @@ async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[
     },
   });
   const { output } = await build.generate({
-    format: 'esm',
+    format: about === undefined ? 'esm' : 'cjs',
     entryFileNames: '[name].mjs',
     chunkFileNames: `chunks/${name.replaceAll('/', '-')}-[name]-[hash].mjs`,
     comments: { legal: false, annotation: true, jsdoc: false },
     sourcemap: false,
-    ...(alone.has(name)
-      ? { codeSplitting: false, banner: '#!/usr/bin/env node\n// The verifier of sworn in one file: node verify.mjs --help. Apache-2.0.' }
-      : {}),
+    ...(about === undefined ? {} : { codeSplitting: false, exports: 'none' as const, strict: true }),
     // The tap is loaded with every MCP server: white space would be a quarter of it. Names stay, so that a stack trace can be read.
-    // It is handed on as one file, and hardly half as long so. What is inside is read in src/; this build of it can be made again, byte for byte.
-    ...(alone.has(name) ? { minify: true } : {}),
     ...(name === 'run' ? { minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } } } : {}),
   });
   await build.close();
@@ -73,8 +73,8 @@ async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[
     .map(({ fileName, isEntry, moduleIds, code }) => {
       // which modules are inside: the other programs carry these lines where each begins
       const ours = moduleIds.filter((id) => !id.startsWith('\0'));
-      const modules = name === 'run' || alone.has(name) ? `${ours.map((id) => `\n// ${relative(root, id)}`).join('')}\n` : '';
-      return { fileName, isEntry, moduleIds, code: code + modules };
+      const modules = name === 'run' ? `${ours.map((id) => `\n// ${relative(root, id)}`).join('')}\n` : '';
+      return { fileName, isEntry, moduleIds, code: about === undefined ? code + modules : packed(code, fileName, about) };
     });
 }
 
@@ -111,7 +111,7 @@ const started = performance.now();
 const results = await Promise.allSettled(programs.map(bundle));
 const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason as Error);
 const chunks = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
-const outputs = new Map(chunks.map((chunk) => [chunk.fileName, chunk.code]));
+const outputs = new Map<string, string | Buffer>(chunks.map((chunk) => [chunk.fileName, chunk.code]));
 outputs.set('NOTICES.txt', notices(chunks));
 
 const temporary = join(dist, `.build-${process.pid}`);

@@ -1,10 +1,12 @@
 /** `dist/verify.mjs`: one file that needs nothing but Node, and says what `sworn verify` says. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { importsOf } from '../scripts/imports.ts';
+import { packed } from '../scripts/pack.ts';
 import { fixtureWitness } from './fixture-witness.ts';
 import { sampleLedger, writeFixture } from './ledger-fixture.ts';
 import { swornProgram } from './support-processes.ts';
@@ -60,19 +62,67 @@ const flipped = (path: string, at: number) =>
     return bytes;
   });
 
+/** The program, as `--source` gives it. */
+const source = run(alone, '--source').stdout;
+
 test('it imports nothing but Node’s own modules, and holds nothing that writes a ledger', () => {
   const text = readFileSync(alone, 'utf8');
-  const imports = importsOf(text).map(({ specifier }) => specifier);
-  expect(imports.filter((specifier) => !specifier.startsWith('node:'))).toEqual([]);
-  const modules = [...text.matchAll(/^\/\/ ((?:src|node_modules)\/.*)$/gm)].map(([, module]) => module!);
+  const required = [...source.matchAll(/\brequire\("([^"]*)"\)/g)].map(([, specifier]) => specifier!);
+  expect(required).toContain('node:crypto');
+  const imports = [...importsOf(text), ...importsOf(source)].map(({ specifier }) => specifier);
+  expect([...imports, ...required].filter((specifier) => !/^(?:node:|url$)/.test(specifier))).toEqual([]);
+  const modules = [...source.matchAll(/^\/\/ ((?:src|node_modules)\/.*)$/gm)].map(([, module]) => module!);
   expect(modules).toContain('src/verify/verifier.ts');
+  // what opens encrypted segments is read from the recorder's keys
+  const keys = ['src/ledger/cipher.ts', 'src/ledger/remote-key.ts', 'src/ledger/segment-keys.ts'];
   for (const folderName of ['ledger', 'recorder', 'readers', 'policy', 'wire', 'tap'])
-    expect(modules.filter((module) => module.startsWith(`src/${folderName}/`))).toEqual([]);
+    expect(modules.filter((module) => module.startsWith(`src/${folderName}/`) && !keys.includes(module))).toEqual([]);
   expect(modules.filter((module) => module.startsWith('node_modules'))).toEqual([]);
-  expect(text).not.toContain(process.cwd());
+  expect(source).not.toContain(process.cwd());
   // handed on by mail, and inside every bundle
-  expect(text.length).toBeLessThanOrEqual(140_000);
+  expect(readFileSync(alone).length).toBeLessThanOrEqual(60_000);
   expect(readdirSync(dirname(alone))).toEqual(['verify.mjs']);
+});
+
+test('what it runs can be read: the packed program has its names, and says all the same when it is run as it was printed', () => {
+  for (const name of ['var Verifier = class', '#compareKnown(', 'function readEntry(bytes)']) expect(source).toContain(name);
+  expect(packed(source, 'verify.mjs', /^\/\/ (.*)$/m.exec(readFileSync(alone, 'utf8'))![1]!).equals(readFileSync(alone))).toBe(true);
+  const printed = join(folder, 'printed.cjs');
+  writeFileSync(printed, source);
+  put('good');
+  expect(run(printed, 'good', '--json').stdout).toBe(run(alone, 'good', '--json').stdout);
+});
+
+test('it runs from wherever it lies, with threads, and an error that nobody expected says where', () => {
+  const name = 'a #folder?, 100% odd';
+  const odd = join(folder, name, 'verify.mjs');
+  mkdirSync(dirname(odd));
+  copyFileSync(alone, odd);
+  chmodSync(odd, 0o444);
+  chmodSync(dirname(odd), 0o555);
+  put('good');
+  const relativePath = `./${name}/verify.mjs`;
+  expect(run(relativePath, 'good', '--json').stdout).toBe(run(alone, 'good', '--json').stdout);
+  chmodSync(dirname(odd), 0o755);
+
+  // a thread of it answers for a range
+  const program = `
+    import { Worker } from 'node:worker_threads';
+    const { origin } = JSON.parse(process.argv[2]);
+    const common = { size: 402, ledgerId: origin.slice(-32), names: undefined, wantedBlock: undefined };
+    const worker = new Worker(new URL(process.argv[3]), { workerData: { folder: 'good', common } });
+    worker.on('message', (answer) => { console.log(answer.facts.end, answer.facts.roots.length); process.exit(0); });
+    worker.on('error', (error) => { throw error; });
+    worker.postMessage({ first: 0, end: 256 });`;
+  const asker = join(folder, 'asker.mjs');
+  writeFileSync(asker, program);
+  const origin = sample.checkpoint().split('\n')[0]!;
+  expect(run(asker, JSON.stringify({ origin }), pathToFileURL(odd).href)).toMatchObject({ status: 0, stdout: '256 32\n', stderr: '' });
+
+  const broken = join(folder, 'broken.mjs');
+  writeFileSync(broken, packed(source.replace('function optionsOf(argv) {', 'function optionsOf(argv) {\n\tnull.nothing;'), 'verify.mjs', 'broken'));
+  const line = source.slice(0, source.indexOf('function optionsOf(argv) {')).split('\n').length + 1;
+  expect(run(broken, 'good')).toMatchObject({ status: 1, stderr: expect.stringContaining(`at optionsOf (verify.mjs --source:${line}:`) });
 });
 
 describe('it says what `sworn verify` says', () => {
@@ -104,7 +154,8 @@ describe('it says what `sworn verify` says', () => {
     const nowS = Math.floor(Date.now() / 1000);
     put(
       'cosigned',
-      changed('log/checkpoint', (note) => witness.cosigned(note, nowS - 60)),
+      // so old that a second between two runs is not said
+      changed('log/checkpoint', (note) => witness.cosigned(note, nowS - 90_000)),
     );
     put('good');
     writeFileSync(join(folder, 'trust'), `log ${sample.key.vkey}\nwitness w ${witness.vkey}\nquorum w\n`);

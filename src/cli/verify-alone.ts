@@ -24,6 +24,7 @@ Options:
   --no-payloads     the tree alone: content is not read
   --workers <n>     threads for a large ledger (default: one a core, at most 16)
   --json            the result as one JSON object
+  --source          print the program as it runs: verify.mjs holds it compressed
   --version         print the version
   -h, --help        print help
 
@@ -89,5 +90,5 @@ function optionsOf(argv: string[]): VerifyAnyOptions | string {
 }
 
 // its threads run the same file
-if (isMainThread) process.exitCode = await main(process.argv.slice(2));
+if (isMainThread) void main(process.argv.slice(2)).then((exit) => (process.exitCode = exit));
 else serveRanges();

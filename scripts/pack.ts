@@ -1,0 +1,43 @@
+/**
+ * A program as one short file: a loader that can be read, and behind it the program, compressed and otherwise as it was built.
+ *
+ * Must stay true: the same program gives the same bytes (with one version of Node, whose brotli it is); `--source` prints exactly what runs; nothing but the
+ * file itself is needed, wherever it lies and whoever may write there.
+ */
+import { brotliCompressSync, constants } from 'node:zlib';
+
+const loader = (name: string, about: string): string => `#!/usr/bin/env node
+// ${about}
+//
+// What runs stands at the end of this file, compressed so that the file is short enough to hand on: names, messages and structure are those of the
+// program. To read it, exactly as it runs:  node ${name} --source
+// Its last bytes are no text. Hand the file on as it is; an editor that saves it may break it, and then it does not start.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { compileFunction } from 'node:vm';
+import { brotliDecompressSync } from 'node:zlib';
+
+const path = fileURLToPath(import.meta.url);
+const file = readFileSync(path, 'latin1');
+// the comment at the end; each * in it has a . behind it, so that nothing in it ends a comment
+const packed = file.slice(file.indexOf('\\n/' + '*') + 3, -3).replaceAll('*.', '*');
+const source = brotliDecompressSync(Buffer.from(packed, 'latin1')).toString();
+if (process.argv[2] === '--source') process.stdout.write(source);
+else compileFunction(source, ['require', '__filename'], { filename: '${name} --source' })(createRequire(import.meta.url), path);
+/*`;
+
+/** `program`: one CommonJS module that needs `require` and `__filename` alone. `about` is the loader's first line. */
+export function packed(program: string, name: string, about: string): Buffer {
+  const bytes = Buffer.from(program);
+  const { BROTLI_PARAM_MODE, BROTLI_PARAM_QUALITY, BROTLI_PARAM_LGWIN, BROTLI_PARAM_SIZE_HINT, BROTLI_MODE_TEXT } = constants;
+  // all of them, so that no default decides
+  const params = {
+    [BROTLI_PARAM_MODE]: BROTLI_MODE_TEXT,
+    [BROTLI_PARAM_QUALITY]: 11,
+    [BROTLI_PARAM_LGWIN]: 22,
+    [BROTLI_PARAM_SIZE_HINT]: bytes.length,
+  };
+  const compressed = brotliCompressSync(bytes, { params }).toString('latin1').replaceAll('*', '*.');
+  return Buffer.concat([Buffer.from(loader(name, about)), Buffer.from(`${compressed}*/\n`, 'latin1')]);
+}
