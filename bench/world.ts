@@ -31,10 +31,10 @@ export class World {
     return join(this.folder, `ledger-${++this.#ledgers}`);
   }
 
-  start(command: readonly string[], environment: NodeJS.ProcessEnv = this.environment): ChildProcess {
-    const child = spawn(command[0]!, command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], env: environment, cwd: this.folder });
+  start(command: readonly string[], environment: NodeJS.ProcessEnv = this.environment, stderr: 'inherit' | 'pipe' = 'inherit'): ChildProcess {
+    const child = spawn(command[0]!, command.slice(1), { stdio: ['pipe', 'pipe', stderr], env: environment, cwd: this.folder });
     child.on('error', () => undefined);
-    child.stdin.on('error', () => undefined);
+    child.stdin!.on('error', () => undefined);
     this.#children.add(child);
     child.on('exit', () => this.#children.delete(child));
     return child;
