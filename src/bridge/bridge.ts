@@ -13,7 +13,7 @@ import { SseCutter, type SseBlock } from '../frames/sse.ts';
 import { bridgeMessageBytes } from '../limits.ts';
 import { argumentHeaders, argumentValue, headerValue, nameParameters, type ArgumentHeader } from '../mcp/headers.ts';
 import { readMessage, type Message } from '../mcp/message.ts';
-import { ContentDecoder } from '../proxy/encoding.ts';
+import { ContentDecoder, type Decoded } from '../proxy/encoding.ts';
 import { NoAnswer, type Upstream } from './upstream.ts';
 
 /** Where lines go, and what the process does. */
@@ -208,7 +208,7 @@ export class Bridge {
       // events of other types are for others
       return this.#events(answer, place, (block) => (block.event === undefined || block.event === 'message' ? this.#give(block.data!) : undefined));
     }
-    const body = await this.#body(answer, bridgeMessageBytes);
+    const body = await this.#body(answer);
     if (body.length === 0 || exchange === undefined) return;
     if (readMessage(body).type !== 'opaque') return this.#give(body);
     if (exchange.open.size > 0) {
@@ -249,7 +249,15 @@ export class Bridge {
     }
   }
 
-  async #body(answer: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
+  /** @throws Error where it is longer, or cannot be decoded */
+  async #body(answer: IncomingMessage): Promise<Uint8Array> {
+    const { bytes, problem } = await this.#decoded(answer, bridgeMessageBytes);
+    if (problem === 'too-large') throw new Error(`its body has more than ${bridgeMessageBytes} bytes`);
+    if (problem !== undefined) throw new Error(`its content encoding is ${problem}`);
+    return bytes;
+  }
+
+  async #decoded(answer: IncomingMessage, maxBytes: number): Promise<Decoded> {
     const decoder = new ContentDecoder(answer.headers['content-encoding'], maxBytes);
     const parts: Uint8Array[] = [];
     let sizeBytes = 0;
@@ -258,12 +266,10 @@ export class Bridge {
         const { bytes, problem } = await decoder.push(chunk);
         parts.push(bytes);
         sizeBytes += bytes.length;
-        if (problem !== undefined) throw new Error(`its content encoding is ${problem}`);
-        if (sizeBytes > maxBytes) throw new Error(`its body has more than ${maxBytes} bytes`);
+        if (problem !== undefined || sizeBytes > maxBytes) return { bytes: Buffer.concat(parts), problem: problem ?? 'too-large' };
       }
       const { bytes, problem } = await decoder.end();
-      if (problem !== undefined) throw new Error(`its content encoding is ${problem}`);
-      return Buffer.concat([...parts, bytes]);
+      return { bytes: Buffer.concat([...parts, bytes]), ...(problem === undefined ? {} : { problem }) };
     } finally {
       decoder.close();
       answer.destroy();
@@ -309,7 +315,7 @@ export class Bridge {
       answer.destroy();
       return this.#postBeside(line, exchange);
     }
-    const body = await this.#body(answer, shownBodyBytes).catch(() => new Uint8Array(0));
+    const { bytes: body } = await this.#decoded(answer, shownBodyBytes).catch(() => ({ bytes: new Uint8Array(0) }));
     const said = readMessage(body);
     // it has been a server of MCP that answers: what it says is what the client is told
     if (said.type === 'error' && said.idKey !== undefined && exchange.open.has(said.idKey)) return this.#give(body);
@@ -447,9 +453,8 @@ export class Bridge {
       if (this.#endpoint !== undefined) return this.#give(block.data!);
       const endpoint = block.event === 'endpoint' ? URL.parse(lossyText(block.data!), this.#upstream.url.href) : null;
       // our headers go there too
-      if (endpoint?.origin !== this.#upstream.url.origin) return undefined;
-      this.#endpoint = endpoint;
-      found.open(true);
+      if (endpoint?.origin === this.#upstream.url.origin) this.#endpoint = endpoint;
+      if (block.event === 'endpoint') found.open(this.#endpoint !== undefined);
       return undefined;
     });
     if (!isStream) tooLate.abort();
@@ -463,6 +468,7 @@ export class Bridge {
     );
     const isOlder = await found.opened;
     clearTimeout(timer);
+    if (!isOlder) tooLate.abort();
     return isOlder && !exchange.stop.signal.aborted;
   }
 
