@@ -41,6 +41,7 @@ export interface Refusal {
   reason: string;
 }
 
+const keysMost = 1_024;
 /** Of each text that a client says of itself. */
 const declaredBytes = 256;
 
@@ -91,6 +92,8 @@ export class Identity {
   readonly #apiKeys: ApiKeys | undefined;
   readonly #forwarded: ForwardedFrom;
   readonly #secret = randomBytes(32);
+  /** Keys that were made, by what they are of: an HMAC costs more than all else of a request that shows nothing new. */
+  readonly #keys = new Map<string, string>();
   readonly #processes = new WeakMap<object, ReturnType<typeof peerProcess>>();
 
   private constructor(settings: AuthSettings, tokens: Tokens, apiKeys: ApiKeys | undefined) {
@@ -179,10 +182,13 @@ export class Identity {
   /** Under a key of this process: a hash that anybody can make again would tell who is behind it to whoever guesses. */
   #keyOf({ verified, ...rest }: Principal): string {
     const { expiresAtS: _, ...lasting } = verified ?? {};
-    return createHmac('sha256', this.#secret)
-      .update(JSON.stringify({ ...rest, verified: lasting }))
-      .digest('hex')
-      .slice(0, 32);
+    const said = JSON.stringify({ ...rest, verified: lasting });
+    const known = this.#keys.get(said);
+    if (known !== undefined) return known;
+    const key = createHmac('sha256', this.#secret).update(said).digest('hex').slice(0, 32);
+    this.#keys.set(said, key);
+    if (this.#keys.size > keysMost) this.#keys.delete(this.#keys.keys().next().value!);
+    return key;
   }
 
   #refusal(failure: AuthenticationFailure | undefined): Refusal {

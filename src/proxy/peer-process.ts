@@ -4,8 +4,10 @@
  *
  * What must stay true: of a socket that several processes hold nobody knows who wrote into it, so none of them is named.
  */
-import { readFile, readdir, readlink, stat } from 'node:fs/promises';
+import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { endianness } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { processOf } from '../processes.ts';
 import type { Principal } from '../wire/principal.ts';
 import { plainAddress } from './address.ts';
@@ -16,6 +18,9 @@ export interface Ends {
   localAddress: string;
   localPort: number;
 }
+
+/** How long others wait for this thread at most. */
+const turnMs = 3;
 
 type PeerProcess = Pick<Principal['observed'], 'uid' | 'pid' | 'startTime' | 'executable' | 'unavailable'>;
 
@@ -99,33 +104,49 @@ interface Holders {
 async function holdersOf(inode: string, uid: number): Promise<Holders> {
   const own: string[] = [];
   const others: string[] = [];
-  for (const name of await readdir('/proc')) {
+  for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
-    const owner = await stat(`/proc/${name}`).catch(() => undefined);
+    const owner = statSync(`/proc/${name}`, { throwIfNoEntry: false });
     if (owner !== undefined) (owner.uid === uid ? own : others).push(name);
   }
   const found = await holdersAmong(own, inode);
   return found.pids.length > 0 || found.unreadable ? found : { ...(await holdersAmong(others, inode)), unreadable: false };
 }
 
+/**
+ * Looks in this thread, since /proc answers at once and handing each of thousands of questions to another one costs ten times as much (measured), and lets others
+ * have a turn after each few milliseconds.
+ */
 async function holdersAmong(pids: readonly string[], inode: string): Promise<Holders> {
   const wanted = `socket:[${inode}]`;
   const found: Holders = { pids: [], unreadable: false };
-  // a few at a time: others have work for the threads that read, too
-  for (let i = 0; i < pids.length; i += 4) {
-    await Promise.all(
-      pids.slice(i, i + 4).map(async (pid) => {
-        try {
-          for (const fd of await readdir(`/proc/${pid}/fd`)) {
-            if ((await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')) !== wanted) continue;
-            found.pids.push(Number(pid));
-            return;
-          }
-        } catch (error) {
-          if ((error as NodeJS.ErrnoException).code === 'EACCES') found.unreadable = true;
-        }
-      }),
-    );
+  let sinceMs = performance.now();
+  for (const pid of pids) {
+    const held = holds(pid, wanted);
+    if (held === undefined) found.unreadable = true;
+    else if (held) found.pids.push(Number(pid));
+    if (performance.now() - sinceMs < turnMs) continue;
+    await nextTurn();
+    sinceMs = performance.now();
   }
   return found;
+}
+
+/** `undefined`: its descriptors may not be read. */
+function holds(pid: string, wanted: string): boolean | undefined {
+  try {
+    const folder = `/proc/${pid}/fd`;
+    return readdirSync(folder).some((fd) => linkOf(`${folder}/${fd}`) === wanted);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES' ? undefined : false;
+  }
+}
+
+/** Empty for one that was closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
 }
