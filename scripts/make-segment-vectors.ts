@@ -3,6 +3,7 @@
  * `spec/wire.md`, not with the code that they test. Deterministic: run it again and nothing changes.
  * Usage: node scripts/make-segment-vectors.ts
  */
+import { createCipheriv, createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 
@@ -45,7 +46,64 @@ const record = (body: Buffer, value: unknown) => ({ hex: sealed(body).toString('
 const bad = (why: string, body: Buffer) => ({ why, hex: sealed(body).toString('hex') });
 const whole = entry(7n, leaf, [kept('{"argv":[]}')], [kept('frame')]);
 
+const segmentKey = Buffer.from('303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f', 'hex');
+const wrappingKey = Buffer.from('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'hex');
+const checkOf = (key: Buffer) => createHash('sha256').update('sworn payload key\n').update(key).digest().subarray(0, 4);
+const encryptedHeader = (first: bigint, magic = 'SWORNPE1') => {
+  const start = join(text(magic), Buffer.from(ledgerId, 'hex'), u64(first), checkOf(segmentKey));
+  return join(start, u32(crc32(start)));
+};
+const nonce = Buffer.from('a0a1a2a3a4a5a6a7a8a9aaab', 'hex');
+const encrypted = (body: Buffer, clear: number) => {
+  const cipher = createCipheriv('aes-256-ctr', segmentKey, join(nonce, u32(0)));
+  return join(body.subarray(0, clear), nonce, cipher.update(body.subarray(clear)));
+};
+const wrap = (() => {
+  const cipher = createCipheriv('id-aes256-wrap', wrappingKey, Buffer.alloc(8, 0xa6));
+  return join(cipher.update(segmentKey), cipher.final());
+})();
+const clearOfEntry = 13 + text(leaf).length;
+
 write('segments.json', {
+  encrypted: {
+    key: segmentKey.toString('hex'),
+    check: checkOf(segmentKey).toString('hex'),
+    wrappingKey: wrappingKey.toString('hex'),
+    wrappingCheck: checkOf(wrappingKey).toString('hex'),
+    wrapped: wrap.toString('base64'),
+    header: { hex: encryptedHeader(7n).toString('hex'), ledgerId, firstIndex: 7, keyId: checkOf(segmentKey).toString('hex') },
+    accept: [
+      record(encrypted(whole, clearOfEntry), { type: 'entry', index: 7, leaf, attributes: [keptJson('{"argv":[]}')], frame: [keptJson('frame')] }),
+      record(encrypted(part(1, 3n, 'half a line'), 26), {
+        type: 'part',
+        connection: ledgerId,
+        direction: 1,
+        unit: 3,
+        salt: salt.toString('hex'),
+        bytes: 'half a line',
+      }),
+      record(encrypted(join(u8(3), Buffer.from(ledgerId, 'hex'), u8(1), u64(5n), Buffer.alloc(16 + 11)), 26), {
+        type: 'part',
+        erased: true,
+        connection: ledgerId,
+        direction: 1,
+        unit: 5,
+        salt: '00'.repeat(16),
+        bytes: '\0'.repeat(11),
+      }),
+    ],
+    reject: [
+      bad('an entry in the clear', whole),
+      bad('a part in the clear', part(1, 3n, 'half a line')),
+      bad('a nonce that is cut off', encrypted(whole, clearOfEntry).subarray(0, clearOfEntry + 11)),
+      bad('a part without its salt', encrypted(part(0, 1n, '').subarray(0, -1), 26)),
+      bad(
+        'an erased part with something left',
+        encrypted(join(u8(3), Buffer.from(ledgerId, 'hex'), u8(1), u64(5n), Buffer.alloc(16), text('left')), 26),
+      ),
+      bad('a leaf longer than the record', encrypted(join(u8(1), u64(7n), u32(1000), text(leaf), u16(0), u32(0)), clearOfEntry)),
+    ],
+  },
   headers: {
     accept: [
       { hex: header(0n).toString('hex'), ledgerId, firstIndex: 0 },
@@ -57,6 +115,7 @@ write('segments.json', {
       { why: 'another magic', hex: header(0n, 'SWORNPL2').toString('hex') },
       { why: 'a wrong checksum', hex: join(header(0n).subarray(0, 36), u32(0)).toString('hex') },
       { why: 'an index above 2^53 - 1', hex: header(9007199254740992n).toString('hex') },
+      { why: 'another magic of encrypted ones', hex: encryptedHeader(0n, 'SWORNPE2').toString('hex') },
       { why: 'something in the four zero bytes', hex: header(0n, 'SWORNPL1', 1).toString('hex') },
     ],
   },

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
+import { encryptRecord, openBody, segmentKeyOf } from './cipher.ts';
 import {
   decodeRecord,
+  decodeStored,
   encodeEntryRecord,
   encodePartRecord,
   encodeSegmentHeader,
@@ -65,6 +67,62 @@ const plain = (value: unknown): unknown =>
     ),
   );
 
+describe('encrypted records', () => {
+  const { encrypted } = vectors;
+  const key = segmentKeyOf(Buffer.from(encrypted.key, 'hex'), encrypted.wrappingCheck);
+
+  it('reads the vectors, and of none more than its head without the key', () => {
+    expect(key.id).toBe(encrypted.check);
+    for (const { hex, record } of encrypted.accept) {
+      const stored = Buffer.from(hex, 'hex').subarray(8);
+      expect(textOf(decodeStored(stored, { key }))).toEqual(record);
+      expect(decodeStored(stored, {})).toMatchObject({ type: record.type, unopened: true });
+    }
+    for (const { hex, why } of encrypted.reject) expect(decodeStored(Buffer.from(hex, 'hex').subarray(8), { key }), why).toBeUndefined();
+  });
+
+  it('gives back what was encrypted, for any record', () => {
+    fc.assert(
+      fc.property(
+        fc.maxSafeNat(),
+        bytesUpTo(200),
+        fc.array(item, { maxLength: 4 }),
+        fc.array(item, { maxLength: 4 }),
+        (index, leaf, attributes, frame) => {
+          const clear = encodeEntryRecord(index, leaf, attributes, frame);
+          const stored = encryptRecord(clear, key);
+          expect(stored.length).toBe(Buffer.concat(clear).length + 12);
+          expect(stored.readUInt32BE(0)).toBe(stored.length - 8);
+          expect(stored.readUInt32BE(4)).toBe(crc32(stored.subarray(8)));
+          expect(openBody(stored.subarray(8), key)).toEqual(Buffer.concat(clear).subarray(8));
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it('tells a cut record from damage without the key', () => {
+    const records = [5, 6, 7].map((index) => encryptRecord([entry(index)], key));
+    const whole = Buffer.concat([encodeSegmentHeader(ledgerId, 5, key.id), ...records]);
+    const lastAt = whole.length - records[2]!.length;
+    for (let size = lastAt + 1; size < whole.length; size++) expect(scan(whole.subarray(0, size)), `${size}`).toMatchObject({ end: 'torn' });
+    for (let at = segmentHeaderBytes; at < lastAt; at++) {
+      const changed = Buffer.from(whole);
+      changed[at]! ^= 0x40;
+      expect(scan(changed).end, `${at}`).toBe('corrupt');
+    }
+    expect(scan(whole)).toMatchObject({ end: 'whole' });
+  });
+});
+
+/** With bytes as the vectors have them. */
+function textOf(value: unknown): unknown {
+  const named = (name: string, bytes: Buffer): string => bytes.toString(name === 'leaf' || name === 'bytes' ? 'utf8' : 'hex');
+  if (Array.isArray(value)) return value.map(textOf);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, Buffer.isBuffer(inner) ? named(name, inner) : textOf(inner)]));
+}
+
 describe('segment headers', () => {
   it('reads and writes the vectors', () => {
     for (const { hex, ledgerId: id, firstIndex } of vectors.headers.accept) {
@@ -72,6 +130,9 @@ describe('segment headers', () => {
       expect(encodeSegmentHeader(id, firstIndex).toString('hex')).toBe(hex);
     }
     for (const { hex, why } of vectors.headers.reject) expect(readSegmentHeader(Buffer.from(hex, 'hex')), why).toBeUndefined();
+    const { hex, ...header } = vectors.encrypted.header;
+    expect(readSegmentHeader(Buffer.from(hex, 'hex'))).toEqual(header);
+    expect(encodeSegmentHeader(header.ledgerId, header.firstIndex, header.keyId).toString('hex')).toBe(hex);
   });
 
   it('refuses every flipped bit', () => {
