@@ -11,6 +11,7 @@ import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { nodeCrypto } from '../crypto-node.ts';
 import type { Cursor, RangeCommon, RangeFacts, RangeTask, Spread } from '../verify/spread.ts';
 import { checkRange } from '../verify/verifier.ts';
+import { KeyFolders, type OpenedKeys } from './openers.ts';
 import { directorySource, treeOf } from './verify-files.ts';
 
 /**
@@ -33,6 +34,8 @@ const mostThreads = 16;
 interface Place {
   folder: string;
   common: RangeCommon;
+  /** Of encrypted segments. */
+  keys: OpenedKeys | undefined;
 }
 
 type Answer = { facts: RangeFacts } | { odd: true };
@@ -83,16 +86,22 @@ class Thread {
  * `count` threads with this one. `program` is the module that calls `serveRanges` in each of the others; by default the verifier as one file, of this build
  * or of the sources.
  */
-export function threads(folder: string, count = Math.min(availableParallelism(), mostThreads), program: URL = ownProgram()): Spread | undefined {
+export function threads(
+  folder: string,
+  count = Math.min(availableParallelism(), mostThreads),
+  program: URL = ownProgram(),
+  keys?: KeyFolders,
+): Spread | undefined {
   if (count < 2) return undefined;
   return {
     entries: (left) => Math.min(mostRange, Math.max(leastRange, left / count / sharesEach)),
     least: leastEntries,
     async *check(tasks, common) {
       const others: Thread[] = [];
+      const place: Place = { folder, common, keys: common.names && (await keys?.opened(common.ledgerId)) };
       try {
-        while (others.length < count - 1) others.push(new Thread(program, { folder, common }));
-        const checkHere = rangeChecker({ folder, common });
+        while (others.length < count - 1) others.push(new Thread(program, place));
+        const checkHere = rangeChecker(place);
         const given: Given[] = [];
         const left = tasks[Symbol.iterator]();
         const spares: ArrayBuffer[] = [];
@@ -145,11 +154,12 @@ function ownProgram(): URL {
 }
 
 /** Checks ranges one after another, each from where the last one stopped. `undefined`: something is odd. */
-function rangeChecker({ folder, common }: Place): (task: RangeTask) => Promise<RangeFacts | undefined> {
+function rangeChecker({ folder, common, keys }: Place): (task: RangeTask) => Promise<RangeFacts | undefined> {
   const source = common.names ? directorySource(folder) : treeOf(directorySource(folder));
+  const options = { crypto: nodeCrypto, source, ...(keys ? { openers: new KeyFolders(keys.keysHome, keys).openers } : {}) };
   let cursor: Cursor | undefined;
   return async (task) => {
-    const checked = await checkRange({ crypto: nodeCrypto, source }, task, common, cursor);
+    const checked = await checkRange(options, task, common, cursor);
     cursor = checked?.cursor;
     return checked?.facts;
   };

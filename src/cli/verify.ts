@@ -71,7 +71,7 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
   const startedAt = performance.now();
   let shownAt = 0;
   const keys = new KeyFolders(keysHomeOf(options));
-  const spread = isWeb ? undefined : threads(ledger, options.workers, options.threadProgram);
+  const spread = isWeb ? undefined : threads(ledger, options.workers, options.threadProgram, keys);
   const verification = await verifyLedger({
     crypto: nodeCrypto,
     source,

@@ -1,11 +1,18 @@
 /** Encrypted segments under the verifier: made here again from the format page, out of a ledger in the clear, so that the verdict on both must be the same. */
 import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { memorySource, sampleLedger } from '../../test/ledger-fixture.ts';
+import { fixtureLedgerId, memorySource, sampleLedger, writeFixture } from '../../test/ledger-fixture.ts';
+import { KeyFolders } from '../cli/openers.ts';
+import { directorySource } from '../cli/verify-files.ts';
+import { threads } from '../cli/verify-threads.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { parseVkey } from '../tlog/note.ts';
 import type { Openers } from './encryption.ts';
+import type { Spread } from './spread.ts';
 import { verifyLedger, type Verification } from './verifier.ts';
 
 const sample = sampleLedger({ pairs: 200, dropped: true, erased: true, segmentBytes: 30_000 });
@@ -111,5 +118,59 @@ describe('encrypted segments', () => {
     // only the key shows that; the entry is what it was
     expect((await verify(of(resealed))).exit).toBe(3);
     expect((await verify(of(leaf))).exit).toBe(1);
+  });
+
+  it('are checked by threads, which ask nobody for keys again', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sworn-encryption-'));
+    try {
+      const keysHome = join(folder, 'keys');
+      const ledger = join(folder, 'ledger');
+      writeFixture(files, ledger);
+      mkdirSync(join(keysHome, fixtureLedgerId), { recursive: true });
+      const wrapping = createHash('sha256').update('wrapping').digest();
+      const program = join(folder, 'kms.mjs');
+      const asked = join(folder, 'asked');
+      writeFileSync(
+        program,
+        `import { appendFileSync } from 'node:fs';\nappendFileSync(${JSON.stringify(asked)}, 'x');\nconsole.log('${wrapping.toString('base64')}');\n`,
+      );
+      const lines = segments.map((path) => {
+        const first = Number(path.slice(-16));
+        const wrap = createCipheriv('id-aes256-wrap', wrapping, Buffer.alloc(8, 0xa6));
+        const wrapped = Buffer.concat([wrap.update(keyFor(first)), wrap.final()]).toString('base64');
+        return `SEGMENT ${path.slice(-16)} ${checkOf(keyFor(first)).toString('hex')} ${checkOf(wrapping).toString('hex')} ${wrapped}`;
+      });
+      const words = JSON.stringify({ wrap: ['no'], unwrap: [process.execPath, program] });
+      const path = join(keysHome, fixtureLedgerId, 'segment-keys');
+      writeFileSync(path, `COMMAND ${checkOf(wrapping).toString('hex')} AAAA ${words}\n${lines.join('\n')}\n`, { mode: 0o600 });
+
+      const keys = new KeyFolders(keysHome);
+      const spread = threads(ledger, 3, undefined, keys)!;
+      let ranges = 0;
+      const counted: Spread = {
+        ...spread,
+        least: 0,
+        entries: () => 256,
+        async *check(tasks, common) {
+          for await (const facts of spread.check(tasks, common)) {
+            if (facts) ranges++;
+            yield facts;
+          }
+        },
+      };
+      const options = { crypto: nodeCrypto, source: directorySource(ledger), vkeys };
+      const alone = await verify(plain);
+      expect(await verifyLedger({ ...options, openers: keys.openers, spread: counted })).toEqual(alone);
+      expect(ranges).toBeGreaterThan(0);
+      expect(readFileSync(asked, 'utf8')).toBe('x');
+
+      // a file that others can write would have us run what they like
+      chmodSync(path, 0o644);
+      const open = new KeyFolders(keysHome);
+      expect(await verifyLedger({ ...options, openers: open.openers, spread: threads(ledger, 2, undefined, open)! })).toMatchObject({ exit: 3 });
+      expect(readFileSync(asked, 'utf8')).toBe('x');
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
