@@ -181,6 +181,14 @@ export const requirements: readonly Requirement[] = [
     sentence: 'Bodies, events and headers go through the proxy as they came, however they were framed and cut; the record has what was said.',
     source: wire,
   },
+  { id: 'proxy-answers', sentence: 'Whatever a server answers over HTTP goes on as it came.', source: wire },
+  {
+    id: 'proxy-breaks',
+    sentence: 'A server that breaks off or is not there: the client sees it, and the record says what of it came.',
+    source: wire,
+  },
+  { id: 'proxy-leaves', sentence: 'A client that leaves ends the other side at once; before its request is recorded nothing goes on.', source: wire },
+  { id: 'proxy-http', sentence: 'What HTTP itself wants of a server is done, or refused clearly.', source: wire },
   {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',

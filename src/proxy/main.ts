@@ -22,6 +22,8 @@ import { settingsOf, type Settings } from './settings.ts';
 
 /** How long streams may go on after we were asked to end. */
 const drainMs = 10_000;
+/** And to account for what was on its way. */
+const endMs = 2_000;
 /** Until a request's head is complete. */
 const headersMs = 30_000;
 /** How often it is looked whether our certificate is another one. */
@@ -177,15 +179,19 @@ class Proxy {
     const server = this.#server!;
     server.close();
     server.closeIdleConnections();
-    if (this.#streams > 0) {
-      await new Promise<void>((done) => {
-        this.#drained = done;
-        setTimeout(done, drainMs);
-      });
-    }
+    await this.#streamsOver(drainMs);
     server.closeAllConnections();
-    await new Promise((done) => setImmediate(done));
+    // they say what did not arrive
+    await this.#streamsOver(endMs);
     await this.#routes.close();
+  }
+
+  async #streamsOver(limitMs: number): Promise<void> {
+    if (this.#streams === 0) return;
+    await new Promise<void>((done) => {
+      this.#drained = done;
+      setTimeout(done, limitMs);
+    });
   }
 }
 

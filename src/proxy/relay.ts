@@ -99,6 +99,8 @@ class Stream {
   /** Where the client of this stream sends its messages (HTTP+SSE). */
   #endpointPath: string | undefined;
   readonly #closed: Promise<unknown>;
+  /** The client has all that it is to get. */
+  #isSent = false;
   #hasLeft = false;
   /** Nothing more comes, before its time: why. */
   #ending: string | undefined;
@@ -121,13 +123,18 @@ class Stream {
     this.#common = { who: sender.who, ...(session === undefined ? {} : { session: sessionName(session) }) };
     request.on('error', () => undefined);
     response.on('error', () => undefined);
-    this.#closed = new Promise((done) => response.on('close', done));
-    response.on('close', () => {
-      if (response.writableFinished) return;
-      this.#hasLeft = true;
-      this.#ending ??= 'client closed';
-      // at once, in both eras: for 2026-07-28 it is what cancels the request
-      this.#upstream?.destroy();
+    this.#closed = new Promise((done) => {
+      const closed = (): void => {
+        done(undefined);
+        if (this.#isSent) return;
+        this.#hasLeft = true;
+        this.#ending ??= 'client closed';
+        // at once, in both eras: for 2026-07-28 it is what cancels the request
+        this.#upstream?.destroy();
+      };
+      // while it was looked who it is
+      if (response.destroyed) closed();
+      else response.on('close', closed);
     });
   }
 
@@ -203,7 +210,8 @@ class Stream {
           request.resume();
         });
       };
-      request.on('data', take).on('end', end).on('close', end);
+      if (request.destroyed) end();
+      else request.on('data', take).on('end', end).on('close', end);
     });
   }
 
@@ -277,7 +285,10 @@ class Stream {
     this.#upstream = upstream;
     const answered = firstOf(upstream, this.#to.upstreamTimeoutMs);
     if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(rawTrailers));
-    upstream.end(body ?? none, flushed);
+    upstream.end(body ?? none, () => {
+      // Node says so, too, of what it could not send
+      if (upstream.socket?.destroyed !== true) flushed();
+    });
     return answered;
   }
 
@@ -335,19 +346,32 @@ class Stream {
     const outcome = await this.#record(1, head, copy);
     if (this.#hasLeft) throw new Ended();
     if (outcome.kind !== 'pass') return this.#withheld(outcome, copy);
-    const done = (): void => this.#done(1, outcome.unit);
     this.#writeHead(response);
     if (end !== undefined) {
-      // the client shall see that it is not all
       this.#response.flushHeaders();
-      this.#response.write(body, (error) => {
-        if (!error) done();
-        this.#response.destroy();
-      });
+      await this.#write(body, [outcome.unit]);
+      this.#breakOff();
       return;
     }
     if (rawTrailers.length > 0) this.#response.addTrailers(pairs(rawTrailers));
-    this.#response.end(isHead ? undefined : body, done);
+    this.#finish(isHead ? none : body, outcome.unit);
+  }
+
+  /** The client shall see that this is not all, and have what there is. */
+  #breakOff(): void {
+    this.#isSent = true;
+    this.#response.socket?.destroySoon();
+  }
+
+  /** Nothing comes behind these bytes; `unit`: the frame that they are. */
+  #finish(bytes: Uint8Array | string, unit?: number): void {
+    const { socket } = this.#response;
+    this.#response.end(bytes, () => {
+      // Node says so, too, of what it could not send
+      if (socket?.destroyed === true) return;
+      this.#isSent = true;
+      if (unit !== undefined) this.#done(1, unit);
+    });
   }
 
   #writeHead(response: IncomingMessage): void {
@@ -360,7 +384,7 @@ class Stream {
     const line = outcome.kind === 'refused' ? outcome.toReceiver : answersFor(Buffer.from(copy ?? none), outcome.reason).toReceiver;
     const isUnrecorded = outcome.kind === 'unrecordable' || line.includes('"code":5030');
     this.#response.writeHead(isUnrecorded || line.length === 0 ? 503 : 200, line.length === 0 ? [] : json);
-    this.#response.end(line.length === 0 ? undefined : lineOf(line));
+    this.#finish(line.length === 0 ? none : lineOf(line));
   }
 
   async #passEvents(response: IncomingMessage): Promise<void> {
@@ -407,7 +431,7 @@ class Stream {
     isBroken ||= !response.complete;
     if (isBroken) {
       this.#ending ??= 'upstream closed';
-      this.#response.destroy();
+      this.#breakOff();
       return;
     }
     const { rawTrailers } = response;
@@ -415,7 +439,7 @@ class Stream {
       this.#unsaid = { ...this.#unsaid, headers: [...(this.#unsaid?.headers ?? []), ...recorded(rawTrailers)] };
       this.#response.addTrailers(pairs(rawTrailers));
     }
-    this.#response.end();
+    this.#finish(none);
   }
 
   /**
@@ -517,7 +541,7 @@ class Stream {
     if (this.#hasLeft || this.#response.headersSent) return;
     const bytes = Buffer.from(body);
     this.#response.writeHead(status, [...headers, 'Content-Length', String(bytes.length)]);
-    this.#response.end(bytes);
+    this.#finish(bytes);
   }
 
   /** A defect of ours, or of Node: this stream alone ends. */
@@ -526,7 +550,7 @@ class Stream {
     this.#ending ??= `failed: ${error.message}`.slice(0, shownChars);
     if (!this.#response.headersSent && !this.#hasLeft) {
       this.#response.writeHead(502, text);
-      this.#response.end('sworn failed on this request\n');
+      this.#finish('sworn failed on this request\n');
     } else this.#response.destroy();
   }
 

@@ -220,7 +220,8 @@ export class Channel {
 
   /** Something that is no message, which has no receiver. */
   say(direction: DirectionIndex, stream: number, head: Head): void {
-    void this.send(direction, stream, head).then(({ unit }) => this.over(direction, unit));
+    void this.send(direction, stream, head);
+    this.over(direction, this.#lanes[direction].lastUnit);
   }
 
   /** A frame that was let go is with its receiver. */
