@@ -89,6 +89,8 @@ function startWithNewerNode() {
     process.exitCode = 1;
     return;
   }
+  // the recorder reads the command line of a tap's parent: what `--url` and `--header` hold in confidence is not for it
+  if (argv[0] === 'run') process.title = 'sworn run';
   var child = spawn(own, [fileURLToPath(import.meta.url)].concat(argv), { stdio: 'inherit' });
   var signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'];
   signals.forEach(function (signal) {

@@ -3,6 +3,7 @@
  * command line, which is recorded and which everybody on the machine can read: it is told in a variable that it takes out of its environment at once.
  */
 import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { SwornError } from '../errors.ts';
 
 /** What was given on the command line, by option, unread. */
@@ -89,8 +90,15 @@ export function bridgeSettings(given: RemoteOptions): BridgeSettings {
   };
 }
 
-/** The command that the tap starts, and what it adds to that command's environment. `program`: path of the bridge. */
-export function bridgeCommand(options: RemoteOptions, program: string): { command: string[]; env: Record<string, string> } {
+/**
+ * The command that the tap starts. What else that command must know is in our environment from now on, and our own command line, which the recorder reads from
+ * the system, says no more than theirs.
+ * @throws SwornError `usage`
+ */
+export function bridgeCommand(options: RemoteOptions): string[] {
   const settings = bridgeSettings(options);
-  return { command: [process.execPath, program, shownUrl(new URL(settings.url))], env: { [settingsVariable]: JSON.stringify(settings) } };
+  process.env[settingsVariable] = JSON.stringify(settings);
+  const shown = shownUrl(new URL(settings.url));
+  process.title = `sworn run --url ${shown}`;
+  return [process.execPath, fileURLToPath(new URL('../bridge.mjs', import.meta.url)), shown];
 }

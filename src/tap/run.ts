@@ -5,7 +5,6 @@
 import { fstatSync, openSync, readSync, closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { visible } from '../bytes/visible.ts';
 import { SwornError } from '../errors.ts';
 import { encodeJson, wireType, wireVersion, type Close, type Hello, type Lost } from '../wire/wire.ts';
@@ -29,6 +28,7 @@ export async function main(argv: string[]): Promise<number | void> {
   let options: RunOptions;
   try {
     options = readRunOptions(argv);
+    if (options.remote !== undefined) options.command = (await import('../bridge/command.ts')).bridgeCommand(options.remote);
   } catch (error) {
     if (!(error instanceof SwornError)) throw error;
     complain(error.message, error.hint);
@@ -37,19 +37,7 @@ export async function main(argv: string[]): Promise<number | void> {
   if (options.help)
     return ((await import(new URL('./cli.mjs', import.meta.url).href)) as { main(argv: string[]): Promise<number> }).main(['run', '--help']);
   if (options.printConfig) return (await import('../cli/print-config.ts')).printConfig(argv);
-  if (options.remote === undefined) return tap(options);
-  // what was given as a header or in the address is in our own command line: the recorder reads it from the system, and so may everybody
-  process.title = 'sworn run --url';
-  try {
-    const { bridgeCommand } = await import('../bridge/command.ts');
-    const { command, env } = bridgeCommand(options.remote, fileURLToPath(new URL('./bridge.mjs', import.meta.url)));
-    Object.assign(process.env, env);
-    return tap({ ...options, command });
-  } catch (error) {
-    if (!(error instanceof SwornError)) throw error;
-    complain(error.message, error.hint);
-    return error.exit;
-  }
+  return tap(options);
 }
 
 function complain(message: string, hint: string): void {

@@ -1,7 +1,8 @@
 /** `sworn run --url`: real clients on stdio, real servers behind HTTP; and what servers do wrong. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -487,6 +488,45 @@ describe('credentials', () => {
     await tap.output.count(1);
     await tap.close();
     expect(seen[0]!.headers.authorization).toBe(`Basic ${Buffer.from('m@e:pass word').toString('base64')}`);
+  });
+
+  test('go only where the certificate is one of ours', async () => {
+    const stage = new Stage();
+    const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
+    const words = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      'key.pem',
+      '-out',
+      'ca.pem',
+      '-days',
+      '2',
+    ];
+    execFileSync('openssl', [...words, ...subject], { cwd: stage.folder, stdio: 'ignore' });
+    const read = (name: string) => readFileSync(join(stage.folder, name));
+    let asked = 0;
+    const server = createTlsServer({ key: read('key.pem'), cert: read('ca.pem') }, (request, response) => {
+      asked++;
+      request.resume().on('end', () => json(response, { jsonrpc: '2.0', id: 1, result: {} }));
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    onTestFinished(() => void server.close());
+    const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
+    for (const options of [[], ['--ca', 'ca.pem']]) {
+      const tap = tapOf(stage, url, { options });
+      await tap.write(line(call(1)));
+      await tap.output.count(1);
+      if (options.length > 0) expect(replies(tap)).toEqual([{ jsonrpc: '2.0', id: 1, result: {} }]);
+      else expect(replies(tap)[0]!.error).toMatchObject({ code: 5020, message: expect.stringContaining('--ca') });
+      expect(asked).toBe(options.length > 0 ? 1 : 0);
+      await tap.close();
+    }
   });
 
   test.each([
