@@ -27,7 +27,8 @@ class SessionEvents implements EventStore {
   readonly #events: { id: string; stream: string; message: JSONRPCMessage }[] = [];
 
   storeEvent(stream: string, message: JSONRPCMessage): Promise<string> {
-    const id = `${stream}::${this.#events.length}`;
+    // counted per stream: which of two streams is first is another in every run
+    const id = `${stream}::${this.#events.filter((event) => event.stream === stream).length}`;
     this.#events.push({ id, stream, message });
     return Promise.resolve(id);
   }
