@@ -197,6 +197,12 @@ describe('tokens', () => {
     for (const part of token.split('.').filter((one) => one.length > 8)) expect(JSON.stringify([noted, refused])).not.toContain(part);
   });
 
+  test('a good signature of a kind that is not named does not count', async () => {
+    const identity = await identityOf({ issuers: [settingsOf({ algorithms: ['ES256'] })] });
+    expect((await identity.identify(bearer(await sign(rsa!, {})))).principal).toMatchObject({ failure: 'token-algorithm' });
+    expect((await identity.identify(bearer(await sign(a!, {})))).principal.failure).toBeUndefined();
+  });
+
   test('who shows nothing is told what to show, or may pass', async () => {
     const identity = await identityOf({ issuers: [settingsOf()], required: true });
     expect((await identity.identify(from({}))).refusal).toEqual({
