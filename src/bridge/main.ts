@@ -3,6 +3,7 @@
  * on stdio does, or with the session.
  */
 import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { lossyText } from '../bytes/bytes.ts';
 import { visible } from '../bytes/visible.ts';
@@ -11,6 +12,9 @@ import { LineSplitter } from '../frames/lines.ts';
 import { Bridge } from './bridge.ts';
 import { headerOf, readHeaderLine, settingsVariable, type BridgeSettings } from './command.ts';
 import { Upstream } from './upstream.ts';
+
+const lineEnd = Buffer.from('\n');
+const lastWriteMs = 1_000;
 
 function complain(text: string): void {
   process.stderr.write(`sworn: error: ${visible(text)}\n`);
@@ -62,15 +66,20 @@ function start(): void {
   const given = settings();
   const { connectTimeoutMs, answerTimeoutMs } = given;
   const upstream = new Upstream({ url: new URL(given.url), headers: headersOf(given), ...caOf(given), connectTimeoutMs, answerTimeoutMs });
+  // not Node's own: it waits for a slow reader with everything else
+  const output = new Socket({ fd: 1, readable: false, writable: true });
   let ending = false;
   const finish = (status: number, atOnce: boolean): void => {
     if (ending) return;
     ending = true;
-    // what is on its way to the client is written first
-    void bridge.end(atOnce).then(() => process.stdout.write('', () => process.exit(status)));
+    // what is on its way to the client is written first, if it reads
+    void bridge.end(atOnce).then(() => {
+      output.end(() => process.exit(status));
+      setTimeout(() => process.exit(status), lastWriteMs);
+    });
   };
   const bridge: Bridge = new Bridge(upstream, {
-    write: (line) => new Promise((done) => (process.stdout.write(Buffer.concat([line, lineEnd])) ? done() : process.stdout.once('drain', done))),
+    write: (line) => new Promise((done) => void output.write(Buffer.concat([line, lineEnd]), () => done())),
     complain,
     finish: (status) => finish(status, true),
   });
@@ -90,11 +99,9 @@ function start(): void {
     take(splitter.end());
     finish(0, false);
   });
-  process.stdout.on('error', () => finish(0, true)); // nobody reads any more
+  output.on('error', () => finish(0, true)); // nobody reads any more
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => finish(0, true));
 }
-
-const lineEnd = Buffer.from('\n');
 
 try {
   start();
