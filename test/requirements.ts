@@ -189,6 +189,12 @@ export const requirements: readonly Requirement[] = [
   },
   { id: 'proxy-leaves', sentence: 'A client that leaves ends the other side at once; before its request is recorded nothing goes on.', source: wire },
   { id: 'proxy-http', sentence: 'What HTTP itself wants of a server is done, or refused clearly.', source: wire },
+  { id: 'proxy-events', sentence: 'Every form of event goes on byte by byte, however it is cut; its data is what is recorded.', source: wire },
+  { id: 'proxy-recorded-first', sentence: 'An event is on disk before its client has it, and dies with no recorder.', source: wire },
+  { id: 'proxy-pairing', sentence: 'Ids pair within an MCP session, or else within a stream, in their own direction.', source: entry },
+  { id: 'proxy-mismatch', sentence: 'Headers that say something else than the body go on, and are marked.', source: entry },
+  { id: 'proxy-stuck', sentence: 'A client that takes nothing keeps no delivery of others unknown.', source: wire },
+  { id: 'proxy-raise', sentence: 'A rule that comes into force while streams are open holds for their next event.', source: policy },
   {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',

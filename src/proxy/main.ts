@@ -189,8 +189,11 @@ class Proxy {
   async #streamsOver(limitMs: number): Promise<void> {
     if (this.#streams === 0) return;
     await new Promise<void>((done) => {
-      this.#drained = done;
-      setTimeout(done, limitMs);
+      const limit = setTimeout(done, limitMs);
+      this.#drained = () => {
+        clearTimeout(limit);
+        done();
+      };
     });
   }
 }
