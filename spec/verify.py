@@ -81,23 +81,42 @@ def check_signature(text, origin, lines, vkey):
             held = subprocess.run(command.split(), cwd=folder, capture_output=True)
             need(held.returncode == 0, "the signature on the checkpoint does not hold")
 
-def leaves_of(log, size):
+def pruned_of(log, size):
+    """The newest entry that says what is pruned, where the first bundle is gone; None where it is there."""
+    if size <= 256 or tile_path(log, "entries", 0, 256).exists():
+        return None
+    for n in range((size + 255) // 256 - 1, -1, -1):
+        path, at, found = tile_path(log, "entries", n, min(256, size - n * 256)), 0, None
+        bundle = path.read_bytes() if path.exists() else b""
+        for _ in range(min(256, size - n * 256)):
+            length = int.from_bytes(bundle[at:at + 2], "big")
+            leaf, at = bundle[at + 2:at + 2 + length], at + 2 + length
+            found = leaf if leaf.startswith(b'{"v":1,"kind":"prune"') else found
+        if found:
+            entry = json.loads(found)
+            need(entry["end"] % 256 == 0 and 0 < entry["end"] < size, "an entry prunes what no checkpoint covers")
+            return entry
+    return None
+
+def leaves_of(log, size, first):
     leaves = []
-    for n in range((size + 255) // 256):
+    for n in range(first // 256, (size + 255) // 256):
         width = min(256, size - n * 256)
         bundle, at = read(tile_path(log, "entries", n, width)), 0
-        while at < len(bundle) and len(leaves) < n * 256 + width:
+        while at < len(bundle) and first + len(leaves) < n * 256 + width:
             length = int.from_bytes(bundle[at:at + 2], "big")
             leaf = bundle[at + 2:at + 2 + length]
-            need(at + 2 + length <= len(bundle), f"bundle {n} ends inside entry {len(leaves)}")
+            need(at + 2 + length <= len(bundle), f"bundle {n} ends inside entry {first + len(leaves)}")
             leaves.append(leaf)
             at += 2 + length
-        need(len(leaves) == n * 256 + width, f"bundle {n} has too few entries")
+        need(first + len(leaves) == n * 256 + width, f"bundle {n} has too few entries")
     return leaves
 
-def check_tiles(log, leaves):
-    """Each tile of each level; a partial one goes no level up. Returns the root over all leaves."""
-    hashes = leaf_hashes = [sha(b"\0", leaf) for leaf in leaves]
+def check_tiles(log, leaves, first):
+    """Each tile of each level; a partial one goes no level up. Of pruned entries the lowest tiles have the hashes. Returns the root over all leaves."""
+    pruned = b"".join(read(tile_path(log, 0, n, 256)) for n in range(first // 256))
+    need(len(pruned) == first * 32, "a tile of pruned entries has another length")
+    hashes = leaf_hashes = [pruned[at:at + 32] for at in range(0, len(pruned), 32)] + [sha(b"\0", leaf) for leaf in leaves]
     level = 0
     while hashes:
         for n in range((len(hashes) + 255) // 256):
@@ -173,7 +192,9 @@ def records_of(payload, ledger_id, keys, unopened):
             if len(body) < length and path == names[-1]:
                 break  # it is being written, or a crash cut it off; a missing record is found by its index
             need(len(body) == length > 0 and zlib.crc32(body) == crc, f"{path.name} is damaged at byte {at}")
-            found.append((at, body))
+            if body[0] != 4:
+                found.append((at, body))
+            need(body[0] != 4 or not (found or any(body[1:])), "what is in the place of pruned records is not all zero bytes, or not at the beginning")
             at += 8 + length
         bodies = [body for _, body in found]
         for (at, _), body in zip(found, opened(bodies, key) if isinstance(key, bytes) else bodies):
@@ -205,10 +226,12 @@ def items_of(body, at, count, parts):
             items.append((digest, length))
     return items, at
 
-def check_payload(payload, ledger_id, leaves, keys):
+def check_payload(payload, ledger_id, leaves, first, keys):
     """Names of segments that could not be opened, and why: of their records only the entries were compared."""
-    parts, index, unopened = {}, 0, {}
+    parts, index, size, unopened = {}, first, first + len(leaves), {}
     for segment, offset, body, clear in records_of(payload, ledger_id, keys, unopened):
+        if body[0] == 1 and struct.unpack_from(">Q", body, 1)[0] < first:
+            continue  # stated to be pruned, and not yet gone
         if body[0] in (2, 3):
             if not clear:
                 parts[segment, offset] = (None, len(body) - 54)
@@ -217,11 +240,11 @@ def check_payload(payload, ledger_id, leaves, keys):
             parts[segment, offset] = (sha(b"\x02", body[26:]) if body[0] == 2 else None, len(body) - 42)
             continue
         need(body[0] == 1 and struct.unpack_from(">Q", body, 1)[0] == index, f"the record of entry {index} is not where it belongs")
-        if index >= len(leaves):
+        if index >= size:
             return unopened  # later records are not signed yet
         end = 13 + struct.unpack_from(">I", body, 9)[0]
         leaf = body[13:end]
-        need(leaf == leaves[index], f"entry {index} in the payload is not the one in the log")
+        need(leaf == leaves[index - first], f"entry {index} in the payload is not the one in the log")
         if not clear:
             index += 1
             continue
@@ -240,19 +263,25 @@ def check_payload(payload, ledger_id, leaves, keys):
         if segments:
             need(sum(length for _, length in segments) == entry["sizeBytes"], f"the frame of entry {index} has another length")
         index += 1
-    need(index == len(leaves), f"the content of the entries from {index} on is not there", Unknown)
+    need(index == size, f"the content of the entries from {index} on is not there", Unknown)
     return unopened
 
 def main(folder, vkey=None, keys=None):
     log = pathlib.Path(folder) / "log"
     text, origin, size, root, lines = checkpoint_of(log)
-    leaves = leaves_of(log, size)
-    start = json.loads(leaves[0])
-    need(start["kind"] == "start" and start["origin"] == origin, "the first entry starts another ledger")
+    pruned = pruned_of(log, size)
+    first = pruned["end"] if pruned else 0
+    leaves = leaves_of(log, size, first)
+    start = pruned or json.loads(leaves[0])
+    need(pruned or (start["kind"] == "start" and start["origin"] == origin), "the first entry starts another ledger")
+    need(not pruned or json.dumps(pruned) in (json.dumps(json.loads(leaf)) for leaf in leaves if b'"kind":"prune"' in leaf), "no entry says what is pruned")
     check_signature(text, origin, lines, vkey or start["vkey"])
-    need(check_tiles(log, leaves) == root, "the entries do not have the root that was signed")
-    keys = pathlib.Path(keys) if keys else pathlib.Path.home() / ".config" / "sworn" / start["ledger"]
-    unopened = check_payload(pathlib.Path(folder) / "payload", start["ledger"], leaves, keys)
+    need(check_tiles(log, leaves, first) == root, "the entries do not have the root that was signed")
+    ledger = origin.rpartition("/")[2]
+    keys = pathlib.Path(keys) if keys else pathlib.Path.home() / ".config" / "sworn" / ledger
+    unopened = check_payload(pathlib.Path(folder) / "payload", ledger, leaves, first, keys)
+    if pruned:
+        print(f"entries 0 to {first - 1} are pruned: their hashes hold, their text is gone")
     for name, why in unopened.items():
         need(False, f"{size} entries hold, but the content of {len(unopened)} encrypted segment(s) was not checked; {name}: {why}", Unknown)
     print(f"{size} entries hold" + ("" if vkey else "; the key was taken from the ledger itself"))

@@ -174,6 +174,21 @@ export const requirements: readonly Requirement[] = [
     source: ledger,
   },
   { id: 'erase-hold', sentence: 'Nobody erases what a hold covers, and whoever tries is told which one.', source: entry },
+  {
+    id: 'prune-verify',
+    sentence: 'What is pruned is stated first; what is left is read, proven and verified like any other ledger.',
+    source: ledger,
+  },
+  {
+    id: 'prune-retention',
+    sentence: 'Entries that are older than the policy says are pruned, but for what is held, and what is behind it.',
+    source: ledger,
+  },
+  {
+    id: 'prune-faults',
+    sentence: 'Whatever fails while entries are pruned, and whenever the power does: the ledger holds, and the next recorder finishes.',
+    source: ledger,
+  },
   { id: 'erase-retention', sentence: 'Content that is older than the policy says is erased, but for what is held.', source: ledger },
   // HTTP
   {

@@ -38,7 +38,7 @@ export function inTurns(
 /** Verifies a ledger in one pass, and in ranges by one, two and three threads; all must say the same. */
 export async function verifySame(options: VerifyOptions): Promise<Verification> {
   const alone = await verifyLedger(options);
-  if (alone.size <= 256 || alone.size > 1e6) return alone;
+  if (alone.size - (alone.pruned?.entry.end ?? 0) <= 256 || alone.size > 1e6) return alone;
   for (const workers of [1, 2, 3]) {
     const spread = inTurns(options.source, { crypto: options.crypto, workers, entries: workers === 3 ? 512 : 256 });
     expect(await verifyLedger({ ...options, spread }), `${workers} in turns`).toEqual(alone);

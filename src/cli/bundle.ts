@@ -170,7 +170,7 @@ async function periodOf(log: PublishedLog, sinceMs: number | undefined, untilMs:
     const entry = readEntry(log.leaf(index));
     return entry instanceof EntryProblem ? Number.NaN : Date.parse(entry.time);
   };
-  let first = sinceMs === undefined ? 0 : await indexSince(log.ledger, sinceMs);
+  let first = Math.max(log.first, sinceMs === undefined ? 0 : await indexSince(log.ledger, sinceMs));
   while (sinceMs !== undefined && first < log.size && !(timeAt(first) >= sinceMs)) first++;
   let end = log.size;
   if (untilMs !== undefined) {
@@ -260,7 +260,7 @@ async function writeContent(writer: Writer, log: PublishedLog, first: number, en
 
 /**
  * Entries from outside of the period that belong to it: what policy was in force at its start, the opening of connections that were open then, who was
- * behind them, and erasures after it, which explain what is missing.
+ * behind them, and erasures and prunings after it, which explain what is missing.
  */
 function contextOf(log: PublishedLog, first: number, end: number): number[] {
   const found: number[] = [];
@@ -277,7 +277,7 @@ function contextOf(log: PublishedLog, first: number, end: number): number[] {
   let isAllUnfrozen = false;
   let hasPolicy = false;
   const isOf = (leaf: Uint8Array, kind: string): boolean => Buffer.from(leaf.buffer, leaf.byteOffset, leaf.length).includes(`"kind":"${kind}"`);
-  for (let index = first - 1; index >= 0; index--) {
+  for (let index = first - 1; index >= log.first; index--) {
     const leaf = log.leaf(index);
     if (!isOf(leaf, 'policy') && !(open.size + principals.size > 0 && (isOf(leaf, 'open') || isOf(leaf, 'principal')))) continue;
     const entry = readEntry(leaf);
@@ -293,7 +293,7 @@ function contextOf(log: PublishedLog, first: number, end: number): number[] {
       else unfrozen.add(entry.freeze);
     } else if (entry.act === 'freeze' && !isAllUnfrozen && !unfrozen.has(index)) found.push(index);
   }
-  for (let index = end; index < log.size; index++) if (isOf(log.leaf(index), 'erasure')) found.push(index);
+  for (let index = end; index < log.size; index++) if (isOf(log.leaf(index), 'erasure') || isOf(log.leaf(index), 'prune')) found.push(index);
   return found.sort((a, b) => a - b);
 }
 

@@ -2,7 +2,6 @@
  * `sworn erase`: takes content out of the ledger, and leaves the hashes and an entry that says so. What is to go is found here, from the files; the recorder looks
  * at holds again, writes the entry and erases (`spec/ledger.md`, Erasure).
  */
-import { createInterface } from 'node:readline/promises';
 import type { Entry } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
 import { peekBytes } from '../limits.ts';
@@ -12,9 +11,12 @@ import { fieldValues } from '../recorder/erase-fields.ts';
 import type { EraseAnswer } from '../recorder/erase.ts';
 import { holdOn, type Hold, type Parties } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
+import { confirmed } from './confirm.ts';
 import { payloadOf, textMatches } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { ensureRecorder, Keeping, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
+import { absent } from './pruned.ts';
+import { pruneCommand } from './prune.ts';
 import { holdText } from './recorder.ts';
 import { count, safeJson, size, visible, type Output } from './output.ts';
 
@@ -27,6 +29,11 @@ export const eraseHelp: CommandHelp = {
       description: 'of all connections of this account name, uid=<n>, label (k=v) or value of a label; over HTTP, of this verified subject',
     },
     { flags: '--older-than <time>', description: 'the content of sessions before this time: 90d, 12h or 30m ago, or 2026-11-20T23:45:00Z' },
+    {
+      flags: '--prune-before <bound>',
+      description:
+        'the entries themselves, in whole bundles from the beginning on, before this time (as with --older-than) or index: for ever, but for their hashes',
+    },
     {
       flags: '--path <path>',
       description: "only what stands there in each message: '$.params.arguments.ssn'; may be given several times",
@@ -47,6 +54,7 @@ interface Options extends PlaceOptions {
   session?: string;
   subject?: string;
   olderThan?: string;
+  pruneBefore?: string;
   path?: string[];
   reason?: string;
   dryRun?: boolean;
@@ -76,6 +84,12 @@ const nearEntries = 10_000;
 /** @throws SwornError `usage`, `not-found`, `held`, or whatever the recorder answers */
 export async function eraseCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as Options;
+  const { pruneBefore } = options;
+  if (pruneBefore !== undefined) {
+    if (['index', 'session', 'subject', 'olderThan', 'path'].some((name) => values[name] !== undefined))
+      throw usage('--prune-before takes entries, whole and from the beginning on: it goes with no other choice');
+    return pruneCommand({ ...options, pruneBefore }, output);
+  }
   const { ledger, socket } = placeOf(options);
   const paths = options.path ?? [];
   for (const path of paths) {
@@ -94,7 +108,7 @@ export async function eraseCommand(values: Record<string, unknown>, output: Outp
     return 0;
   }
   if (found.entries === 0) throw heldError([...found.held.values()].map(({ hold, entries }) => ({ hold: hold.id, reason: hold.reason, entries })));
-  if (output.isTTY && process.stdin.isTTY && options.yes !== true && !(await confirmed(foundText(found, paths, 'will be erased'), output))) {
+  if (output.isTTY && process.stdin.isTTY && options.yes !== true && !(await confirmed(foundText(found, paths, 'will be erased'), 'Erase', output))) {
     output.out('nothing is erased\n');
     return 1;
   }
@@ -143,7 +157,7 @@ async function find(ledger: string, options: Options): Promise<Found> {
   if (ways.length !== 1)
     throw usage(
       ways.length === 0
-        ? 'what is to be erased? --index, --session, --subject or --older-than'
+        ? 'what is to be erased? --index, --session, --subject, --older-than or --prune-before'
         : 'only one of --index, --session, --subject and --older-than',
     );
   if (session !== undefined && !/^[0-9a-f]{1,32}$/.test(session))
@@ -187,7 +201,7 @@ async function find(ledger: string, options: Options): Promise<Found> {
   if (index !== undefined) {
     for (const at of [...indexes].sort((a, b) => a - b)) {
       const located = at < to ? await readEntryAt(ledger, at, false) : undefined;
-      if (located === undefined || located.entry.kind === 'unreadable') throw new SwornError('not-found', `there is no entry ${at} in ${ledger}`);
+      if (located === undefined || located.entry.kind === 'unreadable') throw await absent(ledger, at);
       take(at, located.entry);
     }
   } else for await (const { index: at, entry } of readEntries(ledger, { to })) if (entry.kind !== 'unreadable') take(at, entry);
@@ -244,19 +258,6 @@ async function elsewhere(ledger: string, { ranges, sessions }: Found, values: re
 function oneSession(session: string, parties: Parties): void {
   const fitting = [...parties.connections].filter(([connection]) => connection.startsWith(session));
   if (fitting.length > 1) throw usage(`--session ${session} fits ${fitting.length} sessions: give more of its id`);
-}
-
-async function confirmed(text: string, output: Output): Promise<boolean> {
-  output.out(text);
-  // what is asked about comes first
-  output.err('');
-  await output.drained?.();
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await lines.question('This cannot be undone. Erase? [y/N] ')).trim());
-  } finally {
-    lines.close();
-  }
 }
 
 function foundText({ entries, sessions, ranges, held }: Found, paths: readonly string[], how: string): string {

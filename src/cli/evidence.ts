@@ -8,10 +8,12 @@ import { gzipSync } from 'node:zlib';
 import { base64, equal, utf8, utf8Text } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { commitmentOf, segmentHash } from '../entry/commitment.ts';
+import type { PruneEntry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { SwornError } from '../errors.ts';
 import { encodeEntryRecord, encodePartRecord, encodeSegmentHeader, type ContentItem } from '../ledger/segment.ts';
 import { proofExtraBytes, tileWidth } from '../limits.ts';
+import { firstIndexOf } from '../readers/entries.ts';
 import { readRecordAt, type StoredRecord } from '../readers/record.ts';
 import { openPart } from '../readers/payload.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
@@ -29,6 +31,7 @@ export class PublishedLog {
   /** Tiles and bundles that were read, by path; a proof asks for the same few again and again. */
   readonly #files = new Map<string, Uint8Array>();
   readonly #read: HashReader;
+  #first: number | undefined;
   /** The bundle that was read last: entries are mostly asked for in order. */
   #block: { n: number; leaves: Uint8Array[] } | undefined;
 
@@ -51,6 +54,11 @@ export class PublishedLog {
 
   get size(): number {
     return this.checkpoint.size;
+  }
+
+  /** The first entry that is there: those below are pruned. */
+  get first(): number {
+    return (this.#first ??= firstIndexOf(this.ledger));
   }
 
   /** The ledger's id, 32 hex digits; zeros for an origin that has none. */
@@ -99,11 +107,22 @@ export class PublishedLog {
     return Uint8Array.from(this.#asking(() => this.#read(level, index)));
   }
 
-  /** The verifier key that the ledger's first entry names, if it can be read. */
+  /** The verifier key that the ledger's first entry names, or the newest that says what is pruned, if it can be read. */
   get vkey(): string | undefined {
     if (this.size === 0) return undefined;
+    if (this.first > 0) return this.#restated()?.vkey;
     const first = readEntry(this.leaf(0));
     return first instanceof EntryProblem || first.kind !== 'start' ? undefined : first.vkey;
+  }
+
+  #restated(): PruneEntry | undefined {
+    for (let index = this.size - 1; index >= this.first; index--) {
+      const leaf = this.leaf(index);
+      if (!Buffer.from(leaf.buffer, leaf.byteOffset, leaf.length).includes('"kind":"prune"')) continue;
+      const entry = readEntry(leaf);
+      if (!(entry instanceof EntryProblem) && entry.kind === 'prune') return entry;
+    }
+    return undefined;
   }
 
   #tile(level: number, n: number, width: number): Uint8Array {

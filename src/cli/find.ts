@@ -11,10 +11,11 @@ import { SwornError } from '../errors.ts';
 import { configHome, keysFolder, readFindKey } from '../ledger/keys.ts';
 import { batchItems, unitBytes } from '../limits.ts';
 import { readMessage } from '../mcp/message.ts';
-import { indexSince, readEntries, readEntryAt, type Located } from '../readers/entries.ts';
+import { firstIndexOf, indexSince, readEntries, readEntryAt, type Located } from '../readers/entries.ts';
 import { useKeysHome } from '../readers/keys.ts';
 import { openFrame, readPayload } from '../readers/payload.ts';
 import { checkableSalt } from '../recorder/store.ts';
+import { PublishedLog } from './evidence.ts';
 import { filterOf, timeHelp } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { ledgerPaths } from './ledger-path.ts';
@@ -154,9 +155,12 @@ function asciiForm(json: string, digits: (hex: string) => string): string {
 /** `undefined` when there is none, or it is closed to us. */
 async function findKeyOf(ledger: string, keysHome: string): Promise<Buffer | undefined> {
   const first = await readEntryAt(ledger, 0, false);
-  if (first?.entry.kind !== 'start') return undefined;
+  // of a ledger whose beginning is pruned something is published
+  const id =
+    first === undefined && firstIndexOf(ledger) > 0 ? new PublishedLog(ledger).ledgerId : first?.entry.kind === 'start' && first.entry.ledger;
+  if (typeof id !== 'string') return undefined;
   try {
-    return readFindKey(keysFolder(keysHome, first.entry.ledger));
+    return readFindKey(keysFolder(keysHome, id));
   } catch (error) {
     if (error instanceof SwornError) throw error;
     return undefined;

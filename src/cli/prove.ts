@@ -12,6 +12,7 @@ import { extraBeside, extraOf, openableBytes, PublishedLog, recordOf, SegmentWri
 import type { CommandHelp } from './help.ts';
 import { oneLedgerPath } from './ledger-path.ts';
 import { count, safeJson, size, visible, type Output } from './output.ts';
+import { absent } from './pruned.ts';
 import { sidecarOf } from './verify-proof.ts';
 
 export interface ProveOptions {
@@ -52,12 +53,13 @@ export async function proveCommand(options: ProveOptions, output: Output): Promi
   }
   const log = new PublishedLog(ledger);
   if (index >= log.size) {
-    if ((await readEntryAt(ledger, index, false)) === undefined) throw new SwornError('not-found', `there is no entry ${index} in ${ledger}`);
+    if ((await readEntryAt(ledger, index, false)) === undefined) throw await absent(ledger, index);
     throw new SwornError(
       'not-published',
       `entry ${index} is not under the published checkpoint yet, which covers ${count(log.size, 'entry', 'entries')}`,
     );
   }
+  if (index < log.first) throw await absent(ledger, index);
   const path = options.output ?? `${index}.tlog-proof`;
   const made = makeProof(log, index, options.withhold === true);
   const { sizeBytes, sidecarBytes } = writeProof(path, made);

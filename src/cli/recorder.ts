@@ -61,6 +61,7 @@ interface Status {
   freezes?: Freeze[];
   holds?: Hold[];
   erasing?: { pending: number; problem?: string };
+  pruned?: { end: number; entry?: number; problem?: string };
   anchors?: { kind: string; name: string; size?: number; signedAtS?: number; problem?: string }[];
   recordable?: boolean;
   queueBytes?: number;
@@ -175,6 +176,12 @@ function custodyText(custody: string): string {
   return `${custody}: ${known.says}${known.improve === undefined ? '' : `\n           ${known.improve}`}`;
 }
 
+function prunedRows({ pruned }: Status): [string, string][] {
+  if (pruned?.entry === undefined) return [];
+  const problem = pruned.problem === undefined ? '' : `, NOT done: ${visible(pruned.problem)}; tried again every minute`;
+  return [['pruned', `entries below ${pruned.end}, as entry ${pruned.entry} states${problem}`]];
+}
+
 function erasingRows({ erasing }: Status): [string, string][] {
   if (erasing === undefined || erasing.pending === 0) return [];
   const problem = erasing.problem === undefined ? 'under way' : `NOT done: ${visible(erasing.problem)}; tried again every minute`;
@@ -232,6 +239,7 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ...(status.freezes ?? []).map((freeze): [string, string] => ['frozen', freezeText(freeze)]),
     ...(status.holds ?? []).map((hold): [string, string] => ['held', holdText(hold)]),
     ...erasingRows(status),
+    ...prunedRows(status),
     ...(status.anchors ?? []).map(({ kind, name, size: covered, problem }): [string, string] => [
       kind,
       visible(`${name}: ${problem === undefined ? `has ${count(covered ?? 0, 'entry', 'entries')}` : `NOT REACHED: ${problem}`}`),

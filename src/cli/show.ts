@@ -6,6 +6,7 @@ import { lossyText } from '../bytes/bytes.ts';
 import { readEntries, readEntryAt, type Located } from '../readers/entries.ts';
 import { payloadOf } from './filter.ts';
 import { oneLedgerPath } from './ledger-path.ts';
+import { absent } from './pruned.ts';
 import type { CommandHelp } from './help.ts';
 import { cell, duration, paint, size, visible, visibleLines, widthOf, type Output } from './output.ts';
 import { payloadFields, payloadText } from './payload.ts';
@@ -46,7 +47,7 @@ export async function showCommand(options: ShowOptions, output: Output): Promise
     });
   }
   const located = await readEntryAt(ledger, index);
-  if (located === undefined) throw new SwornError('not-found', `there is no entry ${index} in ${ledger}`);
+  if (located === undefined) throw await absent(ledger, index);
   const ahead = await lookAhead(ledger, located);
   if (options.json) {
     const fields: Record<string, unknown> = {};

@@ -1,6 +1,7 @@
 /** What entries say, in words for people. Names in them come from strangers and are made harmless here. */
 import type { BatchEntry, Entry, ErasureEntry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
 import type { Content } from '../readers/payload.ts';
+import { prunedBy } from '../verify/pruned.ts';
 import { count, duration, paint, size, visible, type Output, type Style } from './output.ts';
 
 const anomalyTexts: Record<string, string> = {
@@ -142,6 +143,10 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
       return policyText(entry, around.content);
     case 'erasure':
       return erasureText(entry, around.content);
+    case 'prune': {
+      const reason = around.content?.attributes['reason'];
+      return `pruned: entries 0–${entry.end - 1} ${visible(prunedBy(entry))}${typeof reason === 'string' ? `: ${visible(reason)}` : ''}`;
+    }
     case 'key': {
       const by = entry.by === undefined ? '' : `, by uid ${entry.by.uid}, pid ${entry.by.pid}`;
       const key = visible(entry.vkey.slice(entry.vkey.indexOf('+') + 1, entry.vkey.indexOf('+') + 9));

@@ -3,6 +3,7 @@ import type { Path } from './document.ts';
 import type { PlacedFinding } from './explain.ts';
 import { pathText, quoted } from './problem.ts';
 import { reach } from './reach.ts';
+import { spanMs } from './shape.ts';
 import type { Policy } from '../policy/policy.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -41,6 +42,17 @@ export function checkValues(file: unknown, moved: WeakMap<object, string>): Plac
     findings.push(...principalFindings(rule, ['capture', 'rules', i]));
 
   findings.push(...authFindings(member(file, 'auth')));
+  const [content, entries] = ['content', 'entries'].map((name) => {
+    const span = member(member(file, 'retention'), name);
+    return typeof span === 'string' ? spanMs(span) : undefined;
+  });
+  if (content !== undefined && entries !== undefined && entries < content) {
+    findings.push({
+      path: ['retention', 'entries'],
+      message: 'entries would go before their content',
+      hint: 'keep entries as long as content, or longer',
+    });
+  }
 
   const servers = member(file, 'servers');
   findings.push(...orderFindings(servers, ['servers'], moved));

@@ -737,4 +737,9 @@ test('retention is a span of time', async () => {
   for (const wrong of ['90', '0d', '90 days', '-1d', '1000000d', '"d"', '[1d]'])
     expect((await read(wrong)).problems, wrong).toMatchObject([{ severity: 'error', path: 'retention.content' }]);
   expect((await parseConfig('retention: {}\n', 'x.yaml')).config?.policy.retention).toBeUndefined();
+  expect((await parseConfig('retention: { entries: 400d }\n', 'x.yaml')).config?.policy.retention).toEqual({ entriesMs: 400 * 86_400_000 });
+  expect((await parseConfig('retention: { content: 90d, entries: 90d }\n', 'x.yaml')).problems).toEqual([]);
+  expect((await parseConfig('retention: { content: 90d, entries: 89d }\n', 'x.yaml')).problems).toMatchObject([
+    { severity: 'error', path: 'retention.entries', message: 'entries would go before their content' },
+  ]);
 });

@@ -269,7 +269,17 @@ function policyOf(file: FileContent): Policy {
       typeof file.onUnrecordable === 'string'
         ? { default: file.onUnrecordable }
         : present<Record<'default' | 'read' | 'write' | 'unknown', OnUnrecordable>>(file.onUnrecordable ?? {}),
-    ...(file.retention?.content === undefined ? {} : { retention: { contentMs: spanMs(file.retention.content)! } }),
+    ...retentionOf(file),
+  };
+}
+
+function retentionOf({ retention: { content, entries } = {} }: FileContent): Pick<Policy, 'retention'> {
+  if (content === undefined && entries === undefined) return {};
+  return {
+    retention: {
+      ...(content === undefined ? {} : { contentMs: spanMs(content)! }),
+      ...(entries === undefined ? {} : { entriesMs: spanMs(entries)! }),
+    },
   };
 }
 

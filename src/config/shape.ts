@@ -56,6 +56,11 @@ function lengthFinding(value: string, most: number): Finding {
 
 const glob = () => text((value) => lengthFinding(value, globBytes), { minLength: 1, maxLength: globBytes });
 
+const spanOfTime = () =>
+  text((value) => (spanMs(value) === undefined ? { message: 'is no span of time', hint: 'a number and s, m, h, d or w, as in 90d' } : undefined), {
+    pattern: '^[1-9][0-9]{0,5}[smhdw]$',
+  });
+
 const name = () =>
   text(
     (value) => {
@@ -499,15 +504,16 @@ export const fileShape = z
 
     retention: z
       .strictObject({
-        content: text(
-          (value) => (spanMs(value) === undefined ? { message: 'is no span of time', hint: 'a number and s, m, h, d or w, as in 90d' } : undefined),
-          { pattern: '^[1-9][0-9]{0,5}[smhdw]$' },
-        )
+        content: spanOfTime()
           .optional()
           .meta({ description: 'Content of sessions that is older is erased: a number and s, m, h, d or w. Entries and hashes stay.' }),
+        entries: spanOfTime().optional().meta({
+          description:
+            'Entries that are older are deleted, for ever, in whole bundles from the beginning on; only their hashes stay. Not less than content.',
+        }),
       })
       .optional()
-      .meta({ title: 'Retention', description: 'How long content is kept. What a hold covers is kept longer.' }),
+      .meta({ title: 'Retention', description: 'How long content and entries are kept. What a hold covers is kept longer.' }),
   })
   .meta({
     title: 'sworn.yaml',

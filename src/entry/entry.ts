@@ -46,6 +46,7 @@ export const kinds = [
   'key',
   'anchor',
   'erasure',
+  'prune',
   'recovery',
   'gap',
   'approval',
@@ -272,6 +273,36 @@ export interface ErasureEntry extends Common {
   selfAdministered?: true;
 }
 
+/** A connection with entries on both sides of a bound: what those behind it can no longer say of themselves. */
+export interface CutConnection {
+  connection: string;
+  /** Of its first entry that was pruned: its `open`, unless that one was pruned before. */
+  index: number;
+  mode: Mode;
+  custody: Custody;
+}
+
+/** The entries [0, `end`) are pruned: their text and content are gone, their hashes stay in the tree. What later readings need of them is said again. */
+export interface PruneEntry extends Common {
+  kind: 'prune';
+  /** A multiple of 256, and never less than that of an earlier one. */
+  end: number;
+  /** Of `retention`: entries are kept so long. */
+  ageMs?: number;
+  /** Of a person: entries before this time, or, without it, by index. */
+  before?: string;
+  /** The first key that the ledger named, and each change of it below `end` (`KeyEntry`, `rotate`), oldest first. */
+  vkey: string;
+  keys: { index: number; previous: string; vkey: string; endorsement: string }[];
+  /** Of the ledger's first entry. */
+  continues?: { origin: string; size: number; root: string };
+  connections: CutConnection[];
+  /** Of the policy file whose `retention` asked for it. */
+  policyDigest?: string;
+  by?: { uid: number; pid: number };
+  selfAdministered?: true;
+}
+
 /**
  * Somebody else has seen a checkpoint: the entries below `size` existed when they signed, and what stands behind this entry came later, since nobody could
  * have known the signature before.
@@ -331,6 +362,7 @@ export type Entry =
   | GapEntry
   | PolicyEntry
   | ErasureEntry
+  | PruneEntry
   | AnchorEntry
   | KeyEntry
   | ReservedEntry;

@@ -3,7 +3,7 @@
  * Fields that this version does not know are allowed and ignored; fields that it knows must have the right type wherever they stand.
  */
 import { utf8Text } from '../bytes/bytes.ts';
-import { entryBytes, jsonDepth } from '../limits.ts';
+import { entryBytes, jsonDepth, tileWidth } from '../limits.ts';
 import { kinds, type Entry, type Kind } from './entry.ts';
 
 /** Why a leaf is not an entry. `unsupported` means another version or kind: a newer sworn may read it; everything else is simply wrong. */
@@ -56,6 +56,17 @@ const counts: Check = (value) => isObject(value) && Object.values(value).every(c
 const texts: Check = (value) => Array.isArray(value) && value.every(text);
 const pair: Check = (value) => Array.isArray(value) && value.length === 2 && value.every(count);
 const range: Check = (value) => pair(value) && (value as number[])[0]! <= (value as number[])[1]!;
+
+const listOf = (fields: Fields): Check => {
+  const check = object(fields);
+  return (value) => Array.isArray(value) && value.every(check);
+};
+const continues = object([
+  ['origin', true, text],
+  ['size', true, count],
+  ['root', true, digest64],
+]);
+const custody = oneOf('same-user', 'separate-user', 'remote', 'in-process');
 
 /** Positions of items, ascending, or all of them. */
 const positions: Check = (value) =>
@@ -165,15 +176,7 @@ const fieldsOf: Record<Kind, Fields> = {
       ]),
     ],
     ['bootId', false, text],
-    [
-      'continues',
-      false,
-      object([
-        ['origin', true, text],
-        ['size', true, count],
-        ['root', true, digest64],
-      ]),
-    ],
+    ['continues', false, continues],
   ],
   stop: [...common, ['reason', true, text], ...asked],
   open: [
@@ -184,7 +187,7 @@ const fieldsOf: Record<Kind, Fields> = {
     ['client', false, text],
     ['mode', true, oneOf('commit', 'observe')],
     ['onUnrecordable', true, oneOf('block', 'pass')],
-    ['custody', true, oneOf('same-user', 'separate-user', 'remote', 'in-process')],
+    ['custody', true, custody],
     [
       'tap',
       true,
@@ -318,6 +321,36 @@ const fieldsOf: Record<Kind, Fields> = {
     ['sizeBytes', false, count],
     ['segments', false, positive],
     ['commitment', false, digest64],
+    ['policyDigest', false, hex64],
+    ...asked,
+  ],
+  prune: [
+    ...common,
+    ['end', true, (value) => positive(value) && (value as number) % tileWidth === 0],
+    ['ageMs', false, positive],
+    ['before', false, time],
+    ['vkey', true, text],
+    [
+      'keys',
+      true,
+      listOf([
+        ['index', true, count],
+        ['previous', true, text],
+        ['vkey', true, text],
+        ['endorsement', true, text],
+      ]),
+    ],
+    ['continues', false, continues],
+    [
+      'connections',
+      true,
+      listOf([
+        ['connection', true, hex32],
+        ['index', true, count],
+        ['mode', true, oneOf('commit', 'observe')],
+        ['custody', true, custody],
+      ]),
+    ],
     ['policyDigest', false, hex64],
     ...asked,
   ],

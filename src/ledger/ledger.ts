@@ -22,15 +22,16 @@ import {
   reserveBytes,
   segmentBytes,
   signEveryMs,
+  tileWidth,
   unitBytes,
 } from '../limits.ts';
 import { formatCheckpoint } from '../tlog/checkpoint.ts';
 import { hashLeaf } from '../tlog/tree.ts';
-import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
+import { guardSync, nodeFiles, replaceDurablyInBackground, SyncError, syncFile, syncFolder, writeAll, writeAllSync, type Files } from './files.ts';
 import { addKey, heldBy, retireKeys, signText, type KeyHolder, type LedgerKey } from './keys.ts';
 import { encryptRecord, nonceBytes } from './cipher.ts';
 import { createSegment, recover, segmentFiles, type OpenSegment, type Recovered, type Replay } from './recover.ts';
-import { eraseNamed, type Erased, type Naming } from './rewrite.ts';
+import { eraseNamed, Interrupted, pruneSegment, type Erased, type Naming } from './rewrite.ts';
 import type { Encryption, FreshKey, SegmentKeyStore } from './segment-key-store.ts';
 import {
   encodeEntryRecord,
@@ -276,12 +277,12 @@ export class Ledger {
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.#tree.size) return undefined;
     const payload = join(this.folder, 'payload');
     const firstIndex = segmentFiles(payload).findLast((first) => first <= index);
-    if (firstIndex === undefined) return undefined;
+    if (firstIndex === undefined) return this.#tree.prunedHashAt(index);
     for (const scanned of scanSegment(join(payload, segmentName(firstIndex)))) {
       if (scanned.kind === 'record' && scanned.record.type === 'entry' && scanned.record.index === index)
         return hashLeaf(nodeCrypto, scanned.record.leaf);
     }
-    return undefined;
+    return this.#tree.prunedHashAt(index);
   }
 
   /**
@@ -411,6 +412,36 @@ export class Ledger {
       return erased;
     } catch (error) {
       // nobody can say which of two files a power cut would leave
+      if (error instanceof SyncError) this.#die(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Takes the entries below `end` away, a multiple of 256 below the published size, as a durable and published `prune` entry says: bundles, then segments, from the
+   * beginning on. Hash tiles stay. What is gone already is gone; below `from` all is. One call at a time, and not while something is erased.
+   * If we die in here: what is left of the prefix is whole, and goes with the next call.
+   * @throws Interrupted, or the disk's error
+   */
+  async prune(from: number, end: number, isInterrupted: () => boolean): Promise<void> {
+    const payload = join(this.folder, 'payload');
+    const isOver = (): boolean => this.#dead || isInterrupted();
+    try {
+      await this.#tree.prune(from / tileWidth, end / tileWidth, isOver);
+      const closed = segmentFiles(payload).filter((firstIndex) => firstIndex < this.#segment.firstIndex);
+      for (const [i, firstIndex] of closed.entries()) {
+        if (isOver()) throw new Interrupted('the pruning goes on with the next recorder');
+        if (firstIndex >= end) break;
+        if ((closed[i + 1] ?? this.#segment.firstIndex) <= end) {
+          this.#files.unlink(join(payload, segmentName(firstIndex)));
+          // a power cut must not bring back one before another that stays away: recovery would miss what is between
+          await syncFile(this.#files, payload);
+        } else await pruneSegment(this.#files, payload, firstIndex, end, isOver, this.segmentKeys);
+      }
+      // whoever has an old copy of what went must not be able to open it
+      this.segmentKeys.removeBefore(this.#files, segmentFiles(payload)[0] ?? 0);
+      this.segmentKeys.removeStale(this.#files, payload);
+    } catch (error) {
       if (error instanceof SyncError) this.#die(error);
       throw error;
     }

@@ -12,11 +12,11 @@ import { dirname, join } from 'node:path';
 import { equal, hex } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
-import { entryBytes } from '../limits.ts';
+import { entryBytes, tileWidth } from '../limits.ts';
 import { formatCheckpoint, parseCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
 import { openNote, parseNote, parseVkey } from '../tlog/note.ts';
 import { TileStack, tilePath } from '../tlog/tile.ts';
-import { emptyRoot, hashLeaf } from '../tlog/tree.ts';
+import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
 import { guardSync, replaceDurably, syncAncestors, syncFolder, writeAllSync, type Files } from './files.ts';
 import { createKey, keysFolder, loadKey, signTextNow, type LedgerKey } from './keys.ts';
 import { removeCopies } from './rewrite.ts';
@@ -112,7 +112,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
 
   // The signed states that the tree must pass through.
   const signed = [head, ...(published ? [published] : [])];
-  const tree = restoreTree(files, log, published);
+  const tree = restoreTree(files, log, published) ?? treeBefore(files, log, firstRecorded(join(payload, segmentName(segments[0]!)), segments[0]!));
   const publishedSize = tree.size;
   const bundleFrom = tree.bundleFrom;
   const refuseOtherRoot = (): void => {
@@ -126,13 +126,18 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   const from = Math.min(bundleFrom, replay.from);
   let parts: Recovered['parts'] = [];
   let next = -1;
+  /** Until the first record of all. */
+  let isFirst = true;
   let end: OpenSegment = { firstIndex: segments.at(-1)!, sizeBytes: segmentHeaderBytes, key: undefined };
   const lastPath = join(payload, segmentName(end.firstIndex));
 
   for (let i = 0; i < segments.length; i++) {
     const firstIndex = segments[i]!;
     const isLast = i === segments.length - 1;
-    if (!isLast && segments[i + 1]! <= from) continue;
+    if (!isLast && segments[i + 1]! <= from) {
+      isFirst = false;
+      continue;
+    }
     const path = join(payload, segmentName(firstIndex));
     const header = readHeader(path);
     if (header?.ledgerId !== id || header.firstIndex !== firstIndex) {
@@ -159,6 +164,9 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
         if (!record.erased) parts.push({ file: firstIndex, offset, part: record });
         continue;
       }
+      // nothing stands in the place of what was pruned
+      if (isFirst && offset > segmentHeaderBytes && record.index > next) next = record.index;
+      isFirst = false;
       if (record.index !== next)
         throw new SwornError('ledger-corrupt', `${path} holds index ${record.index} where ${next} belongs, at offset ${offset}`);
       if (record.leaf.length > entryBytes) throw new SwornError('ledger-corrupt', `${path} holds an entry that is too long, at offset ${offset}`);
@@ -258,23 +266,44 @@ function openCheckpoint(path: string, key: LedgerKey, origin: string): Checkpoin
   return checkpoint?.origin === origin ? checkpoint : undefined;
 }
 
-/**
- * The tree as of the published checkpoint, from its partial tiles; the empty tree when anything there is missing or does not hold, since all of it
- * can be derived again from the segments.
- */
-function restoreTree(files: Files, log: string, published: Checkpoint | undefined): TreeFiles {
-  if (published !== undefined) {
-    try {
-      const stack = TileStack.restore(nodeCrypto, published.size, (level, n, width) => {
-        const partial = join(log, tilePath(level, n, width));
-        return existsSync(partial) ? readFileSync(partial) : readFileSync(join(log, tilePath(level, n))).subarray(0, width * 32);
-      });
-      if (equal(stack.root(), published.root)) return new TreeFiles(files, log, stack);
-    } catch {
-      // not readable: derived again below
-    }
+/** The tree as of the published checkpoint, from its partial tiles; nothing when anything there is missing or does not hold. */
+function restoreTree(files: Files, log: string, published: Checkpoint | undefined): TreeFiles | undefined {
+  if (published === undefined) return undefined;
+  try {
+    const stack = TileStack.restore(nodeCrypto, published.size, (level, n, width) => {
+      const partial = join(log, tilePath(level, n, width));
+      return existsSync(partial) ? readFileSync(partial) : readFileSync(join(log, tilePath(level, n))).subarray(0, width * hashBytes);
+    });
+    return equal(stack.root(), published.root) ? new TreeFiles(files, log, stack) : undefined;
+  } catch {
+    return undefined;
   }
-  return new TreeFiles(files, log, TileStack.empty(nodeCrypto));
+}
+
+/**
+ * The tree before the first record that is there: empty, since all of it can be derived again from the segments; of what was pruned the lowest tiles are all that
+ * is left to derive it from. Whether they are right shows at the size of `head`.
+ * @throws SwornError `ledger-corrupt` when one of them is missing
+ */
+function treeBefore(files: Files, log: string, index: number): TreeFiles {
+  const stack = TileStack.empty(nodeCrypto);
+  for (let n = 0; n * tileWidth < index; n++) {
+    const path = join(log, tilePath(0, n));
+    const tile = existsSync(path) ? readFileSync(path) : undefined;
+    if (tile?.length !== tileWidth * hashBytes)
+      throw new SwornError(
+        'ledger-corrupt',
+        `the entries below ${index} were pruned or taken away, and ${path}, which has their hashes, is missing or damaged`,
+      );
+    for (let at = 0; at < tile.length; at += hashBytes) stack.append(Uint8Array.from(tile.subarray(at, at + hashBytes)));
+  }
+  return new TreeFiles(files, log, stack);
+}
+
+/** The index of the first entry in a segment; that of its name, when it holds none. */
+function firstRecorded(path: string, firstIndex: number): number {
+  for (const scanned of scanSegment(path)) if (scanned.kind === 'record' && scanned.record.type === 'entry') return scanned.record.index;
+  return firstIndex;
 }
 
 /** The first indexes of the segment files, ascending. */

@@ -23,6 +23,7 @@ import {
   decodeRecord,
   decodeStored,
   encodeSegmentHeader,
+  isPruned,
   readSegmentHeader,
   recordHeaderBytes,
   segmentHeaderBytes,
@@ -138,10 +139,10 @@ export class Walked {
     return this.#header?.keyId === undefined ? 0 : nonceBytes;
   }
 
-  /** Of a part: its connection. */
-  async connection(): Promise<string> {
-    const head = await this.#bytes(this.offset, recordHeaderBytes + 17);
-    return head.toString('hex', recordHeaderBytes + 1);
+  /** Of a part: its connection, and the direction of its frame: 0 to the server, 1 to the client. */
+  async link(): Promise<{ connection: string; side: 0 | 1 }> {
+    const head = await this.#bytes(this.offset, recordHeaderBytes + 18);
+    return { connection: head.toString('hex', recordHeaderBytes + 1, recordHeaderBytes + 17), side: head[recordHeaderBytes + 17] === 1 ? 1 : 0 };
   }
 
   /** Of an entry: its leaf. */
@@ -162,7 +163,7 @@ export class Walked {
 }
 
 /**
- * The records of a segment, in order, up to its last whole one; `visit` says `false` to end. Bodies are read only when they are asked for.
+ * The records of a segment, in order, up to its last whole one, without what is in the place of pruned ones; `visit` says `false` to end. Bodies are read only when they are asked for.
  * The open segment may be walked too: what is being written ends it.
  */
 export async function walkSegment(payload: string, firstIndex: number, keys: SegmentKeyStore, visit: (walked: Walked) => unknown): Promise<void> {
@@ -180,7 +181,11 @@ export async function walkSegment(payload: string, firstIndex: number, keys: Seg
       const lengthBytes = head.readUInt32BE(0);
       const type = head[recordHeaderBytes]!;
       const end = offset + recordHeaderBytes + lengthBytes;
-      if (lengthBytes === 0 || lengthBytes > recordBytes || end > size || type < 1 || type > 3) return;
+      if (lengthBytes === 0 || lengthBytes > recordBytes || end > size || type < 1 || type > 4) return;
+      if (type === 4) {
+        offset = end;
+        continue;
+      }
       if (type === 1) index = Number(head.readBigUInt64BE(recordHeaderBytes + 1));
       walked.offset = offset;
       walked.end = end;
@@ -331,7 +336,7 @@ async function planFile(
     if (type === 'erased part') return true;
     const sizeBytes = end - offset - recordHeaderBytes - partHeadBytes - walked.nonceBytes;
     if (unfinished.size === 0) return void parts.set(offset, { end, sizeBytes });
-    return walked.connection().then((connection) => {
+    return walked.link().then(({ connection }) => {
       if (unfinished.has(connection)) part(offset, end, sizeBytes);
       else parts.set(offset, { end, sizeBytes });
     });
@@ -445,6 +450,47 @@ function changed(record: Buffer, key: SegmentKey, { key: next }: FreshKey, edit:
   return encryptRecord([Buffer.concat([record.subarray(0, recordHeaderBytes), body])], next);
 }
 
+/**
+ * Takes the entries below `end` out of a closed segment, with the parts between them: what is behind them stays where it was. Without such entries nothing happens.
+ * @throws as `eraseNamed`
+ */
+export async function pruneSegment(
+  files: Files,
+  payload: string,
+  firstIndex: number,
+  end: number,
+  isInterrupted: () => boolean,
+  keys: SegmentKeyStore,
+): Promise<void> {
+  let cut = 0;
+  await walkSegment(payload, firstIndex, keys, (walked) => {
+    if (walked.type !== 'entry') return true;
+    if (walked.index >= end) return false;
+    cut = walked.end;
+    return true;
+  });
+  if (cut > 0) await rewriteSegment(files, payload, firstIndex, [], isInterrupted, keys, [...prunedRecords(cut - segmentHeaderBytes)]);
+}
+
+/** Records of nothing, so many bytes of them. */
+function* prunedRecords(sizeBytes: number): Generator<Buffer> {
+  // whatever is cut is longer than two headers, so that no rest is too short for one of its own
+  for (let left = sizeBytes; left > 0;) {
+    const bodyBytes = left <= recordBytes ? left - recordHeaderBytes : recordBytes / 2;
+    const header = Buffer.alloc(recordHeaderBytes + 1);
+    header.writeUInt32BE(bodyBytes, 0);
+    header[recordHeaderBytes] = 4;
+    let crc = crc32(header.subarray(recordHeaderBytes));
+    for (let at = 1; at < bodyBytes; at += chunkBytes) crc = crc32(zeros.subarray(0, Math.min(chunkBytes, bodyBytes - at)), crc);
+    header.writeUInt32BE(crc, 4);
+    yield header;
+    for (let at = 1; at < bodyBytes; at += chunkBytes) yield zeros.subarray(0, Math.min(chunkBytes, bodyBytes - at));
+    left -= recordHeaderBytes + bodyBytes;
+  }
+}
+
+const zeros = Buffer.alloc(chunkBytes);
+
 /** Somebody asked for an end; the old file stands. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
@@ -455,7 +501,7 @@ function copyOf(payload: string, firstIndex: number): string {
 }
 
 /**
- * Writes a closed segment anew, with `edits` in it, and puts the new file in the place of the old one.
+ * Writes a closed segment anew, with `edits` in it, or `pruned` in the place of its first records, and puts the new file in the place of the old one.
  * @throws SyncError when a sync fails, `Interrupted`, or the disk's error: then the old file stands
  */
 async function rewriteSegment(
@@ -465,6 +511,7 @@ async function rewriteSegment(
   edits: readonly Edit[],
   isInterrupted: () => boolean,
   keys: SegmentKeyStore,
+  pruned: readonly Buffer[] = [],
 ): Promise<void> {
   const path = join(payload, segmentName(firstIndex));
   const copy = copyOf(payload, firstIndex);
@@ -523,7 +570,16 @@ async function rewriteSegment(
       return record;
     };
     let at = 0;
+    const writePruned = async (): Promise<void> => {
+      at = segmentHeaderBytes;
+      for (const bytes of pruned) {
+        await write(bytes);
+        at += bytes.length;
+      }
+    };
     if (key === undefined) {
+      await take(0, segmentHeaderBytes);
+      await writePruned();
       for (const edit of edits) {
         if (edit.offset > at) await take(at, edit.offset);
         // changed where it was read: nobody reads this window again
@@ -537,12 +593,14 @@ async function rewriteSegment(
       // all of it under the new key: what is left under the old one could be opened with a copy of that
       await write(encodeSegmentHeader(header!.ledgerId, firstIndex, fresh!.key.id));
       let k = 0;
-      for (at = segmentHeaderBytes; at < size;) {
+      await writePruned();
+      while (at < size) {
         const head = reader.peek(at, recordHeaderBytes) ?? (await reader.read(at, recordHeaderBytes));
         const sizeBytes = recordHeaderBytes + (head.length < recordHeaderBytes ? 0 : head.readUInt32BE(0));
         const record = await recordAt(at, Math.min(sizeBytes, recordHeaderBytes + recordBytes));
         const edit = edits[k]?.offset === at ? edits[k++] : undefined;
-        await write(changed(record, key, fresh!, edit));
+        // what is in the place of pruned records is in the clear
+        await write(isPruned(record.subarray(recordHeaderBytes)) ? record : changed(record, key, fresh!, edit));
         at += sizeBytes;
       }
       if (k < edits.length) throw new Error(`${path} has no record at offset ${edits[k]!.offset}: nothing in it was erased`);

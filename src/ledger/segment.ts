@@ -299,6 +299,11 @@ function leastHidden(body: Buffer): number {
   return body[0] === 1 ? 6 : saltBytes;
 }
 
+/** Whether a body takes the place of records that were pruned: so many zero bytes that what is behind them stays where it was. At the beginning of a file alone. */
+export function isPruned(body: Buffer): boolean {
+  return body[0] === 4 && isZero(body.subarray(1));
+}
+
 export type Scanned =
   | { kind: 'record'; offset: number; end: number; record: EntryRecord | PartRecord }
   /** The file ends inside a record, or its last record's checksum is wrong with nothing readable behind it: a write that a crash cut off. */
@@ -306,7 +311,7 @@ export type Scanned =
   /** A record that does not hold, with whole records behind it: not what a crash leaves. */
   | { kind: 'corrupt'; offset: number };
 
-/** The records of a segment file from `from` (an offset at which a record begins) to its end. Synchronous: recovery and random access use it. */
+/** The records of a segment file from `from` (an offset at which a record begins) to its end; what is in the place of pruned ones is gone over. Synchronous: recovery and random access use it. */
 export function* scanSegment(path: string, from = segmentHeaderBytes, keyOf?: KeyOf): Generator<Scanned> {
   const fd = openSync(path, 'r');
   try {
@@ -326,6 +331,7 @@ export function* scanSegment(path: string, from = segmentHeaderBytes, keyOf?: Ke
     const fileHeader = readSegmentHeader(readAt(fd, 0, segmentHeaderBytes));
     const encrypted = fileHeader && encryptionOf(fileHeader, keyOf);
     let nextIndex = from === segmentHeaderBytes ? fileHeader?.firstIndex : undefined;
+    let isBeginning = from === segmentHeaderBytes;
     while (offset < endBytes) {
       // a file that was cut meanwhile gives less than was asked for
       const header = offset + recordHeaderBytes <= endBytes ? at(offset, recordHeaderBytes) : undefined;
@@ -335,8 +341,16 @@ export function* scanSegment(path: string, from = segmentHeaderBytes, keyOf?: Ke
       if (lengthBytes > 0 && lengthBytes <= recordBytes && end <= endBytes) {
         const crc = header!.readUInt32BE(4);
         const body = at(offset + recordHeaderBytes, lengthBytes);
-        if (body.length === lengthBytes && crc32(body) === crc) record = decodeStored(body, encrypted);
+        if (body.length === lengthBytes && crc32(body) === crc) {
+          if (isBeginning && isPruned(body)) {
+            nextIndex = undefined;
+            offset = end;
+            continue;
+          }
+          record = decodeStored(body, encrypted);
+        }
       }
+      isBeginning = false;
       if (record === undefined) {
         yield { kind: isTorn(readAt(fd, offset, endBytes - offset), nextIndex, encrypted) ? 'torn' : 'corrupt', offset };
         return;

@@ -7,12 +7,14 @@
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { equal } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { dueTileBytes, tileWidth } from '../limits.ts';
 import { consistencyProof, tileHashReader } from '../tlog/proof.ts';
 import { encodeBundle, tilePath, type TileStack } from '../tlog/tile.ts';
 import { hashBytes } from '../tlog/tree.ts';
+import { Interrupted } from './rewrite.ts';
 import { replace, replaceDurablyInBackground, replaceInBackground, syncFile, type Files } from './files.ts';
 
 /** Enough for those that are written to now, and for the partial ones of a checkpoint. */
@@ -34,6 +36,9 @@ export interface TreeSnapshot {
   root: Uint8Array;
   partials: { path: string; bytes: Uint8Array }[];
 }
+
+/** Bundles that are taken away before anything else has its turn. */
+const unlinksInTurn = 16;
 
 export class TreeFiles {
   readonly #files: Files;
@@ -143,6 +148,33 @@ export class TreeFiles {
       return readFileSync(existsSync(partial) ? partial : join(this.#log, tilePath(level, n))).subarray(0, width * hashBytes);
     };
     return consistencyProof(nodeCrypto, sizes, tileHashReader(nodeCrypto, sizes.size2, readTile));
+  }
+
+  /** The hash of an entry in a full tile: all that is left of a pruned one. */
+  prunedHashAt(index: number): Uint8Array | undefined {
+    const path = join(this.#log, tilePath(0, Math.floor(index / tileWidth)));
+    const at = (index % tileWidth) * hashBytes;
+    return existsSync(path) ? readFileSync(path).subarray(at, at + hashBytes) : undefined;
+  }
+
+  /**
+   * Takes away the entry bundles from the `first`-th up to the `end`-th; tiles stay.
+   * @throws Interrupted, SyncError, or the disk's error
+   */
+  async prune(first: number, end: number, isInterrupted: () => boolean): Promise<void> {
+    const folders = new Set<string>();
+    for (let n = first; n < end; n++) {
+      if (isInterrupted()) throw new Interrupted('the pruning goes on with the next recorder');
+      const path = tilePath('entries', n);
+      // what a crash left of its partial versions first: the full one tells that it is not done
+      rmSync(join(this.#log, `${path}.p`), { recursive: true, force: true });
+      if (existsSync(join(this.#log, path))) {
+        this.#files.unlink(join(this.#log, path));
+        folders.add(dirname(path));
+      }
+      if (n % unlinksInTurn === 0) await nextTurn();
+    }
+    for (const folder of folders) await syncFile(this.#files, join(this.#log, folder));
   }
 
   /** Syncs the folders of these files and the folders above them, up to `log/`: a new file's name is durable only with its folder. */

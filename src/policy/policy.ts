@@ -82,8 +82,8 @@ export interface Policy {
   policy: { default: 'allow' | 'deny'; rules: Rule[] };
   /** `default` is absent when the file does not say: then the tap's own word counts. */
   onUnrecordable: { default?: OnUnrecordable; read?: OnUnrecordable; write?: OnUnrecordable; unknown?: OnUnrecordable };
-  /** Content of sessions that is older is erased. */
-  retention?: { contentMs: number };
+  /** Content of sessions that is older is erased; entries that are older are pruned. */
+  retention?: { contentMs?: number; entriesMs?: number };
 }
 
 /** Of a recorder without a file. */

@@ -11,6 +11,8 @@ import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
 import { segmentHeaderBytes } from '../ledger/segment.ts';
 import { tileWidth } from '../limits.ts';
+import { parseCheckpoint } from '../tlog/checkpoint.ts';
+import { parseNote } from '../tlog/note.ts';
 import { decodeBundle, tilePath } from '../tlog/tile.ts';
 import { Segment, segmentsOf, type Content } from './payload.ts';
 
@@ -30,7 +32,7 @@ export interface Located {
 }
 
 export interface ReadOptions {
-  /** First index; default 0. */
+  /** First index; default 0. Where the beginning is pruned, what is left begins later. */
   from?: number;
   /** Index to stop before; default none. */
   to?: number;
@@ -52,7 +54,7 @@ const pollMs = 250;
 export async function* readEntries(ledger: string, options: ReadOptions = {}): AsyncGenerator<Located> {
   const { to = Number.POSITIVE_INFINITY, content = false, follow } = options;
   checkLedger(ledger);
-  const cursor = new Cursor(ledger, options.from ?? 0, to, content);
+  const cursor = new Cursor(ledger, Math.max(options.from ?? 0, firstIndexOf(ledger)), to, content);
   try {
     for (;;) {
       let inTurn = 0;
@@ -78,7 +80,8 @@ export async function readEntryAt(ledger: string, index: number, content = true)
 
 /** Entries from the newest to the oldest, without content. `to`: index to stop before; default the size of the ledger. */
 export async function* readEntriesBackwards(ledger: string, to?: number): AsyncGenerator<Located> {
-  for (let end = to ?? (await sizeOf(ledger)); end > 0;) {
+  const first = firstIndexOf(ledger);
+  for (let end = to ?? (await sizeOf(ledger)); end > first;) {
     const from = Math.floor((end - 1) / tileWidth) * tileWidth;
     const block: Located[] = [];
     for await (const located of readEntries(ledger, { from, to: end })) block.push(located);
@@ -90,8 +93,7 @@ export async function* readEntriesBackwards(ledger: string, to?: number): AsyncG
 /** How many entries the ledger has now, as far as whole records go. */
 export async function sizeOf(ledger: string): Promise<number> {
   checkLedger(ledger);
-  const bundles = fullBundles(ledger);
-  let size = bundles * tileWidth;
+  let size = Math.max(fullBundles(ledger) * tileWidth, firstIndexOf(ledger));
   for await (const { index } of readEntries(ledger, { from: size })) size = index + 1;
   return size;
 }
@@ -232,13 +234,54 @@ function readPartial(ledger: string, n: number): Uint8Array[] | undefined {
   }
 }
 
-/** How many full bundles there are, without a hole: doubling, then halving. */
+function hasBundle(ledger: string, n: number): boolean {
+  return existsSync(join(ledger, 'log', tilePath('entries', n)));
+}
+
+/**
+ * The first entry that can be read: 0, unless the beginning is pruned (`spec/ledger.md`), or was taken away. Bundles and segments go from the first one on, so what is
+ * left is found by halving below the checkpoint, and in the first segment.
+ */
+export function firstIndexOf(ledger: string): number {
+  if (hasBundle(ledger, 0)) return 0;
+  const [firstIndex] = segmentsOf(ledger);
+  const segment = firstIndex === undefined ? undefined : Segment.open(ledger, firstIndex);
+  let recorded: number | undefined;
+  try {
+    recorded = segment?.next(segmentHeaderBytes, 0, false)?.entry.index;
+  } finally {
+    segment?.close();
+  }
+  if (recorded === 0) return 0;
+  let low = 0;
+  let high = Math.floor(publishedSize(ledger) / tileWidth);
+  const published = high;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (hasBundle(ledger, middle)) high = middle;
+    else low = middle + 1;
+  }
+  if (recorded === undefined) return low === published && readPartial(ledger, low) === undefined ? 0 : low * tileWidth;
+  return low === published ? recorded : Math.min(recorded, low * tileWidth);
+}
+
+function publishedSize(ledger: string): number {
+  try {
+    const note = parseNote(readFileSync(join(ledger, 'log', 'checkpoint')));
+    return (note && parseCheckpoint(note.text)?.size) ?? 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** How many full bundles there are, without a hole behind the pruned ones: doubling, then halving. */
 function fullBundles(ledger: string): number {
-  const has = (n: number): boolean => existsSync(join(ledger, 'log', tilePath('entries', n)));
-  if (!has(0)) return 0;
-  let high = 1;
-  while (has(high)) high *= 2;
-  let low = high / 2;
+  const has = (n: number): boolean => hasBundle(ledger, n);
+  const first = Math.ceil(firstIndexOf(ledger) / tileWidth);
+  if (!has(first)) return first;
+  let high = first + 1;
+  while (has(high)) high = first + (high - first) * 2;
+  let low = first + (high - first) / 2;
   while (low + 1 < high) {
     const middle = (low + high) >> 1;
     if (has(middle)) low = middle;

@@ -143,7 +143,7 @@ export class Segment {
           const leaf = leafBytes <= entryBytes ? this.#bytes(at + recordHeaderBytes + entryHeadBytes, leafBytes) : undefined;
           return leaf === undefined ? undefined : { entry: { index: entryIndex, leaf }, offset: at, end };
         }
-      } else if (type !== 2 && type !== 3) {
+      } else if (type !== 2 && type !== 3 && type !== 4) {
         return undefined;
       }
       at = end;

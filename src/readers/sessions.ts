@@ -2,7 +2,7 @@
  * A projection of connections to sessions, for people (on stdio one connection is one session). Held in memory: one record a session, with at most
  * 1,000 tools and 10,000 waiting requests each.
  */
-import type { Custody, Effect, Entry, MessageEntry, Mode } from '../entry/entry.ts';
+import type { Custody, Effect, Entry, MessageEntry, Mode, PruneEntry } from '../entry/entry.ts';
 import { pendingRequests } from '../limits.ts';
 import { readEntries, readEntryAt, type Located } from './entries.ts';
 import { readPayload } from './payload.ts';
@@ -88,6 +88,7 @@ export async function readSessions(ledger: string, options: { from?: number; to?
   const byConnection = new Map<string, Open>();
   for await (const located of readEntries(ledger, range)) {
     const { entry } = located;
+    if (entry.kind === 'prune') restate(byConnection, entry);
     if (entry.kind === 'unreadable' || !('connection' in entry) || entry.connection === undefined) continue;
     let open = byConnection.get(entry.connection);
     if (open === undefined) {
@@ -109,6 +110,16 @@ export async function readSessions(ledger: string, options: { from?: number; to?
     sessions.push(session);
   }
   return sessions;
+}
+
+/** What the `open` entries said that were pruned. */
+function restate(byConnection: ReadonlyMap<string, Open>, { connections }: PruneEntry): void {
+  for (const { connection, mode, custody } of connections) {
+    const session = byConnection.get(connection)?.session;
+    if (session === undefined) continue;
+    session.mode ??= mode;
+    session.custody ??= custody;
+  }
 }
 
 function begin(index: number, connection: string, entry: Entry): Open {

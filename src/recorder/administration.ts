@@ -13,11 +13,12 @@ import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { applyFreeze, freezeFields, readFreeze, readHolder } from './control.ts';
 import type { Eraser } from './erase.ts';
-import { readErase } from './erase-request.ts';
+import { readErase, readPrune } from './erase-request.ts';
 import { applyHold, holdFields, readHold, type Hold } from './hold.ts';
 import type { KeyChanges } from './key-changes.ts';
 import { descendsFrom, parentsOf } from '../processes.ts';
 import type { Peer } from './peer.ts';
+import type { Pruner } from './prune.ts';
 import type { Attributes } from './seal.ts';
 
 /** Who asks for something that only an administrator may. */
@@ -33,6 +34,7 @@ const acts = {
   unfreeze: 'unfreeze',
   reload: 'reload the policy of',
   erase: 'erase in the ledger of',
+  prune: 'prune the ledger of',
   hold: 'change holds of',
   release: 'change holds of',
   rotate: 'change the key of',
@@ -92,6 +94,7 @@ export interface Administered {
   clock: Clock;
   keys: KeyChanges;
   eraser: Eraser;
+  pruner: Pruner;
   append(entry: Entry, attributes: Attributes, options: AppendOptions, done: (stored: boolean) => void): void;
   /** In force. */
   freezes(): readonly Freeze[];
@@ -136,6 +139,16 @@ export class Administration {
         else
           this.#settle(
             this.#of.eraser.erase(request, administrator).then((erased) => ({ ...erased })),
+            answer,
+          );
+        return;
+      }
+      case 'prune': {
+        const request = readPrune(question);
+        if (typeof request === 'string') answer.refuse('usage', request);
+        else
+          this.#settle(
+            this.#of.pruner.prune(request, administrator).then((pruned) => ({ ...pruned })),
             answer,
           );
         return;

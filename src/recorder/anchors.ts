@@ -168,6 +168,11 @@ export class Anchors {
     await Promise.all(this.#underWay);
   }
 
+  /** So many entries some witness has seen, as far as we know; nothing where none is configured. */
+  get witnessedSize(): number | undefined {
+    return this.#witnesses.length === 0 ? undefined : Math.max(...this.#witnesses.map(({ size }) => size));
+  }
+
   status(): AnchorStatus[] {
     return [
       ...this.#witnesses.map(({ cosigner, size, lastS, problem }): AnchorStatus => ({

@@ -1,7 +1,8 @@
-/** What `erase` asks for over the socket (`spec/wire.md`), looked at: a stranger's JSON. */
+/** What `erase` and `prune` ask for over the socket (`spec/wire.md`), looked at: a stranger's JSON. */
 import { reasonBytes } from '../limits.ts';
 import { compilePath, PathError } from '../policy/paths.ts';
 import type { EraseRequest } from './erase.ts';
+import type { PruneRequest } from './prune.ts';
 
 const scopes = ['index', 'session', 'subject', 'age'] as const;
 const pathsMost = 64;
@@ -29,7 +30,25 @@ export function readErase(json: Record<string, unknown>): EraseRequest | string 
       return `the path ${path} cannot be read: ${error.message}`;
     }
   }
-  if (reason !== undefined && (typeof reason !== 'string' || reason === '' || Buffer.byteLength(reason) > reasonBytes))
-    return `reason is a text of 1 to ${reasonBytes} bytes`;
+  if (!isReason(reason)) return `reason is a text of 1 to ${reasonBytes} bytes`;
   return { scope, targets: ranges, paths: paths, ...(typeof reason === 'string' ? { reason } : {}) };
+}
+
+/** A text says what is wrong with it. */
+export function readPrune({ beforeMs, end, reason, dryRun }: Record<string, unknown>): PruneRequest | string {
+  if ((beforeMs === undefined) === (end === undefined)) return 'one of beforeMs and end says what is to be pruned';
+  if (beforeMs !== undefined && (typeof beforeMs !== 'number' || !Number.isFinite(beforeMs) || Math.abs(beforeMs) > 8.64e15))
+    return 'beforeMs is a time';
+  if (end !== undefined && (!Number.isSafeInteger(end) || (end as number) < 0)) return 'end is an index';
+  if (!isReason(reason)) return `reason is a text of 1 to ${reasonBytes} bytes`;
+  return {
+    ...(beforeMs === undefined ? {} : { beforeMs: Math.floor(beforeMs) }),
+    ...(end === undefined ? {} : { end: end as number }),
+    ...(typeof reason === 'string' ? { reason } : {}),
+    ...(dryRun === true ? { dryRun } : {}),
+  };
+}
+
+function isReason(reason: unknown): boolean {
+  return reason === undefined || (typeof reason === 'string' && reason !== '' && Buffer.byteLength(reason) <= reasonBytes);
 }

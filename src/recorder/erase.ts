@@ -173,6 +173,23 @@ export class Eraser {
     if (this.#isEnding) throw new Interrupted('the recorder is ending');
   }
 
+  /** Content and entries go one after the other: nothing is rewritten that is being taken away. */
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(work);
+  }
+
+  /** Entries below `end` are gone. */
+  pruned(end: number): void {
+    this.#state.rests = this.#state.rests.filter((index) => index >= end);
+    this.#state.expired = Math.max(this.#state.expired, end);
+  }
+
+  /** Who is behind each connection. */
+  async parties(): Promise<Parties> {
+    await this.#readParties();
+    return this.#parties;
+  }
+
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     this.#busy++;
     const turn = this.#work.then(async () => {

@@ -13,6 +13,7 @@ import type { AnchorEntry, CloseEntry, Entry, GapEntry, KeyEntry, PolicyEntry, R
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { findKeyIn } from '../ledger/keys.ts';
 import { Ledger, type AppendOptions } from '../ledger/ledger.ts';
+import { Interrupted } from '../ledger/rewrite.ts';
 import {
   attributeBytes,
   connections as mostConnections,
@@ -56,6 +57,7 @@ import type { Native } from './native.ts';
 import { isChildOf } from '../processes.ts';
 import { custodyOf, peerOf, type Peer } from './peer.ts';
 import { isTrustedTap, readPrincipal } from './principals.ts';
+import { Pruner } from './prune.ts';
 import { resumeLong } from './frame.ts';
 import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
 import { Searcher } from './searcher.ts';
@@ -90,6 +92,7 @@ export class Recorder {
   /** Why nothing is signed. */
   #unsigned: string | undefined;
   readonly #eraser: Eraser;
+  readonly #pruner: Pruner;
   readonly #administration: Administration;
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
@@ -198,14 +201,29 @@ export class Recorder {
         holds: () => this.#administration.holds,
         isOpen: (connection) => this.#connections.has(connection),
         forget: (entry, index) => this.#forget(entry, index),
-        snapshot: () => {
-          State.drop(options.ledger);
-          this.#capture();
-        },
+        snapshot: () => this.#snapshotAnew(),
         log,
         ...(options.logFile === undefined ? {} : { logFile: options.logFile }),
       },
       state.erasures,
+    );
+    this.#pruner = new Pruner(
+      {
+        ledger: this.#ledger,
+        eraser: this.#eraser,
+        common: () => this.#clock.common('prune'),
+        timeText: (us) => this.#clock.text(us),
+        holds: () => this.#administration.holds,
+        freezes: () => this.#deps.freezes,
+        isOpen: (connection) => this.#connections.has(connection),
+        witnessedSize: () => this.#anchors.witnessedSize,
+        restatePolicy: (from) => this.#restatePolicy(from),
+        // its names may be those of programs of pruned entries, and it is made again
+        forget: () => unlinkIfThere(join(options.ledger, 'run', 'digests.json')),
+        snapshot: () => this.#snapshotAnew(),
+        log,
+      },
+      state.pruned,
     );
     this.#administration = new Administration(
       {
@@ -213,10 +231,14 @@ export class Recorder {
         clock: this.#clock,
         keys: this.#keys,
         eraser: this.#eraser,
+        pruner: this.#pruner,
         append: (entry, attributes, options, done) => this.#append(entry, attributes, options, done),
         freezes: () => this.#deps.freezes,
         freeze: (freezes) => this.#freeze(freezes),
-        released: () => this.#expire(),
+        released: () => {
+          this.#pruner.lookAgain();
+          this.#expire();
+        },
         reload: (administrator) => this.reload(administrator),
         end: (administrator) => void this.end('asked', administrator),
       },
@@ -279,7 +301,7 @@ export class Recorder {
     const { digest, text = '', path, compiled } = this.#policy;
     const before = this.#recordedPolicy;
     if (before?.digest === digest) return;
-    this.#recordedPolicy = { ...(digest === undefined ? {} : { digest }), text };
+    this.#recordedPolicy = { index: this.#ledger.nextIndex, ...(digest === undefined ? {} : { digest }), text };
     const entry: PolicyEntry = {
       ...this.#clock.common('policy'),
       act: 'load',
@@ -296,6 +318,21 @@ export class Recorder {
         // said again with the next change, or by the next recorder
         if (!stored) this.#recordedPolicy = before;
       },
+    );
+  }
+
+  /** The policy in force is said again where the entry that says it is about to go, with as much of its text as is not erased. */
+  #restatePolicy(from: number): Promise<boolean> {
+    const recorded = this.#recordedPolicy;
+    if (recorded?.digest === undefined || (recorded.index ?? -1) >= from) return Promise.resolve(true);
+    const { digest, text } = recorded;
+    const index = this.#ledger.nextIndex;
+    const entry: PolicyEntry = { ...this.#clock.common('policy'), act: 'load', digest, previous: digest, rules: this.#policy.compiled.rules.length };
+    return new Promise((done) =>
+      this.#append(entry, { path: this.#policy.path, ...texts(text) }, { urgent: true }, (stored) => {
+        if (stored && this.#recordedPolicy === recorded) this.#recordedPolicy = { ...recorded, index };
+        done(stored);
+      }),
     );
   }
 
@@ -330,6 +367,7 @@ export class Recorder {
     if (this.#ending) return ending;
     this.#policy = loaded;
     this.#anchors.configure(loaded.anchors);
+    this.#pruner.lookAgain();
     this.#expire();
     this.#recordPolicy(administrator);
     for (const connection of this.#connections.values()) {
@@ -382,6 +420,7 @@ export class Recorder {
     this.#timers.push(setInterval(() => this.#guarded(() => this.#capture()), publishEveryMs));
     this.#timers.push(setInterval(() => this.#expire(), expireEveryMs));
     this.#eraser.resume();
+    this.#pruner.resume();
     this.#expire();
     this.#watchIdle();
     this.#log(`listens at ${path}, ledger ${this.#ledger.id}, ${this.#ledger.size} entries`);
@@ -793,16 +832,25 @@ export class Recorder {
       this.#recordedPolicy = { ...this.#recordedPolicy, text: '' };
   }
 
-  /** Erases what is older than the policy says. */
+  /** Erases and prunes what is older than the policy says. */
   #expire(): void {
-    const { contentMs } = this.#policy.compiled.policy.retention ?? {};
-    if (contentMs === undefined || this.#ending || !this.#ledger.recordable) return;
-    this.#eraser.expire(this.#clock.wallUs() / 1000 - contentMs, this.#policy.digest === undefined ? {} : { policyDigest: this.#policy.digest }).then(
-      (answer) => {
-        if (answer !== undefined && answer.erasures.length > 0) this.#log(`content of ${answer.entries} entries expired, ${answer.bytes} bytes`);
-      },
-      (error: Error) => this.#log(`content that is too old is still there: ${error.message}`),
-    );
+    const { contentMs, entriesMs } = this.#policy.compiled.policy.retention ?? {};
+    if (this.#ending || !this.#ledger.recordable) return;
+    const nowMs = this.#clock.wallUs() / 1000;
+    const by = this.#policy.digest === undefined ? {} : { policyDigest: this.#policy.digest };
+    const failed = (error: Error): void => void (error instanceof Interrupted || this.#log(`what is too old is still there: ${error.message}`));
+    // first: what goes as a whole need not be erased before
+    if (entriesMs !== undefined) this.#pruner.expire(nowMs, entriesMs, by).catch(failed);
+    if (contentMs === undefined) return;
+    this.#eraser.expire(nowMs - contentMs, by).then((answer) => {
+      if (answer !== undefined && answer.erasures.length > 0) this.#log(`content of ${answer.entries} entries expired, ${answer.bytes} bytes`);
+    }, failed);
+  }
+
+  /** The one that is there holds what may not be kept. */
+  #snapshotAnew(): void {
+    State.drop(this.#options.ledger);
+    this.#capture();
   }
 
   /** None when it cannot be made (too long for one string): it is disposable, and the next start replays more. */
@@ -811,6 +859,7 @@ export class Recorder {
       return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values(), this.#deps.freezes, this.#recordedPolicy, {
         holds: this.#administration.holds,
         erasures: this.#eraser.toJSON(),
+        pruned: this.#pruner.toJSON(),
         vkey: this.#keys.announced,
       });
     } catch (error) {
@@ -861,6 +910,7 @@ export class Recorder {
       freezes: this.#deps.freezes,
       holds: this.#administration.holds,
       erasing: this.#eraser.status,
+      pruned: this.#pruner.status,
       anchors: this.#anchors.status(),
       connections: [...this.#connections.values()],
       uptimeMs: performance.now() - this.#startedAt,
@@ -890,6 +940,7 @@ export class Recorder {
     await Promise.all([...this.#connections.values()].map((connection) => connection.idle()));
     for (const connection of this.#connections.values()) this.#recordGap(connection);
     unlinkSocket(this.#options.socket);
+    this.#pruner.end();
     await this.#eraser.end();
     this.#append({ ...this.#clock.common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
     const text = this.#snapshotText();

@@ -22,6 +22,7 @@ import { readMessage, type Message } from '../mcp/message.ts';
 import { filled } from '../policy/fill.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import type { EraseState } from './erase.ts';
+import type { PruneState } from './prune.ts';
 import { applyHold, type Hold } from './hold.ts';
 import { subjectOf, unruled, type CompiledPolicy } from '../policy/judge.ts';
 import { asks } from '../policy/match.ts';
@@ -45,10 +46,13 @@ interface Snapshot {
   vkey?: string;
   holds?: readonly Hold[];
   erasures?: EraseState;
+  pruned?: PruneState;
 }
 
 /** The policy that the ledger last said to be in force. */
 export interface RecordedPolicy {
+  /** Of the entry that says so; absent in a snapshot of a version that did not know it. */
+  index?: number;
   digest?: string;
   text: string;
 }
@@ -72,6 +76,7 @@ export class State {
   /** The newest key that an entry names. */
   vkey: string | undefined;
   erasures: EraseState = { pending: [], rests: [], expired: 0 };
+  pruned: PruneState = { end: 0 };
   /** What was refused, and no entry says what was answered. */
   readonly #unanswered: { connection: Connection; entry: MessageEntry; index: number; lines: Lines }[] = [];
   /** Answers to the items of the last refused batch of each connection. */
@@ -94,6 +99,7 @@ export class State {
         this.vkey = snapshot.vkey;
         this.holds = [...(snapshot.holds ?? [])];
         if (snapshot.erasures !== undefined) this.erasures = snapshot.erasures;
+        if (snapshot.pruned !== undefined) this.pruned = snapshot.pruned;
       }
     } catch {
       this.connections.clear();
@@ -103,6 +109,7 @@ export class State {
       this.vkey = undefined;
       this.holds = [];
       this.erasures = { pending: [], rests: [], expired: 0 };
+      this.pruned = { end: 0 };
     }
     this.from = from;
   }
@@ -123,7 +130,8 @@ export class State {
       // whether its files were written anew nobody knows: it is done again
       this.erasures.pending.push(record.index);
       if (entry.rest !== undefined) this.erasures.rests.push(record.index);
-    } else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
+    } else if (entry.kind === 'prune') this.pruned = { end: entry.end, entry: record.index, isPending: true };
+    else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
   }
 
   #with(entry: { connection: string }, apply: (connection: Connection) => void): void {
@@ -162,7 +170,7 @@ export class State {
       if (typeof piece !== 'string') break;
       text += piece;
     }
-    this.policy = { ...(entry.digest === undefined ? {} : { digest: entry.digest }), text };
+    this.policy = { index: record.index, ...(entry.digest === undefined ? {} : { digest: entry.digest }), text };
   }
 
   #open(entry: OpenEntry, record: EntryRecord): void {
@@ -368,7 +376,7 @@ export class State {
     closed: Iterable<Connection>,
     freezes: Freeze[] = [],
     policy?: RecordedPolicy,
-    kept: { holds?: readonly Hold[]; erasures?: EraseState; vkey?: string } = {},
+    kept: { holds?: readonly Hold[]; erasures?: EraseState; pruned?: PruneState; vkey?: string } = {},
   ): string | undefined {
     const open = [...connections].filter((connection) => connection.isRecorded);
     if (open.some(({ long, isPaused }) => long[0] !== undefined || long[1] !== undefined || isPaused)) return undefined;

@@ -7,6 +7,7 @@ import type { Loaded } from './control.ts';
 import type { Eraser } from './erase.ts';
 import type { Hold } from './hold.ts';
 import type { RecorderOptions } from './options.ts';
+import type { Pruner } from './prune.ts';
 
 interface ConnectionStatus {
   connection: string;
@@ -28,6 +29,7 @@ export interface Shown {
   freezes: readonly Freeze[];
   holds: readonly Hold[];
   erasing: Eraser['status'];
+  pruned: Pruner['status'];
   anchors: AnchorStatus[];
   connections: readonly Connection[];
   uptimeMs: number;
@@ -45,6 +47,7 @@ export function statusOf({
   freezes,
   holds,
   erasing,
+  pruned,
   anchors,
   connections,
   uptimeMs,
@@ -73,6 +76,7 @@ export function statusOf({
     freezes,
     holds,
     erasing,
+    pruned,
     anchors,
     recordable: ledger.recordable,
     queueBytes: ledger.pendingBytes,
@@ -96,7 +100,7 @@ export function statusOf({
 }
 
 /** What tells of whom is recorded, and where. */
-const forAdministrators = ['ledger', 'logFile', 'policy', 'freezes', 'holds', 'erasing', 'anchors'];
+const forAdministrators = ['ledger', 'logFile', 'policy', 'freezes', 'holds', 'erasing', 'pruned', 'anchors'];
 
 /** Whoever may connect learns that the recorder lives and how it does, not what is recorded of whom, and where. */
 export function statusForOthers({ connections, ...status }: Status): Record<string, unknown> {

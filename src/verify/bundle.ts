@@ -431,7 +431,8 @@ class BundleVerifier {
       if (event === false) break;
       if (event === true || event.kind === 'header') continue;
       const { path } = event.segment;
-      if (event.kind === 'trouble') this.#say('tampered', 'record', `${path} is damaged at byte ${event.offset}`, { path });
+      if (event.kind === 'pruned') this.#say('tampered', 'record', `${path} begins with nothing`, { path });
+      else if (event.kind === 'trouble') this.#say('tampered', 'record', `${path} is damaged at byte ${event.offset}`, { path });
       else if (event.kind === 'part') {
         if (event.erased) continue;
         const hash = segmentHash(this.#crypto, event.salt, event.bytes);

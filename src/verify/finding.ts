@@ -44,6 +44,8 @@ export type FindingCode =
   | 'erased'
   | 'erased-unstated'
   | 'erasure-unfinished'
+  | 'pruned'
+  | 'prune-unfinished'
   | 'sequence'
   | 'units-missing'
   | 'units-repeated'

@@ -5,7 +5,7 @@
 import { hex } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { isEndorsed } from '../entry/endorsement.ts';
-import type { KeyEntry, StartEntry } from '../entry/entry.ts';
+import type { KeyEntry, PruneEntry, StartEntry } from '../entry/entry.ts';
 import { formatVkey, parseVkey, type Vkey } from '../tlog/note.ts';
 import type { Findings } from './finding.ts';
 
@@ -31,7 +31,13 @@ export class Keys {
     if (!this.#named.has(vkey)) this.#named.set(vkey, index);
   }
 
-  take(index: number, entry: KeyEntry): void {
+  /** What pruned entries said of keys. */
+  restate({ vkey, keys }: PruneEntry): void {
+    if (!this.#named.has(vkey)) this.#named.set(vkey, 0);
+    for (const { index, ...change } of keys) this.take(index, { act: 'rotate', ...change });
+  }
+
+  take(index: number, entry: Pick<KeyEntry, 'act' | 'vkey' | 'previous' | 'endorsement'>): void {
     if (!this.#named.has(entry.vkey)) this.#named.set(entry.vkey, index);
     if (entry.act !== 'rotate') return;
     const { previous, vkey, endorsement } = entry;

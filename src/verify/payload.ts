@@ -61,6 +61,12 @@ export interface PartRecord {
   offset: number;
 }
 
+/** In the place of records that were pruned; at the beginning of a file. */
+export interface PrunedRecords {
+  kind: 'pruned';
+  segment: SegmentName;
+}
+
 export interface Trouble {
   kind: 'trouble';
   /** `incomplete`: the file ends inside; `crc`: whole, but its checksum is wrong; `body`: checksum right, content not of the format; `header`: of the file. */
@@ -83,7 +89,7 @@ export interface Header {
   segment: SegmentName;
 }
 
-export type PayloadEvent = EntryRecord | PartRecord | Trouble | Header;
+export type PayloadEvent = EntryRecord | PartRecord | PrunedRecords | Trouble | Header;
 
 /** Slicing-by-8 tables of CRC-32 (IEEE 802.3, reflected, as in zlib). */
 const tables: Int32Array[] = Array.from({ length: 8 }, () => new Int32Array(256));
@@ -138,6 +144,8 @@ export class PayloadReader {
   #base = 0;
   #ended = true;
   #headerDone = false;
+  /** Nothing of the file was read yet but what is in the place of pruned records. */
+  #isBeginning = false;
   /** Index that the next entry record should have; only to judge candidates behind damage. */
   #expected = 0;
   /** Bytes of this segment that the search behind damage has read. */
@@ -181,9 +189,9 @@ export class PayloadReader {
 
   /**
    * Goes over the records before that of entry `index`, by their lengths alone: they must be read by somebody else. Stops behind the record before it, so that
-   * its parts are still to come. False when the lengths do not lead there.
+   * its parts are still to come. False when the lengths do not lead there. `isBound`: the records before it were pruned, and nothing else is gone over.
    */
-  async skipTo(index: number): Promise<boolean> {
+  async skipTo(index: number, isBound = false): Promise<boolean> {
     for (;;) {
       if (this.#segment === undefined || !this.#headerDone || this.#isUnsettled) {
         const event = await this.fill();
@@ -198,7 +206,12 @@ export class PayloadReader {
       }
       const sizeBytes = u32(this.#buffer, this.#at);
       if (sizeBytes < entryHeadBytes || sizeBytes > longestRecord) return false;
-      const found = this.#buffer[this.#at + frameBytes] === 1 ? u64(this.#buffer, this.#at + frameBytes + 1) : -1;
+      const type = this.#buffer[this.#at + frameBytes];
+      if (isBound && type !== 4) {
+        this.#expected = index;
+        return this.#base + this.#at > headerBytes;
+      }
+      const found = type === 1 ? u64(this.#buffer, this.#at + frameBytes + 1) : -1;
       if (!(found < index)) return false;
       while (this.#buffer.length - this.#at < frameBytes + sizeBytes) {
         if (this.#ended) return false;
@@ -226,6 +239,7 @@ export class PayloadReader {
     const record = this.#parse(start, end, this.#base + this.#at);
     if (record === undefined) return undefined;
     this.#at = end;
+    this.#isBeginning = record.kind === 'pruned';
     if (record.kind === 'entry') this.#expected = record.index + 1;
     return record;
   }
@@ -298,6 +312,7 @@ export class PayloadReader {
       return { kind: 'trouble', what: 'header', segment, offset: 0, resumed: headerBytes, lastSegment: this.#isLast() };
     }
     this.#expected = header.first;
+    this.#isBeginning = true;
     const unopened = typeof this.#opener === 'string' ? { unopened: this.#opener } : {};
     return { kind: 'header', ...header, ...unopened, segment };
   }
@@ -418,9 +433,13 @@ export class PayloadReader {
     return crc32(bytes, start, start + sizeBytes) === u32(bytes, at + 4);
   }
 
-  #parse(start: number, end: number, offset: number): EntryRecord | PartRecord | undefined {
+  #parse(start: number, end: number, offset: number): EntryRecord | PartRecord | PrunedRecords | undefined {
     const bytes = this.#buffer;
     const segment = this.#segment!;
+    if (bytes[start] === 4) {
+      for (let i = start + 1; i < end; i++) if (bytes[i] !== 0) return undefined;
+      return this.#isBeginning ? { kind: 'pruned', segment } : undefined;
+    }
     if (bytes[start] === 2 || bytes[start] === 3) {
       const hidden = this.#hidden(start + 26, end);
       if (hidden === undefined || hidden.end - hidden.start < 16) return undefined;

@@ -345,7 +345,7 @@ async function readSidecar(crypto: Crypto, index: number, pieces: () => AsyncIte
       const event = reader.take() ?? (await reader.fill());
       if (event === false) break;
       if (event === true) continue;
-      if (event.kind === 'trouble') return 'is damaged';
+      if (event.kind === 'trouble' || event.kind === 'pruned') return 'is damaged';
       if (event.kind === 'header') {
         if (event.first !== index) return `is of entry ${event.first}`;
       } else if (record !== undefined || (event.kind === 'entry' && event.index !== index)) return 'holds something else too';

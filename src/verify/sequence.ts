@@ -2,7 +2,7 @@
  * The rules between entries: counts without holes, connections that begin and end, references that point at what they say.
  * Keeps the state of each open connection, the name of each closed one, and five bytes for each entry.
  */
-import type { CloseEntry, Custody, Direction, Entry, MessageEntry, BatchEntry, PrincipalEntry } from '../entry/entry.ts';
+import type { CloseEntry, Custody, CutConnection, Direction, Entry, MessageEntry, BatchEntry, PrincipalEntry } from '../entry/entry.ts';
 import type { Findings } from './finding.ts';
 
 interface Connection {
@@ -20,6 +20,8 @@ interface Connection {
   lost: [number, number];
   /** Units that `capture: none` left out, as of the last unit of each direction. */
   uncaptured: [number, number];
+  /** It has entries that were pruned, which others may name. */
+  isCut?: true;
 }
 
 /** What an entry is to a reference; a request keeps its direction. */
@@ -61,6 +63,8 @@ export class Sequences {
   /** Batches whose last item was not seen: how many items they say they have, and how many were seen. */
   readonly #batches = new Map<number, number>();
   readonly #items = new Map<number, number>();
+  /** Entries below are pruned; those behind it have their place in the next two from there on. */
+  #from = 0;
   #roles = new Uint8Array(1024);
   #connections = new Uint32Array(1024);
   connections = 0;
@@ -75,8 +79,24 @@ export class Sequences {
     this.#findings = findings;
   }
 
+  /** Begins behind a bound. The connections have entries before it: what they had counted is no longer known. Before anything else. */
+  restate(end: number, connections: readonly CutConnection[]): void {
+    this.#from = end;
+    for (const { connection: name, index, mode, custody } of connections) {
+      this.#cut(name, index, mode);
+      if (this.custody === undefined || weakestFirst.indexOf(custody) < weakestFirst.indexOf(this.custody)) this.custody = custody;
+    }
+  }
+
+  #cut(name: string, index: number, mode: Connection['mode']): void {
+    const connection = this.#begin(name, index, mode);
+    connection.isCut = true;
+    connection.seq = -1;
+    connection.last = [-1, -1];
+  }
+
   add(index: number, entry: Exclude<Entry, MessageEntry | PrincipalEntry> | SeenMessage | SeenPrincipal): void {
-    if (index >= this.#roles.length) this.#grow(index);
+    if (index - this.#from >= this.#roles.length) this.#grow(index - this.#from);
     switch (entry.kind) {
       case 'open': {
         if (this.#open.has(entry.connection)) {
@@ -94,8 +114,8 @@ export class Sequences {
       case 'principal': {
         const connection = this.#of(entry.connection, index, entry.kind);
         connection.entries++;
-        this.#roles[index] = isPrincipal;
-        this.#connections[index] = connection.ordinal;
+        this.#roles[index - this.#from] = isPrincipal;
+        this.#connections[index - this.#from] = connection.ordinal;
         break;
       }
       case 'message':
@@ -121,6 +141,9 @@ export class Sequences {
       case 'recovery': {
         if (entry.reason === 'resumed' && entry.connection !== undefined && this.#closed.has(entry.connection)) {
           this.#reopen(entry.connection, index, undefined);
+        } else if (entry.reason === 'resumed' && entry.connection !== undefined && this.#from > 0 && !this.#open.has(entry.connection)) {
+          // it was closed before the bound, and nothing of it stood behind it until now
+          this.#cut(entry.connection, index, undefined);
         }
         const isSerious = entry.reason === 'receipt-missing' || entry.reason === 'clock-set-back';
         const what = {
@@ -160,8 +183,8 @@ export class Sequences {
     return this.#open.size;
   }
 
-  #grow(index: number): void {
-    const size = Math.max(this.#roles.length * 2, index + 1);
+  #grow(place: number): void {
+    const size = Math.max(this.#roles.length * 2, place + 1);
     const roles = new Uint8Array(size);
     roles.set(this.#roles);
     const connections = new Uint32Array(size);
@@ -217,7 +240,7 @@ export class Sequences {
 
   #frame(index: number, entry: SeenMessage | BatchEntry): void {
     const connection = this.#of(entry.connection, index, entry.kind);
-    this.#connections[index] = connection.ordinal;
+    this.#connections[index - this.#from] = connection.ordinal;
     this.#countSeq(index, entry, connection);
     const isItem = entry.kind === 'message' && entry.batch !== undefined;
     if (!isItem && entry.origin !== 'sworn') this.#countUnits(index, entry, connection);
@@ -225,12 +248,12 @@ export class Sequences {
       this.#findings.add('tampered', 'reference', `\`who\` names ${entry.who}, which is no principal of this connection before it`, { index });
     }
     if (entry.kind === 'batch') {
-      this.#roles[index] = isBatch;
+      this.#roles[index - this.#from] = isBatch;
       if (entry.items > 0) this.#batches.set(index, entry.items);
       return;
     }
     this.messages++;
-    if (entry.type === 'request') this.#roles[index] = entry.direction === 'c2s' ? isRequestC2s : isRequestS2c;
+    if (entry.type === 'request') this.#roles[index - this.#from] = entry.direction === 'c2s' ? isRequestC2s : isRequestS2c;
     if (isItem && !this.#points(entry.batch!, index, connection, isBatch, isBatch)) {
       this.#findings.add('tampered', 'reference', `\`batch\` names ${entry.batch}, which is no batch of this connection before it`, { index });
     }
@@ -277,14 +300,20 @@ export class Sequences {
     } else if (!this.#points(exchange, index, connection, isRequestC2s, isRequestS2c)) {
       this.#findings.add('tampered', 'reference', `\`exchange\` names ${exchange}, which is no request of this connection before it`, { index });
     }
-    if (call !== undefined && (call > index || (this.#roles[call] !== isRequestC2s && this.#roles[call] !== isRequestS2c))) {
+    if (call !== undefined && call >= this.#from && (call > index || !this.#isRequest(call))) {
       this.#findings.add('tampered', 'reference', `\`call\` names ${call}, which is no request before it`, { index });
     }
   }
 
+  #isRequest(index: number): boolean {
+    const role = this.#roles[index - this.#from];
+    return role === isRequestC2s || role === isRequestS2c;
+  }
+
   #points(to: number, from: number, connection: Connection, role: number, orRole: number): boolean {
-    if (to >= from || this.#connections[to] !== connection.ordinal) return false;
-    const found = this.#roles[to] ?? isOther;
+    if (to < this.#from) return connection.isCut === true;
+    if (to >= from || this.#connections[to - this.#from] !== connection.ordinal) return false;
+    const found = this.#roles[to - this.#from] ?? isOther;
     return found === role || found === orRole;
   }
 

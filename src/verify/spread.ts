@@ -38,6 +38,8 @@ export interface RangeCommon {
   ledgerId: string;
   /** Payload segments, or none where content is not read. */
   names: SegmentName[] | undefined;
+  /** The first entry that is there: those below were pruned. */
+  begin: number;
   /** Bundle whose leaf hashes are wanted, for a root that was known inside it. */
   wantedBlock: number | undefined;
 }
@@ -112,12 +114,12 @@ export interface Spread {
 }
 
 /**
- * The ranges of [0, end), each of about so many entries as `entries` says of what is left. They begin with segments where that fits: whoever begins inside of
+ * The ranges of [begin, end), each of about so many entries as `entries` says of what is left. They begin with segments where that fits: whoever begins inside of
  * one must go over what is before. One by one, for a checkpoint may claim any size.
  */
-export function* rangesOf(end: number, entries: (left: number) => number, names: readonly SegmentName[] = []): Generator<RangeTask> {
+export function* rangesOf(end: number, entries: (left: number) => number, names: readonly SegmentName[] = [], begin = 0): Generator<RangeTask> {
   let at = 0;
-  for (let first = 0, last = 0; first < end; first = last) {
+  for (let first = begin, last = begin; first < end; first = last) {
     const wanted = entries(end - first);
     last = first + wanted;
     while (at < names.length && names[at]!.first < first + wanted / 2) at++;

@@ -10,19 +10,20 @@
  */
 import { base64, equal, hex } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
-import type { BatchEntry, Custody, Entry, MessageEntry } from '../entry/entry.ts';
+import type { BatchEntry, Custody, Entry, MessageEntry, PruneEntry } from '../entry/entry.ts';
 import { commitmentOf, segmentHash } from '../entry/commitment.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { judgeBytes, tileWidth } from '../limits.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile } from '../tlog/tile.ts';
-import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
+import { emptyRoot, hashBytes, hashLeaf, rootOfHashes } from '../tlog/tree.ts';
 import { Erasures, type List } from './erasures.ts';
 import { Anchors, type Witnessed } from './anchors.ts';
 import { noOpeners, type Openers } from './encryption.ts';
 import { Findings, type Exit, type Finding, type FindingCode } from './finding.ts';
 import { Keys } from './keys.ts';
+import { findPruned, prunedText, type Pruned } from './pruned.ts';
 import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
 import { Sequences } from './sequence.ts';
 import type { SegmentName, Source } from './source.ts';
@@ -87,6 +88,8 @@ export interface Verification {
   erasedSegments: number;
   erasedEntries: number;
   erasures: number;
+  /** What is pruned, and the entry that says it. */
+  pruned: Pruned | undefined;
   /** Segments whose bytes are not kept, without a word in their entry why; their hashes still count. */
   droppedSegments: number;
   /** Segments that were never stored, as their entries say: redaction or capture rules. Their hashes still count. */
@@ -130,12 +133,26 @@ interface Block {
 
 /** Verifies a whole ledger. Never throws for anything that is in it; an error of the source becomes a finding. */
 export async function verifyLedger({ spread, ...options }: VerifyOptions): Promise<Verification> {
+  // where the first bundle is gone an entry may say why
+  const pruned = (await isThere(options.source, 0)) ? undefined : await findPruned(options.source);
   if (spread) {
-    const result = await new Verifier(options).runSpread(spread);
+    const result = await new Verifier(options, pruned).runSpread(spread);
     // what is wrong is said by the sequential pass alone: see spread.ts
     if (result?.exit === 0) return result;
   }
-  return new Verifier(options).run();
+  const result = await new Verifier(options, pruned).run();
+  if (pruned || result.exit === 0 || !result.findings.some(({ code }) => code === 'bundle-missing' || code === 'segment-missing')) return result;
+  // a pruning that a crash cut off: what goes first may be there again
+  const late = await findPruned(options.source);
+  return late === undefined ? result : new Verifier(options, late).run();
+}
+
+async function isThere(source: Source, n: number): Promise<boolean> {
+  try {
+    return (await source.bundle(n, tileWidth)) !== undefined;
+  } catch {
+    return true;
+  }
 }
 
 /** Checks one range (`spread.ts`). `cursor` is where the last range ended that was checked here. `undefined`: something is odd in it. */
@@ -199,7 +216,20 @@ class Verifier {
   /** Items that name parts outside of the range, of the list that is being judged. */
   #elsewhere: Waiting['parts'] = [];
 
-  constructor(options: VerifyOptions) {
+  /** What is stated to be pruned: nothing of it is asked for but hashes. */
+  readonly #pruned: Pruned | undefined;
+  readonly #first: number;
+  #isStated = false;
+  /** The last bound that an entry states. */
+  #lastEnd = 0;
+  /** First entry that was to be pruned and is still there. */
+  #leftOver: number | undefined;
+  /** The segment that begins in the place of pruned records. */
+  #prunedSegment: number | undefined;
+
+  constructor(options: VerifyOptions, pruned?: Pruned) {
+    this.#pruned = pruned;
+    this.#first = pruned?.entry.end ?? 0;
     this.#options = options;
     this.#crypto = options.crypto;
     this.#source = options.source;
@@ -212,7 +242,40 @@ class Verifier {
     this.#openPayload(await this.#segmentNames());
     this.#stack = TileStack.empty(this.#crypto);
     this.#compareKnown(0);
-    return this.#runFrom(0);
+    await this.#takePruned(async (_, hashes) => {
+      for (let k = 0; k < tileWidth && this.#stack; k++) {
+        const completed = this.#stack.append(hashAt(hashes, k).slice());
+        for (const tile of completed) if (tile.level > 0) await this.#compareTile(tile.level, tile.n, tile.bytes, tile.width);
+        this.#compareKnown(this.#stack.size);
+      }
+    });
+    return this.#runFrom(this.#first);
+  }
+
+  /** The hashes of what was pruned, tile by tile, and what must be known of it behind it. */
+  async #takePruned(take: (n: number, hashes: Uint8Array) => Promise<void>): Promise<void> {
+    if (!this.#pruned) return;
+    const { entry, index } = this.#pruned;
+    this.#nextRecord = this.#first;
+    this.#sequences.restate(this.#first, entry.connections);
+    this.#keys.restate(entry);
+    this.#say('note', 'pruned', prunedText(this.#pruned), { index });
+    const { widths } = this.#source;
+    for (let n = 0; n * tileWidth < this.#first; n++) {
+      const path = `log/${tilePath(0, n)}`;
+      const hashes = await this.#reading(path, () => this.#source.tile(0, n, tileWidth));
+      if (hashes?.length !== tileWidth * hashBytes) {
+        const what = hashes === undefined ? 'is missing' : `has ${hashes.length} bytes, not ${tileWidth * hashBytes}`;
+        const severity = hashes === undefined ? 'missing' : 'tampered';
+        this.#say(severity, hashes === undefined ? 'tile-missing' : 'tile', `${path} ${what}`, { index: n * tileWidth, path });
+        this.#stack = undefined;
+        return;
+      }
+      const listed = widths && (await this.#reading(`log/${tilePath('entries', n)}`, () => widths.call(this.#source, 'entries', n)));
+      if (listed && listed.length > 0) this.#leftOver ??= n * tileWidth;
+      await take(n, hashes);
+      if (n % tileWidth === 0) this.#options.progress?.(n * tileWidth, this.#size);
+    }
   }
 
   /** Goes on from `first`, with everything as it stands there. */
@@ -257,27 +320,37 @@ class Verifier {
   /** All full bundles below the last entry in ranges, and the rest here. `undefined`: it is not worth it, or something is odd. */
   async runSpread(spread: Spread): Promise<Verification | undefined> {
     await this.#openCheckpoint();
+    const begin = this.#first;
     const end = Math.floor((this.#size - 1) / tileWidth) * tileWidth;
-    if (this.#size < spread.least || end <= 0 || this.#ledgerId === undefined || this.#findings.exit !== 0) return undefined;
+    if (this.#size - begin < spread.least || end <= begin || this.#ledgerId === undefined || this.#findings.exit !== 0) return undefined;
     const names = await this.#segmentNames();
-    if (this.#payloadAsked && names?.[0]?.first !== 0) return undefined;
+    if (this.#payloadAsked && !(names && names.length > 0 && names[0]!.first <= begin)) return undefined;
+    // something of what was pruned is still there, and has to be told
+    if (names && segmentAt(names, begin) > 0) return undefined;
     const { known } = this.#options;
-    const wantedBlock = known && known.size % tileWidth !== 0 ? Math.floor(known.size / tileWidth) : undefined;
+    const wantedBlock = known && known.size % tileWidth !== 0 && known.size > begin ? Math.floor(known.size / tileWidth) : undefined;
     this.#stack = TileStack.empty(this.#crypto);
     this.#compareKnown(0);
 
     /** Its leaves are the roots of bundles, so its tiles are those of the next level. */
     const above = TileStack.empty(this.#crypto);
+    await this.#takePruned(async (n, hashes) => {
+      const leaves = Array.from({ length: tileWidth }, (_, k) => hashAt(hashes, k));
+      await this.#takeRoot(n, rootOfHashes(this.#crypto, leaves), hashes, above);
+    });
+    if (this.#findings.exit !== 0) return undefined;
+    /** Where the last range ended; of the first one it is told where it begins. */
     let ended: number | undefined;
-    let done = 0;
+    let done = begin;
     try {
-      for await (const facts of spread.check(rangesOf(end, spread.entries, names), {
+      for await (const facts of spread.check(rangesOf(end, spread.entries, names, begin), {
         size: this.#size,
         ledgerId: this.#ledgerId,
         names,
+        begin,
         wantedBlock,
       })) {
-        if (facts?.first !== done || facts.from !== ended) return undefined;
+        if (facts?.first !== done || (facts.from !== ended && !(done === begin && begin > 0))) return undefined;
         await this.#takeRange(facts, above);
         if (this.#findings.exit !== 0) return undefined;
         done = facts.end;
@@ -321,8 +394,13 @@ class Verifier {
   }
 
   async #takeBundle(n: number, { first, roots, wanted }: RangeFacts, above: TileStack): Promise<void> {
+    await this.#takeRoot(n, hashAt(roots, n - first / tileWidth), wanted, above);
+  }
+
+  /** The root of a bundle; `wanted`: its leaf hashes, where something inside it was known. */
+  async #takeRoot(n: number, root: Uint8Array, wanted: Uint8Array | undefined, above: TileStack): Promise<void> {
     const { known } = this.#options;
-    if (known && Math.floor(known.size / tileWidth) === n && wanted) {
+    if (known && known.size % tileWidth !== 0 && Math.floor(known.size / tileWidth) === n && wanted) {
       const partials = partialsAbove(above);
       this.#compareKnown(known.size, () =>
         TileStack.restore(this.#crypto, known.size, (level, at, width) =>
@@ -330,8 +408,7 @@ class Verifier {
         ).root(),
       );
     }
-    for (const { level, n: at, bytes, width } of above.append(hashAt(roots, n - first / tileWidth)))
-      await this.#compareTile(level + 1, at, bytes, width);
+    for (const { level, n: at, bytes, width } of above.append(root)) await this.#compareTile(level + 1, at, bytes, width);
     this.#compareKnown((n + 1) * tileWidth, () => above.root());
   }
 
@@ -373,7 +450,7 @@ class Verifier {
       const isNear = segment !== first && cursor?.segment === segment && cursor.index <= first;
       const reader = this.#openPayload(names, isNear ? cursor : undefined);
       if (segment !== first) {
-        if (!(isNear && cursor.index === first) && !(await reader.skipTo(first))) return undefined;
+        if (!(isNear && cursor.index === first) && !(await reader.skipTo(first, first > 0 && first === common.begin))) return undefined;
         from = reader.position.offset;
       }
     }
@@ -485,6 +562,7 @@ class Verifier {
 
   /** The key that the ledger's first `start` entry names: believed only when nothing better is known, and said to be so. */
   async #namedKey(checkpoint: ParsedCheckpoint): Promise<Vkey | undefined> {
+    if (this.#pruned) return parseVkey(this.#crypto, this.#pruned.entry.vkey);
     const width = tileWidthAt(checkpoint.size, 0, 0);
     const files = width === 0 ? [] : await this.#files('entries', 0, width);
     for (const file of files) {
@@ -652,6 +730,7 @@ class Verifier {
     if (entry.kind === 'key') this.#keys.take(index, entry);
     if (entry.kind === 'anchor') this.#anchors.take(index, entry);
     if (entry.kind === 'erasure') this.#erasures.take(index, entry, this.#findings);
+    if (entry.kind === 'prune') this.#prune(index, entry);
     // After an entry that could not be read every count would be off, and each a false alarm.
     if (this.#sequenceWhole) this.#sequences.add(index, entry);
   }
@@ -662,6 +741,15 @@ class Verifier {
     if (this.#checkpoint && entry.origin !== this.#checkpoint.origin)
       this.#say('tampered', 'start', `entry ${index} names another origin than the checkpoint`, { index });
     this.#keys.start(index, entry);
+  }
+
+  #prune(index: number, entry: PruneEntry): void {
+    if (entry.end > index || entry.end < this.#lastEnd)
+      this.#say('tampered', 'reference', `entry ${index} prunes the entries below ${entry.end}, where ${Math.min(index, this.#lastEnd)} were to go`, {
+        index,
+      });
+    this.#lastEnd = Math.max(this.#lastEnd, entry.end);
+    if (this.#pruned?.index === index && JSON.stringify(entry) === JSON.stringify(this.#pruned.entry)) this.#isStated = true;
   }
 
   // Content
@@ -786,6 +874,10 @@ class Verifier {
     if (this.#payloadEnded || this.#record !== undefined || this.#firstOfSegment !== undefined) return undefined;
     for (;;) {
       const event = this.#payload!.take();
+      if (event?.kind === 'pruned') {
+        this.#prunedSegment = event.segment.first;
+        continue;
+      }
       if (event?.kind === 'part') {
         this.#part(event);
         continue;
@@ -808,6 +900,12 @@ class Verifier {
     for (;;) {
       this.#record ??= await this.#readRecord();
       const record = this.#record;
+      if (record !== undefined && record.index < this.#first) {
+        this.#leftOver = Math.min(record.index, this.#leftOver ?? record.index);
+        for (const item of record.segments) if (item.kind === 'part') this.#parts.delete(`${item.file}:${item.offset}`);
+        this.#record = undefined;
+        continue;
+      }
       if (record === undefined || record.index > index) {
         this.#recordMissing(index, record);
         return undefined;
@@ -856,6 +954,8 @@ class Verifier {
       if (event === undefined) continue;
       if (event.kind === 'part') {
         this.#part(event);
+      } else if (event.kind === 'pruned') {
+        this.#prunedSegment = event.segment.first;
       } else if (event.kind === 'header') {
         this.#header(event);
       } else if (event.kind === 'trouble') {
@@ -863,7 +963,7 @@ class Verifier {
       } else {
         const header = this.#firstOfSegment;
         this.#firstOfSegment = undefined;
-        if (header && event.index !== header.first && !this.#troubleSince) {
+        if (header && event.index !== header.first && !this.#troubleSince && this.#prunedSegment !== header.first) {
           this.#say('tampered', 'segment', `${event.segment.path} begins with entry ${event.index}, not with ${header.first}`, {
             index: event.index,
             path: event.segment.path,
@@ -1078,6 +1178,12 @@ class Verifier {
         path: [...this.#unopened.keys()][0]!,
       });
     }
+    if (this.#pruned && this.#sequenceWhole && !this.#isStated)
+      this.#say('tampered', 'pruned', `entry ${this.#pruned.index} does not say what is pruned`, { index: this.#pruned.index });
+    if (this.#leftOver !== undefined)
+      this.#say('warning', 'prune-unfinished', `entries from ${this.#leftOver} on were to be pruned and are still there, unchecked`, {
+        index: this.#leftOver,
+      });
     if (this.#neverStored > 0) {
       this.#say('note', 'never-stored', `${this.#neverStored} stretches were never stored (redaction or capture rules); their hashes still hold`);
     }
@@ -1115,7 +1221,9 @@ class Verifier {
     const proven =
       this.#signatureHolds && (this.#rootHolds || this.#provenByTiles) ? this.#size : this.#knownHolds ? Math.min(known!.size, this.#size) : 0;
     if (this.#signatureHolds) checked.push(`the checkpoint's signature by ${this.#vkey!.name}+${hex(this.#vkey!.keyId)}`);
-    if (this.#size > 0) checked.push(`every entry, bundle and tile under the checkpoint (${this.#size} entries)`);
+    if (this.#size > 0 && this.#first === 0) checked.push(`every entry, bundle and tile under the checkpoint (${this.#size} entries)`);
+    else if (this.#size > 0)
+      checked.push(`every tile under the checkpoint, and every entry and bundle from ${this.#first} on (${this.#size - this.#first} entries)`);
     if (this.#payload) {
       const what = this.#unopened.size === 0 ? 'every payload record against its entry and its commitments' : 'what could be opened of the payload';
       checked.push(`${what} (${this.#contentBytes} bytes of content)`);
@@ -1135,6 +1243,7 @@ class Verifier {
     if (this.#tornTail) notChecked.push('the incomplete last record');
     if (this.#dropped > 0) notChecked.push(`the bytes of ${this.#dropped} segment(s) that are not kept`);
     if (this.#erasures.segments > 0) notChecked.push(`what stood in ${this.#erasures.segments} segment(s) that were erased`);
+    if (this.#first > 0) notChecked.push(`what stood in the first ${this.#first} entries, which were pruned`);
     if (this.#neverStored > 0) notChecked.push(`what stood in ${this.#neverStored} stretch(es) that were never stored`);
     if (this.#anchors.timestamps > 0)
       notChecked.push(`${this.#anchors.timestamps} timestamp(s) by authorities: openssl ts -verify checks them (spec/witness.md)`);
@@ -1161,6 +1270,7 @@ class Verifier {
       erasedSegments: this.#erasures.segments,
       erasedEntries: this.#erasures.entries,
       erasures: this.#erasures.erasures,
+      pruned: this.#pruned,
       droppedSegments: this.#dropped,
       neverStored: this.#neverStored,
       contentBytes: this.#contentBytes,
