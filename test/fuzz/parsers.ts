@@ -5,13 +5,14 @@
 import { Buffer, isUtf8 } from 'node:buffer';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32, gzipSync } from 'node:zlib';
+import { brotliCompressSync, crc32, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { base64, concat, equal, fromBase64, fromHex, hex, utf8, utf8Text } from '../../src/bytes/bytes.ts';
 import { PublishedLog } from '../../src/cli/evidence.ts';
 import { makeProof } from '../../src/cli/prove.ts';
 import { nodeCrypto } from '../../src/crypto-node.ts';
 import { EntryProblem, readEntry } from '../../src/entry/read.ts';
 import { LineSplitter } from '../../src/frames/lines.ts';
+import { joinSse, SseCutter, type SseBlock } from '../../src/frames/sse.ts';
 import {
   decodeRecord,
   encodeEntryRecord,
@@ -26,7 +27,10 @@ import {
   type PartRecord,
 } from '../../src/ledger/segment.ts';
 import { entryBytes, proofOpenedBytes, wireBytes } from '../../src/limits.ts';
+import { headerText, headerValue } from '../../src/mcp/headers.ts';
 import { MessageReader, readMessage } from '../../src/mcp/message.ts';
+import { decodeContent } from '../../src/proxy/encoding.ts';
+import { recorded } from '../../src/proxy/headers.ts';
 import { timestampStatus } from '../../src/recorder/timestamp.ts';
 import { formatCheckpoint, parseCheckpoint } from '../../src/tlog/checkpoint.ts';
 import { formatCosigner, openCosigned, parseCosignature, parseCosigner, verifyCosignature } from '../../src/tlog/cosignature.ts';
@@ -83,7 +87,7 @@ function must(holds: boolean, what: string): void {
 
 /** The parsers. What they need on a disk goes into `folder`. */
 export async function parsers(folder: string): Promise<Parser[]> {
-  return [...texts(), ...trees(), ...segments(folder), ...wire(), ...messages(), ...(await proofs(folder))];
+  return [...texts(), ...trees(), ...segments(folder), ...wire(), ...messages(), ...http(), ...(await proofs(folder))];
 }
 
 function texts(): Parser[] {
@@ -703,6 +707,74 @@ function messages(): Parser[] {
         const line = Uint8Array.of(0x0a);
         must(equal(concat(...units.flatMap((unit) => (unit.terminated ? [unit.bytes, line] : [unit.bytes]))), bytes), 'no byte is lost');
         return true;
+      },
+    },
+  ];
+}
+
+/** What comes over HTTP, before it is a message. */
+function http(): Parser[] {
+  const streams = vectors('sse').streams.map(({ stream, streamHex }: { stream?: string; streamHex?: string }) =>
+    stream === undefined ? fromHex(streamHex!)! : utf8(stream),
+  );
+  const content = utf8('{"jsonrpc":"2.0","id":1,"result":{}}'.repeat(9));
+  const codings = ['gzip', 'deflate', 'br', 'zstd', 'gzip, br'];
+  const encoded = [
+    gzipSync(content),
+    deflateSync(content),
+    brotliCompressSync(content),
+    zstdCompressSync(content),
+    brotliCompressSync(gzipSync(content)),
+  ];
+  const most = 1_000;
+  return [
+    {
+      name: 'server-sent events',
+      seeds: streams,
+      read: (bytes) => {
+        const cut = (step: number): SseBlock[] => {
+          const cutter = new SseCutter();
+          const blocks = [];
+          for (let at = 0; at < bytes.length; at += step) blocks.push(...cutter.push(bytes.subarray(at, at + step)));
+          return [...blocks, ...cutter.end()];
+        };
+        const told = (blocks: SseBlock[]): string =>
+          JSON.stringify(
+            blocks.flatMap(({ kind, data, event, id, retryMs }) => (kind === 'comment' ? [] : [[kind, data && hex(data), event, id, retryMs]])),
+          );
+        const whole = cut(bytes.length);
+        const pieces = cut(1 + (bytes.length % 7));
+        must(told(whole) === told(pieces), 'chunks make no difference');
+        for (const blocks of [whole, pieces]) {
+          must(equal(concat(...blocks.map(({ raw }) => raw)), bytes), 'no byte is lost');
+          for (const { raw, envelope, data } of blocks)
+            must(equal(joinSse(envelope, data) ?? new Uint8Array(0), raw), 'a block is what its parts are');
+        }
+        return whole.some(({ kind }) => kind === 'event');
+      },
+    },
+    {
+      name: 'headers',
+      seeds: ['Authorization: Bearer x', 'Mcp-Name: =?base64?w6k=?=', 'Location: https://a:b@c/?token=d', 'X: '].map(utf8),
+      read: (bytes) => {
+        const text = textOf(bytes);
+        const value = headerValue(text);
+        must(/^[\t\x20-\x7e]+$/.test(value) && headerText(value) === text, 'a value is read as it was written');
+        const [name = '', ...rest] = text.split(':');
+        const [[, said] = ['', '']] = recorded([name, rest.join(':')]);
+        must(!/token|secret|authorization/i.test(name) || said.endsWith('[credential]'), 'no credential is recorded');
+        return true;
+      },
+    },
+    {
+      name: 'content encoding',
+      // the coding, then the body
+      seeds: encoded.map((body, i) => concat(Uint8Array.of(i), body)),
+      share: 0.02,
+      read: async (bytes) => {
+        const { bytes: decoded, problem } = await decodeContent(bytes.subarray(1), codings[(bytes[0] ?? 0) % codings.length], most);
+        must(decoded.length <= most, 'no more comes out than was asked for');
+        return problem === undefined;
       },
     },
   ];
