@@ -6,14 +6,15 @@
  * a verdict that depends on content that is not there is marked as such.
  */
 import type { BatchEntry, Entry, MessageEntry, OpenEntry, PrincipalEntry } from '../entry/entry.ts';
-import { judgeBytes, pendingRequests } from '../limits.ts';
+import { httpSpeakers, judgeBytes, pendingRequests } from '../limits.ts';
 import { effectOf, readToolDefinitions, splitOverrides, Tools, type EffectFields, type Overrides, type SplitOverrides } from '../mcp/effect.ts';
 import { readMessage, type Anomaly, type Message } from '../mcp/message.ts';
 import { readNames } from '../mcp/names.ts';
 import { Judge, subjectOf, type CompiledPolicy } from './judge.ts';
-import type { Judged } from './match.ts';
+import type { Judged, Party } from './match.ts';
 import { asks, type Subject } from './match.ts';
 import type { CaptureLevel } from './policy.ts';
+import { partyOf, type Said } from './principal.ts';
 import { valuesOf, wholeOf, type Redaction, type Redactor } from './redact.ts';
 import { anomaliesOf, messageOf, namesHidden, part, targetOf, type Missing, type Remains } from './remains.ts';
 import { count, uncount, newCounts, type SessionCounts } from './session.ts';
@@ -49,6 +50,8 @@ export interface Judgement {
 /** Connections without a `close`, which a recorder has fewer of; and closed ones whose tap may come back. Of more the oldest are forgotten. */
 const connectionsMost = 4_096;
 const closedMost = 256;
+/** Principals, and of one connection who speaks there, as many as a recorder remembers. */
+const speakersMost = httpSpeakers;
 
 interface Asked extends Pick<Subject, 'method' | 'target' | 'effects'> {
   /** `lost`: more than can be remembered. */
@@ -57,13 +60,20 @@ interface Asked extends Pick<Subject, 'method' | 'target' | 'effects'> {
 }
 
 interface Connection {
-  judge: Judge;
+  /** Whose message it is that is judged; over HTTP there are many, as in the recorder. */
+  speaker: Speaker;
+  readonly own: Speaker;
+  readonly speakers: Map<string, Speaker>;
   overrides: SplitOverrides;
   tools: Tools;
-  counts: SessionCounts;
   asked: Map<number, Asked>;
-  isNamed: boolean;
   batch?: { index: number; items: number; anomalies: readonly Anomaly[]; remains: Remains; waiting: Recorded[] };
+}
+
+interface Speaker {
+  judge: Judge;
+  counts: SessionCounts;
+  isNamed: boolean;
 }
 
 interface Considered {
@@ -81,6 +91,8 @@ export class Replay {
   readonly #judged: (judgement: Judgement) => void;
   readonly #connections = new Map<string, Connection>();
   readonly #closed = new Map<string, Connection>();
+  /** Those that proxies named, by the index of their entry. */
+  readonly #principals = new Map<number, Party>();
   /** Of the message that is being judged, while something of it is missing: the second view, and the rules whose conditions looked at what is missing. */
   #watch: { other: () => Record<string, unknown>; touched: string[] } | undefined;
 
@@ -106,7 +118,7 @@ export class Replay {
   add(recorded: Recorded): void {
     const { entry, index } = recorded;
     if (entry.kind === 'open') return this.#open(entry, recorded.attributes);
-    if (entry.kind === 'principal') return this.#principal(entry, recorded.attributes);
+    if (entry.kind === 'principal') return this.#principal(entry, recorded);
     if (entry.kind === 'close') return this.#close(entry.connection);
     if (entry.kind !== 'message' && entry.kind !== 'batch') return;
     const connection = this.#connection(entry);
@@ -129,7 +141,7 @@ export class Replay {
     this.#finishBatch(connection);
     const one = this.#consider(connection, { ...recorded, entry }, recorded.remains ?? noContent, []);
     if (one === undefined) return;
-    const level = connection.judge.level(one.subject, one.verdict);
+    const level = connection.speaker.judge.level(one.subject, one.verdict);
     this.#settle(connection, one, level);
   }
 
@@ -151,13 +163,14 @@ export class Replay {
   }
 
   #put(id: string, judge: Judge, overrides: Overrides = {}): Connection {
+    const own = { judge, counts: newCounts(), isNamed: false };
     const connection: Connection = {
-      judge,
+      speaker: own,
+      own,
+      speakers: new Map(),
       overrides: splitOverrides(overrides),
       tools: new Tools(),
-      counts: newCounts(),
       asked: new Map(),
-      isNamed: false,
     };
     keep(this.#connections, id, connection, connectionsMost);
     return connection;
@@ -180,10 +193,16 @@ export class Replay {
     );
   }
 
-  #principal(entry: PrincipalEntry, attributes: Recorded['attributes']): void {
+  #principal(entry: PrincipalEntry, recorded: Recorded): void {
     const connection = this.#connections.get(entry.connection) ?? this.#closed.get(entry.connection);
-    if (connection === undefined || entry.source !== 'observed') return;
-    const { party } = connection.judge;
+    if (connection === undefined) return;
+    const { party } = connection.own.judge;
+    if (entry.reportedBy !== undefined) {
+      keep(this.#principals, recorded.index, { ...party, principal: partyOf(recorded.attributes as Said, entry.unbelieved !== true) }, speakersMost);
+      return;
+    }
+    if (entry.source !== 'observed') return;
+    const { attributes } = recorded;
     const executable = attributes['executable'];
     const observed = {
       ...(entry.uid === undefined ? {} : { uid: entry.uid }),
@@ -191,7 +210,27 @@ export class Replay {
       ...(typeof executable === 'string' ? { executable } : {}),
     };
     // another judge: one remembers which rules are about whom
-    connection.judge = new Judge(this.#compiled, { ...party, principal: { ...party.principal, observed } });
+    connection.own.judge = new Judge(this.#compiled, { ...party, principal: { ...party.principal, observed } });
+  }
+
+  /** Who says a message: over HTTP a principal, in an MCP session of its own or in none. */
+  #turnTo(connection: Connection, { who, session }: MessageEntry): void {
+    const party = who === undefined ? undefined : this.#principals.get(who);
+    if (party === undefined) {
+      connection.speaker = connection.own;
+      return;
+    }
+    const key = `${who} ${session ?? ''}`;
+    let speaker = connection.speakers.get(key);
+    if (speaker === undefined) {
+      // its client has said who it is before the session had its number
+      const { clientInfo } = (session === undefined ? undefined : connection.speakers.get(`${who} `)?.judge.party) ?? {};
+      const judge = new Judge(this.#compiled, { ...party, principal: { ...party.principal, declared: { ...party.principal.declared } } });
+      if (clientInfo !== undefined) judge.introduce(clientInfo);
+      speaker = { judge, counts: newCounts(), isNamed: clientInfo !== undefined };
+      keep(connection.speakers, key, speaker, speakersMost);
+    }
+    connection.speaker = speaker;
   }
 
   /** What waited is over; a tap that comes back goes on with the rest. */
@@ -216,9 +255,10 @@ export class Replay {
       const one = this.#consider(connection, { ...recorded, entry }, part(batch.remains, entry), batch.anomalies);
       if (one === undefined) continue;
       considered.push(one);
-      count(connection.counts, one.subject, one.verdict.kind, one.message.outcome === 'toolError');
+      count(connection.speaker.counts, one.subject, one.verdict.kind, one.message.outcome === 'toolError');
     }
-    for (const { subject, verdict, message } of considered) uncount(connection.counts, subject, verdict.kind, message.outcome === 'toolError');
+    for (const { subject, verdict, message } of considered)
+      uncount(connection.speaker.counts, subject, verdict.kind, message.outcome === 'toolError');
     const refused = considered.find(({ verdict }) => verdict.kind === 'block');
     for (const one of considered) {
       if (refused !== undefined && one.verdict.kind !== 'block') {
@@ -227,15 +267,16 @@ export class Replay {
         one.verdict = { kind: 'block', ...(rule === undefined ? {} : { rule }), reason };
         if (refused.unsure !== undefined) one.unsure = [...(one.unsure ?? []), ...refused.unsure];
       }
-      const level = connection.judge.level(one.subject, one.verdict);
+      const level = connection.speaker.judge.level(one.subject, one.verdict);
       this.#settle(connection, one, level === 'none' ? 'metadata' : level);
     }
   }
 
   /** What the policy says of a message. Changes nothing, but for a reply that would not have come. */
   #consider(connection: Connection, recorded: Recorded & { entry: MessageEntry }, whole: Remains, more: readonly Anomaly[]): Considered | undefined {
-    const { judge, counts } = connection;
     const { entry, index } = recorded;
+    this.#turnTo(connection, entry);
+    const { judge, counts } = connection.speaker;
     const isReply = entry.type === 'result' || entry.type === 'error';
     // without an exchange it answers nothing, or a request that has no entry
     const isUncaptured = isReply && entry.exchange === undefined && entry.anomalies?.includes('reply-to-nothing') !== true;
@@ -283,7 +324,7 @@ export class Replay {
   #settle(connection: Connection, considered: Considered, level: CaptureLevel): void {
     const { recorded, message, remains, subject, asked, verdict, unsure } = considered;
     const { entry, index } = recorded;
-    const { judge } = connection;
+    const { judge } = connection.speaker;
     // what was frozen then stays refused
     const refused = verdict.kind === 'block' || (entry.verdict === 'block' && entry.rule === ownRules.freeze);
     const redactions = remains.bytes === undefined ? [] : rangesOf(remains.bytes, judge.redactor(subject), asked?.secrets);
@@ -299,7 +340,7 @@ export class Replay {
         ...(secrets.length === 0 ? {} : { secrets }),
       });
     } else if (entry.exchange !== undefined && entry.type !== 'notification') connection.asked.delete(entry.exchange);
-    count(connection.counts, subject, refused ? 'block' : verdict.kind, message.outcome === 'toolError');
+    count(connection.speaker.counts, subject, refused ? 'block' : verdict.kind, message.outcome === 'toolError');
     if (!refused) learn(connection, considered);
     this.#judged({
       index,
@@ -319,9 +360,9 @@ function rangesOf(bytes: Uint8Array, redactor: Redactor | undefined, secrets?: r
   return redactor?.ranges(bytes, 0, secrets) ?? [];
 }
 
-function keep(connections: Map<string, Connection>, id: string, connection: Connection, most: number): void {
-  connections.set(id, connection);
-  if (connections.size > most) connections.delete(connections.keys().next().value!);
+function keep<K, T>(known: Map<K, T>, key: K, value: T, most: number): void {
+  known.set(key, value);
+  if (known.size > most) known.delete(known.keys().next().value!);
 }
 
 const noContent: Remains = { missing: [], why: 'unreadable' };
@@ -332,7 +373,7 @@ function askedBy(entry: MessageEntry, connection: Connection): Asked {
   if (method === undefined) return { effects: {}, refused: false };
   const target = targetOf(method, entry.target);
   const request = { method, ...(target === undefined ? {} : { target }) };
-  const word = connection.judge.word(method === 'tools/call' ? target?.value : undefined);
+  const word = connection.speaker.judge.word(method === 'tools/call' ? target?.value : undefined);
   return { ...request, effects: effectOf(request, connection.tools, connection.overrides, word), refused: false };
 }
 
@@ -361,12 +402,12 @@ function otherView(
 function learn(connection: Connection, { recorded, message, remains, asked }: Considered): void {
   const { bytes } = remains;
   const { attributes } = recorded;
-  if (message.type === 'request' && !connection.isNamed && (message.method === 'initialize' || message.era === 'modern')) {
+  if (message.type === 'request' && !connection.speaker.isNamed && (message.method === 'initialize' || message.era === 'modern')) {
     const info = attributes['clientInfo'] ?? (bytes === undefined ? undefined : readNames(bytes).clientInfo);
     if (typeof info !== 'object' || info === null) return;
     const { name, version } = info as Record<string, unknown>;
-    connection.isNamed = true;
-    connection.judge.introduce({ ...(typeof name === 'string' ? { name } : {}), ...(typeof version === 'string' ? { version } : {}) });
+    connection.speaker.isNamed = true;
+    connection.speaker.judge.introduce({ ...(typeof name === 'string' ? { name } : {}), ...(typeof version === 'string' ? { version } : {}) });
   } else if (message.type === 'result' && asked?.method === 'tools/list' && bytes !== undefined) {
     connection.tools.add(readToolDefinitions(bytes));
   }

@@ -11,6 +11,7 @@ import { Exchanges } from '../mcp/exchange.ts';
 import type { MessageReader } from '../mcp/message.ts';
 import type { Hasher } from '../bytes/crypto.ts';
 import { Judge, unruled, type CompiledPolicy } from '../policy/judge.ts';
+import { partyOf } from '../policy/principal.ts';
 import { countsFrom, newCounts, type SessionCounts } from '../policy/session.ts';
 import { tapWindowUnits } from '../limits.ts';
 import type { Principal } from '../wire/principal.ts';
@@ -26,7 +27,6 @@ import {
   type Wait,
 } from '../wire/wire.ts';
 import { Calls } from './calls.ts';
-import { partyOf } from './principals.ts';
 import { Recent, scopeOf, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
 
 /** What a connection was opened with. Kept in the snapshot. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Principal } from '../wire/principal.ts';
-import { isTrustedTap, partyOf, principalEntry, readPrincipal } from './principals.ts';
+import { partyOf } from '../policy/principal.ts';
+import { isTrustedTap, principalEntry, readPrincipal } from './principals.ts';
 
 const alice: Principal = {
   verified: {

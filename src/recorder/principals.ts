@@ -1,12 +1,11 @@
 /**
- * What a proxy says of who sent a request (`spec/wire.md`, `principal`): read, bounded, and turned into a `principal` entry and into what rules look at.
+ * What a proxy says of who sent a request (`spec/wire.md`, `principal`): read, bounded, and turned into a `principal` entry.
  *
  * What must stay true: only what a trusted proxy says is verified or observed, everything else is declared; what may name a person is an attribute, which can be
  * erased, and never a field of the entry; a subject is never cut, since a beginning of it would be somebody else.
  */
 import type { PrincipalEntry } from '../entry/entry.ts';
 import { bounded } from '../mcp/bounded.ts';
-import type { Principal as Behind } from '../policy/match.ts';
 import { authenticationFailures, type Actor, type Principal } from '../wire/principal.ts';
 import type { Attributes } from './seal.ts';
 
@@ -45,27 +44,6 @@ export function principalEntry(
 
 function named(name: string, part: object | undefined): Attributes {
   return part === undefined || Object.keys(part).length === 0 ? {} : { [name]: part };
-}
-
-/** What rules look at. Of a proxy that is not trusted nothing is verified or observed. */
-export function partyOf({ verified, observed, declared }: Principal, trusted: boolean): Behind {
-  const { address, uid, pid, executable } = observed;
-  const { userAgent, claims } = declared;
-  return {
-    observed: trusted ? present({ address, uid, pid, executable }) : {},
-    verified:
-      trusted && verified !== undefined
-        ? present({
-            method: verified.source,
-            subject: verified.subject,
-            issuer: verified.issuer,
-            clientId: verified.clientId,
-            scopes: verified.scopes,
-            actors: verified.act?.map(({ subject }) => subject),
-          })
-        : {},
-    declared: present({ userAgent, claims }),
-  };
 }
 
 /** A stranger's JSON as a principal. What is too long is cut, what is of a wrong kind is left out; a credential of a subject that does not fit is none. */

@@ -140,6 +140,22 @@ test('a principal comes to the rules and into the record, and goes with an erasu
   expect(all).not.toContain(key.slice(19));
   expect(all).not.toMatch(/eyJhbGciOi/);
 
+  // the same policy says the same again of what is recorded, and another one another thing, of this principal alone
+  const simulated = await stage.command('policy', 'simulate', config, '--ledger', stage.ledger, '--json');
+  const unchanged = { newlyBlocked: 0, noLongerBlocked: 0, newlyFlagged: 0, noLongerFlagged: 0 };
+  expect(JSON.parse(simulated.stdout)).toMatchObject({ ledgers: [{ changes: unchanged }] });
+  const stricter = join(stage.folder, 'stricter.yaml');
+  writeFileSync(
+    stricter,
+    JSON.stringify({
+      policy: { rules: [{ name: 'no-alice', deny: true, when: 'has(principal.verified.actors) && "assistant" in principal.verified.actors' }] },
+    }),
+  );
+  const other = await stage.command('policy', 'simulate', stricter, '--ledger', stage.ledger, '--json');
+  expect(JSON.parse(other.stdout)).toMatchObject({
+    ledgers: [{ changes: { ...unchanged, newlyBlocked: 1, noLongerBlocked: 2 }, rules: [{ rule: 'no-alice', blocked: 1 }] }],
+  });
+
   const erased = await stage.command('erase', '--subject', 'assistant', '--ledger', stage.ledger, '--yes', '--json');
   expect(erased.code).toBe(0);
   const left = await stage.finished();
