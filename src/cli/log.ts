@@ -14,6 +14,7 @@ export interface LogOptions extends FilterOptions {
   limit?: string | number;
   json?: boolean;
   payload?: boolean;
+  calls?: boolean;
 }
 
 export const logHelp: CommandHelp = {
@@ -24,6 +25,7 @@ export const logHelp: CommandHelp = {
     { flags: '--limit <n>', description: 'only the newest n' },
     { flags: '--json', description: 'one JSON object a line' },
     { flags: '--payload', description: 'add the recorded content' },
+    { flags: '--calls', description: 'a line for each tool call instead, with all its requests, answers and tasks' },
   ],
   example: 'sworn log --since 1h --effect write',
 };
@@ -39,6 +41,7 @@ const linePayloadBytes = 2_048;
 export async function logCommand(options: LogOptions, output: Output): Promise<number> {
   const ledgers = ledgerPaths(options.ledger);
   const most = limitOf(options.limit, 'limit', 'log');
+  if (options.calls) return (await import('./calls.ts')).showCalls(options, output, ledgers, most);
   // each ledger has its own: a filter counts and remembers
   const filters = ledgers.map(() => filterOf(options, 'log'));
   const { show, note } = await writerOf(options, output, ledgers);

@@ -3,6 +3,7 @@ import { SwornError } from '../errors.ts';
 import type { BatchEntry, MessageEntry } from '../entry/entry.ts';
 import { batchItems, peekBytes } from '../limits.ts';
 import { lossyText } from '../bytes/bytes.ts';
+import { isLegOf, type Leg } from '../readers/calls.ts';
 import { readEntries, readEntryAt, type Located } from '../readers/entries.ts';
 import { payloadOf } from './filter.ts';
 import { oneLedgerPath } from './ledger-path.ts';
@@ -63,6 +64,7 @@ export async function showCommand(options: ShowOptions, output: Output): Promise
   output.out(heading(output, located));
   output.out(fieldLines(output, located));
   output.out(linkLines(output, located, ahead));
+  output.out(callLines(output, index, await legsOf(ledger, located, ahead)));
   const payload = await payloadOf(ledger, located, options.full ? peekBytes : shownBytes);
   if (located.entry.kind === 'message' || located.entry.kind === 'batch') output.out(payloadText(output, payload));
   if (located.entry.kind === 'policy') output.out(policyLines(output, located, options.full === true));
@@ -159,6 +161,43 @@ function messageText(output: Output, entry: MessageEntry): string {
   const notes = notesOf(output, entry);
   if (notes !== '') parts.push(notes);
   return parts.join('  ');
+}
+
+/** A call that went on is told from its beginning, at most so many messages of it. */
+const shownLegs = 100;
+
+/** All that belongs to the same call, where that is more than a request and its reply. */
+async function legsOf(ledger: string, { entry }: Located, { counterpart }: Ahead): Promise<Leg[]> {
+  if (entry.kind !== 'message') return [];
+  const near = [entry, ...(counterpart?.entry.kind === 'message' ? [counterpart.entry] : [])];
+  if (!near.some(({ call, taskStatus, resultType }) => call !== undefined || taskStatus !== undefined || resultType === 'input_required')) return [];
+  const first = entry.call ?? entry.exchange;
+  const legs: Leg[] = [];
+  if (first === undefined) return [];
+  for await (const one of readEntries(ledger, { from: first, to: first + aheadEntries })) {
+    if (isLegOf(first, one.index, one.entry)) legs.push({ index: one.index, entry: one.entry });
+    if (legs.length >= shownLegs || (one.entry.kind === 'close' && one.entry.connection === entry.connection)) break;
+  }
+  return legs;
+}
+
+function callLines(output: Output, index: number, legs: readonly Leg[]): string {
+  if (legs.length === 0) return '';
+  const first = legs[0]!;
+  const lines = legs.map((leg) => {
+    const { entry } = leg;
+    const isAgain = entry.type === 'request' && entry.call !== undefined && entry.method === first.entry.method;
+    const said = [
+      entry.outcome === undefined ? '' : entry.outcome === 'toolError' ? 'tool error' : entry.outcome,
+      entry.resultType === undefined || entry.resultType === 'complete' ? '' : visible(entry.resultType),
+      entry.taskStatus === undefined ? '' : `task ${visible(entry.taskStatus)}`,
+      isAgain ? 'again, with answers' : '',
+    ].filter((word) => word !== '');
+    const seconds = `+${((Date.parse(entry.time) - Date.parse(first.entry.time)) / 1000).toFixed(3)}`;
+    const mark = leg.index === index ? '▸' : ' ';
+    return `  ${mark} ${cell(String(leg.index), 6, 'right')} ${paint(output, 'dim', cell(seconds, 9, 'right'))} ${entry.direction === 'c2s' ? '→' : '←'} ${visible(subjectOf(entry))}${said.length === 0 ? '' : `  ${said.join(', ')}`}\n`;
+  });
+  return `\n${paint(output, 'dim', `the call, from entry ${first.index}${legs.length >= shownLegs ? ', its beginning' : ''}`)}\n${lines.join('')}`;
 }
 
 /** Fields that the heading says already. */

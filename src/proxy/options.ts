@@ -120,7 +120,7 @@ export function urlOf(text: string): URL {
 /** The first name of its host, or the last word of its path. */
 function nameOf(url: URL): string {
   const word = basename(url.pathname);
-  return word !== '' && word !== 'mcp' && word !== 'sse' ? word : url.hostname.replace(/^\[|\]$/g, '');
+  return word !== '' && word !== 'mcp' && word !== 'sse' ? word : url.host;
 }
 
 function tlsOf(cert: string | undefined, key: string | undefined): Pick<ProxyOptions, 'tls'> {

@@ -121,15 +121,15 @@ function objectIn(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }
 
-/** Without a state, who asks the same again and brings answers goes on with what they asked last. */
+/** A state may be the same for two tools. Without one, who asks the same again and brings answers goes on with what they asked last. */
 function stateKey(
   { requestState, hasAnswers }: Said,
   method: string | undefined,
   target: string | undefined,
   who: number | undefined,
 ): string | undefined {
-  if (requestState !== undefined) return keyOf('state', requestState);
-  return hasAnswers === undefined ? undefined : keyOf('asked', JSON.stringify([who, method, target]));
+  if (requestState === undefined && hasAnswers === undefined) return undefined;
+  return keyOf('asked', JSON.stringify([who, method, target, requestState]));
 }
 
 function taskKey(taskId: string): string {

@@ -795,7 +795,7 @@ function eventSeen({ sse }: Head, index: number, connection: Connection): { firs
 
 const unplaced: Placement = { anomalies: [], undo: nothing };
 
-/** Which logical call a message belongs to. What a server asks or tells on the stream of a request belongs to that. */
+/** Which logical call a message belongs to. What a server asks or tells on the stream of a request belongs to that, and so does its end. */
 function sayCall(
   entry: MessageEntry,
   message: Message,
@@ -810,7 +810,7 @@ function sayCall(
   if (connection.transport !== 'http') return leg.undo;
   const stream = String(entry.stream);
   if (entry.direction === 'c2s' && message.type === 'request') connection.asked.set(stream, leg.call ?? index);
-  else if (entry.direction === 's2c' && (message.type === 'request' || message.type === 'notification')) {
+  else if (entry.http?.end !== undefined || (entry.direction === 's2c' && (message.type === 'request' || message.type === 'notification'))) {
     const asked = connection.asked.get(stream);
     if (asked !== undefined) entry.call ??= asked;
     if (asked !== undefined && message.type === 'request' && request !== undefined) request.call ??= asked;
