@@ -2,9 +2,10 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { scratch, type Scratch } from '../../test/faults/world.ts';
+import { encryptedScratch, scratch, type Scratch } from '../../test/faults/world.ts';
 import { beginMs, day, PruneWorld } from '../../test/prune-world.ts';
 import { verifySame } from '../../test/spread.ts';
+import { KeyFolders } from '../cli/openers.ts';
 import { directorySource } from '../cli/verify-files.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import type { Files } from '../ledger/files.ts';
@@ -15,7 +16,7 @@ import { parseCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote, parseVkey } from '../tlog/note.ts';
 import { verifyConsistency } from '../tlog/proof.ts';
 import { tilePath } from '../tlog/tile.ts';
-import type { Verification } from '../verify/verifier.ts';
+import { verifyLedger, type Verification } from '../verify/verifier.ts';
 
 let at: Scratch;
 let worlds: PruneWorld[];
@@ -312,5 +313,39 @@ describe('pruning', () => {
     bytes[77]! ^= 1;
     writeFileSync(tile, bytes);
     expect(() => opened()).toThrow('another root');
+  });
+
+  it('takes the beginning of encrypted segments, and keeps no key of what is gone', async () => {
+    at.remove();
+    const encrypted = encryptedScratch();
+    at = encrypted;
+    const first = opened();
+    const { id } = first.ledger;
+    await first.ledger.encrypt(encrypted.encryption);
+    let world = first;
+    await world.start();
+    await days(world, 60);
+    await world.ledger.publish();
+    await world.pruner.prune(older(40), {});
+    expect(bundles()[0]).toBe(3);
+    const keys = readFileSync(join(world.ledger.keysFolder, 'segment-keys'), 'utf8');
+    const named = [...keys.matchAll(/\b(\d{16})\b/g)].map(([, name]) => Number(name));
+    expect(named.length).toBeGreaterThan(1);
+    expect(named.filter((name) => !segments().includes(name))).toEqual([]);
+    world = await next(world);
+    expect(world.ledger.id).toBe(id);
+    await world.ledger.encrypt(encrypted.encryption);
+    await world.start();
+    await world.ledger.publish();
+    const result = await verifyLedger({
+      crypto: nodeCrypto,
+      source: directorySource(at.folder),
+      vkeys: [vkeyOf(world)],
+      openers: new KeyFolders(at.keysHome).openers,
+    });
+    expect(told(result)).toEqual(['note pruned']);
+    expect(result.contentBytes).toBeGreaterThan(10_000);
+    // it can be erased from, too
+    expect(await world.eraser.erase({ scope: 'index', targets: [[770, 800]], paths: [] }, {})).not.toHaveProperty('unfinished');
   });
 });
