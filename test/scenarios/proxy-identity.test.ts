@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
-import { node, Stage, sworn, Tap } from './stage.ts';
+import { node, Stage, sworn, Tap, type Recorded } from './stage.ts';
 
 /** A server that answers every request, and keeps the headers that it got. */
 async function upstream(): Promise<{ url: string; got: IncomingHttpHeaders[] }> {
@@ -170,14 +170,29 @@ test('a principal comes to the rules and into the record, and goes with an erasu
 test('the word of a proxy that nobody trusts is only declared, also to the rules', { timeout: 120_000 }, async () => {
   const stage = new Stage();
   const server = await upstream();
-  const config = settings(stage, { policy: { rules: [{ name: 'no-ci', deny: true, principal: { verified: { subject: 'ci' } } }] } });
+  const rules = { policy: { rules: [{ name: 'no-ci', deny: true, principal: { verified: { subject: 'ci' } } }] } };
+  const config = settings(stage, rules);
   const key = (await stage.command('proxy', '--new-api-key', 'ci', '--config', config)).stdout.trim();
   const { at, tap } = await proxy(stage, server.url, config);
   expect((await call(at, { Authorization: `Bearer ${key}` })).status).toBe(200);
   expect(server.got[0]).not.toHaveProperty('authorization');
+  const reload = async (file: object): Promise<void> => {
+    const loads = (entries: Recorded[]): number => entries.filter(({ kind, act }) => kind === 'policy' && act === 'load').length;
+    const before = loads(stage.entries());
+    settings(stage, file);
+    process.kill(stage.recorderPid!, 'SIGHUP');
+    await stage.until((entries) => loads(entries) > before);
+  };
+  // from now on it is trusted: the rule is about what it verifies, and who it is is recorded again
+  await reload({ ...rules, trustedTaps: [process.getuid!()] });
+  expect((await call(at, { Authorization: `Bearer ${key}` })).body).toContain('no-ci');
+  await reload(rules);
+  expect((await call(at, { Authorization: `Bearer ${key}` })).body).toContain('answer');
   tap.process.kill('SIGTERM');
   await tap.ended;
-  const [principal] = (await stage.finished()).filter(({ kind }) => kind === 'principal');
+  const principals = (await stage.finished()).filter(({ kind }) => kind === 'principal');
+  expect(principals.map(({ source }) => source as string)).toEqual(['declared', 'verified', 'declared']);
+  const [principal] = principals;
   expect(principal).toMatchObject({
     source: 'declared',
     unbelieved: true,
