@@ -33,7 +33,7 @@ interface Exchange {
   readonly method: string | undefined;
   /** Requests without a reply: how their ids are compared → as they stand in the message. */
   readonly open: Map<string, string>;
-  /** Somebody waits for it, or did. */
+  /** Somebody waits for it, or did: it has a request with an id that a reply can name. */
   readonly isAsked: boolean;
   /** Nobody waits any more: it is answered, or taken back. */
   readonly settled: Gate<void>;
@@ -99,11 +99,14 @@ export class Bridge {
       if (cancelled.era === 'modern') return cancelled.stop.abort();
     }
     const isModern = first?.era === 'modern';
+    const open = new Map(
+      items.flatMap(({ type, id, idKey }) => (type === 'request' && id !== undefined && idKey !== undefined ? [[idKey, id]] : [])),
+    );
     const exchange: Exchange = {
       era: isModern ? 'modern' : 'legacy',
       method: message.type === 'request' ? message.method : undefined,
-      open: new Map(items.flatMap(({ type, id, idKey }) => (type === 'request' && id !== undefined && idKey !== undefined ? [[idKey, id]] : []))),
-      isAsked: items.some(({ type }) => type === 'request'),
+      open,
+      isAsked: open.size > 0,
       settled: gate<void>(),
       stop: new AbortController(),
     };

@@ -119,6 +119,8 @@ test('what is recorded has bounds', () => {
   expect(many.length).toBe(recordedHeaders + 1);
   expect(many[0]![1].length).toBe(recordedHeaderChars + 1);
   expect(many.at(-1)).toEqual(['…', `${200 - recordedHeaders} more`]);
+  // what is held against the message would be another claim
+  expect(recorded(['mcp-name', 'x'.repeat(8_000)])[0]![1].length).toBe(8_000);
   // a value without an end of what is looked for, searched in one pass
   expect(withoutSecrets(`?${'a'.repeat(200_000)}`).length).toBe(200_001);
   expect(withoutSecrets('://'.repeat(20_000)).length).toBe(60_000);

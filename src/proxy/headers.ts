@@ -76,14 +76,16 @@ const claims: ReadonlySet<string> = new Set(['mcp-method', 'mcp-name', 'mcp-prot
 /**
  * What may be recorded of headers: all of them in their order, credentials as a mark that keeps the scheme. What MCP says of the message stays as it came:
  * the record holds it against the message, and rules on arguments look at `Mcp-Param-*` (`mcp/headers.ts`).
- * At most `recordedHeaders`, and a last one `…` that counts the others; values of at most `recordedHeaderChars`, cut with `…`.
+ * At most `recordedHeaders`, and a last one `…` that counts the others; values of at most `recordedHeaderChars`, cut with `…`, but for those: HTTP's own bound
+ * on a head is theirs.
  */
 export function recorded(rawHeaders: readonly string[]): [name: string, value: string][] {
   const result: [string, string][] = [];
   const count = rawHeaders.length / 2;
   for (let i = 0; i < count && result.length < recordedHeaders; i++) {
     const name = rawHeaders[2 * i]!;
-    result.push([short(name), short(recordedValue(name, rawHeaders[2 * i + 1]!))]);
+    const value = recordedValue(name, rawHeaders[2 * i + 1]!);
+    result.push([short(name), claims.has(name.toLowerCase()) ? value : short(value)]);
   }
   if (count > recordedHeaders) result.push(['…', `${count - recordedHeaders} more`]);
   return result;

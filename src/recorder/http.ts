@@ -2,6 +2,7 @@
 import type { MessageEntry } from '../entry/entry.ts';
 import { shortTextBytes } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
+import { headerText } from '../mcp/headers.ts';
 import type { Message } from '../mcp/message.ts';
 import type { Head } from '../wire/wire.ts';
 import type { Attributes } from './seal.ts';
@@ -65,7 +66,7 @@ export function httpOf({ method, path, status, headers, encoding, sse, end, unde
 export function disagrees({ headers = [] }: Head, message: Message): boolean {
   if (message.type !== 'request' && message.type !== 'notification') return false;
   for (const [name, value] of headers) {
-    const said = decoded(value);
+    const said = headerText(value);
     if (/^mcp-method$/i.test(name) && said !== message.method) return true;
     const target = message.target?.value;
     if (/^mcp-name$/i.test(name) && target !== undefined && said !== target && message.cut?.includes('target') !== true) return true;
@@ -73,10 +74,4 @@ export function disagrees({ headers = [] }: Head, message: Message): boolean {
       return true;
   }
   return false;
-}
-
-/** Values that are not plain text come as `=?base64?…?=`. */
-function decoded(value: string): string {
-  const base64 = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(value)?.[1];
-  return base64 === undefined ? value : Buffer.from(base64, 'base64').toString();
 }
