@@ -2,11 +2,14 @@
  * `npm run bench:recorder`: how many entries a recorder takes, what one costs, and whether its memory stays flat.
  * The load is another process (`load.ts`), so that only the recorder's own CPU time is counted.
  */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { digits, isReached, median, table, targetTable, type Target } from './figures.ts';
 import { fill } from './fill.ts';
-import { inWorld } from './world.ts';
+import { inWorld, type World } from './world.ts';
 
 const { values } = parseArgs({
   options: {
@@ -14,6 +17,8 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     entries: { type: 'string' },
     mode: { type: 'string' },
+    /** Content is encrypted under a key in a file. */
+    encrypted: { type: 'boolean', default: false },
     /** Another build of sworn (a folder with bin/ and dist/). */
     other: { type: 'string' },
   },
@@ -22,6 +27,7 @@ const entries = Number(values.entries ?? (values.short ? 200_000 : 1_000_000));
 const load = loadavg()[0]!;
 
 await inWorld(async (world) => {
+  if (values.encrypted) encryptIn(world);
   const targets: Target[] = [];
   const figures: Record<string, Record<string, number>> = {};
   const rows: (string | number)[][] = [];
@@ -65,3 +71,10 @@ await inWorld(async (world) => {
     )}\n\n${targetTable(targets)}`,
   );
 });
+
+function encryptIn({ home, folder }: World): void {
+  const key = join(folder, 'wrapping.key');
+  writeFileSync(key, randomBytes(32).toString('hex'), { mode: 0o600 });
+  mkdirSync(join(home, '.config', 'sworn'), { recursive: true });
+  writeFileSync(join(home, '.config', 'sworn', 'sworn.yaml'), JSON.stringify({ encryption: { key: `file:${key}` } }));
+}
