@@ -13,8 +13,10 @@ import { nodeCrypto } from '../../src/crypto-node.ts';
 import { EntryProblem, readEntry } from '../../src/entry/read.ts';
 import { LineSplitter } from '../../src/frames/lines.ts';
 import { joinSse, SseCutter, type SseBlock } from '../../src/frames/sse.ts';
+import { segmentKeyOf } from '../../src/ledger/cipher.ts';
 import {
   decodeRecord,
+  decodeStored,
   encodeEntryRecord,
   encodePartRecord,
   encodeSegmentHeader,
@@ -440,7 +442,8 @@ function written(record: EntryRecord | PartRecord): Buffer {
 }
 
 function segments(folder: string): Parser[] {
-  const { headers, records } = vectors('segments');
+  const { headers, records, encrypted } = vectors('segments');
+  const key = segmentKeyOf(Buffer.from(encrypted.key, 'hex'), encrypted.wrappingCheck);
   const path = join(folder, 'segment');
   const fileSeeds = [sampleLedger({ pairs: 2, segmentBytes: 1500, dropped: true, erased: true }), sampleLedger({ pairs: 1 })].flatMap((fixture) =>
     [...fixture.files()].filter(([name]) => name.startsWith('payload/')).map(([, bytes]) => new Uint8Array(bytes)),
@@ -479,7 +482,7 @@ function segments(folder: string): Parser[] {
       read: (bytes) => {
         const header = readSegmentHeader(Buffer.from(bytes));
         if (!header) return false;
-        const again = encodeSegmentHeader(header.ledgerId, header.firstIndex);
+        const again = encodeSegmentHeader(header.ledgerId, header.firstIndex, header.keyId);
         must(equal(again, bytes.subarray(0, segmentHeaderBytes)), 'a header is written as it was read');
         return true;
       },
@@ -491,6 +494,18 @@ function segments(folder: string): Parser[] {
         const record = decodeRecord(Buffer.from(bytes));
         if (!record) return false;
         must(equal(written(record).subarray(recordHeaderBytes), bytes), 'a record is written as it was read');
+        return true;
+      },
+    },
+    {
+      name: 'encrypted record',
+      seeds: [...fromHexes(encrypted.accept), ...fromHexes(encrypted.reject)].map((bytes) => bytes.subarray(recordHeaderBytes)),
+      read: (bytes) => {
+        const body = Buffer.from(bytes);
+        const opened = decodeStored(body, { key });
+        const closed = decodeStored(body, {});
+        if (!opened) return false;
+        must(closed?.type === opened.type && closed.unopened === true, 'what can be opened has a head without its key');
         return true;
       },
     },
