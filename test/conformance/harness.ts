@@ -132,7 +132,7 @@ export class Harness {
         // the bridge has sessions in the old era only if it is asked for them
         const bridge = await startBridge(revision < '2026-07-28', between, env);
         try {
-          return await judgeServer(bridge.url, revision, some, folder, env);
+          return await judgeServer(bridge.url, revision, some, folder, env, ['patient.ts']);
         } finally {
           await bridge.end();
         }

@@ -34,12 +34,13 @@ export function scenariosOf(side: Side, revision: Revision): string[] {
   return [...set[side], ...set.not_scored.filter(({ leg }) => leg === side).map(({ scenario }) => scenario)];
 }
 
-function run(words: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
-  const preload = join(import.meta.dirname, 'loopback.ts');
-  const child = spawn(process.execPath, ['--import', preload, join(suite, 'dist', 'index.js'), ...words, '--timeout', String(limitMs)], {
-    env,
-    stdio: 'ignore',
-  });
+/** Modules of this folder that the suite loads first, besides `loopback.ts`. */
+export type Preload = 'patient.ts';
+
+function run(words: readonly string[], env: NodeJS.ProcessEnv, preloads: readonly Preload[] = []): Promise<void> {
+  const imports = ['loopback.ts', ...preloads].flatMap((file) => ['--import', join(import.meta.dirname, file)]);
+  const command = [...imports, join(suite, 'dist', 'index.js'), ...words, '--timeout', String(limitMs)];
+  const child = spawn(process.execPath, command, { env, stdio: 'ignore' });
   const stop = (): void => void child.kill('SIGKILL');
   process.on('exit', stop);
   return new Promise((done, fail) => {
@@ -70,11 +71,12 @@ export async function judgeServer(
   scenarios: readonly string[],
   folder: string,
   env: NodeJS.ProcessEnv,
+  preloads: readonly Preload[] = [],
 ): Promise<Results> {
   mkdirSync(folder, { recursive: true });
   const words = ['server', '--url', url, '-o', folder];
-  if (scenarios.length === scenariosOf('server', revision).length) await run([...words, '--requirements', revision], env);
-  else await runEach(scenarios, (scenario) => run([...words, '--scenario', scenario, '--spec-version', revision, '--force'], env));
+  if (scenarios.length === scenariosOf('server', revision).length) await run([...words, '--requirements', revision], env, preloads);
+  else await runEach(scenarios, (scenario) => run([...words, '--scenario', scenario, '--spec-version', revision, '--force'], env, preloads));
   return complete(readResults(folder, 'server-'), scenarios);
 }
 
