@@ -1,5 +1,6 @@
 /** Which entries a reading command shows. */
 import { SwornError } from '../errors.ts';
+import type { Entry } from '../entry/entry.ts';
 import { globMatches } from '../mcp/glob.ts';
 import { readEntryAt, type Located } from '../readers/entries.ts';
 import type { ContentItem } from '../ledger/segment.ts';
@@ -22,7 +23,10 @@ export interface FilterOptions {
 }
 
 export const filterHelp: readonly OptionHelp[] = [
-  { flags: '--session <id>', description: 'only this connection; the beginning of its id is enough' },
+  {
+    flags: '--session <id>',
+    description: 'only this connection, the beginning of its id is enough; behind a proxy id/index, as `sworn sessions` shows it',
+  },
   { flags: '--server <glob>', description: 'only servers of this name' },
   { flags: '--tool <glob>', description: 'only calls of these tools, and their replies' },
   { flags: '--method <glob>', description: 'only these methods, and their replies' },
@@ -62,9 +66,11 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
   const wrong = (flag: string, value: string, allowed: string): SwornError =>
     new SwornError('usage', `--${flag} ${value} is not one of: ${allowed}`, { command });
   const { session, server, tool, method, direction, effect, outcome, verdict, text } = options;
-  if (session !== undefined && !/^[0-9a-f]{1,32}$/.test(session)) {
+  const [, connectionPart, sessionPart] = /^([0-9a-f]{1,32})(?:\/(\d{1,15}))?$/.exec(session ?? '') ?? [];
+  if (session !== undefined && connectionPart === undefined) {
     throw new SwornError('usage', `--session ${session} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`, { command });
   }
+  const part = sessionPart === undefined ? undefined : Number(sessionPart);
   if (direction !== undefined && direction !== 'c2s' && direction !== 's2c') throw wrong('direction', direction, 'c2s, s2c');
   if (effect !== undefined && !effects.includes(effect)) throw wrong('effect', effect, effects.join(', '));
   if (outcome !== undefined && !outcomes.includes(outcome)) throw wrong('outcome', outcome, outcomes.join(', '));
@@ -83,13 +89,14 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     return later === 0 && earlier === 0;
   };
 
-  const matches = ({ entry }: Located): boolean => {
+  const matches = ({ entry, index }: Located): boolean => {
     if (entry.kind === 'unreadable') return !onlyMessages && session === undefined && server === undefined;
     if (!inTime(entry.time)) return false;
     const connection = 'connection' in entry ? entry.connection : undefined;
     if (connection !== undefined && 'server' in entry && entry.server !== undefined && !servers.has(connection) && servers.size < 100_000)
       servers.set(connection, entry.server);
-    if (session !== undefined && !connection?.startsWith(session)) return false;
+    if (connectionPart !== undefined && !connection?.startsWith(connectionPart)) return false;
+    if (part !== undefined && !isOfPart(entry, index, part)) return false;
     if (server !== undefined) {
       const name = 'server' in entry ? entry.server : connection === undefined ? undefined : servers.get(connection);
       if (name === undefined || !globMatches(server, name)) return false;
@@ -116,6 +123,12 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     isOver: (order) => (order === 1 ? later : earlier) >= outsideMost,
     ...(outcome === 'unanswered' || outcome === 'cancelled' ? { requests: outcome } : {}),
   };
+}
+
+/** Whether a message is of the session behind a proxy that `sworn sessions` shows with this index. */
+function isOfPart(entry: Entry, index: number, part: number): boolean {
+  if (entry.kind !== 'message' && entry.kind !== 'batch') return index === part;
+  return index === part || (entry.session === undefined ? entry.who === part : entry.session === part);
 }
 
 const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };

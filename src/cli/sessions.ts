@@ -81,7 +81,7 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
   // columns for what policy did, where it did something
   const isJudged = sessions.some(({ session }) => session.blocked + session.flagged > 0);
   const rows = sessions.map(({ ledger, session }) => [
-    session.connection.slice(0, 8),
+    idOf(session),
     session.openedAt.slice(0, 19).replace('T', ' '),
     lengthOf(session),
     session.server,
@@ -120,8 +120,8 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
 }
 
 function detail(output: Output, session: Session): string {
-  const who = session.who.map(({ source, uid, user, executable, pid }) =>
-    [user ?? (uid === undefined ? '' : `uid ${uid}`), executable ?? '', pid === undefined ? '' : `pid ${pid}`, `(${source})`]
+  const who = session.who.map(({ source, uid, user, executable, pid, name }) =>
+    [name ?? user ?? (uid === undefined ? '' : `uid ${uid}`), executable ?? '', pid === undefined ? '' : `pid ${pid}`, `(${source})`]
       .filter((text) => text !== '')
       .join(' '),
   );
@@ -165,6 +165,11 @@ function detail(output: Output, session: Session): string {
     { title: 'longest', align: 'right' as const },
   ];
   return `${paint(output, 'bold', title)}\n${facts.map((fact) => `  ${fact}\n`).join('')}${tools.length === 0 ? '' : table(output, columns, tools)}\n`;
+}
+
+/** As `--session` takes it: of a session behind a proxy with the index that its messages name. */
+function idOf({ connection, part }: Session): string {
+  return part === undefined ? connection.slice(0, 8) : `${connection.slice(0, 8)}/${part}`;
 }
 
 function lengthOf({ openedAt, lastAt }: Session): string {

@@ -1,8 +1,9 @@
 /**
- * A projection of connections to sessions, for people (on stdio one connection is one session). Held in memory: one record a session, with at most
- * 1,000 tools and 10,000 waiting requests each.
+ * A projection of connections to sessions, for people: on stdio one connection is one session; a proxy's connection has one for each MCP session, and for what
+ * belongs to none (2026-07-28 knows none) one for each principal, cut where it said nothing for 30 minutes. Held in memory: one record a session, with at
+ * most 1,000 tools and 10,000 waiting requests each.
  */
-import type { Custody, Effect, Entry, MessageEntry, Mode, PruneEntry } from '../entry/entry.ts';
+import type { BatchEntry, CloseEntry, Custody, Effect, Entry, MessageEntry, Mode, PruneEntry } from '../entry/entry.ts';
 import { pendingRequests } from '../limits.ts';
 import { readEntries, readEntryAt, type Located } from './entries.ts';
 import { readPayload } from './payload.ts';
@@ -33,6 +34,8 @@ export interface Peer {
 export interface Session {
   /** 32 hex digits. */
   connection: string;
+  /** Behind a proxy: the index that all its messages name, as `session`, or else as `who`. */
+  part?: number;
   /** Index of its `open` entry, or of the first entry seen of it. */
   index: number;
   server: string;
@@ -44,7 +47,7 @@ export interface Session {
   custody?: Custody;
   labels?: Record<string, string>;
   /** From the connection's `principal` entries. */
-  who: { source: string; uid?: number; pid?: number; user?: string; executable?: string }[];
+  who: { source: string; uid?: number; pid?: number; user?: string; executable?: string; name?: string }[];
   openedAt: string;
   /** Of its last entry. */
   lastAt: string;
@@ -76,9 +79,16 @@ interface Open {
   session: Session;
   tools: Map<string, ToolUse>;
   waiting: Map<number, { tool?: ToolUse; isCancelled: boolean }>;
+  /** Of a proxy's connection: its sessions, and those who are behind them by the index of their entry. */
+  parts: Open[];
+  principals: Map<number, Session['who'][number]>;
 }
 
 const toolsMost = 1_000;
+/** Without a session id a longer silence is the end of a session. */
+const gapMs = 30 * 60_000;
+/** Of one proxy's connection. */
+const principalsMost = 100_000;
 /** A longer `initialize` is not read for names. */
 const namesBytes = 1024 * 1024;
 
@@ -86,21 +96,37 @@ const namesBytes = 1024 * 1024;
 export async function readSessions(ledger: string, options: { from?: number; to?: number; content?: boolean } = {}): Promise<Session[]> {
   const { content = true, ...range } = options;
   const byConnection = new Map<string, Open>();
+  const parts = new Map<string, Open>();
+  const all: Open[] = [];
   for await (const located of readEntries(ledger, range)) {
-    const { entry } = located;
+    const { entry, index } = located;
     if (entry.kind === 'prune') restate(byConnection, entry);
     if (entry.kind === 'unreadable' || !('connection' in entry) || entry.connection === undefined) continue;
     let open = byConnection.get(entry.connection);
     if (open === undefined) {
-      open = begin(located.index, entry.connection, entry);
+      open = begin(index, entry.connection, entry);
       byConnection.set(entry.connection, open);
+      all.push(open);
+    }
+    if ((entry.kind === 'message' || entry.kind === 'batch') && entry.transport === 'http') {
+      const part = partOf(entry, index);
+      const known = parts.get(`${entry.connection} ${part}`);
+      const isGap = entry.session === undefined && known !== undefined && Date.parse(entry.time) - Date.parse(known.session.lastAt) > gapMs;
+      if (known === undefined || isGap) {
+        const own = beginPart(open, part, index, entry);
+        parts.set(`${entry.connection} ${part}`, own);
+        all.push(own);
+        open = own;
+      } else open = known;
     }
     open.session.lastAt = entry.time;
-    add(open, located.index, entry);
-    if (content && tellsNames(open.session, entry)) await readNamesOf(ledger, open.session, located.index);
+    add(open, index, entry);
+    if (content && tellsNames(open.session, entry)) await readNamesOf(ledger, open, index);
   }
   const sessions: Session[] = [];
-  for (const { session, tools, waiting } of byConnection.values()) {
+  for (const { session, tools, waiting, parts: own } of all) {
+    // what is left of a proxy's connection without its sessions is nothing for people
+    if (own.length > 0) continue;
     for (const { tool, isCancelled } of waiting.values()) {
       if (isCancelled) continue;
       session.unanswered++;
@@ -120,6 +146,29 @@ function restate(byConnection: ReadonlyMap<string, Open>, { connections }: Prune
     session.mode ??= mode;
     session.custody ??= custody;
   }
+}
+
+/** What messages of one session have in common. `initialize` begins one, whose replies name it. */
+function partOf(entry: MessageEntry | BatchEntry, index: number): number {
+  if (entry.session !== undefined) return entry.session;
+  return entry.kind === 'message' && entry.method === 'initialize' && entry.type === 'request' ? index : (entry.who ?? -1);
+}
+
+function beginPart(whole: Open, part: number, index: number, entry: MessageEntry | BatchEntry): Open {
+  const open = begin(index, entry.connection, entry);
+  const { server, client, mode, custody, labels } = whole.session;
+  const who = whole.principals.get(entry.who ?? -1);
+  Object.assign(open.session, {
+    server,
+    part,
+    ...(client === undefined ? {} : { client }),
+    ...(mode === undefined ? {} : { mode }),
+    ...(custody === undefined ? {} : { custody }),
+    ...(labels === undefined ? {} : { labels }),
+    ...(who === undefined ? {} : { who: [who] }),
+  });
+  whole.parts.push(open);
+  return open;
 }
 
 function begin(index: number, connection: string, entry: Entry): Open {
@@ -143,11 +192,12 @@ function begin(index: number, connection: string, entry: Entry): Open {
     sizeBytes: 0,
     tools: [],
   };
-  return { session, tools: new Map(), waiting: new Map() };
+  return { session, tools: new Map(), waiting: new Map(), parts: [], principals: new Map() };
 }
 
 function add(open: Open, index: number, entry: Entry): void {
   const { session } = open;
+  if (entry.kind === 'close') for (const part of open.parts) close(part.session, entry);
   switch (entry.kind) {
     case 'open':
       session.server = entry.server;
@@ -161,13 +211,11 @@ function add(open: Open, index: number, entry: Entry): void {
       if (entry.uid !== undefined) principal.uid = entry.uid;
       if (entry.pid !== undefined) principal.pid = entry.pid;
       if (session.who.length < 16) session.who.push(principal);
+      if (open.principals.size < principalsMost) open.principals.set(index, principal);
       break;
     }
     case 'close':
-      session.closedAt = entry.time;
-      session.closeReason = entry.reason;
-      if (entry.exitCode !== undefined) session.exitCode = entry.exitCode;
-      if (entry.signal !== undefined) session.signal = entry.signal;
+      close(session, entry);
       leftOut(session, entry.uncaptured);
       break;
     case 'gap':
@@ -184,6 +232,13 @@ function add(open: Open, index: number, entry: Entry): void {
   }
 }
 
+function close(session: Session, entry: CloseEntry): void {
+  session.closedAt = entry.time;
+  session.closeReason = entry.reason;
+  if (entry.exitCode !== undefined) session.exitCode = entry.exitCode;
+  if (entry.signal !== undefined) session.signal = entry.signal;
+}
+
 /** Each entry says how many there were so far. */
 function leftOut(session: Session, uncaptured: readonly [number, number] = [0, 0]): void {
   session.uncaptured = Math.max(session.uncaptured, uncaptured[0] + uncaptured[1]);
@@ -191,6 +246,8 @@ function leftOut(session: Session, uncaptured: readonly [number, number] = [0, 0
 
 function addMessage({ session, tools, waiting }: Open, index: number, entry: MessageEntry): void {
   if (session.server === '') session.server = entry.server;
+  // an event that was sent again, and what HTTP says without a message, count for nothing
+  if (entry.repeats !== undefined || entry.type === 'http') return;
   session.messages++;
   // the bytes of a batch's items were counted with the batch
   if (entry.batch === undefined) session.sizeBytes += entry.sizeBytes;
@@ -254,13 +311,16 @@ function tellsNames(session: Session, entry: Entry): boolean {
 }
 
 /** Names from an entry's attributes, else from the frame of the handshake. */
-async function readNamesOf(ledger: string, session: Session, index: number): Promise<void> {
+async function readNamesOf(ledger: string, { session, principals }: Open, index: number): Promise<void> {
   const located: Located | undefined = await readEntryAt(ledger, index);
   if (located?.content === undefined) return;
   const { attributes, frame } = located.content;
   if (located.entry.kind === 'principal') {
-    const who = session.who.at(-1);
+    const who = principals.get(index) ?? session.who.at(-1);
     if (who === undefined) return;
+    const { verified, observed, declared } = attributes as Record<string, Record<string, unknown> | undefined>;
+    const named = verified?.['subject'] ?? observed?.['address'] ?? declared?.['userAgent'];
+    if (typeof named === 'string') who.name = named;
     if (typeof attributes['user'] === 'string') who.user = attributes['user'];
     if (typeof attributes['executable'] === 'string') who.executable = attributes['executable'];
     return;

@@ -174,6 +174,12 @@ test('what is sent again on a stream that is taken up again comes twice and coun
   expect(answers[1]).toMatchObject({ repeats: answers[0]!['index'] as number });
   expect(answers[1]!['anomalies']).toBeUndefined();
   expect(await calls()).toMatchObject([{ target: 'test_reconnection', state: 'ok', requests: 1 }]);
+  // one session, by the id that its messages name
+  const { stdout } = await stage.command('sessions', '--json', '--ledger', stage.ledger);
+  const session = JSON.parse(stdout) as { connection: string; part: number; calls: number; client: object };
+  expect(session).toMatchObject({ calls: 1, client: { name: 'scenario' }, part: expect.any(Number) as number });
+  const own = await stage.command('log', '--json', '--session', `${session.connection.slice(0, 8)}/${session.part}`, '--ledger', stage.ledger);
+  expect(own.stdout.split('\n').filter(Boolean)).toHaveLength(entries.filter(({ kind }) => kind === 'message').length);
   await verified();
 });
 
