@@ -210,6 +210,7 @@ export const requirements: readonly Requirement[] = [
   { id: 'proxy-mismatch', sentence: 'Headers that say something else than the body go on, and are marked.', source: entry },
   { id: 'proxy-stuck', sentence: 'A client that takes nothing keeps no delivery of others unknown.', source: wire },
   { id: 'proxy-raise', sentence: 'A rule that comes into force while streams are open holds for their next event.', source: policy },
+  { id: 'proxy-kills', sentence: 'Whoever of proxy and recorder is killed: what was delivered is recorded, nothing twice.', source: wire },
   {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',

@@ -116,12 +116,20 @@ async function lookAhead(ledger: string, { index, entry }: Located): Promise<Ahe
     return ahead;
   }
   ahead.delivered = false;
+  // over HTTP a request with which its stream ended went nowhere
+  let isUndelivered = entry.direction === 'c2s' && entry.http?.end !== undefined;
   const way = entry.direction === 'c2s' ? 0 : 1;
   for await (const later of readEntries(ledger, { from: index + 1, to: index + 1 + aheadEntries })) {
     if (later.index === index + aheadEntries) ahead.isPartial = true;
     const other = later.entry;
     if (other.kind === 'unreadable' || !('connection' in other) || other.connection !== entry.connection) continue;
-    if ((other.kind === 'message' || other.kind === 'batch' || other.kind === 'close') && (other.delivered?.[way] ?? 0) >= entry.tapSeq)
+    if (isNamed(other, entry, 'undelivered')) isUndelivered = true;
+    if (isNamed(other, entry, 'delivered')) isUndelivered = false;
+    if (
+      !isUndelivered &&
+      (other.kind === 'message' || other.kind === 'batch' || other.kind === 'close') &&
+      (other.delivered?.[way] ?? 0) >= entry.tapSeq
+    )
       ahead.delivered = true;
     const isReply = other.kind === 'message' && other.exchange === index && (other.type === 'result' || other.type === 'error');
     if (isRequest && isReply) {
@@ -132,6 +140,13 @@ async function lookAhead(ledger: string, { index, entry }: Located): Promise<Ahe
     if ((ahead.delivered && (!isRequest || isAnswered)) || other.kind === 'close') break;
   }
   return ahead;
+}
+
+/** Over HTTP `delivered` runs over frames that did not arrive: another entry of their stream names them. */
+function isNamed(other: Located['entry'], { stream, direction, tapSeq }: MessageEntry | BatchEntry, field: 'undelivered' | 'delivered'): boolean {
+  if (other.kind !== 'message' || other.stream !== stream || other.direction !== direction) return false;
+  const [first, last] = other.http?.[field] ?? [1, 0];
+  return first <= tapSeq && tapSeq <= last;
 }
 
 /** Whether `answer` is what we said in place of a message that was refused. */

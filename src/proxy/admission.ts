@@ -26,7 +26,8 @@ export function admissionOf(host: string, port: number, allowHosts: readonly str
 /** Why a request is not looked at, or nothing. */
 export function refusedBy({ hosts, origins }: Admission, host: string | undefined, origin: string | undefined): string | undefined {
   const said = host?.toLowerCase() ?? '';
-  if (!hosts.has(said) && !hosts.has(said.replace(/:\d+$/, '')))
+  const name = /^(\[[^\]]*\]|[^:]*):\d+$/.exec(said)?.[1];
+  if (!hosts.has(said) && (name === undefined || !hosts.has(name)))
     return `Host ${JSON.stringify(host ?? '')} is not served here; name it with --allow-host`;
   if (origin === undefined || origins.has(origin.toLowerCase())) return undefined;
   return `Origin ${JSON.stringify(origin)} is not allowed; name it with --allow-origin`;

@@ -561,23 +561,24 @@ class Stream {
     // it has answered without reading all of the request
     if (this.#upstream?.writableFinished === false) this.#upstream.destroy();
     await Promise.all(this.#due);
-    const [c2s, s2c] = [this.#leftOpen(0), this.#leftOpen(1)];
+    const c2s = rangeOf(this.#open[0]);
     if (c2s !== undefined) {
       const end = this.#upstream === undefined ? 'cancelled before delivery' : this.#ending;
       this.#say(0, { ...(end === undefined ? {} : { end }), undelivered: c2s });
       this.#saidEnd ||= end !== undefined;
     }
+    const s2c = rangeOf(this.#open[1]);
     const end = this.#saidEnd ? undefined : this.#ending;
     if (end !== undefined || s2c !== undefined || this.#unsaid !== undefined)
       this.#say(1, this.#answeredHead({ ...(end === undefined ? {} : { end }), ...(s2c === undefined ? {} : { undelivered: s2c }) }));
+    // `delivered` runs over them from here on: they are named
+    for (const direction of [0, 1] as const) for (const unit of this.#open[direction]) this.#channel.over(direction, unit);
   }
+}
 
-  /** From the first to the last that was let go and is with nobody. */
-  #leftOpen(direction: DirectionIndex): [number, number] | undefined {
-    const units = [...this.#open[direction]].toSorted((a, b) => a - b);
-    for (const unit of units) this.#channel.over(direction, unit);
-    return units.length === 0 ? undefined : [units[0]!, units.at(-1)!];
-  }
+/** From the first to the last that was let go and is with nobody. */
+function rangeOf(open: ReadonlySet<number>): [number, number] | undefined {
+  return open.size === 0 ? undefined : [Math.min(...open), Math.max(...open)];
 }
 
 /** The response, or what kept it from coming. */

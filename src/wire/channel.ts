@@ -229,14 +229,15 @@ export class Channel {
     this.#lanes[direction].deliveries.done(unit);
   }
 
-  /** It cannot get there any more, or has no receiver. What was let go and does not arrive must be named by a head (`undelivered`). */
+  /** It cannot get there any more, or has no receiver. What was let go and does not arrive must have been named by a head (`undelivered`). */
   over(direction: DirectionIndex, unit: number): void {
     this.#lanes[direction].deliveries.over(unit);
   }
 
   #sayDeliveries(waitMs: number): void {
+    if (!this.#link.up) return;
     for (const { direction, deliveries } of this.#lanes)
-      for (const { stream, head } of deliveries.due(performance.now(), waitMs)) this.say(direction, stream, head);
+      deliveries.due(performance.now(), waitMs, ({ stream, head }) => this.say(direction, stream, head));
   }
 
   /** Ends the connection; resolves once its `close` is durable, or nobody is there to say so. */
@@ -311,7 +312,7 @@ export class Channel {
       this.#drop(lane, sent);
       this.#lose(lane.direction);
       sent.outcome?.({ kind: 'unrecordable', unit: sent.last, reason: 'the recorder ended while it refused this message' });
-      this.over(lane.direction, sent.last);
+      lane.deliveries.withheld(sent.last);
     }
   }
 
@@ -400,10 +401,13 @@ export class Channel {
     return this.#alone(lane, lane.lastUnit);
   }
 
-  /** Where nobody can record it: of what is let go nothing is known, since nothing names its stream. */
+  /** Where nobody can record it: of what is let go then, nothing is known. */
   #alone({ deliveries }: Lane, unit: number): Outcome {
-    deliveries.over(unit);
-    if (this.#onUnrecordable === 'pass') return { kind: 'pass', unit, recorded: false };
+    if (this.#onUnrecordable === 'pass') {
+      deliveries.over(unit);
+      return { kind: 'pass', unit, recorded: false };
+    }
+    deliveries.withheld(unit);
     return { kind: 'unrecordable', unit, reason: this.#unreachable ?? 'the message is too long to be recorded' };
   }
 
