@@ -112,9 +112,10 @@ function call({ port, agent }: Party): Promise<void> {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.on('end', () => {
-          if (response.statusCode !== 200) fail(new Error(`a call got ${response.statusCode}`));
-          JSON.parse(Buffer.concat(chunks).toString());
-          done();
+          if (response.statusCode === 200) {
+            JSON.parse(Buffer.concat(chunks).toString());
+            done();
+          } else fail(new Error(`a call got ${response.statusCode}`));
         });
         response.on('error', fail);
       },

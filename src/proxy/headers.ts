@@ -84,18 +84,42 @@ export function recorded(rawHeaders: readonly string[]): [name: string, value: s
   const count = rawHeaders.length / 2;
   for (let i = 0; i < count && result.length < recordedHeaders; i++) {
     const name = rawHeaders[2 * i]!;
-    const value = recordedValue(name, rawHeaders[2 * i + 1]!);
-    result.push([short(name), claims.has(name.toLowerCase()) ? value : short(value)]);
+    const kind = kindOf(name);
+    const value = recordedValue(kind, rawHeaders[2 * i + 1]!);
+    result.push([short(name), kind === 'claim' && !isArgumentHeader(name) ? value : short(value)]);
   }
   if (count > recordedHeaders) result.push(['…', `${count - recordedHeaders} more`]);
   return result;
 }
 
-function recordedValue(name: string, value: string): string {
+type NameKind = 'credential' | 'claim' | 'harmless' | 'other';
+
+/** Names come again with every request; what strangers make up must not fill the memory. */
+const kinds = new Map<string, NameKind>();
+const kindsMost = 1_024;
+
+function kindOf(name: string): NameKind {
+  const known = kinds.get(name);
+  if (known !== undefined) return known;
   const plain = name.toLowerCase();
-  if (credentialName.test(plain) && !harmlessNames.has(plain)) return markOf(value);
-  if (claims.has(plain) || isArgumentHeader(plain)) return value;
-  if (schemes.test(value) && !harmlessNames.has(plain)) return markOf(value);
+  const isHarmless = harmlessNames.has(plain);
+  const kind =
+    !isHarmless && credentialName.test(plain)
+      ? 'credential'
+      : claims.has(plain) || isArgumentHeader(plain)
+        ? 'claim'
+        : isHarmless
+          ? 'harmless'
+          : 'other';
+  if (kinds.size < kindsMost && name.length <= 64) kinds.set(name, kind);
+  return kind;
+}
+
+function recordedValue(kind: NameKind, value: string): string {
+  if (kind === 'credential') return markOf(value);
+  if (kind === 'claim') return value;
+  // a scheme has a blank behind it
+  if (kind === 'other' && value.includes(' ') && schemes.test(value)) return markOf(value);
   return withoutSecrets(value);
 }
 
@@ -110,6 +134,8 @@ function short(text: string): string {
 
 /** An address, or a text with addresses in it, without their user, password, and parameters that look like credentials. */
 export function withoutSecrets(text: string): string {
+  // nothing that looks like a parameter or an address
+  if (!text.includes('=') && !text.includes('@')) return text;
   return text
     .replace(/(:\/\/)[^/?#\s@"'<>]+@/g, `$1${credential}@`)
     .replace(/([?&;#])([^=&;#?\s"'<>]{1,128})=([^&;#\s"'<>]+)/g, (all, before: string, name: string) =>

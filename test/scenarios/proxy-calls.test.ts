@@ -184,14 +184,19 @@ test('what is sent again on a stream that is taken up again comes twice and coun
 });
 
 test('who leaves has cancelled, since 2026-07-28', async () => {
-  const { at, calls } = await staged();
+  const upstream = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    response.write('data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p","progress":1}}\n\n');
+  }).listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
+  onTestFinished(() => void upstream.close());
+  const { at, calls } = await staged(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}/mcp`);
   const leave = new AbortController();
-  const name = 'test_tool_with_progress';
-  const body = { jsonrpc: '2.0', id: ++ids, method: 'tools/call', params: { name, arguments: {}, _meta: { ...modern, progressToken: 'p' } } };
-  const headers = { ...both, 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': 'tools/call', 'Mcp-Name': name };
+  const body = { jsonrpc: '2.0', id: ++ids, method: 'tools/call', params: { name: 'wait', arguments: {}, _meta: { ...modern, progressToken: 'p' } } };
+  const headers = { ...both, 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': 'tools/call', 'Mcp-Name': 'wait' };
   const response = await fetch(at, { method: 'POST', headers, body: JSON.stringify(body), signal: leave.signal });
-  const reader = response.body!.getReader();
-  await reader.read();
+  await response.body!.getReader().read();
   leave.abort();
-  await expect.poll(calls, { timeout: 10_000 }).toMatchObject([{ target: name, state: 'cancelled' }]);
+  await expect.poll(calls, { timeout: 20_000 }).toMatchObject([{ target: 'wait', state: 'cancelled' }]);
 });
