@@ -34,41 +34,48 @@ export interface Speaker {
   namedClient: boolean;
 }
 
-/** A map that forgets what was not asked for longest. */
+/**
+ * A map that forgets what was not asked for longest, half of it at a time: between `most` / 2 and `most` are remembered. To take the oldest alone out of a
+ * large `Map` again and again costs a walk over those that went before it.
+ */
 export class Recent<T> {
-  readonly #most: number;
-  readonly #map = new Map<string, T>();
+  readonly #half: number;
+  #young = new Map<string, T>();
+  #old = new Map<string, T>();
 
   constructor(most: number = httpSpeakers) {
-    this.#most = most;
+    this.#half = Math.max(1, Math.floor(most / 2));
   }
 
   get(key: string): T | undefined {
-    const found = this.#map.get(key);
-    if (found !== undefined && this.#map.size > this.#most / 2) {
-      this.#map.delete(key);
-      this.#map.set(key, found);
-    }
-    return found;
+    const found = this.#young.get(key);
+    if (found !== undefined) return found;
+    const older = this.#old.get(key);
+    return older === undefined ? undefined : this.set(key, older);
   }
 
   set(key: string, value: T): T {
-    this.#map.delete(key);
-    this.#map.set(key, value);
-    if (this.#map.size > this.#most) this.#map.delete(this.#map.keys().next().value!);
+    this.#young.set(key, value);
+    if (this.#young.size >= this.#half) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
     return value;
   }
 
   delete(key: string): void {
-    this.#map.delete(key);
+    this.#young.delete(key);
+    this.#old.delete(key);
   }
 
-  values(): IterableIterator<T> {
-    return this.#map.values();
+  *values(): Generator<T> {
+    for (const [, value] of this.entries()) yield value;
   }
 
-  entries(): IterableIterator<[string, T]> {
-    return this.#map.entries();
+  /** The older half first. */
+  *entries(): Generator<[string, T]> {
+    for (const entry of this.#old) if (!this.#young.has(entry[0])) yield entry;
+    yield* this.#young;
   }
 }
 

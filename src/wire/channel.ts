@@ -76,6 +76,8 @@ export interface ChannelEvents {
 }
 
 const none = Buffer.alloc(0);
+/** What is handed over together is joined up to this size. */
+const joinBytes = 64 * 1024;
 const flagsAt = 6;
 /** How often it is looked for frames that do not arrive. */
 const sweepMs = 1_000;
@@ -90,6 +92,10 @@ export class Channel {
   #onUnrecordable: 'block' | 'pass';
   #arrivals = 0;
   #windowBytes = 0;
+  /** Handed over in this turn, and the last units of it. */
+  #out: Uint8Array[] = [];
+  #outThrough: [number, number] = [0, 0];
+  #isOutDue = false;
   #receipt: Receipt | undefined;
   #unreachable: string | undefined;
   #isFirstWelcome = true;
@@ -180,7 +186,7 @@ export class Channel {
     this.#principals.set(who, message);
     if (known !== undefined) return;
     if (this.#principals.size > httpSpeakers) this.#principals.delete(this.#principals.keys().next().value!);
-    if (this.#link.sendable) this.#link.send(message);
+    if (this.#link.sendable) this.#sendBehind(message);
   }
 
   /**
@@ -254,31 +260,63 @@ export class Channel {
       this.#closing = () => ({ reason, frames: { c2s: this.#lanes[0].lastUnit, s2c: this.#lanes[1].lastUnit }, delivered: this.delivered });
       if (this.#link.up) {
         this.#tell(false);
-        this.#link.send(encodeJson(wireType.close, this.#closing()));
+        this.#sendBehind(encodeJson(wireType.close, this.#closing()));
       } else if (this.#unreachable !== undefined) this.#closed();
     });
     this.#link.stop();
   }
 
   #handOver(lane: Lane, sent: Sent, from: number): void {
-    const handed = (): void => {
-      if (sent.last > lane.handed) lane.handed = sent.last;
-      if (this.#wait === 'none') this.#release(lane);
-    };
     for (let unit = from; unit <= sent.last; unit++) {
       const { head, bytes } = sent.units[unit - sent.first]!;
-      const isLast = unit === sent.last;
-      // a small one in one piece: the socket would be written twice
-      if (bytes.length <= 16 * 1024) this.#link.send(bytes.length === 0 ? head : Buffer.concat([head, bytes]), isLast ? handed : undefined);
-      else {
-        this.#link.send(head);
-        this.#link.send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), isLast ? handed : undefined);
-      }
+      this.#out.push(head);
+      if (bytes.length > 0) this.#out.push(bytes);
     }
+    this.#outThrough[lane.direction] = sent.last;
+    if (this.#isOutDue) return;
+    this.#isOutDue = true;
+    process.nextTick(() => this.#flushOut());
+  }
+
+  /** What was handed over in one turn goes to the socket together: a write for each frame would cost more than all else that is done for it. */
+  #flushOut(): void {
+    this.#isOutDue = false;
+    const out = this.#out;
+    this.#out = [];
+    const through = this.#outThrough;
+    this.#outThrough = [0, 0];
+    // it is in the window, and is sent again
+    if (!this.#link.sendable) return;
+    const handed = (): void => {
+      for (const lane of this.#lanes) {
+        if (through[lane.direction] > lane.handed) lane.handed = through[lane.direction];
+        if (this.#wait === 'none') this.#release(lane);
+      }
+    };
+    let from = 0;
+    let sizeBytes = 0;
+    for (const [i, bytes] of out.entries()) {
+      sizeBytes += bytes.length;
+      const isLast = i === out.length - 1;
+      if (!isLast && sizeBytes + out[i + 1]!.length <= joinBytes) continue;
+      const joined = out.slice(from, i + 1);
+      const piece = joined.length > 1 ? Buffer.concat(joined, sizeBytes) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+      this.#link.send(piece, isLast ? handed : undefined);
+      from = i + 1;
+      sizeBytes = 0;
+    }
+  }
+
+  /** Behind everything that was handed over. */
+  #sendBehind(message: Buffer): void {
+    if (this.#out.length > 0) this.#flushOut();
+    this.#link.send(message);
   }
 
   /** Everything that is not settled, in order of arrival. */
   #resend(): void {
+    this.#out = [];
+    this.#outThrough = [0, 0];
     for (const message of this.#principals.values()) this.#link.send(message);
     const due = this.#lanes.flatMap((lane) => lane.window.map((sent) => ({ lane, sent }))).toSorted((a, b) => a.sent.arrival - b.sent.arrival);
     for (const { lane, sent } of due) {
@@ -303,7 +341,7 @@ export class Channel {
     }
     this.#isFirstWelcome = false;
     for (const lane of this.#lanes) this.#release(lane);
-    if (this.#closing !== undefined) this.#link.send(encodeJson(wireType.close, this.#closing()));
+    if (this.#closing !== undefined) this.#sendBehind(encodeJson(wireType.close, this.#closing()));
   }
 
   /** The next recorder would take the rest of such a frame for a frame of its own. */
@@ -427,7 +465,7 @@ export class Channel {
     this.#losses = undefined;
     this.#told.push({ losses, behind: isNewLine ? [0, 0] : [this.#lanes[0].lastUnit, this.#lanes[1].lastUnit] });
     const lost: Lost = { reason: 'no recorder', lost: { c2s: losses.lost[0], s2c: losses.lost[1] }, from: losses.from, until: losses.until };
-    this.#link.send(encodeJson(wireType.lost, lost));
+    this.#sendBehind(encodeJson(wireType.lost, lost));
   }
 }
 
