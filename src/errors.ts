@@ -46,7 +46,7 @@ export const errorKinds = {
   'listen-failed': { exit: 71, hint: 'choose another address: --listen HOST:PORT' },
   'config-missing': { exit: 66, hint: 'check the path and its permissions; what the file may say: spec/policy.md' },
   'config-invalid': { exit: 78, hint: 'see all of it with: sworn policy check {path}' },
-  'auth-file': { exit: 78, hint: 'what the files of `auth` hold: docs/http-identity.md' },
+  'auth-file': { exit: 78, hint: 'what certificates, keys and the files of `auth` hold: docs/http-identity.md' },
   'remote-file': { exit: 66, hint: 'check the path and its permissions; a header file has one `Name: value` a line, a CA file is PEM' },
   held: { exit: 1, hint: '`sworn hold list` shows holds; `sworn hold release {hold}` takes this one back' },
   unrecordable: { exit: 74, hint: "free space on the ledger's disk; recording goes on by itself" },

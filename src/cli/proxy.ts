@@ -10,6 +10,10 @@ export const proxyHelp: CommandHelp = {
     { flags: '--config <file>', description: 'many servers by path, TLS, who may come, and the policy: proxy, auth and the rest of sworn.yaml' },
     { flags: '--allow-host <host>', description: 'a further name, with or without port, in the Host header; may be given several times' },
     { flags: '--allow-origin <origin>', description: 'a web page that may come, as in https://app.example.com; may be given several times' },
+    {
+      flags: '--public-url <url>',
+      description: 'how clients reach the proxy, without /mcp: OAuth metadata of the server says it in place of its own address (an audience change)',
+    },
     { flags: '--tls-cert <file>', description: 'speak TLS with this certificate (PEM); read again when it changes' },
     { flags: '--tls-key <file>', description: 'its key (PEM)' },
     { flags: '--new-api-key <name>', description: 'with --config, instead of starting: makes a key for the file `auth.apiKeys`, and prints it once' },

@@ -8,6 +8,7 @@ import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
 import { cosignatureType } from '../tlog/cosignature.ts';
 import { vkeyParts } from '../tlog/note.ts';
 import { algorithms, certificateSubjects, networkOf } from './auth.ts';
+import { publicUrlProblem } from './proxy.ts';
 import { compilePath, PathError, pathLength } from '../policy/paths.ts';
 
 /** Of the file. Enough for 10,000 rules of 100 bytes. */
@@ -418,7 +419,7 @@ const proxy = z
     )
       .optional()
       .meta({ description: 'Where the proxy listens. Default: 127.0.0.1:4422.' }),
-    publicUrl: text(upstreamUrlFinding, { minLength: 8 })
+    publicUrl: text(publicUrlProblem, { minLength: 8 })
       .optional()
       .meta({ description: 'How clients reach the proxy. OAuth metadata of servers is rewritten to it: tokens are then meant for the proxy.' }),
     allowHosts: z

@@ -30,6 +30,8 @@ export interface Http {
   undelivered?: [number, number];
   /** Those that did arrive after that was said of them. */
   delivered?: [number, number];
+  /** The client got other values than the recorded bytes say (†`rewritten`). */
+  rewritten?: true;
   /** The proxy said this itself. */
   own?: true;
 }

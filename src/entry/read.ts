@@ -124,6 +124,7 @@ const frame: Fields = [
       ['end', false, text],
       ['undelivered', false, pair],
       ['delivered', false, pair],
+      ['rewritten', false, yes],
       ['own', false, yes],
     ]),
   ],

@@ -2,14 +2,15 @@
  * `sworn proxy`: HTTP in front of MCP servers. Listens, looks whether a request is for us and whose it is, and hands it to `relay.ts`.
  */
 import { once } from 'node:events';
-import { watchFile } from 'node:fs';
+import { unwatchFile, watchFile } from 'node:fs';
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TlsOptions } from 'node:tls';
 import { visible } from '../bytes/visible.ts';
 import { SwornError } from '../errors.ts';
 import { httpHeaderBytes } from '../limits.ts';
-import { admissionOf, refusedBy, type Admission } from './admission.ts';
+import { admissionOf, isLoopback, refusedBy, type Admission } from './admission.ts';
 import { BodyBudget } from './budget.ts';
 import { certificateOptions } from './certificates.ts';
 import { withoutSecrets } from './headers.ts';
@@ -18,7 +19,7 @@ import { newApiKeyCommand, newKeyFlag } from './new-api-key.ts';
 import { readProxyOptions, type ProxyOptions } from './options.ts';
 import { relay, type Sender } from './relay.ts';
 import { Routes } from './routes.ts';
-import { settingsOf, type Settings } from './settings.ts';
+import { certificateOf, settingsOf, type Settings } from './settings.ts';
 
 /** How long streams may go on after we were asked to end. */
 const drainMs = 10_000;
@@ -26,8 +27,8 @@ const drainMs = 10_000;
 const endMs = 2_000;
 /** Until a request's head is complete. */
 const headersMs = 30_000;
-/** How often it is looked whether our certificate is another one. */
-const certificateEveryMs = 5_000;
+/** How often it is looked whether a file of our TLS is another one. */
+const lookEveryMs = 5_000;
 
 /** Runs until it is asked to end. @throws SwornError `usage`, `listen-failed`, and those of the configuration */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -57,6 +58,7 @@ class Proxy {
   #streams = 0;
   #drained: (() => void) | undefined;
   #reloading: Promise<void> = Promise.resolve();
+  #watched: string[] = [];
 
   constructor(options: ProxyOptions, settings: Settings, identity: Identity) {
     this.#options = options;
@@ -73,12 +75,11 @@ class Proxy {
   }
 
   async listen(): Promise<void> {
-    const { listen, tls, auth } = this.#settings;
-    const { host, port } = listen;
+    const { host, port } = this.#settings.listen;
     const settings = { maxHeaderSize: httpHeaderBytes, headersTimeout: headersMs, requestTimeout: 0, keepAliveTimeout: 65_000 };
     const accept = (request: IncomingMessage, response: ServerResponse): void => void this.#accept(request, response);
-    const clients = auth.clientCertificates === undefined ? {} : await certificateOptions(auth.clientCertificates);
-    const server = tls === undefined ? createHttpServer(settings, accept) : createHttpsServer({ ...settings, ...tls, ...clients }, accept);
+    const tls = await tlsOptions(this.#settings);
+    const server = tls === undefined ? createHttpServer(settings, accept) : createHttpsServer({ ...settings, ...tls }, accept);
     this.#server = server;
     // a stream may be silent for hours
     server.timeout = 0;
@@ -92,8 +93,8 @@ class Proxy {
       throw new SwornError('listen-failed', `cannot listen at ${host}:${port}: ${(error as Error).message}`);
     }
     this.#admit();
-    this.#watchCertificate();
-    await this.#routes.set(this.#settings.upstreams);
+    this.#watch();
+    await this.#routes.set(this.#settings.upstreams, this.#settings.publicUrl);
     this.#introduce();
   }
 
@@ -105,7 +106,7 @@ class Proxy {
 
   #introduce(): void {
     const { port } = this.#server!.address() as AddressInfo;
-    const { listen, tls } = this.#settings;
+    const { listen, tls, publicUrl } = this.#settings;
     const at = `${tls === undefined ? 'http' : 'https'}://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
     for (const { settings } of this.#routes.all) {
       const behind = 'command' in settings ? settings.command.join(' ') : withoutSecrets(settings.url.href);
@@ -116,6 +117,13 @@ class Proxy {
           'give tls.ca with the certificate of its authority',
         );
     }
+    if (publicUrl !== undefined)
+      say(`OAuth metadata of servers names ${publicUrl.href} in place of their address: tokens will be meant for the proxy, an audience change`);
+    if (tls === undefined && !isLoopback(listen.host))
+      complain(
+        `listening at ${listen.host} without TLS: whoever is on the way reads messages and credentials`,
+        'give --tls-cert and --tls-key, or listen at 127.0.0.1 behind something that speaks TLS',
+      );
   }
 
   async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -123,7 +131,7 @@ class Proxy {
     if (url === '/livez' || url === '/readyz') return this.#health(url, response);
     const route = this.#routes.find(url);
     if (route === undefined) return answer(response, 404, 'nothing is served at this path');
-    const { upstream, rest } = route;
+    const { upstream, path } = route;
     const end = route.begin();
     this.#streams++;
     try {
@@ -131,7 +139,7 @@ class Proxy {
       const { principal, key: who, refusal } = await this.#identity.identify(identityRequestOf(request));
       upstream.channel.name(who, principal);
       const refused: Sender['refusal'] = why === undefined ? refusal : { status: 403, challenge: '', reason: why };
-      await relay(request, response, { who, ...(refused === undefined ? {} : { refusal: refused }) }, upstream, upstream.pathOf(rest), this.#budget);
+      await relay(request, response, { who, ...(refused === undefined ? {} : { refusal: refused }) }, upstream, path, this.#budget);
     } finally {
       end();
       if (--this.#streams === 0) this.#drained?.();
@@ -143,34 +151,59 @@ class Proxy {
     answer(response, missing.length === 0 ? 200 : 503, missing.length === 0 ? 'ok' : `no recorder for ${missing.join(', ')}`);
   }
 
-  /** The configuration again. One that is wrong changes nothing; where we listen stays. */
+  /** The configuration again. One that is wrong changes nothing. */
   reload(): Promise<void> {
-    this.#reloading = this.#reloading.then(async () => {
-      try {
-        const settings = await settingsOf(this.#options);
-        const identity = await Identity.open(settings.auth);
-        await this.#routes.set(settings.upstreams);
-        this.#settings = { ...settings, listen: this.#settings.listen };
-        this.#identity = identity;
-        this.#admit();
-        this.#renew(settings);
-        say('the configuration was read again');
-        this.#introduce();
-      } catch (error) {
-        if (error instanceof SwornError) complain(`${error.message}; what was before stays`, error.hint);
-        else throw error;
-      }
+    return this.#inTurn(async () => {
+      const settings = this.#withListener(await settingsOf(this.#options));
+      const identity = await Identity.open(settings.auth);
+      const tls = await tlsOptions(settings);
+      await this.#routes.set(settings.upstreams, settings.publicUrl);
+      this.#settings = settings;
+      this.#identity = identity;
+      this.#admit();
+      this.#renew(tls);
+      this.#watch();
+      say('the configuration was read again');
+      this.#introduce();
+    });
+  }
+
+  /** The settings with the listener that we have: that one stays, and whether it speaks TLS and asks for certificates. */
+  #withListener(settings: Settings): Settings {
+    const now = this.#settings;
+    const isOther = (of: (settings: Settings) => unknown): boolean => JSON.stringify(of(settings)) !== JSON.stringify(of(now));
+    if (isOther(({ listen }) => listen) || isOther(({ tls }) => tls === undefined) || isOther(({ auth }) => auth.clientCertificates === undefined))
+      complain(
+        'where the proxy listens, and whether with TLS and client certificates, changes with its next start',
+        'stop and start it; the rest is in force',
+      );
+    const { tls = now.tls, ...rest } = settings;
+    return { ...rest, listen: now.listen, ...(now.tls === undefined || tls === undefined ? {} : { tls }) };
+  }
+
+  /** One after the other. What is wrong in the files is said, and changes nothing. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#reloading = this.#reloading.then(work).catch((error: unknown) => {
+      if (error instanceof SwornError) complain(`${error.message}; what was before stays`, error.hint);
+      else throw error;
     });
     return this.#reloading;
   }
 
-  #watchCertificate(): void {
-    const files = this.#options.tls;
-    const paths = files === undefined ? [] : [files.cert, files.key];
-    for (const path of paths) watchFile(path, { interval: certificateEveryMs, persistent: false }, () => void this.reload());
+  /** The files of our TLS; of them alone: the rest of the configuration is read when somebody asks for it. */
+  #watch(): void {
+    for (const path of this.#watched) unwatchFile(path);
+    const { tls, auth } = this.#settings;
+    this.#watched = tls === undefined ? [] : [tls.cert, tls.key, ...(auth.clientCertificates === undefined ? [] : [auth.clientCertificates.ca])];
+    const changed = (): void =>
+      void this.#inTurn(async () => {
+        this.#renew(await tlsOptions(this.#settings));
+        say('the certificate was read again');
+      });
+    for (const path of this.#watched) watchFile(path, { interval: lookEveryMs, persistent: false }, changed);
   }
 
-  #renew({ tls }: Settings): void {
+  #renew(tls: TlsOptions | undefined): void {
     if (tls !== undefined && this.#server !== undefined && 'setSecureContext' in this.#server) this.#server.setSecureContext(tls);
   }
 
@@ -196,6 +229,12 @@ class Proxy {
       };
     });
   }
+}
+
+/** What the listener speaks TLS with; nothing, where it does not. */
+async function tlsOptions({ tls, auth }: Settings): Promise<TlsOptions | undefined> {
+  if (tls === undefined) return undefined;
+  return { ...(await certificateOf(tls)), ...(auth.clientCertificates === undefined ? {} : await certificateOptions(auth.clientCertificates)) };
 }
 
 function answer(response: ServerResponse, status: number, text: string): void {

@@ -1,6 +1,7 @@
 /** The command line of `sworn proxy`. */
 import { basename, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { publicUrlProblem } from '../config/proxy.ts';
 import { SwornError } from '../errors.ts';
 import { labelBytes, labelsCount, overridesBytes, serverNameBytes } from '../limits.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
@@ -10,6 +11,7 @@ import type { UpstreamSettings } from './upstream.ts';
 
 export interface ProxyOptions {
   listen?: { host: string; port: number };
+  /** How clients reach the proxy, with what stands before all of its paths. */
   publicUrl?: URL;
   /** Absolute paths of PEM files. */
   tls?: { cert: string; key: string };
@@ -47,7 +49,7 @@ export function readProxyOptions(argv: readonly string[]): ProxyOptions {
     throw usage(`--sensitive, --write and --read have at most ${overridesBytes} bytes together`);
   return {
     ...(values.listen === undefined ? {} : { listen: listenOf(values.listen) }),
-    ...(values['public-url'] === undefined ? {} : { publicUrl: urlOf(values['public-url']) }),
+    ...(values['public-url'] === undefined ? {} : { publicUrl: publicUrlOf(values['public-url']) }),
     ...tlsOf(values['tls-cert'], values['tls-key']),
     upstreams: values.upstream === undefined ? [] : [upstreamOf(values.upstream, values.name)],
     allowHosts: values['allow-host'] ?? [],
@@ -115,6 +117,12 @@ export function urlOf(text: string): URL {
     throw usage('an upstream with user or password in its URL is not taken: it would be seen by everybody');
   url.hash = '';
   return url;
+}
+
+function publicUrlOf(text: string): URL {
+  const problem = publicUrlProblem(text);
+  if (problem !== undefined) throw usage(`--public-url ${JSON.stringify(text)} ${problem}`);
+  return new URL(text);
 }
 
 /** The first name of its host, or the last word of its path. */

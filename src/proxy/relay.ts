@@ -22,6 +22,7 @@ import type { DirectionIndex, Head } from '../wire/wire.ts';
 import type { BodyBudget } from './budget.ts';
 import { ContentDecoder, decodeContent, isEncoded } from './encoding.ts';
 import { forwarded, recorded, withoutSecrets, type HeaderRules } from './headers.ts';
+import type { PublicAddress } from './oauth.ts';
 
 /** Who sent the request, named to the recorder before the first frame. */
 export interface Sender {
@@ -44,6 +45,8 @@ export interface Destination {
   endpointAt(address: string, path: string): { path: string; address: string } | undefined;
   /** Until the first byte of a response's head; 0: for ever. */
   readonly upstreamTimeoutMs: number;
+  /** What the upstream says of its own address in OAuth metadata is said of ours. Absent: it goes on as it came. */
+  readonly publicAddress?: PublicAddress | undefined;
 }
 
 const none = Buffer.alloc(0);
@@ -304,14 +307,17 @@ class Stream {
     }
     const { method } = this.#request;
     const begins = header(response, 'mcp-session-id');
+    const challenge = this.#to.publicAddress?.challenge(response.rawHeaders);
     this.#unsaid = {
       status: response.statusCode!,
       headers: recorded(response.rawHeaders),
+      ...(challenge === undefined ? {} : { rewritten: { resource_metadata: challenge.resourceMetadata } }),
       ...(begins === undefined || this.#common.session !== undefined ? {} : { begins: sessionName(begins) }),
     };
     const isStream = /^text\/event-stream\b/i.test(response.headers['content-type'] ?? '') && method !== 'HEAD';
-    if (isStream) await this.#passEvents(response);
-    else await this.#passBody(response, method === 'HEAD');
+    const rawHeaders = challenge?.rawHeaders ?? response.rawHeaders;
+    if (isStream) await this.#passEvents(response, rawHeaders);
+    else await this.#passBody(response, rawHeaders, method === 'HEAD');
   }
 
   /** The head of the next frame from the server: the first one says what the response said. */
@@ -321,7 +327,7 @@ class Stream {
     return head;
   }
 
-  async #passBody(response: IncomingMessage, isHead: boolean): Promise<void> {
+  async #passBody(response: IncomingMessage, rawHeaders: readonly string[], isHead: boolean): Promise<void> {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
     try {
@@ -343,10 +349,13 @@ class Stream {
     });
     if (end !== undefined) this.#saidEnd = true;
     const copy = await this.#readable(body.length > 0 ? body : undefined, header(response, 'content-encoding'), head);
+    const isWhole = end === undefined && response.statusCode === 200 && copy !== undefined;
+    const document = isWhole ? this.#to.publicAddress?.document(this.#path, rawHeaders, copy) : undefined;
+    if (document !== undefined) head.rewritten = { ...head.rewritten, resource: document.resource };
     const outcome = await this.#record(1, head, copy);
     if (this.#hasLeft) throw new Ended();
     if (outcome.kind !== 'pass') return this.#withheld(outcome, copy);
-    this.#writeHead(response);
+    this.#writeHead(response, document?.rawHeaders ?? rawHeaders);
     if (end !== undefined) {
       this.#response.flushHeaders();
       await this.#write(body, [outcome.unit]);
@@ -354,7 +363,7 @@ class Stream {
       return;
     }
     if (rawTrailers.length > 0) this.#response.addTrailers(pairs(rawTrailers));
-    this.#finish(isHead ? none : body, outcome.unit);
+    this.#finish(isHead ? none : (document?.bytes ?? body), outcome.unit);
   }
 
   /** The client shall see that this is not all, and have what there is. */
@@ -374,9 +383,9 @@ class Stream {
     });
   }
 
-  #writeHead(response: IncomingMessage): void {
+  #writeHead(response: IncomingMessage, rawHeaders: readonly string[]): void {
     this.#response.sendDate = false;
-    this.#response.writeHead(response.statusCode!, response.statusMessage, forwarded(response.rawHeaders));
+    this.#response.writeHead(response.statusCode!, response.statusMessage, forwarded(rawHeaders));
   }
 
   /** The answer may not be delivered: who waits for it gets another one. */
@@ -387,13 +396,13 @@ class Stream {
     this.#finish(line.length === 0 ? none : lineOf(line));
   }
 
-  async #passEvents(response: IncomingMessage): Promise<void> {
+  async #passEvents(response: IncomingMessage, rawHeaders: readonly string[]): Promise<void> {
     const encoding = header(response, 'content-encoding');
     const decoder = isEncoded(encoding) ? new ContentDecoder(encoding, bodyBytes) : undefined;
     const cutter = new SseCutter();
     let problem: string | undefined;
     let isBroken = false;
-    this.#writeHead(response);
+    this.#writeHead(response, rawHeaders);
     this.#response.flushHeaders();
     try {
       for await (const chunk of response as AsyncIterable<Buffer>) {

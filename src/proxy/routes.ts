@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { Channel, type ChannelEvents } from '../wire/channel.ts';
 import { wireVersion, type Hello } from '../wire/wire.ts';
 import { withoutSecrets } from './headers.ts';
+import { metadataOf, resourceOf } from './oauth.ts';
 import type { ProxyOptions } from './options.ts';
 import { StdioServer } from './stdio-server.ts';
 import { Upstream, type HttpSettings, type UpstreamSettings } from './upstream.ts';
@@ -28,6 +29,8 @@ export class Routes {
   readonly #options: ProxyOptions;
   readonly #events: (name: string) => ChannelEvents;
   #routes: Route[] = [];
+  /** Of the public address; nothing where that has no path. */
+  #prefix = '';
 
   constructor(options: ProxyOptions, events: (name: string) => ChannelEvents) {
     this.#options = options;
@@ -39,7 +42,7 @@ export class Routes {
   }
 
   /** The servers from now on; one that is as it was stays what it is. */
-  async set(settings: readonly UpstreamSettings[]): Promise<void> {
+  async set(settings: readonly UpstreamSettings[], publicUrl: URL | undefined): Promise<void> {
     const before = this.#routes;
     const now: Route[] = [];
     for (const one of settings) {
@@ -48,6 +51,7 @@ export class Routes {
       now.push(same ?? (await this.#begin(one, text, before.find((route) => route.settings.name === one.name)?.upstream.channel)));
     }
     this.#routes = now;
+    this.#prefix = publicUrl?.pathname.replace(/\/+$/, '') ?? '';
     const channels = new Set(now.map(({ upstream }) => upstream.channel));
     for (const route of before) if (!now.includes(route)) this.#retire(route, channels.has(route.upstream.channel));
   }
@@ -70,19 +74,17 @@ export class Routes {
     if (route.streams === 0) route.retired();
   }
 
-  /** Where a path leads; the most particular one, if several do. `rest` is what of it is the server's own. */
-  find(path: string): { upstream: Upstream; rest: string; begin(): () => void } | undefined {
-    let route: Route | undefined;
-    for (const one of this.#routes) {
-      const { mount } = one.settings;
-      if ((path.startsWith(`${mount}/`) || path === mount || path.startsWith(`${mount}?`)) && mount.length >= (route?.settings.mount.length ?? 0))
-        route = one;
-    }
-    if (route === undefined) return undefined;
-    const found = route;
+  /** Where what a client asks for leads; `path` is where the upstream has it. Metadata of a resource is the upstream's whose path its name stands before. */
+  find(asked: string): { upstream: Upstream; path: string; begin(): () => void } | undefined {
+    const resource = resourceOf(asked);
+    const inside = this.#inside(resource ?? asked);
+    const found = this.#at(inside);
+    if (found === undefined) return undefined;
+    const { upstream } = found;
+    const path = upstream.pathOf(inside.slice(found.settings.mount.length));
     return {
-      upstream: found.upstream,
-      rest: path.slice(found.settings.mount.length),
+      upstream,
+      path: resource === undefined ? path : metadataOf(path),
       begin: () => {
         found.streams++;
         return () => {
@@ -90,6 +92,23 @@ export class Routes {
         };
       },
     };
+  }
+
+  /** The most particular one, if several have it. */
+  #at(path: string): Route | undefined {
+    let route: Route | undefined;
+    for (const one of this.#routes) {
+      const { mount } = one.settings;
+      if ((path.startsWith(`${mount}/`) || path === mount || path.startsWith(`${mount}?`)) && mount.length >= (route?.settings.mount.length ?? 0))
+        route = one;
+    }
+    return route;
+  }
+
+  /** Without what stands before all of our paths in the public address. */
+  #inside(path: string): string {
+    const prefix = this.#prefix;
+    return prefix !== '' && path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : path;
   }
 
   async close(): Promise<void> {

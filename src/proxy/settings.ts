@@ -1,5 +1,6 @@
 /** What the proxy runs with: the command line, the configuration, and the files that it names, as they are now. */
 import { readFile } from 'node:fs/promises';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { loadConfig, type AuthSettings, type HttpUpstreamSettings, type ProxySettings } from '../config/config.ts';
 import { noAuth } from '../config/auth.ts';
 import { SwornError } from '../errors.ts';
@@ -11,12 +12,13 @@ export interface Settings {
   publicUrl?: URL;
   allowHosts: string[];
   allowOrigins: string[];
+  /** Of our own; absolute paths of PEM files. */
   tls?: { cert: string; key: string };
   upstreams: UpstreamSettings[];
   auth: AuthSettings;
 }
 
-/** @throws SwornError `usage`, `config-missing`, `config-invalid` */
+/** @throws SwornError `usage`, `config-missing`, `config-invalid`, `auth-file` */
 export async function settingsOf(options: ProxyOptions): Promise<Settings> {
   const config = options.config === undefined ? undefined : await loadConfig(options.config);
   const proxy: Partial<ProxySettings> = config?.proxy ?? {};
@@ -26,13 +28,21 @@ export async function settingsOf(options: ProxyOptions): Promise<Settings> {
       command: 'proxy',
     });
   const publicUrl = options.publicUrl ?? (proxy.publicUrl === undefined ? undefined : new URL(proxy.publicUrl));
+  const listen = options.listen ?? listenOf(proxy.listen ?? defaultListen);
+  const allowHosts = [...options.allowHosts, ...(proxy.allowHosts ?? []), ...(publicUrl === undefined ? [] : [publicUrl.host])];
+  if (isEveryAddress(listen.host) && allowHosts.length === 0)
+    throw new SwornError('usage', `${listen.host} is no name that clients use: say with --allow-host how they call this machine`, {
+      command: 'proxy',
+    });
+  const tls = options.tls ?? proxy.tls;
   return {
-    listen: options.listen ?? listenOf(proxy.listen ?? defaultListen),
+    listen,
     ...(publicUrl === undefined ? {} : { publicUrl }),
-    allowHosts: [...options.allowHosts, ...(proxy.allowHosts ?? []), ...(publicUrl === undefined ? [] : [publicUrl.host])],
-    allowOrigins: [...options.allowOrigins, ...(proxy.allowOrigins ?? []).map(originOf)],
-    ...(await tlsOf(options.tls ?? proxy.tls)),
-    upstreams,
+    allowHosts,
+    allowOrigins: [...options.allowOrigins, ...(proxy.allowOrigins ?? []).map(originOf), ...(publicUrl === undefined ? [] : [publicUrl.origin])],
+    ...(tls === undefined ? {} : { tls }),
+    // a server over stdio is no resource of anybody's
+    upstreams: publicUrl === undefined ? upstreams : upstreams.map((one) => ('command' in one ? one : { ...one, publicUrl })),
     auth: config?.auth ?? noAuth,
   };
 }
@@ -48,9 +58,8 @@ async function upstreamOf(one: ProxySettings['upstreams'][number]): Promise<Upst
     rules: { ...usualRules, authorization: one.forwardsAuthorization, remove: one.remove, set: [...one.set, ...(await fromFiles(one))] },
     upstreamTimeoutMs: one.upstreamTimeoutMs,
     tls: {
-      ...(ca === undefined ? {} : { ca: await textOf(ca) }),
-      ...(cert === undefined ? {} : { cert: await textOf(cert) }),
-      ...(key === undefined ? {} : { key: await textOf(key) }),
+      ...(ca === undefined ? {} : { ca: await authoritiesOf(ca) }),
+      ...(cert === undefined || key === undefined ? {} : await certificateOf({ cert, key })),
       ...(serverName === undefined ? {} : { serverName }),
       ...(insecureSkipVerify === undefined ? {} : { insecureSkipVerify }),
     },
@@ -68,8 +77,32 @@ async function fromFiles({ setFrom }: HttpUpstreamSettings): Promise<[string, st
   );
 }
 
-async function tlsOf(files: { cert: string; key: string } | undefined): Promise<Pick<Settings, 'tls'>> {
-  return files === undefined ? {} : { tls: { cert: await textOf(files.cert), key: await textOf(files.key) } };
+/** A certificate with its key. @throws SwornError `config-missing`, and `auth-file` where they are none, or do not belong together */
+export async function certificateOf({ cert, key }: { cert: string; key: string }): Promise<{ cert: string; key: string }> {
+  const texts = { cert: await textOf(cert), key: await textOf(key) };
+  check(texts, `${cert} and ${key} are not a certificate and its key`, cert);
+  return texts;
+}
+
+async function authoritiesOf(path: string): Promise<string> {
+  const text = await textOf(path);
+  // nothing of an authority would be those of the system
+  if (!text.includes('-----BEGIN CERTIFICATE-----')) throw new SwornError('auth-file', `${path} holds no certificate (PEM)`, { path });
+  check({ ca: text }, `${path} holds a certificate that cannot be read`, path);
+  return text;
+}
+
+function check(options: SecureContextOptions, problem: string, path: string): void {
+  try {
+    createSecureContext(options);
+  } catch (error) {
+    throw new SwornError('auth-file', `${problem}: ${(error as Error).message}`, { path });
+  }
+}
+
+/** A listener at it can be called by any name. */
+export function isEveryAddress(host: string): boolean {
+  return host === '0.0.0.0' || /^[0:]+$/.test(host);
 }
 
 async function textOf(path: string): Promise<string> {

@@ -4,6 +4,7 @@ import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { httpHeaderBytes } from '../limits.ts';
 import type { Channel } from '../wire/channel.ts';
 import type { HeaderRules } from './headers.ts';
+import { PublicAddress } from './oauth.ts';
 import type { Destination } from './relay.ts';
 
 interface Common {
@@ -19,6 +20,8 @@ export interface HttpSettings extends Common {
   /** Until the first byte of an answer's head, milliseconds; 0: for ever, since a call may take as long as it takes. */
   upstreamTimeoutMs: number;
   tls?: { ca?: string; cert?: string; key?: string; serverName?: string; insecureSkipVerify?: boolean };
+  /** How clients reach the proxy, where OAuth metadata is to say so: an audience change. */
+  publicUrl?: URL;
   /** A Unix socket on which the server is reached, whatever the URL says. */
   socketPath?: string;
 }
@@ -38,6 +41,7 @@ export class Upstream implements Destination {
   readonly settings: HttpSettings;
   readonly channel: Channel;
   readonly endpoints = new Set<string>();
+  readonly publicAddress: PublicAddress | undefined;
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #isTls: boolean;
   #streams = 0;
@@ -45,7 +49,8 @@ export class Upstream implements Destination {
   constructor(settings: HttpSettings, channel: Channel) {
     this.settings = settings;
     this.channel = channel;
-    const { url, tls = {} } = settings;
+    const { url, tls = {}, publicUrl, mount } = settings;
+    this.publicAddress = publicUrl === undefined ? undefined : new PublicAddress(url, publicUrl, mount);
     this.#isTls = url.protocol === 'https:';
     const kept = { keepAlive: true, maxSockets: Infinity, scheduling: 'lifo' as const };
     this.#agent = this.#isTls

@@ -12,11 +12,13 @@ type Json = Record<string, unknown>;
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isText = (value: unknown): value is string => typeof value === 'string';
 const isRange = (value: unknown): value is [number, number] => Array.isArray(value) && value.length === 2 && value.every(isCount);
+const isTexts = (value: unknown): value is Record<string, string> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(isText);
 const isPair = (value: unknown): value is [string, string] => Array.isArray(value) && value.length === 2 && value.every(isText);
 
 /** A head whose every field was looked at, or nothing where it does not say who. What cannot be in it is left out. */
 export function readHead(json: object): Head | undefined {
-  const { who, session, begins, method, path, status, headers, encoding, sse, end, undelivered, delivered, own } = json as Json;
+  const { who, session, begins, method, path, status, headers, encoding, sse, end, undelivered, delivered, rewritten, own } = json as Json;
   if (!isText(who) || !/^[0-9a-f]{32}$/.test(who)) return undefined;
   return {
     who,
@@ -31,12 +33,13 @@ export function readHead(json: object): Head | undefined {
     ...(isText(end) ? { end: bounded(end, shortTextBytes) } : {}),
     ...(isRange(undelivered) ? { undelivered } : {}),
     ...(isRange(delivered) ? { delivered } : {}),
+    ...(isTexts(rewritten) ? { rewritten } : {}),
     ...(own === true ? { own } : {}),
   };
 }
 
 /** What goes without saying has no field: a POST, a status of 200. */
-export function httpOf({ method, path, status, headers, encoding, sse, end, undelivered, delivered, own }: Head): {
+export function httpOf({ method, path, status, headers, encoding, sse, end, undelivered, delivered, rewritten, own }: Head): {
   fields: Pick<MessageEntry, 'http'>;
   attributes: Attributes;
 } {
@@ -47,6 +50,7 @@ export function httpOf({ method, path, status, headers, encoding, sse, end, unde
     ...(end === undefined ? {} : { end }),
     ...(undelivered === undefined ? {} : { undelivered }),
     ...(delivered === undefined ? {} : { delivered }),
+    ...(rewritten === undefined ? {} : { rewritten: true }),
     ...(own === undefined ? {} : { own }),
   };
   return {
@@ -55,6 +59,7 @@ export function httpOf({ method, path, status, headers, encoding, sse, end, unde
       ...(path === undefined ? {} : { path }),
       ...(headers === undefined || headers.length === 0 ? {} : { headers }),
       ...(sse === undefined ? {} : { sse }),
+      ...(rewritten === undefined ? {} : { rewritten }),
     },
   };
 }

@@ -114,6 +114,8 @@ export interface Head {
   undelivered?: [first: number, last: number];
   /** Those that did arrive after that was said of them. */
   delivered?: [first: number, last: number];
+  /** The client got other values than these bytes say, under these names (`publicUrl` of a proxy). */
+  rewritten?: Record<string, string>;
   /** The proxy said this itself. */
   own?: true;
 }
