@@ -212,6 +212,12 @@ export const requirements: readonly Requirement[] = [
   { id: 'proxy-raise', sentence: 'A rule that comes into force while streams are open holds for their next event.', source: policy },
   { id: 'proxy-kills', sentence: 'Whoever of proxy and recorder is killed: what was delivered is recorded, nothing twice.', source: wire },
   {
+    id: 'proxy-load',
+    sentence: 'Thousands of idle streams, a thousand calls at a time and bodies of 100 MB pass as single ones do.',
+    source: design,
+  },
+  { id: 'proxy-slow', sentence: 'A body that does not come is not waited for; one that comes slowly is.', source: wire },
+  {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',
     source: design,

@@ -2,12 +2,13 @@
  * Which process of this machine is at the other end of a TCP connection (Linux). The kernel lists the sockets of all processes with their owners' uids
  * (`/proc/net/tcp`, proc(5)); which process holds one is told by its descriptors, which only its own account and root may read.
  *
- * What must stay true: of a socket that several processes hold nobody knows who wrote into it, so none of them is named.
+ * What must stay true: of a socket that several processes hold nobody knows who wrote into it, so none of them is named. To look through all descriptors of the
+ * machine takes as long for one socket as for a thousand: connections that come while it is looked are looked for together in the next round.
  */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { endianness } from 'node:os';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { processOf } from '../processes.ts';
 import type { Principal } from '../wire/principal.ts';
 import { plainAddress } from './address.ts';
@@ -30,12 +31,52 @@ export function isLocal({ remoteAddress, localAddress }: Pick<Ends, 'remoteAddre
   return remote !== undefined && (remote === '::1' || remote.startsWith('127.') || remote === plainAddress(localAddress));
 }
 
+interface Asked {
+  ends: Ends;
+  tell: (found: PeerProcess) => void;
+}
+
+let asked: Asked[] = [];
+let isLooking = false;
+
 export async function peerProcess(ends: Ends): Promise<PeerProcess> {
   if (process.platform !== 'linux') return { unavailable: 'platform' };
-  const socket = await socketOf(ends);
-  if (socket === undefined) return { unavailable: 'gone' };
-  const { uid, inode } = socket;
-  const { pids, unreadable } = await holdersOf(inode, uid);
+  return new Promise((tell) => {
+    asked.push({ ends, tell });
+    if (!isLooking) void look();
+  });
+}
+
+/** Round after round until nobody asks; between two of them as long as one takes, for everything else. */
+async function look(): Promise<void> {
+  isLooking = true;
+  // whoever asks in this turn too
+  await nextTurn();
+  while (asked.length > 0) {
+    const round = asked;
+    asked = [];
+    const sinceMs = performance.now();
+    await lookFor(round).catch(() => {
+      for (const { tell } of round) tell({ unavailable: 'permission' });
+    });
+    if (asked.length > 0) await sleep(performance.now() - sinceMs);
+  }
+  isLooking = false;
+}
+
+async function lookFor(round: readonly Asked[]): Promise<void> {
+  const tables: ReadonlyMap<string, Socket>[] = [];
+  // the network namespace is that of this process
+  for (const table of ['tcp', 'tcp6']) tables.push(socketsOf(await readFile(`/proc/self/net/${table}`, 'latin1').catch(() => '')));
+  const sockets = round.map(({ ends }) => socketOf(ends, tables));
+  const holders = await holdersOf(sockets.filter((socket) => socket !== undefined));
+  for (const [at, { tell }] of round.entries()) {
+    const socket = sockets[at];
+    tell(socket === undefined ? { unavailable: 'gone' } : described(socket.uid, holders.get(socket.inode)!));
+  }
+}
+
+function described(uid: number, { pids, unreadable }: Holders): PeerProcess {
   if (pids.length === 0) return { uid, unavailable: unreadable ? 'permission' : 'gone' };
   if (pids.length > 1) return { uid, unavailable: 'several' };
   const { pid, startTime, executable, unavailable } = processOf(pids[0]!);
@@ -48,24 +89,31 @@ export async function peerProcess(ends: Ends): Promise<PeerProcess> {
   };
 }
 
+interface Socket {
+  uid: number;
+  inode: string;
+}
+
+/** By both ends, as they stand in the table: `own other`. */
+function socketsOf(text: string): Map<string, Socket> {
+  const sockets = new Map<string, Socket>();
+  for (const line of text.split('\n').slice(1)) {
+    const fields = line.trim().split(/\s+/);
+    const [uid, inode] = [Number(fields[7]), fields[9]];
+    // a socket that its process has closed has no inode any more
+    if (inode !== undefined && inode !== '0' && Number.isInteger(uid)) sockets.set(`${fields[1]} ${fields[2]}`, { uid, inode });
+  }
+  return sockets;
+}
+
 /** The peer's socket: its own end is our remote one. */
-async function socketOf({ remoteAddress, remotePort, localAddress, localPort }: Ends): Promise<{ uid: number; inode: string } | undefined> {
-  const from = endsIn(remoteAddress, remotePort);
+function socketOf({ remoteAddress, remotePort, localAddress, localPort }: Ends, tables: readonly ReadonlyMap<string, Socket>[]): Socket | undefined {
   const to = endsIn(localAddress, localPort);
-  for (const table of ['tcp', 'tcp6']) {
-    // the network namespace is that of this process
-    const text = await readFile(`/proc/self/net/${table}`, 'latin1').catch(() => '');
-    for (const own of from) {
-      for (const other of to) {
-        const at = text.indexOf(`: ${own} ${other} `);
-        if (at < 0) continue;
-        const fields = text
-          .slice(at + 2, text.indexOf('\n', at))
-          .trim()
-          .split(/\s+/);
-        const [uid, inode] = [Number(fields[6]), fields[8]!];
-        // a socket that its process has closed has no inode any more
-        return inode === '0' || !Number.isInteger(uid) ? undefined : { uid, inode };
+  for (const own of endsIn(remoteAddress, remotePort)) {
+    for (const other of to) {
+      for (const table of tables) {
+        const found = table.get(`${own} ${other}`);
+        if (found !== undefined) return found;
       }
     }
   }
@@ -100,45 +148,61 @@ interface Holders {
   unreadable: boolean;
 }
 
-/** The processes with this socket among their descriptors: those of the account that made it, and all others where none of these has it. */
-async function holdersOf(inode: string, uid: number): Promise<Holders> {
-  const own: string[] = [];
-  const others: string[] = [];
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const owner = statSync(`/proc/${name}`, { throwIfNoEntry: false });
-    if (owner !== undefined) (owner.uid === uid ? own : others).push(name);
+/** By inode, the processes with each socket among their descriptors: those of the account that made it, and all others where none of these has it. */
+async function holdersOf(sockets: readonly Socket[]): Promise<Map<string, Holders>> {
+  const holders = new Map<string, Holders>(sockets.map(({ inode }) => [inode, { pids: [], unreadable: false }]));
+  const makers = new Set(sockets.map(({ uid }) => uid));
+  const own: Looked[] = [];
+  const others: Looked[] = [];
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const owner = statSync(`/proc/${pid}`, { throwIfNoEntry: false });
+    if (owner !== undefined) (makers.has(owner.uid) ? own : others).push({ pid, uid: owner.uid });
   }
-  const found = await holdersAmong(own, inode);
-  return found.pids.length > 0 || found.unreadable ? found : { ...(await holdersAmong(others, inode)), unreadable: false };
+  const unreadable = await lookThrough(own, holders);
+  for (const { uid, inode } of sockets) if (unreadable.has(uid)) holders.get(inode)!.unreadable = true;
+  const open = new Map([...holders].filter(([, found]) => found.pids.length === 0 && !found.unreadable));
+  if (open.size > 0) await lookThrough(others, open);
+  return holders;
+}
+
+interface Looked {
+  pid: string;
+  uid: number;
 }
 
 /**
  * Looks in this thread, since /proc answers at once and handing each of thousands of questions to another one costs ten times as much (measured), and lets others
- * have a turn after each few milliseconds.
+ * have a turn after each few milliseconds. Returns the accounts of which some process may not be looked at.
  */
-async function holdersAmong(pids: readonly string[], inode: string): Promise<Holders> {
-  const wanted = `socket:[${inode}]`;
-  const found: Holders = { pids: [], unreadable: false };
+async function lookThrough(processes: readonly Looked[], wanted: ReadonlyMap<string, Holders>): Promise<Set<number>> {
+  const unreadable = new Set<number>();
   let sinceMs = performance.now();
-  for (const pid of pids) {
-    const held = holds(pid, wanted);
-    if (held === undefined) found.unreadable = true;
-    else if (held) found.pids.push(Number(pid));
-    if (performance.now() - sinceMs < turnMs) continue;
-    await nextTurn();
-    sinceMs = performance.now();
+  for (const { pid, uid } of processes) {
+    const folder = `/proc/${pid}/fd`;
+    const fds = descriptorsOf(folder);
+    if (fds === undefined) unreadable.add(uid);
+    const found = new Set<Holders>();
+    for (const fd of fds ?? []) {
+      const link = linkOf(`${folder}/${fd}`);
+      const holders = link.startsWith('socket:[') ? wanted.get(link.slice(8, -1)) : undefined;
+      // one process may have it twice
+      if (holders !== undefined) found.add(holders);
+      if (performance.now() - sinceMs < turnMs) continue;
+      await nextTurn();
+      sinceMs = performance.now();
+    }
+    for (const { pids } of found) pids.push(Number(pid));
   }
-  return found;
+  return unreadable;
 }
 
-/** `undefined`: its descriptors may not be read. */
-function holds(pid: string, wanted: string): boolean | undefined {
+/** `undefined`: they may not be read. */
+function descriptorsOf(folder: string): string[] | undefined {
   try {
-    const folder = `/proc/${pid}/fd`;
-    return readdirSync(folder).some((fd) => linkOf(`${folder}/${fd}`) === wanted);
+    return readdirSync(folder);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EACCES' ? undefined : false;
+    return (error as NodeJS.ErrnoException).code === 'EACCES' ? undefined : [];
   }
 }
 

@@ -192,14 +192,17 @@ class Stream {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
     return new Promise((done) => {
+      let isOver = false;
       const finish = (problem?: Received['problem']): void => {
+        isOver = true;
         clearTimeout(silence);
         request.off('data', take).off('end', end).off('close', end);
         const hasBody = sizeBytes > 0 || header(request, 'transfer-encoding') !== undefined || Number(header(request, 'content-length') ?? 0) > 0;
         done({ bytes: hasBody ? Buffer.concat(chunks, sizeBytes) : undefined, ...(problem === undefined ? {} : { problem }) });
       };
       const end = (): void => finish(request.complete ? undefined : 'client closed');
-      const silence = setTimeout(() => finish('body too slow'), budget.silenceMs);
+      const slow = (): void => finish('body too slow');
+      let silence = setTimeout(slow, budget.silenceMs);
       const take = (chunk: Buffer): void => {
         if (sizeBytes + chunk.length > bodyBytes) return finish('body too large');
         silence.refresh();
@@ -207,9 +210,12 @@ class Stream {
         budget.take(chunk.length);
         chunks.push(chunk);
         if (!budget.isFull) return;
+        // it is us who do not read
         request.pause();
+        clearTimeout(silence);
         void budget.room().then(() => {
-          silence.refresh();
+          if (isOver) return;
+          silence = setTimeout(slow, budget.silenceMs);
           request.resume();
         });
       };
