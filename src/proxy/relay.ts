@@ -334,20 +334,9 @@ class Stream {
   }
 
   async #passBody(response: IncomingMessage, rawHeaders: readonly string[], isHead: boolean): Promise<void> {
-    const chunks: Buffer[] = [];
-    let sizeBytes = 0;
-    try {
-      for await (const chunk of response as AsyncIterable<Buffer>) {
-        sizeBytes += chunk.length;
-        if (sizeBytes > bodyBytes) break;
-        chunks.push(chunk);
-      }
-    } catch {
-      // it broke off: recorded as far as it came
-    }
+    const { body, isTooLarge } = await wholeOf(response);
     if (this.#hasLeft) throw new Ended();
-    const end = sizeBytes > bodyBytes ? 'answer too large' : response.complete ? undefined : 'upstream closed';
-    const body = Buffer.concat(chunks);
+    const end = isTooLarge ? 'answer too large' : response.complete ? undefined : 'upstream closed';
     const { rawTrailers } = response;
     const head = this.#answeredHead({
       ...(end === undefined ? {} : { end }),
@@ -596,18 +585,44 @@ function rangeOf(open: ReadonlySet<number>): [number, number] | undefined {
   return open.size === 0 ? undefined : [Math.min(...open), Math.max(...open)];
 }
 
+/** A response's body, as far as it comes. With listeners: an iterator costs more than the rest of a small one. */
+function wholeOf(response: IncomingMessage): Promise<{ body: Buffer; isTooLarge: boolean }> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  return new Promise((done) => {
+    const end = (isTooLarge = false): void => done({ body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), isTooLarge });
+    response.on('data', (chunk: Buffer) => {
+      sizeBytes += chunk.length;
+      if (sizeBytes <= bodyBytes) {
+        chunks.push(chunk);
+        return;
+      }
+      end(true);
+      response.destroy();
+    });
+    response.on('end', () => end());
+    response.on('error', () => end());
+    response.on('close', () => end());
+  });
+}
+
 /** The response, or what kept it from coming. */
 async function firstOf(upstream: ClientRequest, timeoutMs: number): Promise<IncomingMessage | NodeJS.ErrnoException> {
   return new Promise((done) => {
     const late = (): void => void upstream.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }));
     const timer = timeoutMs === 0 ? undefined : setTimeout(late, timeoutMs);
+    let isAnswered = false;
     const first = (what: IncomingMessage | NodeJS.ErrnoException): void => {
+      isAnswered = true;
       clearTimeout(timer);
       done(what);
     };
     upstream.on('response', first);
     upstream.on('error', first);
-    upstream.on('close', () => first(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
+    upstream.on('close', () => {
+      // mostly there was a response: an error, with where it was made, costs more than all else here
+      if (!isAnswered) first(Object.assign(new Error('closed'), { code: 'ECONNRESET' }));
+    });
   });
 }
 

@@ -55,6 +55,8 @@ interface Sent {
 interface Lane {
   readonly direction: DirectionIndex;
   window: Sent[];
+  /** How many of them, from the first on, were told what becomes of them. */
+  told: number;
   lastUnit: number;
   handed: number;
   passed: number;
@@ -393,28 +395,29 @@ export class Channel {
   /** Says of each frame what became of it, in order, and forgets those of which nothing more is to come. */
   #release(lane: Lane): void {
     const through = this.#wait === 'none' ? Math.max(lane.handed, lane.passed) : this.#wait === undefined ? 0 : lane.passed;
-    let count = 0;
-    let isPrefix = true;
+    const { window } = lane;
     const now = performance.now();
-    for (const sent of lane.window) {
-      if (sent.last > through && sent.last > lane.settled) break;
-      if (sent.outcome !== undefined && !sent.refused) {
-        const { outcome } = sent;
-        sent.outcome = undefined;
-        lane.deliveries.passed(sent.last, now);
-        outcome({ kind: 'pass', unit: sent.last, recorded: true });
-      }
-      if (isPrefix && sent.last <= lane.settled && !sent.refused) {
-        this.#windowBytes -= sent.sizeBytes;
-        count++;
-      } else isPrefix = false;
+    // from where it was told before: while the recorder is behind, thousands wait to be settled
+    for (; lane.told < window.length; lane.told++) {
+      const sent = window[lane.told]!;
+      if ((sent.last > through && sent.last > lane.settled) || sent.refused) break;
+      const { outcome } = sent;
+      if (outcome === undefined) continue;
+      sent.outcome = undefined;
+      lane.deliveries.passed(sent.last, now);
+      outcome({ kind: 'pass', unit: sent.last, recorded: true });
     }
-    if (count > 0) lane.window.splice(0, count);
+    let count = 0;
+    while (count < lane.told && window[count]!.last <= lane.settled) this.#windowBytes -= window[count++]!.sizeBytes;
+    if (count > 0) window.splice(0, count);
+    lane.told -= count;
     if (this.#roomWaiters.length > 0 && this.#windowBytes < tapResumeBytes && !this.#isFull) for (const done of this.#roomWaiters.splice(0)) done();
   }
 
   #drop(lane: Lane, sent: Sent): void {
-    lane.window = lane.window.filter((one) => one !== sent);
+    const at = lane.window.indexOf(sent);
+    lane.window.splice(at, 1);
+    if (at < lane.told) lane.told--;
     this.#windowBytes -= sent.sizeBytes;
   }
 
@@ -489,5 +492,5 @@ function headOf(head: Head): Buffer {
 }
 
 function newLane(direction: DirectionIndex): Lane {
-  return { direction, window: [], lastUnit: 0, handed: 0, passed: 0, settled: 0, deliveries: new Deliveries() };
+  return { direction, window: [], told: 0, lastUnit: 0, handed: 0, passed: 0, settled: 0, deliveries: new Deliveries() };
 }
