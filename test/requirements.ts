@@ -210,6 +210,11 @@ export const requirements: readonly Requirement[] = [
   { id: 'proxy-mismatch', sentence: 'Headers that say something else than the body go on, and are marked.', source: entry },
   { id: 'proxy-stuck', sentence: 'A client that takes nothing keeps no delivery of others unknown.', source: wire },
   { id: 'proxy-raise', sentence: 'A rule that comes into force while streams are open holds for their next event.', source: policy },
+  {
+    id: 'proxy-oauth',
+    sentence: 'OAuth metadata goes through byte for byte, or names our public address where that was asked for, and the record says so.',
+    source: 'docs/http-identity.md',
+  },
   { id: 'proxy-kills', sentence: 'Whoever of proxy and recorder is killed: what was delivered is recorded, nothing twice.', source: wire },
   {
     id: 'proxy-load',

@@ -56,7 +56,7 @@ export function publicUrlProblem(text: string): string | undefined {
   const url = URL.parse(text);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return 'is no address, as in https://mcp.example.com';
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') return 'has more than origin and path';
-  return /\/mcp\/?$/.test(url.pathname) ? 'is the address of the proxy, without /mcp' : undefined;
+  return /\/mcp\/?$/.test(url.pathname) ? 'ends in /mcp: the address of the proxy is meant' : undefined;
 }
 
 export function proxyOf({ proxy = {} }: FileContent): ProxySettings {
