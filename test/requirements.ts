@@ -222,6 +222,7 @@ export const requirements: readonly Requirement[] = [
     source: design,
   },
   { id: 'proxy-slow', sentence: 'A body that does not come is not waited for; one that comes slowly is.', source: wire },
+  { id: 'proxy-clients', sentence: 'The official clients and servers say to each other through the proxy what they say without it.', source: design },
   {
     id: 'relay-model',
     sentence: 'Whatever the recorder does, frames arrive in order, whole, and at most once; what is lost is counted.',

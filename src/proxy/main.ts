@@ -77,7 +77,14 @@ class Proxy {
   async listen(): Promise<void> {
     const { host, port } = this.#settings.listen;
     const settings = { maxHeaderSize: httpHeaderBytes, headersTimeout: headersMs, requestTimeout: 0, keepAliveTimeout: 65_000 };
-    const accept = (request: IncomingMessage, response: ServerResponse): void => void this.#accept(request, response);
+    const accept = (request: IncomingMessage, response: ServerResponse): void => {
+      // a defect of ours, or of Node: this request alone ends
+      this.#accept(request, response).catch((error: Error) => {
+        complain(`a request failed: ${error.stack ?? error.message}`, 'this is a defect of sworn: please report it with the text above');
+        if (response.headersSent) response.destroy();
+        else answer(response, 502, 'sworn failed on this request');
+      });
+    };
     const tls = await tlsOptions(this.#settings);
     const server = tls === undefined ? createHttpServer(settings, accept) : createHttpsServer({ ...settings, ...tls }, accept);
     this.#server = server;

@@ -54,6 +54,10 @@ const json = ['Content-Type', 'application/json'];
 const text = ['Content-Type', 'text/plain; charset=utf-8'];
 /** The rest of the request is not read: nothing else can come on this connection. */
 const closing = ['Connection', 'close'];
+/** We have answered it. */
+const ofOurAnswer = ['expect'];
+const ofAnotherBody = ['content-length', 'content-encoding', 'expect'];
+const ofAnotherMessage = [...ofAnotherBody, 'content-type', 'accept', 'last-event-id'];
 /** Of what is no header and stands in a head. */
 const shownChars = 512;
 
@@ -234,7 +238,7 @@ class Stream {
 
   /** Hands a frame over, once there is room for it. */
   async #record(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined): Promise<Outcome> {
-    await this.#channel.room();
+    if (this.#channel.isFull) await this.#channel.room();
     return this.#send(direction, head, bytes);
   }
 
@@ -282,15 +286,14 @@ class Stream {
   /** `flushed`: the server has all of it. Resolves with what it answers, or why it does not. */
   async #forward(body: Buffer | undefined, flushed: () => void, isReplaced = false): Promise<IncomingMessage | NodeJS.ErrnoException> {
     const { method = 'GET', rawHeaders, rawTrailers } = this.#request;
-    const drop = new Set(isReplaced ? ['content-length', 'content-encoding', 'expect'] : ['expect']);
-    const kept = pairs(forwarded(rawHeaders, this.#to.rules)).filter(([name]) => !drop.has(name.toLowerCase()));
+    const headers = forwarded(rawHeaders, this.#to.rules, isReplaced ? ofAnotherBody : ofOurAnswer);
     // How the body ends is said anew where it was said for the last connection alone: without, what is in it would be the next request.
-    if (!kept.some(([name]) => name.toLowerCase() === 'content-length')) {
-      if (isReplaced) kept.push(['Content-Length', String(body!.length)]);
-      else if (body !== undefined) kept.push(['Transfer-Encoding', 'chunked']);
-      else if (!/^(?:GET|HEAD|DELETE|OPTIONS|TRACE)$/.test(method)) kept.push(['Content-Length', '0']);
+    if (!headers.some((name, i) => i % 2 === 0 && name.length === 14 && name.toLowerCase() === 'content-length')) {
+      if (isReplaced) headers.push('Content-Length', String(body!.length));
+      else if (body !== undefined) headers.push('Transfer-Encoding', 'chunked');
+      else if (!/^(?:GET|HEAD|DELETE|OPTIONS|TRACE)$/.test(method)) headers.push('Content-Length', '0');
     }
-    const upstream = this.#to.request(method, this.#path, kept.flat());
+    const upstream = this.#to.request(method, this.#path, headers);
     this.#upstream = upstream;
     const answered = firstOf(upstream, this.#to.upstreamTimeoutMs);
     if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(rawTrailers));
@@ -459,9 +462,10 @@ class Stream {
       const endpoint = block.event === 'endpoint' ? this.#endpoint(block) : undefined;
       const head = this.#answeredHead({ sse: sseOf(block), ...said });
       if (endpoint === undefined) return { block, due: this.#send(1, head, block.data) };
-      // where the client is to send its messages names a session from here on
+      // where the client is to send its messages names a session from here on: no message, and the session's id is a secret
       const session = sessionName(endpoint.session);
-      const due = this.#send(1, { ...head, begins: session }, block.data);
+      const address = withoutSecrets(lossyText(block.data)).slice(0, shownChars);
+      const due = this.#send(1, { ...head, sse: { event: 'endpoint', address }, begins: session }, undefined);
       this.#common = { ...this.#common, session };
       return { block, ...(endpoint.raw === undefined ? {} : { raw: endpoint.raw }), due };
     });
@@ -498,11 +502,10 @@ class Stream {
 
   #tellServer(line: Buffer): void {
     const body = Buffer.from(lineOf(line));
-    const drop = new Set(['content-length', 'content-encoding', 'content-type', 'accept', 'last-event-id', 'expect']);
-    const headers = pairs(forwarded(this.#request.rawHeaders, this.#to.rules)).filter(([name]) => !drop.has(name.toLowerCase()));
+    const headers = forwarded(this.#request.rawHeaders, this.#to.rules, ofAnotherMessage);
     const path = this.#endpointPath ?? this.#path;
     const own = this.#to.request('POST', path, [
-      ...headers.flat(),
+      ...headers,
       ...json,
       'Accept',
       'application/json, text/event-stream',

@@ -1,8 +1,16 @@
 /** The official clients, behind one face: what differs between 1.x and 2.x is only how a call is spelled. */
-import { Client as Client2 } from '@modelcontextprotocol/client';
-import { StdioClientTransport as Transport2 } from '@modelcontextprotocol/client/stdio';
+import {
+  Client as Client2,
+  SSEClientTransport as Sse2,
+  StreamableHTTPClientTransport as Http2,
+  type Transport as Transport2,
+} from '@modelcontextprotocol/client';
+import { StdioClientTransport as Stdio2 } from '@modelcontextprotocol/client/stdio';
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js';
-import { StdioClientTransport as Transport1 } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { SSEClientTransport as Sse1 } from '@modelcontextprotocol/sdk/client/sse.js';
+import { StdioClientTransport as Stdio1 } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { Transport as Transport1 } from '@modelcontextprotocol/sdk/shared/transport.js';
 import {
   CreateMessageRequestSchema,
   ElicitRequestSchema,
@@ -37,6 +45,33 @@ const sampled = { model: 'none', role: 'assistant', content: { type: 'text', tex
 export async function connect(kind: ClientKind, command: string[], env: Record<string, string>, offers = false): Promise<AnyClient> {
   const [file, ...args] = command as [string, ...string[]];
   const parameters = { command: file, args, env, stderr: 'ignore' as const };
+  return connectOver(
+    kind,
+    () => new Stdio1(parameters),
+    () => new Stdio2(parameters),
+    offers,
+  );
+}
+
+/** Connects a client of this kind to a server over Streamable HTTP, or over HTTP+SSE (2024-11-05). */
+export async function connectTo(kind: ClientKind, url: string, transport: 'http' | 'sse', offers = false): Promise<AnyClient> {
+  const at = new URL(url);
+  return transport === 'http'
+    ? connectOver(
+        kind,
+        () => new Http1(at),
+        () => new Http2(at),
+        offers,
+      )
+    : connectOver(
+        kind,
+        () => new Sse1(at),
+        () => new Sse2(at),
+        offers,
+      );
+}
+
+async function connectOver(kind: ClientKind, transport1: () => Transport1, transport2: () => Transport2, offers: boolean): Promise<AnyClient> {
   const options = { capabilities: offers ? capabilities : {} };
   if (kind === 'sdk 1') {
     const client = new Client1(identity, options);
@@ -46,7 +81,7 @@ export async function connect(kind: ClientKind, command: string[], env: Record<s
       client.setRequestHandler(ListRootsRequestSchema, () => roots);
     }
     client.setNotificationHandler(LoggingMessageNotificationSchema, () => undefined);
-    await client.connect(new Transport1(parameters));
+    await client.connect(transport1());
     return {
       listTools: () => client.listTools(),
       callTool: (name, args, options) =>
@@ -65,7 +100,7 @@ export async function connect(kind: ClientKind, command: string[], env: Record<s
     client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { name: 'scenario' } }));
     client.setRequestHandler('roots/list', () => roots);
   }
-  await client.connect(new Transport2(parameters));
+  await client.connect(transport2());
   return {
     listTools: () => client.listTools(),
     callTool: (name, args, options) => client.callTool({ name, arguments: args }, options),
