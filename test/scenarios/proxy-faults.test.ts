@@ -190,11 +190,18 @@ test('a client that leaves: before it is recorded nothing goes on, and later the
   await server.next();
   await server.write(`${streamHead}${chunk(event(note('seen')))}`);
   await client.input.until(({ text }) => text.includes('seen'));
+  // one that is known already: nothing but the recorder is waited for
+  const early = await stage.client();
+  await early.write(stage.request(call(7)));
+  const answering = await stage.upstream.peer();
+  await answering.next();
+  await answering.write(jsonResponse(reply(7)));
+  await early.next();
+  answering.destroy();
   const recorder = stage.recorderPid!;
   process.kill(recorder, 'SIGSTOP');
   await server.write(chunk(event(note('a')) + event(note('b')) + event(note('c'))));
   // and one whose request waits for it
-  const early = await stage.client();
   await early.write(stage.request(call(5)));
   // both are with the proxy, which tells nobody: that it answers other questions says so
   const probe = await stage.client();
