@@ -31,9 +31,9 @@ export interface HeaderRules {
   set: readonly (readonly [name: string, value: string])[];
 }
 
-/** The headers that go on, as Node takes them for a request or a response. */
-export function forwarded(rawHeaders: readonly string[], rules?: Readonly<HeaderRules>): string[] {
-  const dropped = new Set(hopByHop);
+/** The headers that go on, as Node takes them for a request or a response; `without`: others that do not, in small letters. */
+export function forwarded(rawHeaders: readonly string[], rules?: Readonly<HeaderRules>, without: readonly string[] = []): string[] {
+  const dropped = new Set(without);
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (rawHeaders[i]!.toLowerCase() === 'connection') for (const name of rawHeaders[i + 1]!.split(',')) dropped.add(name.trim().toLowerCase());
   }
@@ -45,9 +45,12 @@ export function forwarded(rawHeaders: readonly string[], rules?: Readonly<Header
   }
   const result: string[] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const [name, value] = [rawHeaders[i]!, rawHeaders[i + 1]!];
+    const name = rawHeaders[i]!;
+    const value = rawHeaders[i + 1]!;
+    const plain = name.toLowerCase();
+    if (hopByHop.has(plain) || dropped.has(plain)) continue;
     // a key to us is for nobody behind us
-    if (!dropped.has(name.toLowerCase()) && !(rules !== undefined && isOwnCredential(name, value))) result.push(name, value);
+    if (!(rules !== undefined && isOwnCredential(name, value))) result.push(name, value);
   }
   for (const [name, value] of rules?.set ?? []) result.push(name, value);
   return result;

@@ -137,7 +137,7 @@ export class Channel {
           for (const lane of this.#lanes) this.#release(lane);
         },
         closed: () => this.#closed?.(),
-        waits: () => this.#isFull || this.#lanes.some(({ window }) => window.some(({ outcome }) => outcome !== undefined)),
+        waits: () => this.isFull || this.#lanes.some(({ window }) => window.some(({ outcome }) => outcome !== undefined)),
         down: () => {
           this.#isFirstWelcome = false;
         },
@@ -166,13 +166,14 @@ export class Channel {
     return [c2s.deliveries.through(c2s.lastUnit), s2c.deliveries.through(s2c.lastUnit)];
   }
 
-  get #isFull(): boolean {
+  /** Nothing more may be handed over before there is `room`. */
+  get isFull(): boolean {
     return this.#windowBytes > tapWindowBytes || this.#lanes[0].window.length + this.#lanes[1].window.length > tapWindowUnits;
   }
 
   /** Until there is room, or nobody who could make some: whoever reads without asking would fill our memory while the recorder is slow. */
   async room(): Promise<void> {
-    while (this.#isFull && !this.#isAlone) await new Promise<void>((done) => this.#roomWaiters.push(done));
+    while (this.isFull && !this.#isAlone) await new Promise<void>((done) => this.#roomWaiters.push(done));
   }
 
   /** No recorder answers: what is handed over now is decided over without one. */
@@ -277,7 +278,8 @@ export class Channel {
     this.#outThrough[lane.direction] = sent.last;
     if (this.#isOutDue) return;
     this.#isOutDue = true;
-    process.nextTick(() => this.#flushOut());
+    // behind what all sockets have brought
+    setImmediate(() => this.#flushOut());
   }
 
   /** What was handed over in one turn goes to the socket together: a write for each frame would cost more than all else that is done for it. */
@@ -411,7 +413,7 @@ export class Channel {
     while (count < lane.told && window[count]!.last <= lane.settled) this.#windowBytes -= window[count++]!.sizeBytes;
     if (count > 0) window.splice(0, count);
     lane.told -= count;
-    if (this.#roomWaiters.length > 0 && this.#windowBytes < tapResumeBytes && !this.#isFull) for (const done of this.#roomWaiters.splice(0)) done();
+    if (this.#roomWaiters.length > 0 && this.#windowBytes < tapResumeBytes && !this.isFull) for (const done of this.#roomWaiters.splice(0)) done();
   }
 
   #drop(lane: Lane, sent: Sent): void {
