@@ -140,6 +140,8 @@ export class Channel {
         waits: () => this.isFull || this.#lanes.some(({ window }) => window.some(({ outcome }) => outcome !== undefined)),
         down: () => {
           this.#isFirstWelcome = false;
+          // it was given up while its socket was still there: what came since then waits for nobody
+          if (this.#unreachable !== undefined) this.#decideAlone();
         },
         unreachable: (reason, hint) => this.#giveUp(reason, hint),
       },
@@ -426,6 +428,12 @@ export class Channel {
   /** Nobody answers: `onUnrecordable` decides over everything that waits. What was let go already stays for the next recorder. */
   #giveUp(reason: string, hint: string): void {
     this.#unreachable = reason;
+    this.#decideAlone();
+    this.#events.unreachable(reason, hint);
+    if (this.#closing !== undefined) this.#closed?.();
+  }
+
+  #decideAlone(): void {
     for (const lane of this.#lanes) {
       for (const sent of lane.window.filter(({ outcome }) => outcome !== undefined)) {
         this.#drop(lane, sent);
@@ -434,8 +442,6 @@ export class Channel {
       }
     }
     for (const done of this.#roomWaiters.splice(0)) done();
-    this.#events.unreachable(reason, hint);
-    if (this.#closing !== undefined) this.#closed?.();
   }
 
   #unrecorded(lane: Lane, count: number): Outcome {
