@@ -215,6 +215,11 @@ export const requirements: readonly Requirement[] = [
     sentence: 'OAuth metadata goes through byte for byte, or names our public address where that was asked for, and the record says so.',
     source: 'docs/http-identity.md',
   },
+  {
+    id: 'proxy-stdio',
+    sentence: 'A server over stdio behind the proxy serves HTTP clients of every kind, keeps apart those that share it, and leaves no process.',
+    source: 'spec/wire.md',
+  },
   { id: 'proxy-kills', sentence: 'Whoever of proxy and recorder is killed: what was delivered is recorded, nothing twice.', source: wire },
   {
     id: 'proxy-load',

@@ -20,6 +20,7 @@ import { readProxyOptions, type ProxyOptions } from './options.ts';
 import { relay, type Sender } from './relay.ts';
 import { Routes } from './routes.ts';
 import { certificateOf, settingsOf, type Settings } from './settings.ts';
+import type { ChannelEvents } from '../wire/channel.ts';
 
 /** How long streams may go on after we were asked to end. */
 const drainMs = 10_000;
@@ -64,14 +65,17 @@ class Proxy {
     this.#options = options;
     this.#settings = settings;
     this.#identity = identity;
-    this.#routes = new Routes(options, (name) => ({
+    const events = (name: string): ChannelEvents => ({
       unreachable: (reason, hint) =>
         complain(
           `${name}: ${reason}; ${options.onUnrecordable === 'block' ? 'requests are answered with an error until it does' : 'messages pass unrecorded until it does'}`,
           hint,
         ),
       reached: () => say(`${name}: the recorder answers again`),
-    }));
+    });
+    this.#routes = new Routes(options, events, (name, problem) =>
+      complain(`${name}: ${problem}`, 'give its command as in a shell; it is started without one, in the folder of the proxy'),
+    );
   }
 
   async listen(): Promise<void> {

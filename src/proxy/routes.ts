@@ -28,13 +28,16 @@ interface Route {
 export class Routes {
   readonly #options: ProxyOptions;
   readonly #events: (name: string) => ChannelEvents;
+  readonly #failed: (name: string, problem: string) => void;
   #routes: Route[] = [];
   /** Of the public address; nothing where that has no path. */
   #prefix = '';
 
-  constructor(options: ProxyOptions, events: (name: string) => ChannelEvents) {
+  /** @param failed the process of a server over stdio could not be started */
+  constructor(options: ProxyOptions, events: (name: string) => ChannelEvents, failed: (name: string, problem: string) => void) {
     this.#options = options;
     this.#events = events;
+    this.#failed = failed;
   }
 
   get all(): readonly { settings: UpstreamSettings; channel: Channel }[] {
@@ -58,7 +61,7 @@ export class Routes {
 
   /** A server that is another one now keeps its connection: it goes on under its name. */
   async #begin(settings: UpstreamSettings, text: string, known: Channel | undefined): Promise<Route> {
-    const server = 'command' in settings ? new StdioServer(settings) : undefined;
+    const server = 'command' in settings ? new StdioServer(settings, (problem) => this.#failed(settings.name, problem)) : undefined;
     const http: HttpSettings = 'command' in settings ? await server!.listen() : settings;
     const channel = known ?? this.#channelOf(settings);
     if (known === undefined) channel.start();

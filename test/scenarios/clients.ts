@@ -81,7 +81,8 @@ async function connectOver(kind: ClientKind, transport1: () => Transport1, trans
       client.setRequestHandler(ListRootsRequestSchema, () => roots);
     }
     client.setNotificationHandler(LoggingMessageNotificationSchema, () => undefined);
-    await client.connect(transport1());
+    const transport = transport1();
+    await client.connect(transport);
     return {
       listTools: () => client.listTools(),
       callTool: (name, args, options) =>
@@ -90,7 +91,7 @@ async function connectOver(kind: ClientKind, transport1: () => Transport1, trans
       readResource: (uri) => client.readResource({ uri }),
       listPrompts: () => client.listPrompts(),
       getPrompt: (name, args) => client.getPrompt({ name, arguments: args }),
-      close: () => client.close(),
+      close: () => closed(client, transport),
     };
   }
   const mode = kind === 'pinned-modern' ? { pin: '2026-07-28' } : kind;
@@ -100,7 +101,8 @@ async function connectOver(kind: ClientKind, transport1: () => Transport1, trans
     client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { name: 'scenario' } }));
     client.setRequestHandler('roots/list', () => roots);
   }
-  await client.connect(transport2());
+  const transport = transport2();
+  await client.connect(transport);
   return {
     listTools: () => client.listTools(),
     callTool: (name, args, options) => client.callTool({ name, arguments: args }, options),
@@ -108,8 +110,14 @@ async function connectOver(kind: ClientKind, transport1: () => Transport1, trans
     readResource: (uri) => client.readResource({ uri }),
     listPrompts: () => client.listPrompts(),
     getPrompt: (name, args) => client.getPrompt({ name, arguments: args }),
-    close: () => client.close(),
+    close: () => closed(client, transport),
   };
+}
+
+/** Over Streamable HTTP a session ends when its client says so. */
+async function closed(client: { close(): Promise<void> }, transport: Transport1 | Transport2): Promise<void> {
+  if (transport instanceof Http1 || transport instanceof Http2) await transport.terminateSession();
+  await client.close();
 }
 
 /** Ends a request of this client before its answer; how, is its own affair. */
