@@ -76,7 +76,14 @@ function isApart(uid: number, pid: number, { connections, uidOf }: Parties): boo
   // of one that no tap has come back to, since this recorder started, nobody can say
   if (connections.every((connection) => (uidOf(connection) ?? uid) !== uid)) return true;
   const tapped = new Set<number>();
-  for (const { opened } of connections) {
+  for (const connection of connections) {
+    const { opened } = connection;
+    if (connection.transport === 'http') {
+      // servers over stdio are its children; clients are those that it sees on this machine
+      if (opened.tapPid !== undefined) tapped.add(opened.tapPid);
+      for (const client of connection.clientPids()) tapped.add(client);
+      continue;
+    }
     if (opened.serverPid !== undefined) tapped.add(opened.serverPid);
     if (opened.tapPid !== undefined) for (const parent of parentsOf(opened.tapPid).slice(0, 1)) tapped.add(parent.pid);
   }

@@ -250,6 +250,12 @@ export class Connection {
     return this.#principals.get(who) ?? this.#principals.set(who, { who, index: undefined, said: undefined });
   }
 
+  /** Processes on this machine that a proxy has named as its clients. One that is not trusted could name anybody. */
+  *clientPids(): Generator<number> {
+    if (this.opened.isTrusted === undefined) return;
+    for (const { said } of this.#principals.values()) if (said?.observed.pid !== undefined) yield said.observed.pid;
+  }
+
   /** An earlier recorder's `principal` entry. */
   recall(who: string, index: number): void {
     this.#principals.set(who, { who, index, said: undefined });

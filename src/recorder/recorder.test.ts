@@ -468,6 +468,33 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
+test.runIf(process.platform === 'linux')(
+  'whoever started a proxy may administer; what it starts, and the clients that a trusted one sees, may not',
+  async () => {
+    const { client: shell, tap: proxy, server, other } = await family();
+    for (const [config, refused, allowed] of [
+      ['trustedTaps: [self]', [proxy, server, other], [shell]],
+      ['{}', [proxy, server], [shell, other]],
+    ] as const) {
+      let peer = { uid: ownUid, pid: proxy };
+      const { socket, end } = await stage(() => peer, config);
+      const raw = new Raw(socket);
+      raw.send(wireType.hello, hello({ transport: 'http', argv: [], upstream: 'http://127.0.0.1/mcp' }));
+      await raw.answer(wireType.welcome);
+      raw.send(wireType.principal, { who: 'a'.repeat(32), principal: { observed: { address: '127.0.0.1', pid: other }, declared: {} } });
+      const asked = async (pid: number): Promise<Raw> => {
+        peer = { uid: ownUid, pid };
+        const asking = new Raw(socket);
+        asking.send(wireType.ask, { what: 'reload' });
+        return asking;
+      };
+      for (const pid of refused) expect(await (await asked(pid)).answer(wireType.error)).toMatchObject({ code: 'permission' });
+      for (const pid of allowed) expect(await (await asked(pid)).answer(wireType.reply)).toMatchObject({ reloaded: false });
+      await end();
+    }
+  },
+);
+
 test.runIf(process.platform === 'linux')('an account that no tap has may always stop its recorder', async () => {
   const { tap, server } = await family();
   let peer = { uid: 4_000_000, pid: tap };
