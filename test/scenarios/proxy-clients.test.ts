@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { connectTo, kinds, type AnyClient, type ClientKind } from './clients.ts';
+import { connect, connectTo, kinds, type AnyClient, type ClientKind } from './clients.ts';
 import { isDelivered, ProxyStage } from './proxy-stage.ts';
 import { messages, node, official, root, Tap, type Recorded, type Stage } from './stage.ts';
 
@@ -101,3 +101,22 @@ test('official clients of both eras, official servers over Streamable HTTP and H
     }
   }
 }, 120_000);
+
+/** No dependency of ours: `SWORN_NPX=1` fetches it from the registry. */
+test.runIf(process.env['SWORN_NPX'] !== undefined)(
+  'mcp-remote, which is fetched [proxy-clients]',
+  async () => {
+    const stage = new ProxyStage();
+    await stage.start([], await bothEras(stage));
+    const words = ['install', '--no-audit', '--no-fund', '--prefix', stage.folder, 'mcp-remote'];
+    const install = spawn('npm', words, { cwd: stage.folder, stdio: 'ignore' });
+    expect((await once(stage.started(install), 'exit'))[0]).toBe(0);
+    const command = [node, join(stage.folder, 'node_modules', 'mcp-remote', 'dist', 'proxy.js'), stage.url, '--allow-http'];
+    const remote = await connect('sdk 1', command, stage.env);
+    expect(JSON.stringify(await remote.callTool('test_simple_text', {}))).toContain('simple text');
+    await remote.close();
+    const entries = await stage.ended();
+    expect(messages(entries, { type: 'result', method: 'tools/call' })).toHaveLength(1);
+  },
+  120_000,
+);
