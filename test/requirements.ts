@@ -220,6 +220,14 @@ export const requirements: readonly Requirement[] = [
     sentence: 'A server over stdio behind the proxy serves HTTP clients of every kind, keeps apart those that share it, and leaves no process.',
     source: 'spec/wire.md',
   },
+  {
+    id: 'proxy-operations',
+    sentence: 'Many servers by path, headers, health, limits and who may come are as the configuration says.',
+    source: 'README.md',
+  },
+  { id: 'proxy-tls', sentence: 'TLS on both sides is checked; our certificate is exchanged while we run.', source: 'README.md' },
+  { id: 'proxy-reload', sentence: 'A reload ends no stream, and a wrong file changes nothing.', source: 'README.md' },
+  { id: 'proxy-drain', sentence: 'Who ends the proxy waits for streams, and what did not end by itself is in the record.', source: 'README.md' },
   { id: 'proxy-kills', sentence: 'Whoever of proxy and recorder is killed: what was delivered is recorded, nothing twice.', source: wire },
   {
     id: 'proxy-load',

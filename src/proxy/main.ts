@@ -57,6 +57,7 @@ class Proxy {
   #admission: Admission | undefined;
   #server: Server | HttpsServer | undefined;
   #streams = 0;
+  #isEnding = false;
   #drained: (() => void) | undefined;
   #reloading: Promise<void> = Promise.resolve();
   #watched: string[] = [];
@@ -139,6 +140,8 @@ class Proxy {
 
   async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { url = '/', headers } = request;
+    // a connection that is kept would go on asking
+    if (this.#isEnding) response.shouldKeepAlive = false;
     if (url === '/livez' || url === '/readyz') return this.#health(url, response);
     const route = this.#routes.find(url);
     if (route === undefined) return answer(response, 404, 'nothing is served at this path');
@@ -158,6 +161,7 @@ class Proxy {
   }
 
   #health(url: string, response: ServerResponse): void {
+    if (url === '/readyz' && this.#isEnding) return answer(response, 503, 'the proxy ends');
     const missing = url === '/livez' ? [] : this.#routes.all.filter(({ channel }) => !channel.up).map(({ settings }) => settings.name);
     answer(response, missing.length === 0 ? 200 : 503, missing.length === 0 ? 'ok' : `no recorder for ${missing.join(', ')}`);
   }
@@ -221,9 +225,11 @@ class Proxy {
   /** Takes nothing new, lets streams go on for a while, and says to the recorder that it is over. */
   async end(): Promise<void> {
     const server = this.#server!;
+    this.#isEnding = true;
     server.close();
     server.closeIdleConnections();
     await this.#streamsOver(drainMs);
+    this.#routes.stop();
     server.closeAllConnections();
     // they say what did not arrive
     await this.#streamsOver(endMs);

@@ -43,6 +43,8 @@ export interface Destination {
   request(method: string, path: string, headers: readonly string[]): ClientRequest;
   /** An address that the upstream tells its clients: its path there, and as clients of ours reach it; `undefined` where it is elsewhere. */
   endpointAt(address: string, path: string): { path: string; address: string } | undefined;
+  /** We end what does not end by itself. */
+  readonly isStopping: boolean;
   /** Until the first byte of a response's head; 0: for ever. */
   readonly upstreamTimeoutMs: number;
   /** What the upstream says of its own address in OAuth metadata is said of ours. Absent: it goes on as it came. */
@@ -135,7 +137,7 @@ class Stream {
         done(undefined);
         if (this.#isSent) return;
         this.#hasLeft = true;
-        this.#ending ??= 'client closed';
+        this.#ending ??= to.isStopping ? 'proxy stopped' : 'client closed';
         // at once, in both eras: for 2026-07-28 it is what cancels the request
         this.#upstream?.destroy();
       };

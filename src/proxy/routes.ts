@@ -3,6 +3,7 @@
  * way go on where they are.
  */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { Channel, type ChannelEvents } from '../wire/channel.ts';
 import { wireVersion, type Hello } from '../wire/wire.ts';
 import { withoutSecrets } from './headers.ts';
@@ -30,6 +31,7 @@ export class Routes {
   readonly #events: (name: string) => ChannelEvents;
   readonly #failed: (name: string, problem: string) => void;
   #routes: Route[] = [];
+  readonly #retiring = new Set<Route>();
   /** Of the public address; nothing where that has no path. */
   #prefix = '';
 
@@ -51,15 +53,16 @@ export class Routes {
     for (const one of settings) {
       const text = JSON.stringify(one);
       const same = before.find((route) => route.text === text);
-      now.push(same ?? (await this.#begin(one, text, before.find((route) => route.settings.name === one.name)?.upstream.channel)));
+      // its `open` says where it goes: one that goes elsewhere now is another connection
+      const kept = before.find((route) => route.settings.name === one.name && isDeepStrictEqual(behind(route.settings), behind(one)));
+      now.push(same ?? (await this.#begin(one, text, kept?.upstream.channel)));
     }
     this.#routes = now;
     this.#prefix = publicUrl?.pathname.replace(/\/+$/, '') ?? '';
-    const channels = new Set(now.map(({ upstream }) => upstream.channel));
-    for (const route of before) if (!now.includes(route)) this.#retire(route, channels.has(route.upstream.channel));
+    for (const route of before) if (!now.includes(route)) this.#retire(route);
   }
 
-  /** A server that is another one now keeps its connection: it goes on under its name. */
+  /** A server that is reached in another way now keeps its connection. */
   async #begin(settings: UpstreamSettings, text: string, known: Channel | undefined): Promise<Route> {
     const server = 'command' in settings ? new StdioServer(settings, (problem) => this.#failed(settings.name, problem)) : undefined;
     const http: HttpSettings = 'command' in settings ? await server!.listen() : settings;
@@ -68,13 +71,22 @@ export class Routes {
     return { text, settings, upstream: new Upstream(http, channel), server, streams: 0, retired: undefined };
   }
 
-  #retire(route: Route, keepsChannel: boolean): void {
+  #retire(route: Route): void {
+    this.#retiring.add(route);
     route.retired = () => {
+      this.#retiring.delete(route);
       route.upstream.close();
       void route.server?.close();
-      if (!keepsChannel) void route.upstream.channel.close('server exited', closeWaitMs);
+      const { channel } = route.upstream;
+      // one that another route goes on with stays
+      if (!this.#used.some(({ upstream }) => upstream.channel === channel)) void channel.close('server exited', closeWaitMs);
     };
     if (route.streams === 0) route.retired();
+  }
+
+  /** Also those on which streams are still under way. */
+  get #used(): Route[] {
+    return [...this.#routes, ...this.#retiring];
   }
 
   /** Where what a client asks for leads; `path` is where the upstream has it. Metadata of a resource is the upstream's whose path its name stands before. */
@@ -114,10 +126,16 @@ export class Routes {
     return prefix !== '' && path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : path;
   }
 
+  /** Whatever ends from now on ends because we do. */
+  stop(): void {
+    for (const { upstream } of this.#used) upstream.isStopping = true;
+  }
+
   async close(): Promise<void> {
-    await Promise.all(this.#routes.map(({ upstream }) => upstream.channel.close('signal', closeWaitMs)));
-    for (const { upstream } of this.#routes) upstream.close();
-    await Promise.all(this.#routes.flatMap(({ server }) => (server === undefined ? [] : [server.close()])));
+    const used = this.#used;
+    await Promise.all([...new Set(used.map(({ upstream }) => upstream.channel))].map((channel) => channel.close('signal', closeWaitMs)));
+    for (const { upstream } of used) upstream.close();
+    await Promise.all(used.flatMap(({ server }) => (server === undefined ? [] : [server.close()])));
   }
 
   #channelOf(settings: UpstreamSettings): Channel {
@@ -127,12 +145,7 @@ export class Routes {
       connection: randomBytes(16).toString('hex'),
       transport: 'http',
       server: settings.name,
-      ...('command' in settings
-        ? { argv: settings.command }
-        : {
-            argv: [],
-            upstream: `${withoutSecrets(`${settings.url.origin}${settings.url.pathname}`)}${settings.tls?.insecureSkipVerify ? ' (certificate not checked)' : ''}`,
-          }),
+      ...behind(settings),
       ...(client === undefined ? {} : { client }),
       labels,
       cwd: process.cwd(),
@@ -146,4 +159,12 @@ export class Routes {
     };
     return new Channel({ socket, ledger, external, ...(config === undefined ? {} : { config }) }, () => hello, this.#events(settings.name));
   }
+}
+
+/** What the record says of where messages go. */
+function behind(settings: UpstreamSettings): Pick<Hello, 'argv' | 'upstream'> {
+  if ('command' in settings) return { argv: settings.command };
+  const { url, tls } = settings;
+  const trust = tls?.insecureSkipVerify === true ? ' (certificate not checked)' : '';
+  return { argv: [], upstream: `${withoutSecrets(`${url.origin}${url.pathname}`)}${trust}` };
 }

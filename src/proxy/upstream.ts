@@ -42,6 +42,7 @@ export class Upstream implements Destination {
   readonly channel: Channel;
   readonly endpoints = new Set<string>();
   readonly publicAddress: PublicAddress | undefined;
+  isStopping = false;
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #isTls: boolean;
   #streams = 0;

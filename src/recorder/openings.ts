@@ -87,7 +87,7 @@ export class Openings {
       ...(client?.executable === undefined ? {} : { executable: client.executable }),
     });
     const openAttributes: Attributes = clean({
-      ...(connection.transport === 'stdio' ? { argv: hello.argv } : { upstream: hello.upstream }),
+      ...(hello.upstream === undefined ? { argv: hello.argv } : { upstream: hello.upstream }),
       cwd: hello.cwd,
       executable: server?.executable,
       ...(Object.values(opened.overrides).some((globs) => globs.length > 0) ? { overrides: opened.overrides } : {}),
