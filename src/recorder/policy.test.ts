@@ -884,7 +884,7 @@ test('freezes and what policy is in force are the same behind a restart', () => 
     { id: first + 3, all: false, client: 'c', principal: '7' },
   ];
   expect(state.freezes).toEqual(expected);
-  expect(state.policy).toEqual({ digest: 'ab'.repeat(32), text: 'policy: {}\n' });
+  expect(state.policy).toEqual({ index: 3, digest: 'ab'.repeat(32), text: 'policy: {}\n' });
   expect(JSON.parse(State.capture(9, [stage.connection], [], state.freezes, state.policy)!)).toMatchObject({
     freezes: expected,
     policy: state.policy,
