@@ -110,21 +110,29 @@ export class PruneWorld {
     await this.message(name, 'result', `{"result":"${text}"}`, exchange);
   }
 
-  async message(name: string, type: 'request' | 'result', text: string, exchange?: number, parts: ContentItem[] = []): Promise<number> {
+  /** `isOurs`: an answer of our own, which no tap sent. */
+  async message(
+    name: string,
+    type: 'request' | 'result',
+    text: string,
+    exchange?: number,
+    parts: ContentItem[] = [],
+    isOurs = false,
+  ): Promise<number> {
     const talk = this.talks.get(name)!;
     const side = type === 'request' ? 0 : 1;
     const own = segmentOf(Buffer.from(text));
     const hashes = [...parts.map((part) => (part as { hash: Uint8Array }).hash), own.hash];
     const partsBytes = parts.reduce((sum, part) => sum + (part as { sizeBytes: number }).sizeBytes, 0);
     const index = this.ledger.nextIndex;
-    talk.units[side] += parts.length + 1;
+    if (!isOurs) talk.units[side] += parts.length + 1;
     const entry = {
       ...this.common('message'),
       ...{
         connection: talk.id,
         stream: 0,
         seq: ++talk.seq,
-        tapSeq: talk.units[side],
+        tapSeq: isOurs ? 0 : talk.units[side],
         direction: side === 0 ? 'c2s' : 's2c',
         transport: 'stdio',
         type,
@@ -135,7 +143,7 @@ export class PruneWorld {
         who: talk.who,
         server: 'files',
         verdict: 'pass',
-        origin: side === 0 ? 'client' : 'server',
+        origin: isOurs ? 'sworn' : side === 0 ? 'client' : 'server',
       },
       ...{ sizeBytes: Buffer.byteLength(text) + partsBytes, segments: hashes.length, commitment: commitment(hashes) },
       ...(parts.length === 0 ? {} : { parts: parts.length + 1 }),
@@ -144,13 +152,13 @@ export class PruneWorld {
   }
 
   /** One unit of a frame that goes on: what its entry will name. */
-  async part(name: string, bytes: Buffer): Promise<ContentItem> {
+  async part(name: string, bytes: Buffer, side: 0 | 1 = 0): Promise<ContentItem> {
     const { item, hash } = segmentOf(bytes);
     const { salt } = item as ContentItem & { state: 'kept'; salt: Buffer };
     let place: PartPlace | undefined;
     const talk = this.talks.get(name)!;
     await new Promise<void>((done, failed) => {
-      const part = { connection: talk.id, direction: 0, unit: talk.units[0] + 1, salt, bytes } as const;
+      const part = { connection: talk.id, direction: side, unit: talk.units[side] + 1, salt, bytes } as const;
       place = this.ledger.appendPart(part, { durable: () => done(), failed }, { urgent: true });
     });
     return { state: 'part', hash, sizeBytes: bytes.length, ...place! };

@@ -277,6 +277,47 @@ describe('pruning', () => {
     expect(await world.pruner.prune({ beforeMs: world.nowMs + 1 }, {})).toMatchObject({ end: 0, obstacle: { what: 'parts' } });
   });
 
+  it('keeps it too when we answer something meanwhile, the same way', async () => {
+    const world = opened();
+    await world.start();
+    await days(world, 10);
+    await world.open('frames');
+    await world.open('other');
+    const asked = await world.message('frames', 'request', 'for something long');
+    const parts = [await world.part('frames', Buffer.alloc(5_000, 1), 1)];
+    const refused = await world.message('frames', 'request', 'what is refused');
+    await world.message('frames', 'result', 'no', refused, [], true);
+    for (let i = 0; i < 120; i++) await world.call('other');
+    await world.message('frames', 'result', 'the last unit', asked, parts);
+    await world.close('frames');
+    await world.close('other');
+    await days(world, 1, 12);
+    await world.ledger.publish();
+    expect(told(await verified(world))).toEqual([]);
+    expect(await world.pruner.prune({ beforeMs: world.nowMs + 1 }, {})).toMatchObject({ end: 0, obstacle: { what: 'parts' } });
+    expect(told(await verified(world))).toEqual([]);
+  });
+
+  it('keeps a part that is the last record of a file whose entries may go', async () => {
+    const world = opened();
+    await world.start();
+    await days(world, 10);
+    await world.open('frames');
+    // entry 255 is the last one before the part, and what comes behind it begins a file
+    while (world.ledger.nextIndex < 255) await world.call('frames');
+    if (world.ledger.nextIndex < 256) await world.message('frames', 'request', 'one more');
+    const parts = [await world.part('frames', Buffer.alloc(5_000, 1))];
+    world.ledger.closeSegmentOf(255);
+    await world.message('frames', 'request', 'the last unit', undefined, parts);
+    await world.close('frames');
+    await days(world, 1, 12);
+    await world.ledger.publish();
+    expect(segments()).toContain(256);
+    expect(told(await verified(world))).toEqual([]);
+    expect(await world.pruner.prune({ beforeMs: world.nowMs + 1 }, {})).toMatchObject({ end: 0, obstacle: { what: 'parts', index: 255 } });
+    expect(told(await verified(world))).toEqual([]);
+  });
+
   it('goes on after every start, with and without a snapshot', async () => {
     let world = await written();
     await world.pruner.prune(older(30), {});

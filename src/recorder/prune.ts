@@ -83,7 +83,7 @@ export interface PruneDeps {
 interface Seen extends Omit<CutConnection, 'connection'> {
   last: number;
   isClosed: boolean;
-  /** First part of a frame, by direction, that no entry has named yet: index of the entry behind it. */
+  /** First part of a frame, by direction, that no entry has named yet: index of the entry before it, since it may be the last record of that one's file. */
   parts: [number | undefined, number | undefined];
 }
 
@@ -254,7 +254,7 @@ export class Pruner {
     let vkey = earlier?.vkey;
     let continues = earlier?.continues;
     const sessions = new Map<string, Seen>();
-    /** Between the first part of a frame and its entry nothing is cut: [first entry behind the part, its entry]. */
+    /** Between the first part of a frame and its entry nothing is cut: [last entry before the part, its entry]. */
     const frames: [number, number][] = [];
     let bound = this.#state.end;
     const obstacles: Obstacle[] = [];
@@ -275,11 +275,12 @@ export class Pruner {
       if (session !== undefined) {
         session.last = index;
         session.isClosed = entry.kind === 'close' || (session.isClosed && entry.kind === 'gap');
-        if (entry.kind === 'message' || entry.kind === 'batch') {
+        // an answer of our own may come while a frame that goes the same way is not finished
+        if ((entry.kind === 'message' || entry.kind === 'batch') && entry.origin !== 'sworn') {
           const side = entry.direction === 'c2s' ? 0 : 1;
           // its own, or of a frame before it that was never finished
           const first = session.parts[side];
-          if (first !== undefined && first < index) frames.push([first, index]);
+          if (first !== undefined) frames.push([first, index]);
           session.parts[side] = undefined;
         }
       }
@@ -299,7 +300,7 @@ export class Pruner {
       if (type !== 'entry') {
         return walked.link().then(({ connection, side }) => {
           const session = sessions.get(connection);
-          if (session !== undefined) session.parts[side] ??= index;
+          if (session !== undefined) session.parts[side] ??= index - 1;
         });
       }
       if (index >= Math.min(ledger.size, request.end ?? Number.POSITIVE_INFINITY)) return false;
