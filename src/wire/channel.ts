@@ -98,6 +98,8 @@ export class Channel {
   #out: Uint8Array[] = [];
   #outThrough: [number, number] = [0, 0];
   #isOutDue = false;
+  /** Frames of which nobody has said what becomes of them. */
+  #waiting = 0;
   #receipt: Receipt | undefined;
   #unreachable: string | undefined;
   #isFirstWelcome = true;
@@ -223,8 +225,12 @@ export class Channel {
     lane.window.push(sent);
     lane.deliveries.begin(first, sent.last, stream, head);
     this.#windowBytes += sent.sizeBytes;
+    this.#waiting++;
     return new Promise((outcome) => {
-      sent.outcome = outcome;
+      sent.outcome = (what) => {
+        this.#waiting--;
+        outcome(what);
+      };
       if (this.#link.sendable) this.#handOver(lane, sent, first);
     });
   }
@@ -280,8 +286,9 @@ export class Channel {
     this.#outThrough[lane.direction] = sent.last;
     if (this.#isOutDue) return;
     this.#isOutDue = true;
-    // behind what all sockets have brought
-    setImmediate(() => this.#flushOut());
+    // one alone goes at once; of many at a time, what all sockets have brought goes together
+    if (this.#waiting <= 1) process.nextTick(() => this.#flushOut());
+    else setImmediate(() => this.#flushOut());
   }
 
   /** What was handed over in one turn goes to the socket together: a write for each frame would cost more than all else that is done for it. */
