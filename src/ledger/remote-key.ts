@@ -19,14 +19,25 @@ export function signWithCommand(words: readonly string[], message: Uint8Array): 
  */
 export async function askCommand([program, ...words]: readonly string[], input: Uint8Array, answerBytes: number): Promise<Buffer> {
   const output = await new Promise<string>((done, fail) => {
-    const child = spawn(program!, words, { stdio: ['pipe', 'pipe', 'ignore'], timeout: keyWaitMs, killSignal: 'SIGKILL' });
+    const child = spawn(program!, words, { stdio: ['pipe', 'pipe', 'ignore'] });
     let text = '';
+    // what it has started may hold its output open for as long as it likes: that is not waited for
+    const late = setTimeout(() => {
+      child.kill('SIGKILL');
+      child.stdin.destroy();
+      child.stdout.destroy();
+      fail(new Error(`${program} gave no answer within ${keyWaitMs} ms`));
+    }, keyWaitMs);
+    const over = (settle: () => void): void => {
+      clearTimeout(late);
+      settle();
+    };
     child.stdout.on('data', (chunk: Buffer) => {
       // whatever it prints beyond an answer is not kept
       if (text.length < 4 * answerBytes) text += chunk.toString('latin1');
     });
-    child.once('error', fail);
-    child.once('close', (status, signal) => (status === 0 ? done(text) : fail(noAnswer(program!, status, signal))));
+    child.once('error', (error) => over(() => fail(error)));
+    child.once('close', (status, signal) => over(() => (status === 0 ? done(text) : fail(noAnswer(program!, status, signal)))));
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);
   });
