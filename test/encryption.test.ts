@@ -231,3 +231,24 @@ test('switched on and off while messages pass [encrypted-switched]', async () =>
   expect(verify().status).toBe(0);
   expect(at('find', '--value', 'Borealis-0815').status).toBe(0);
 }, 120_000);
+
+test('a key file that moves [encrypted-file]', async () => {
+  const key = join(world.folder, 'wrapping.key');
+  writeFileSync(key, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  configure(`encryption: { key: 'file:${key}' }\n`);
+  await record(secret);
+  // while the recorder runs
+  renameSync(key, `${key}.second`);
+  configure(`encryption: { key: 'file:${key}.second' }\n`);
+  expect(at('policy', 'reload').status).toBe(0);
+  expect(at('show', callOf()).stdout).toContain(secret);
+  ended();
+  expect(reportOf(verify().stdout)).toMatchObject({ exit: 0, unopenedSegments: 0 });
+  // and while none does
+  renameSync(`${key}.second`, `${key}.third`);
+  configure(`encryption: { key: 'file:${key}.third' }\n`);
+  expect(at('recorder', 'start').status).toBe(0);
+  expect(at('show', callOf()).stdout).toContain(secret);
+  // the same key goes on with the same segment
+  expect(readdirSync(join(world.ledger, 'payload'))).toHaveLength(1);
+}, 120_000);

@@ -388,6 +388,12 @@ export class Ledger {
   async encrypt(by: Encryption | undefined): Promise<void> {
     (await this.segmentKeys.configure(by))();
     this.#rollIfOther();
+    try {
+      this.segmentKeys.relocate(this.#files);
+    } catch (error) {
+      if (error instanceof SyncError) this.#die(error);
+      // only readers are told too late: the next start says it, or the next segment
+    }
   }
 
   /** A segment that is stored otherwise than new ones are is not gone on with. */

@@ -17,7 +17,7 @@ import { formatCheckpoint, parseCheckpoint, type Checkpoint } from '../tlog/chec
 import { openNote, parseNote, parseVkey } from '../tlog/note.ts';
 import { TileStack, tilePath } from '../tlog/tile.ts';
 import { emptyRoot, hashBytes, hashLeaf } from '../tlog/tree.ts';
-import { guardSync, replaceDurably, syncAncestors, syncFolder, writeAllSync, type Files } from './files.ts';
+import { guardSync, replaceDurably, syncAncestors, SyncError, syncFolder, writeAllSync, type Files } from './files.ts';
 import { createKey, keysFolder, loadKey, signTextNow, type LedgerKey } from './keys.ts';
 import { removeCopies } from './rewrite.ts';
 import { SegmentKeyStore, type Encryption } from './segment-key-store.ts';
@@ -189,6 +189,12 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   const signedSize = Math.max(...signed.map((state) => state.size));
   if (next < signedSize) throw new SwornError('ledger-rollback', `the ledger ${folder} has ${next} entries, but ${signedSize} were signed`);
   const cutBytes = settle(files, lastPath, end.sizeBytes);
+  try {
+    segmentKeys.relocate(files);
+  } catch (error) {
+    // only readers are told too late: the next start says it, or the next segment
+    if (error instanceof SyncError) throw error;
+  }
   return {
     id,
     origin,

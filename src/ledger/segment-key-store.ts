@@ -109,6 +109,18 @@ export class SegmentKeyStore extends SegmentKeys {
     }
   }
 
+  /**
+   * A wrapping key that is where it was not before: its line says so, for whoever reads what it has wrapped already.
+   * @throws SyncError, SwornError `ledger-key-missing`, or the disk's error
+   */
+  relocate(files: Files): void {
+    if (this.#current === undefined) return;
+    this.read();
+    const { id, line } = this.#current;
+    const known = this.lines.wrapping.get(id);
+    if (known !== undefined && known !== line) this.#write(files, new Map(this.lines.wrapping).set(id, line), this.lines.segments);
+  }
+
   /** A key for a segment that is to be begun; `undefined` while encryption is off. Nothing may be written with it before `store`. */
   make(firstIndex: number): FreshKey | undefined {
     return this.#current && this.#make(firstIndex, this.#current);
