@@ -18,6 +18,7 @@ const anomalyTexts: Record<string, string> = {
   'nul-byte': 'NUL byte',
   'too-many-items': 'too many items',
   'header-mismatch': 'headers say something else',
+  'other-charset': 'said not to be UTF-8',
 };
 
 /** `write! sensitive`: `!` marks a destructive tool. */

@@ -10,7 +10,7 @@ export type MessageType = 'request' | 'notification' | 'result' | 'error' | 'opa
 export type Era = 'legacy' | 'modern';
 export type Outcome = 'ok' | 'error' | 'toolError';
 export type Direction = 'c2s' | 's2c';
-/** The anomalies of `spec/entry.md` that a frame alone can show, and those that `Exchanges` adds. */
+/** The anomalies of `spec/entry.md` that a frame alone can show, those that `Exchanges` adds, and what HTTP says of how a frame is to be read. */
 export type Anomaly =
   | 'not-json'
   | 'not-jsonrpc'
@@ -22,7 +22,8 @@ export type Anomaly =
   | 'id-not-scalar'
   | 'reply-to-nothing'
   | 'nul-byte'
-  | 'too-many-items';
+  | 'too-many-items'
+  | 'other-charset';
 
 export interface Target {
   kind: 'tool' | 'prompt' | 'resource';

@@ -19,6 +19,8 @@ const ambiguous: ReadonlySet<Anomaly> = new Set<Anomaly>([
   // an answer could be taken for that to the other one
   'id-reused',
   'too-many-items',
+  // a server that believes it reads another text
+  'other-charset',
 ]);
 
 /** Why a message is ambiguous, in words, or `undefined`. */

@@ -134,7 +134,7 @@ export class Judge {
 
   judge(message: Judged, counts: SessionCounts, freezes: readonly Freeze[], nowMs: number): Verdict {
     const { compiled, party } = this;
-    if (this.mayRefuse(freezes, nowMs)) {
+    if (message.isNoMessage !== true && this.mayRefuse(freezes, nowMs)) {
       const reason = ambiguityOf(message);
       if (reason !== undefined) return { kind: 'block', rule: ownRules.ambiguous, reason };
     }

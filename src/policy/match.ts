@@ -45,6 +45,8 @@ export interface Judged extends Subject {
   /** The message alone: of a batch, the item. */
   bytes: Uint8Array | undefined;
   sizeBytes: number;
+  /** It is no message, and nobody takes it for one (`no-message.ts`): it is not ambiguous. */
+  isNoMessage?: boolean;
 }
 
 /** Globs are held against names of at most so many characters: tools and methods have far shorter ones. */

@@ -10,6 +10,7 @@ import { httpSpeakers, judgeBytes, pendingRequests } from '../limits.ts';
 import { effectOf, readToolDefinitions, splitOverrides, Tools, type EffectFields, type Overrides, type SplitOverrides } from '../mcp/effect.ts';
 import { readMessage, type Anomaly, type Message } from '../mcp/message.ts';
 import { readNames } from '../mcp/names.ts';
+import { isNoMessage, type Around } from './no-message.ts';
 import { Judge, subjectOf, type CompiledPolicy } from './judge.ts';
 import type { Judged, Party } from './match.ts';
 import { asks, type Subject } from './match.ts';
@@ -302,7 +303,14 @@ export class Replay {
     const considered = { recorded, message, remains, subject, asked };
     if (entry.sizeBytes > judgeBytes && this.#compiled.canBlock)
       return { ...considered, verdict: { kind: 'block', rule: ownRules.tooLarge, reason: 'longer than can be judged' } };
-    const judged: Judged = { ...subject, anomalies, bytes: remains.bytes, sizeBytes: entry.sizeBytes };
+    if (remains.why === undefined && entry.anomalies?.includes('other-charset')) anomalies.push('other-charset');
+    const judged: Judged = {
+      ...subject,
+      anomalies,
+      bytes: remains.bytes,
+      sizeBytes: entry.sizeBytes,
+      isNoMessage: entry.transport === 'http' && entry.batch === undefined && isNoMessage(entry.type, anomalies, remains.bytes, aroundOf(recorded)),
+    };
     const hidden = isUncaptured || (remains.why !== undefined && namesHidden(entry, isRead));
     // what was left out then was counted, and is not there to be counted again
     const isCounted = entry.uncaptured === undefined;
@@ -375,6 +383,17 @@ function askedBy(entry: MessageEntry, connection: Connection): Asked {
   const request = { method, ...(target === undefined ? {} : { target }) };
   const word = connection.speaker.judge.word(method === 'tools/call' ? target?.value : undefined);
   return { ...request, effects: effectOf(request, connection.tools, connection.overrides, word), refused: false };
+}
+
+/** As its entry says it. */
+function aroundOf({ entry: { direction, http }, attributes }: Recorded & { entry: MessageEntry }): Around {
+  const headers = attributes['headers'];
+  return {
+    direction,
+    status: http?.status,
+    headers: Array.isArray(headers) ? (headers as [string, string][]) : [['…', '']],
+    isEvent: attributes['sse'] !== undefined,
+  };
 }
 
 /** A second view of a message, in which everything is different that depends on what is missing: content, names (`hidden`), messages to be counted. */

@@ -56,6 +56,16 @@ export function forwarded(rawHeaders: readonly string[], rules?: Readonly<Header
   return result;
 }
 
+/** What `Content-Type` says of the text's encoding, where that is not UTF-8 or a part of it; all such headers count, whichever a server takes. */
+export function otherCharset(rawHeaders: readonly string[]): string | undefined {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.length !== 12 || rawHeaders[i]!.toLowerCase() !== 'content-type') continue;
+    for (const [, name] of rawHeaders[i + 1]!.matchAll(/charset\*?\s*=\s*["']?([^\s;,"']*)/gi))
+      if (!/^(?:utf-?8|us-ascii|ascii|)$/i.test(name!)) return name!.slice(0, 32);
+  }
+  return undefined;
+}
+
 /** What stands in the record in place of a credential. */
 const credential = '[credential]';
 /** Their names say what kind of credential follows, and nothing of it. */

@@ -21,7 +21,7 @@ import { answersFor } from '../wire/unrecorded.ts';
 import type { DirectionIndex, Head } from '../wire/wire.ts';
 import type { BodyBudget } from './budget.ts';
 import { ContentDecoder, decodeContent, isEncoded } from './encoding.ts';
-import { forwarded, recorded, withoutSecrets, type HeaderRules } from './headers.ts';
+import { forwarded, otherCharset, recorded, withoutSecrets, type HeaderRules } from './headers.ts';
 import type { PublicAddress } from './oauth.ts';
 
 /** Who sent the request, named to the recorder before the first frame. */
@@ -149,7 +149,14 @@ class Stream {
 
   async run(budget: BodyBudget): Promise<void> {
     const { method = 'GET', rawHeaders } = this.#request;
-    const asked: Head = { ...this.#common, method, path: withoutSecrets(this.#path).slice(0, recordedHeaderChars), headers: recorded(rawHeaders) };
+    const charset = otherCharset(rawHeaders);
+    const asked: Head = {
+      ...this.#common,
+      ...(charset === undefined ? {} : { charset }),
+      method,
+      path: withoutSecrets(this.#path).slice(0, recordedHeaderChars),
+      headers: recorded(rawHeaders),
+    };
     const { refusal } = this.#sender;
     if (refusal !== undefined) {
       const why = refusal.status === 403 ? 'not allowed' : 'not authenticated';
@@ -276,13 +283,13 @@ class Stream {
   async #refused(outcome: Exclude<Outcome, { kind: 'pass' }>, copy: Uint8Array, hasBody: boolean): Promise<void> {
     if (outcome.kind === 'unrecordable') {
       const { toSender } = answersFor(Buffer.from(copy), outcome.reason);
-      return this.#answer(503, toSender.length > 0 ? json : text, toSender.length > 0 ? lineOf(toSender) : `not recorded: ${outcome.reason}`);
+      return this.#answer(503, toSender.length > 0 ? json : text, toSender.length > 0 ? documentOf(toSender) : `not recorded: ${outcome.reason}`);
     }
     const { toSender, toReceiver } = outcome;
-    if (toReceiver.length > 0) return this.#pass(this.#forward(Buffer.from(lineOf(toReceiver)), () => undefined, true));
+    if (toReceiver.length > 0) return this.#pass(this.#forward(Buffer.from(documentOf(toReceiver)), () => undefined, true));
     if (toSender.length === 0) return this.#answer(hasBody ? 202 : 503, [], '');
     const isUnrecorded = toSender.includes('"code":5030');
-    return this.#answer(isUnrecorded ? 503 : 200, json, lineOf(toSender));
+    return this.#answer(isUnrecorded ? 503 : 200, json, documentOf(toSender));
   }
 
   /** `flushed`: the server has all of it. Resolves with what it answers, or why it does not. */
@@ -393,7 +400,7 @@ class Stream {
     const line = outcome.kind === 'refused' ? outcome.toReceiver : answersFor(Buffer.from(copy ?? none), outcome.reason).toReceiver;
     const isUnrecorded = outcome.kind === 'unrecordable' || line.includes('"code":5030');
     this.#response.writeHead(isUnrecorded || line.length === 0 ? 503 : 200, line.length === 0 ? [] : json);
-    this.#finish(line.length === 0 ? none : lineOf(line));
+    this.#finish(line.length === 0 ? none : documentOf(line));
   }
 
   async #passEvents(response: IncomingMessage, rawHeaders: readonly string[]): Promise<void> {
@@ -499,11 +506,11 @@ class Stream {
     const { toSender, toReceiver } = outcome.kind === 'refused' ? outcome : answersFor(Buffer.from(block.data ?? none), outcome.reason);
     if (toSender.length > 0) this.#tellServer(toSender);
     if (toReceiver.length === 0) return;
-    await this.#write(Buffer.from(`${block.id === undefined ? '' : `id: ${block.id}\n`}data: ${lineOf(toReceiver)}\n\n`), []);
+    await this.#write(Buffer.from(`${block.id === undefined ? '' : `id: ${block.id}\n`}data: ${documentOf(toReceiver)}\n\n`), []);
   }
 
   #tellServer(line: Buffer): void {
-    const body = Buffer.from(lineOf(line));
+    const body = Buffer.from(documentOf(line));
     const headers = forwarded(this.#request.rawHeaders, this.#to.rules, ofAnotherMessage);
     const path = this.#endpointPath ?? this.#path;
     const own = this.#to.request('POST', path, [
@@ -670,6 +677,8 @@ function pairs(raw: readonly string[]): [string, string][] {
   return Array.from({ length: raw.length / 2 }, (_, i) => [raw[2 * i]!, raw[2 * i + 1]!]);
 }
 
-function lineOf(lines: Buffer): string {
-  return lines.toString().trimEnd();
+/** What stands in lines on stdio, as one document: of a batch each request has its line. */
+function documentOf(lines: Buffer): string {
+  const all = lines.toString().trimEnd().split('\n');
+  return all.length === 1 ? all[0]! : `[${all.join(',')}]`;
 }

@@ -1,5 +1,5 @@
 /** What HTTP says around a message (`Head` of `spec/wire.md`): looked at field by field, and as an entry says it. */
-import type { MessageEntry } from '../entry/entry.ts';
+import type { Direction, MessageEntry } from '../entry/entry.ts';
 import { shortTextBytes } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
 import { headerText } from '../mcp/headers.ts';
@@ -18,7 +18,7 @@ const isPair = (value: unknown): value is [string, string] => Array.isArray(valu
 
 /** A head whose every field was looked at, or nothing where it does not say who. What cannot be in it is left out. */
 export function readHead(json: object): Head | undefined {
-  const { who, session, begins, method, path, status, headers, encoding, sse, end, undelivered, delivered, rewritten, own } = json as Json;
+  const { who, session, begins, method, path, status, headers, encoding, charset, sse, end, undelivered, delivered, rewritten, own } = json as Json;
   if (!isText(who) || !/^[0-9a-f]{32}$/.test(who)) return undefined;
   return {
     who,
@@ -29,6 +29,7 @@ export function readHead(json: object): Head | undefined {
     ...(isCount(status) && status >= 100 && status <= 999 ? { status } : {}),
     ...(Array.isArray(headers) && headers.every(isPair) ? { headers } : {}),
     ...(isText(encoding) ? { encoding: bounded(encoding, shortTextBytes) } : {}),
+    ...(isText(charset) ? { charset: bounded(charset, shortTextBytes) } : {}),
     ...(typeof sse === 'object' && sse !== null && !Array.isArray(sse) ? { sse: sse as Json } : {}),
     ...(isText(end) ? { end: bounded(end, shortTextBytes) } : {}),
     ...(isRange(undelivered) ? { undelivered } : {}),
@@ -79,4 +80,9 @@ export function disagrees({ headers = [] }: Head, message: Message): boolean {
       return true;
   }
   return false;
+}
+
+/** A client says that its message is no UTF-8, as JSON-RPC over HTTP always is. A server that goes by it reads other names than we do (in UTF-7 every byte is ASCII). */
+export function isOtherCharset({ charset }: Head, direction: Direction): boolean {
+  return direction === 'c2s' && charset !== undefined;
 }

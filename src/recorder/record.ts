@@ -23,6 +23,7 @@ import { readNames } from '../mcp/names.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import { subjectOf } from '../policy/judge.ts';
 import { asks, type Subject } from '../policy/match.ts';
+import { isNoMessage } from '../policy/no-message.ts';
 import { apart, batchRanges, FoundValues, valuesOf, valuesOnly, wholeOf, type Redaction, type Redactor } from '../policy/redact.ts';
 import { count, uncount, type SessionCounts } from '../policy/session.ts';
 import { ownRules, passes, type Verdict } from '../policy/verdict.ts';
@@ -31,7 +32,7 @@ import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } f
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { frameOf, type Frame } from './frame.ts';
-import { disagrees, httpOf } from './http.ts';
+import { disagrees, httpOf, isOtherCharset } from './http.ts';
 import { commitment, seal, type Attributes } from './seal.ts';
 import type { Searcher } from './searcher.ts';
 import type { NamedPrincipal } from './speaker.ts';
@@ -405,12 +406,16 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
     if (connection.exchanges.isWaiting(message, direction, connection.scope)) anomalies.push('id-reused');
     if (!isPairable(message)) anomalies.push('id-not-scalar');
   }
+  const { head } = frame.unit;
+  if (head !== undefined && isOtherCharset(head, direction)) anomalies.push('other-charset');
+  const around = head === undefined || range !== undefined ? undefined : { ...head, direction, isEvent: head.sse !== undefined };
+  const noMessage = around !== undefined && isNoMessage(message.type, anomalies, bytes, around);
   const nowMs = deps.clock.wallUs() / 1000;
   const sizeBytes = range === undefined ? frame.sizeBytes : range[1] - range[0];
   let verdict: Verdict =
     isTooLarge || (frame.tooLarge !== undefined && judge.mayRefuse(deps.freezes, nowMs))
       ? { kind: 'block', rule: ownRules.tooLarge, reason: 'longer than can be judged' }
-      : judge.judge({ ...subject, anomalies, bytes, sizeBytes }, connection.counts, deps.freezes, nowMs);
+      : judge.judge({ ...subject, anomalies, bytes, sizeBytes, isNoMessage: noMessage }, connection.counts, deps.freezes, nowMs);
   // It is with its receiver: a rule came into force too late for it, and the record must not say that it was kept from it.
   if (verdict.kind === 'block' && !frame.refusable) verdict = { ...verdict, kind: 'flag', shadow: true, problem: 'delivered-before' };
   return { subject, verdict, request };
@@ -671,6 +676,7 @@ function describe(
       ? nothing
       : begins(head.begins, placement.exchange ?? index, entry, attributes, connection, deps);
   if (head !== undefined && disagrees(head, message)) entry.anomalies = [...(entry.anomalies ?? []), 'header-mismatch'];
+  if (head !== undefined && isOtherCharset(head, direction) && entry.type !== 'http') entry.anomalies = [...(entry.anomalies ?? []), 'other-charset'];
   const isReply = message.type === 'result' || message.type === 'error';
   const request = isReply && placement.request?.uncaptured !== true ? placement.request : undefined;
   const isAsked = request !== undefined && request.concealed === undefined;

@@ -106,6 +106,8 @@ export interface Head {
   headers?: [name: string, value: string][];
   /** The `Content-Encoding` that the bytes were decoded from. */
   encoding?: string;
+  /** Of a request whose `Content-Type` names another one than UTF-8. */
+  charset?: string;
   /** Of an SSE event. */
   sse?: Record<string, unknown>;
   /** Nothing more comes on this stream, and why. */

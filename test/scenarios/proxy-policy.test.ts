@@ -1,0 +1,101 @@
+/** A policy that can refuse, over HTTP: what is no message goes its way, and what a server could read as another message does not. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { messages } from './stage.ts';
+import { header, ProxyStage } from './proxy-stage.ts';
+
+async function staged(rules: unknown[]): Promise<ProxyStage> {
+  const stage = new ProxyStage();
+  const config = join(stage.folder, 'sworn.yaml');
+  writeFileSync(config, JSON.stringify({ policy: { rules } }));
+  return stage.start(['--config', config]);
+}
+
+const noDelete = { name: 'no-delete', deny: true, tool: 'delete*' };
+
+const besides: { what: string; asks: [method: string, path: string, headers: string[], body: string]; status: string; type: string; body: string }[] =
+  [
+    { what: 'a challenge', asks: ['GET', '/mcp', [], ''], status: '401 Unauthorized', type: 'text/plain', body: 'log in\r\nfirst' },
+    { what: 'a page', asks: ['GET', '/x', [], ''], status: '200 OK', type: 'text/html', body: '<p>\r\n{"no": message' },
+    { what: 'metadata', asks: ['GET', '/.well-known/x', [], ''], status: '200 OK', type: 'application/json', body: '{"resource":"a"}' },
+    {
+      what: 'an error without a request',
+      asks: ['POST', '/mcp', [], '{}'],
+      status: '404 Not Found',
+      type: 'application/json',
+      body: '{"jsonrpc":"2.0","error":{"code":-32001,"message":"gone"},"id":null}',
+    },
+    {
+      what: 'an OAuth error',
+      asks: ['POST', '/token', [], '{}'],
+      status: '400 Bad Request',
+      type: 'application/json',
+      body: '{"error":"invalid_grant"}',
+    },
+    { what: 'an error without a type', asks: ['GET', '/mcp', [], ''], status: '405 Not Allowed', type: '', body: 'POST it' },
+  ];
+
+test('while a rule can refuse, what HTTP carries beside messages goes as it came [proxy-answers]', async () => {
+  const stage = await staged([noDelete]);
+  let at = 0;
+  stage.upstream.serve((_, peer) => {
+    const { status, type, body } = besides[at]!;
+    return peer.write(
+      `HTTP/1.1 ${status}\r\n${type === '' ? '' : `Content-Type: ${type}\r\n`}WWW-Authenticate: Bearer\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+  });
+  const client = await stage.client();
+  for (const { what, asks, status, body } of besides) {
+    const [method, path, headers, asked] = asks;
+    await client.write(stage.request(asked, headers, method, path));
+    const answer = await client.next();
+    expect([answer.line, header(answer, 'www-authenticate'), answer.body.toString()], what).toEqual([`HTTP/1.1 ${status}`, 'Bearer', body]);
+    at++;
+  }
+  const entries = await stage.ended();
+  expect(messages(entries, { verdict: 'block' })).toEqual([]);
+  const simulated = await stage.command(
+    'policy',
+    'simulate',
+    join(stage.folder, 'sworn.yaml'),
+    '--ledger',
+    stage.ledger,
+    '--json',
+    '--fail-on',
+    'block',
+  );
+  expect(simulated.code, simulated.stdout + simulated.stderr).toBe(0);
+});
+
+test('what a client only calls a form, or writes in another charset, is refused while a rule can refuse [policy-bypass]', async () => {
+  const stage = await staged([noDelete]);
+  const got: string[] = [];
+  stage.upstream.serve((request, peer) => {
+    got.push(request.body.toString());
+    return peer.write('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"token_type":"mac"}');
+  });
+  const client = await stage.client();
+  const send = async (type: string, body: string, before: string[] = []): Promise<string> => {
+    const head = ['POST /mcp HTTP/1.1', `Host: 127.0.0.1:${stage.port}`, ...before, `Content-Type: ${type}`, `Content-Length: ${body.length}`];
+    await client.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+    const { line, body: answer } = await client.next();
+    return `${line.split(' ')[1]} ${answer.toString()}`;
+  };
+  const form = 'application/x-www-form-urlencoded';
+  const grant = 'grant_type=refresh_token&refresh_token=a.b-c%20d';
+  expect(await send(form, grant)).toBe('200 {"token_type":"mac"}');
+  expect(await send(form, 'a={"method":"tools/call"}')).toBe('202 ');
+  const hidden = '{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"+AGQAZQBsAGUAdABl-"}}';
+  // behind as many headers as the record keeps, too
+  for (const before of [[], Array.from({ length: 80 }, (_, i) => `X-${i}: a`)])
+    expect(await send('application/json; charset=utf-7', hidden, before)).toMatch(/^200 .*"rule":"sworn:ambiguous"/);
+  expect(await send('application/json;charset="UTF-8"', hidden)).toMatch(/^200 /);
+  expect(got).toEqual([grant, hidden]);
+  const entries = await stage.ended();
+  expect(messages(entries, { verdict: 'block' }).map(({ type, anomalies }) => [type, anomalies])).toEqual([
+    ['opaque', ['not-json']],
+    ['request', ['other-charset']],
+    ['request', ['other-charset']],
+  ]);
+});
