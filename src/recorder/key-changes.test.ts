@@ -90,6 +90,8 @@ it('whoever pinned the first key follows to the newest, also when it signs alone
   const again = await ask(first.socket, 'rotate');
   expect(again['older']).toEqual([rotated['vkey'], vkey]);
   expect(await ask(first.socket, 'retire')).toMatchObject({ vkey: again['vkey'], older: [] });
+  // nobody has to wait for the next checkpoint, whichever key he knows
+  for (const known of [vkey, String(rotated['vkey']), String(again['vkey'])]) expect(await verify(at, known)).toMatchObject({ exit: 0 });
   await first.end();
   expect(signaturesOf(at)).toBe(1);
   // the next recorder signs with it, and its first entry names it

@@ -15,7 +15,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 export type KeyChange = Omit<KeyEntry, 'v' | 'kind' | 'time' | 'monotonicUs'>;
 
 export interface KeyDeps {
-  ledger: Pick<Ledger, 'key' | 'addKey' | 'retireKeys'>;
+  ledger: Pick<Ledger, 'key' | 'addKey' | 'retireKeys' | 'publish'>;
   /** False when it could not be stored. */
   append(change: KeyChange): Promise<boolean>;
   log(line: string): void;
@@ -61,6 +61,8 @@ export class KeyChanges {
       if (key.older.length === 0) return key;
       if (!(await this.#deps.append({ act: 'retire', vkey: key.vkey, ...administrator })))
         throw new SwornError('unrecordable', 'it could not be recorded, and the older keys still sign');
+      // whoever knows only the newest key finds its signature on the public checkpoint, and the endorsements below it
+      await this.#deps.ledger.publish();
       const alone = await this.#deps.ledger.retireKeys();
       this.#deps.log(`key ${alone.fingerprint} signs alone`);
       return alone;
