@@ -1,14 +1,8 @@
 /** What `sworn.yaml` says of who may come over HTTP, and whose word about that is believed (`auth`, `trustedTaps`), as plain settings. */
-import { isIP } from 'node:net';
 import type { FileContent } from './shape.ts';
-
-/** Signatures that whoever can check them cannot make: never `none`, never HS*, whose key would be the public one. */
-export const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'] as const;
+import type { Algorithm, certificateSubjects } from './values.ts';
 
 const usualAlgorithms: readonly Algorithm[] = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'];
-
-export type Algorithm = (typeof algorithms)[number];
-export const certificateSubjects = ['cn', 'dns', 'email', 'uri'] as const;
 
 /** Whose tokens are believed, and which of them. */
 export interface IssuerSettings {
@@ -43,23 +37,6 @@ export interface AuthSettings {
 
 /** Without a word of the file nobody is verified, and everybody comes in. */
 export const noAuth: AuthSettings = { required: false, issuers: [], trustForwardedFrom: [] };
-
-export interface Network {
-  address: string;
-  /** Bits that count. */
-  prefix: number;
-  family: 'ipv4' | 'ipv6';
-}
-
-/** `10.0.0.0/8`, `::1/128`, or an address alone; `undefined` for anything else. */
-export function networkOf(cidr: string): Network | undefined {
-  const [, address, bits] = /^([0-9a-fA-F.:]+)(?:\/(0|[1-9][0-9]{0,2}))?$/.exec(cidr) ?? [];
-  const version = isIP(address ?? '');
-  if (version === 0) return undefined;
-  const most = version === 4 ? 32 : 128;
-  const prefix = bits === undefined ? most : Number(bits);
-  return prefix > most ? undefined : { address: address!, prefix, family: version === 4 ? 'ipv4' : 'ipv6' };
-}
 
 /** A checked file's settings with every default in its place. */
 export function authOf({ auth }: FileContent): AuthSettings {

@@ -51,14 +51,6 @@ export interface ProxySettings {
   upstreams: (HttpUpstreamSettings | StdioUpstreamSettings)[];
 }
 
-/** Why a text is no public address, or nothing. Its path, if it has one, stands before all of ours. */
-export function publicUrlProblem(text: string): string | undefined {
-  const url = URL.parse(text);
-  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return 'is no address, as in https://mcp.example.com';
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') return 'has more than origin and path';
-  return /\/mcp\/?$/.test(url.pathname) ? 'ends in /mcp: the address of the proxy is meant' : undefined;
-}
-
 export function proxyOf({ proxy = {} }: FileContent): ProxySettings {
   const { listen, publicUrl, allowHosts = [], allowOrigins = [], tls, upstreams = {} } = proxy;
   return {

@@ -7,8 +7,7 @@ import { visible } from '../bytes/visible.ts';
 import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
 import { cosignatureType } from '../tlog/cosignature.ts';
 import { vkeyParts } from '../tlog/note.ts';
-import { algorithms, certificateSubjects, networkOf } from './auth.ts';
-import { publicUrlProblem } from './proxy.ts';
+import { algorithms, certificateSubjects, networkOf, publicUrlProblem } from './values.ts';
 import { compilePath, PathError, pathLength } from '../policy/paths.ts';
 
 /** Of the file. Enough for 10,000 rules of 100 bytes. */

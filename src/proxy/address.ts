@@ -1,6 +1,6 @@
 /** Network addresses of peers, and of those behind proxies that are trusted to name them (`X-Forwarded-For`). */
 import { BlockList, isIP } from 'node:net';
-import { networkOf } from '../config/auth.ts';
+import { networkOf } from '../config/values.ts';
 
 /** Longer chains of trusted proxies than this nobody has. */
 const hopsMost = 16;

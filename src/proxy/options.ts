@@ -1,7 +1,7 @@
 /** The command line of `sworn proxy`. */
 import { basename, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { publicUrlProblem } from '../config/proxy.ts';
+import { publicUrlProblem } from '../config/values.ts';
 import { SwornError } from '../errors.ts';
 import { labelBytes, labelsCount, overridesBytes, serverNameBytes } from '../limits.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
