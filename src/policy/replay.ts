@@ -65,6 +65,8 @@ interface Connection {
   speaker: Speaker;
   readonly own: Speaker;
   readonly speakers: Map<string, Speaker>;
+  /** Of each MCP session, whoever speaks in it. */
+  readonly sessions: Map<number, SessionCounts>;
   overrides: SplitOverrides;
   tools: Tools;
   asked: Map<number, Asked>;
@@ -169,6 +171,7 @@ export class Replay {
       speaker: own,
       own,
       speakers: new Map(),
+      sessions: new Map(),
       overrides: splitOverrides(overrides),
       tools: new Tools(),
       asked: new Map(),
@@ -228,7 +231,9 @@ export class Replay {
       const { clientInfo } = (session === undefined ? undefined : connection.speakers.get(`${who} `)?.judge.party) ?? {};
       const judge = new Judge(this.#compiled, { ...party, principal: { ...party.principal, declared: { ...party.principal.declared } } });
       if (clientInfo !== undefined) judge.introduce(clientInfo);
-      speaker = { judge, counts: newCounts(), isNamed: clientInfo !== undefined };
+      const counts = (session === undefined ? undefined : connection.sessions.get(session)) ?? newCounts();
+      if (session !== undefined) keep(connection.sessions, session, counts, speakersMost);
+      speaker = { judge, counts, isNamed: clientInfo !== undefined };
       keep(connection.speakers, key, speaker, speakersMost);
     }
     connection.speaker = speaker;

@@ -143,6 +143,11 @@ class Proxy {
     // a connection that is kept would go on asking
     if (this.#isEnding) response.shouldKeepAlive = false;
     if (url === '/livez' || url === '/readyz') return this.#health(url, response);
+    const unusable = unusableOf(request);
+    if (unusable !== undefined) {
+      response.shouldKeepAlive = false;
+      return answer(response, ...unusable);
+    }
     const route = this.#routes.find(url);
     if (route === undefined) return answer(response, 404, 'nothing is served at this path');
     const { upstream, path } = route;
@@ -252,6 +257,13 @@ class Proxy {
 async function tlsOptions({ tls, auth }: Settings): Promise<TlsOptions | undefined> {
   if (tls === undefined) return undefined;
   return { ...(await certificateOf(tls)), ...(auth.clientCertificates === undefined ? {} : await certificateOptions(auth.clientCertificates)) };
+}
+
+/** What HTTP wants refused of every server: RFC 9112 §3.2 (two hosts would be two servers to those behind us), and §6.1 (what we did not undo we could not send on). */
+function unusableOf({ headersDistinct }: IncomingMessage): [status: number, text: string] | undefined {
+  const { host = [], 'transfer-encoding': codings = [] } = headersDistinct;
+  if (host.length > 1) return [400, 'there is more than one Host'];
+  return codings.every((one) => /^chunked$/i.test(one.trim())) ? undefined : [501, 'of transfer codings only chunked is known here'];
 }
 
 function answer(response: ServerResponse, status: number, text: string): void {

@@ -35,8 +35,6 @@ export interface Sender {
 export interface Destination {
   readonly channel: Channel;
   readonly rules: HeaderRules;
-  /** Streams of this connection, counted by us. */
-  nextStream(): number;
   /** Message endpoints of HTTP+SSE sessions (2024-11-05) that were told to clients. */
   readonly endpoints: Set<string>;
   /** Begins a request to the upstream; `headers` are those of the client that go on. */
@@ -58,6 +56,8 @@ const text = ['Content-Type', 'text/plain; charset=utf-8'];
 const closing = ['Connection', 'close'];
 /** We have answered it. */
 const ofOurAnswer = ['expect'];
+/** What no trailer may say: where a message goes, and what its body is (RFC 9110 §6.5.1). */
+const ofNoTrailer = ['host', 'content-length', 'content-encoding', 'content-type', 'content-range'];
 const ofAnotherBody = ['content-length', 'content-encoding', 'expect'];
 const ofAnotherMessage = [...ofAnotherBody, 'content-type', 'accept', 'last-event-id'];
 /** Of what is no header and stands in a head. */
@@ -127,7 +127,7 @@ class Stream {
     this.#to = to;
     this.#channel = to.channel;
     this.#path = path;
-    this.#id = to.nextStream();
+    this.#id = to.channel.nextStream();
     const session = header(request, 'mcp-session-id') ?? (to.endpoints.has(path) ? path : undefined);
     this.#common = { who: sender.who, ...(session === undefined ? {} : { session: sessionName(session) }) };
     request.on('error', () => undefined);
@@ -305,7 +305,7 @@ class Stream {
     const upstream = this.#to.request(method, this.#path, headers);
     this.#upstream = upstream;
     const answered = firstOf(upstream, this.#to.upstreamTimeoutMs);
-    if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(rawTrailers));
+    if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(trailersOf(rawTrailers, this.#to.rules)));
     upstream.end(body ?? none, () => {
       // Node says so, too, of what it could not send
       if (upstream.socket?.destroyed !== true) flushed();
@@ -369,7 +369,7 @@ class Stream {
       this.#breakOff();
       return;
     }
-    if (rawTrailers.length > 0) this.#response.addTrailers(pairs(rawTrailers));
+    if (rawTrailers.length > 0) this.#response.addTrailers(pairs(trailersOf(rawTrailers)));
     this.#finish(isHead ? none : (document?.bytes ?? body), outcome.unit);
   }
 
@@ -453,7 +453,7 @@ class Stream {
     const { rawTrailers } = response;
     if (rawTrailers.length > 0) {
       this.#unsaid = { ...this.#unsaid, headers: [...(this.#unsaid?.headers ?? []), ...recorded(rawTrailers)] };
-      this.#response.addTrailers(pairs(rawTrailers));
+      this.#response.addTrailers(pairs(trailersOf(rawTrailers)));
     }
     this.#finish(none);
   }
@@ -671,6 +671,15 @@ function sseOf({ event, id, retryMs, envelope }: SseBlock): Record<string, unkno
 function header(message: IncomingMessage, name: string): string | undefined {
   const value = message.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
+}
+
+/** Those that go on: what a header may not say to the server is nothing for a trailer either. */
+function trailersOf(rawTrailers: readonly string[], rules?: HeaderRules): string[] {
+  return forwarded(
+    rawTrailers,
+    rules === undefined ? undefined : { ...rules, set: [], remove: [...rules.remove, ...rules.set.map(([name]) => name)] },
+    ofNoTrailer,
+  );
 }
 
 function pairs(raw: readonly string[]): [string, string][] {

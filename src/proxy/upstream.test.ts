@@ -28,8 +28,3 @@ test('an address for messages leads through the proxy, and only if it is the ups
   for (const elsewhere of ['http://b.example/m', 'https://a.example:81/m', '//b.example/m', 'http://a.example/m', 'http://[', 'javascript:1'])
     expect(mounted.endpointAt(elsewhere, '/sse'), elsewhere).toBeUndefined();
 });
-
-test('streams are counted, and begin again where the wire has no more numbers', () => {
-  const counted = upstream('http://a.example/mcp');
-  expect([counted.nextStream(), counted.nextStream()]).toEqual([1, 2]);
-});

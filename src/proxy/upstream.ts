@@ -45,7 +45,6 @@ export class Upstream implements Destination {
   isStopping = false;
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #isTls: boolean;
-  #streams = 0;
 
   constructor(settings: HttpSettings, channel: Channel) {
     this.settings = settings;
@@ -72,12 +71,6 @@ export class Upstream implements Destination {
 
   get upstreamTimeoutMs(): number {
     return this.settings.upstreamTimeoutMs;
-  }
-
-  /** 32 bits on the wire. */
-  nextStream(): number {
-    this.#streams = this.#streams >= 0xffff_ffff ? 1 : this.#streams + 1;
-    return this.#streams;
   }
 
   /** Where the upstream has what a client asked for at `target`, a path with its query behind the mount. */

@@ -27,7 +27,7 @@ import {
   type Wait,
 } from '../wire/wire.ts';
 import { Calls } from './calls.ts';
-import { Recent, scopeOf, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
+import { Recent, scopeOf, sessionIn, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
 
 /** What a connection was opened with. Kept in the snapshot. */
 export interface Opened {
@@ -114,6 +114,8 @@ export class Connection {
   /** Those of an HTTP connection, by the indexes of principal and session. */
   readonly #speakers = new Recent<Speaker>();
   readonly #principals = new Recent<NamedPrincipal>();
+  /** What was done in each MCP session, by its index: whoever says to be somebody else in it does not begin anew. */
+  readonly #sessionCounts = new Recent<SessionCounts>();
   /** MCP sessions, by the link of their id. */
   readonly #sessions = new Recent<number>();
   /** Entries of this connection so far. */
@@ -195,19 +197,21 @@ export class Connection {
     this.hadSecrets = state?.hadSecrets ?? this.exchanges.withSecrets.size > 0;
     this.uncaptured = state?.uncaptured === undefined ? [0, 0] : [...state.uncaptured];
     this.#speaker = this.#newSpeaker(state?.speaker ?? { named: false }, compiled);
-    for (const [key, speaker] of state?.speakers ?? []) this.#speakers.set(key, this.#newSpeaker(speaker, compiled));
+    for (const [key, speaker] of state?.speakers ?? []) this.#speakers.set(key, this.#newSpeaker(speaker, compiled, undefined, sessionIn(key)));
     for (const [who, index] of state?.principals ?? []) this.#principals.set(who, { who, index, said: undefined });
     for (const [link, index] of state?.sessions ?? []) this.#sessions.set(link, index);
     for (const { direction, unit, message } of state?.refusals ?? []) this.#refusals[direction].set(unit, Buffer.from(message, 'base64'));
     for (const direction of [0, 1] as const) this.#withheld[direction].push(...(state?.withheld?.[direction] ?? []));
   }
 
-  #newSpeaker({ who, named, counts, clientInfo }: SpeakerState, compiled: CompiledPolicy, principal?: Principal): Speaker {
+  #newSpeaker({ who, named, counts, clientInfo }: SpeakerState, compiled: CompiledPolicy, principal?: Principal, session?: number): Speaker {
+    const own = counts === undefined ? newCounts() : countsFrom(counts);
+    const key = String(session);
     return {
       who,
       principal,
       judge: this.#judgeOf(compiled, clientInfo, principal),
-      counts: counts === undefined ? newCounts() : countsFrom(counts),
+      counts: session === undefined ? own : (this.#sessionCounts.get(key) ?? this.#sessionCounts.set(key, own)),
       namedClient: named,
     };
   }
@@ -281,6 +285,7 @@ export class Connection {
           { ...(who === undefined ? {} : { who }), named: clientInfo !== undefined, ...(clientInfo && { clientInfo }) },
           compiled,
           said,
+          session,
         ),
       );
     if (said === undefined || this.#speaker.principal === said) return;

@@ -87,3 +87,9 @@ export function scopeOf(stream: number, session: number | undefined): number {
 export function speakerKey(who: number | undefined, session: number | undefined): string {
   return `${who ?? ''}.${session ?? ''}`;
 }
+
+/** The session in a speaker's key. */
+export function sessionIn(key: string): number | undefined {
+  const text = key.slice(key.indexOf('.') + 1);
+  return text === '' ? undefined : Number(text);
+}

@@ -93,6 +93,7 @@ export class Channel {
   #wait: Wait | undefined;
   #onUnrecordable: 'block' | 'pass';
   #arrivals = 0;
+  #streams = 0;
   #windowBytes = 0;
   /** Handed over in this turn, and the last units of it. */
   #out: Uint8Array[] = [];
@@ -183,6 +184,12 @@ export class Channel {
   /** No recorder answers: what is handed over now is decided over without one. */
   get #isAlone(): boolean {
     return this.#unreachable !== undefined && !this.#link.up;
+  }
+
+  /** The number of a new stream; 32 bits on the wire. */
+  nextStream(): number {
+    this.#streams = this.#streams >= 0xffff_ffff ? 1 : this.#streams + 1;
+    return this.#streams;
   }
 
   /** Names somebody before their first frame. Of equal names the first counts. As many are remembered as the recorder remembers. */

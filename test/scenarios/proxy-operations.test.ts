@@ -251,6 +251,9 @@ test('SIGHUP: streams of servers that stay, change and go away end when they end
     servers[name].streams[0]!.write(say(1));
     await open.get(name)!.until('"n":1');
   }
+  const another = await stream(proxy.at('/changes/mcp'));
+  servers.changes.streams[1]!.end();
+  expect(await another.ended).toBe('whole');
   expect((await fetch(proxy.at('/goes/mcp'))).status).toBe(404);
   expect(await textOf(proxy.at('/comes/mcp'))).toContain('elsewhere');
   expect(await textOf(proxy.at('/moves/mcp'))).toContain('elsewhere');
@@ -277,6 +280,8 @@ test('SIGHUP: streams of servers that stay, change and go away end when they end
     ['moves', servers.moves.url],
     ['moves', elsewhere.url],
   ]);
+  // its streams are numbered on, while the first is still open
+  expect(messages(entries, { server: 'changes', direction: 'c2s' }).map((one) => one['stream'])).toEqual([1, 2]);
   for (const name of names)
     expect(messages(entries, { server: name, type: 'notification' }).map(({ tapSeq }) => tapSeq as number).length, name).toBe(3);
 });

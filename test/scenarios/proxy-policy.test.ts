@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { messages } from './stage.ts';
-import { header, ProxyStage } from './proxy-stage.ts';
+import { header, jsonResponse, ProxyStage, type HttpMessage } from './proxy-stage.ts';
 
 async function staged(rules: unknown[]): Promise<ProxyStage> {
   const stage = new ProxyStage();
@@ -98,4 +98,45 @@ test('what a client only calls a form, or writes in another charset, is refused 
     ['request', ['other-charset']],
     ['request', ['other-charset']],
   ]);
+});
+
+test('who says to be another client within a session does not begin to count anew [policy-bypass]', async () => {
+  const stage = await staged([{ name: 'few', deny: true, tool: '*', when: 'session.calls >= 2' }]);
+  stage.upstream.serve((request, peer) => {
+    const { id } = JSON.parse(request.body.toString()) as { id: number };
+    return peer.write(jsonResponse(`{"jsonrpc":"2.0","id":${id},"result":{"content":[]}}`, ['Mcp-Session-Id: s1']));
+  });
+  const client = await stage.client();
+  const said: string[] = [];
+  for (const id of [0, 1, 2, 3, 4]) {
+    const method = id === 0 ? 'initialize' : 'tools/call';
+    const headers = [`User-Agent: agent/${id}`, ...(id === 0 ? [] : ['Mcp-Session-Id: s1'])];
+    await client.write(stage.request(`{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{"name":"x"}}`, headers));
+    said.push((await client.next()).body.includes('"rule":"few"') ? 'refused' : 'passed');
+  }
+  expect(said).toEqual(['passed', 'passed', 'passed', 'refused', 'refused']);
+  const entries = await stage.ended();
+  expect(new Set(messages(entries, { method: 'tools/call', type: 'request' }).map(({ who }) => who)).size).toBe(4);
+  const simulated = await stage.command('policy', 'simulate', join(stage.folder, 'sworn.yaml'), '--ledger', stage.ledger, '--json');
+  expect(simulated.stdout).toMatch(/"rule":"few","blocked":2,.*"noLongerBlocked":0/);
+});
+
+test('what is sent on names one host, and no trailer says what no header may [proxy-http]', async () => {
+  const stage = await new ProxyStage().start();
+  const got: HttpMessage[] = [];
+  stage.upstream.serve((request, peer) => {
+    got.push(request);
+    return peer.write(jsonResponse('{}'));
+  });
+  const send = async (headers: string[], rest: string): Promise<string> => {
+    const client = await stage.client();
+    await client.write([`POST /mcp HTTP/1.1`, `Host: 127.0.0.1:${stage.port}`, ...headers, '', rest].join('\r\n'));
+    return (await client.next()).line;
+  };
+  expect(await send(['Host: elsewhere', 'Content-Length: 2'], '{}')).toMatch(/ 400 /);
+  expect(await send(['Transfer-Encoding: gzip, chunked'], '2\r\n{}\r\n0\r\n\r\n')).toMatch(/ 501 /);
+  const trailers = ['X-Sum: 1', 'X-Sworn-Key: sworn_a', 'Cookie: a', 'Host: b', 'Content-Type: text/plain', 'Proxy-Authorization: c'];
+  expect(await send(['Transfer-Encoding: chunked'], `2\r\n{}\r\n0\r\n${trailers.join('\r\n')}\r\n\r\n`)).toMatch(/ 200 /);
+  expect(got.map((request) => request.trailers)).toEqual([[['X-Sum', '1']]]);
+  await stage.ended();
 });
