@@ -206,7 +206,16 @@ test('the recorder ignores what it does not know, and answers what it cannot tak
   await refused((raw) => raw.hello({ labels: ['a'] }), 'wire-corrupt');
   await refused((raw) => raw.hello({ labels: { a: 1 } }), 'wire-corrupt');
   await refused((raw) => raw.hello({ overrides: { sensitive: 'x' } }), 'wire-corrupt');
-  await refused((raw) => raw.hello({ transport: 'http' }), 'wire-corrupt');
+  await refused((raw) => raw.hello({ transport: 'smoke' }), 'wire-corrupt');
+  // over HTTP a frame begins with its head
+  await refused((raw) => {
+    raw.hello({ transport: 'http', connection: 'd'.repeat(32) });
+    raw.unit(0, 1, '{}');
+  }, 'wire-corrupt');
+  await refused((raw) => {
+    raw.hello({ transport: 'http', connection: 'd'.repeat(32) });
+    raw.say(wireType.principal, { principal: {} });
+  }, 'wire-corrupt');
   await refused((raw) => raw.hello({ serverPid: '1' }), 'wire-corrupt');
   await refused((raw) => raw.hello({ receipt: { index: -1, hash: 'f'.repeat(64) } }), 'wire-corrupt');
   await refused((raw) => raw.hello({ ledger: '/another' }), 'recorder-refused');
