@@ -80,6 +80,8 @@ export const bodySilenceMs = 60_000;
 export const deliveryWaitMs = 10_000;
 /** All bodies that a proxy receives at a time; beyond it they are read slowly. */
 export const bodiesBytes = 512 * MiB;
+/** Decoded bodies that are not yet recorded, before a proxy decodes the next one. */
+export const decodedBytes = 64 * MiB;
 /** Calls of one connection that go on in another exchange; beyond it the oldest are no more known to belong together. */
 export const openCalls = 10_000;
 /** SSE events of one connection that are known again when they are sent a second time. */

@@ -50,6 +50,7 @@ export interface Destination {
 }
 
 const none = Buffer.alloc(0);
+const nothing = (): void => undefined;
 const json = ['Content-Type', 'application/json'];
 const text = ['Content-Type', 'text/plain; charset=utf-8'];
 /** The rest of the request is not read: nothing else can come on this connection. */
@@ -75,9 +76,9 @@ export async function relay(
   path: string,
   budget: BodyBudget,
 ): Promise<void> {
-  const stream = new Stream(request, response, sender, to, path);
+  const stream = new Stream(request, response, sender, to, path, budget);
   try {
-    await stream.run(budget);
+    await stream.run();
   } catch (error) {
     if (!(error instanceof Ended)) stream.fail(error as Error);
   }
@@ -95,6 +96,7 @@ interface Received {
 class Stream {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #budget: BodyBudget;
   readonly #sender: Sender;
   readonly #to: Destination;
   readonly #channel: Channel;
@@ -120,9 +122,10 @@ class Stream {
   /** Let go, and not with their receivers. */
   readonly #open: readonly [Set<number>, Set<number>] = [new Set(), new Set()];
 
-  constructor(request: IncomingMessage, response: ServerResponse, sender: Sender, to: Destination, path: string) {
+  constructor(request: IncomingMessage, response: ServerResponse, sender: Sender, to: Destination, path: string, budget: BodyBudget) {
     this.#request = request;
     this.#response = response;
+    this.#budget = budget;
     this.#sender = sender;
     this.#to = to;
     this.#channel = to.channel;
@@ -147,7 +150,8 @@ class Stream {
     });
   }
 
-  async run(budget: BodyBudget): Promise<void> {
+  async run(): Promise<void> {
+    const budget = this.#budget;
     const { method = 'GET', rawHeaders } = this.#request;
     const charset = otherCharset(rawHeaders);
     const asked: Head = {
@@ -169,6 +173,7 @@ class Stream {
     const received = await this.#receive(budget);
     const sizeBytes = received.bytes?.length ?? 0;
     const release = atMostOnce(() => budget.give(sizeBytes));
+    let releaseCopy = nothing;
     try {
       const { problem } = received;
       if (problem === 'body too large' || problem === 'body too slow') {
@@ -180,10 +185,12 @@ class Stream {
       // 2. Record it, decoded where it is encoded, before any of it goes on.
       const { rawTrailers } = this.#request;
       if (rawTrailers.length > 0) asked.headers = recorded([...rawHeaders, ...rawTrailers]);
-      const copy = await this.#readable(received.bytes, header(this.#request, 'content-encoding'), asked);
+      const { copy, release: recordedIt } = await this.#readable(received.bytes, header(this.#request, 'content-encoding'), asked);
+      releaseCopy = recordedIt;
       // what its client had said when it left goes nowhere
       if (problem !== undefined) return await this.#goesNowhere({ ...asked, end: problem }, copy);
       const outcome = await this.#record(0, asked, copy);
+      recordedIt();
       if (this.#hasLeft) return;
       if (outcome.kind !== 'pass') return await this.#refused(outcome, copy ?? none, received.bytes !== undefined);
 
@@ -195,6 +202,7 @@ class Stream {
       received.bytes = undefined;
       await this.#pass(answered);
     } finally {
+      releaseCopy();
       release();
     }
   }
@@ -237,12 +245,19 @@ class Stream {
     });
   }
 
-  /** What of a body is recorded: as it can be read, or as it came where it cannot be decoded. */
-  async #readable(body: Buffer | undefined, encoding: string | undefined, head: Head): Promise<Uint8Array | undefined> {
-    if (body === undefined || !isEncoded(encoding)) return body;
-    const { bytes, problem } = await decodeContent(body, encoding, bodyBytes);
+  /** What of a body is recorded: as it can be read, or as it came where it cannot be decoded. `release`: once it is recorded. */
+  async #readable(
+    body: Buffer | undefined,
+    encoding: string | undefined,
+    head: Head,
+  ): Promise<{ copy: Uint8Array | undefined; release: () => void }> {
+    if (body === undefined || !isEncoded(encoding)) return { copy: body, release: nothing };
+    const { decoded, release } = await this.#budget.decoded(() => decodeContent(body, encoding, bodyBytes));
+    const { bytes, problem } = decoded;
     head.encoding = encodingName(encoding!, problem);
-    return problem === undefined ? bytes : body;
+    if (problem === undefined) return { copy: bytes, release };
+    release();
+    return { copy: body, release: nothing };
   }
 
   /** Hands a frame over, once there is room for it. */
@@ -355,11 +370,11 @@ class Stream {
       ...(rawTrailers.length === 0 ? {} : { headers: recorded([...response.rawHeaders, ...rawTrailers]) }),
     });
     if (end !== undefined) this.#saidEnd = true;
-    const copy = await this.#readable(body.length > 0 ? body : undefined, header(response, 'content-encoding'), head);
+    const { copy, release } = await this.#readable(body.length > 0 ? body : undefined, header(response, 'content-encoding'), head);
     const isWhole = end === undefined && response.statusCode === 200 && copy !== undefined;
     const document = isWhole ? this.#to.publicAddress?.document(this.#path, rawHeaders, copy) : undefined;
     if (document !== undefined) head.rewritten = { ...head.rewritten, resource: document.resource };
-    const outcome = await this.#record(1, head, copy);
+    const outcome = await this.#record(1, head, copy).finally(release);
     if (this.#hasLeft) throw new Ended();
     if (outcome.kind !== 'pass') return this.#withheld(outcome, copy);
     this.#writeHead(response, document?.rawHeaders ?? rawHeaders);
