@@ -3,7 +3,18 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkLedger } from '../../test/check-ledger.ts';
 import { FaultyFiles } from '../../test/faults/faulty-files.ts';
-import { Client, kept, leafHash, leafOf, nameOf, reopenAndCheck, scratch, smallBounds, type Scratch } from '../../test/faults/world.ts';
+import {
+  Client,
+  encryptedScratch,
+  kept,
+  leafHash,
+  leafOf,
+  nameOf,
+  reopenAndCheck,
+  scratch,
+  smallBounds,
+  type Scratch,
+} from '../../test/faults/world.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
 import { entryBytes } from '../limits.ts';
@@ -660,5 +671,45 @@ describe('opening', () => {
     writeFileSync(join(at.root, 'file'), '');
     at.folder = join(at.root, 'file', 'ledger');
     expect(codeOf(open)).toBe('ledger-create');
+  });
+
+  it('goes on in another segment when the key of the open one is taken away, and starts again without it', async () => {
+    at.remove();
+    at = encryptedScratch();
+    const client = new Client();
+    const ledger = client.open(at);
+    const segments = (): string[] => readdirSync(join(at.folder, 'payload')).sort();
+    for (const name of numbered(3)) client.append(name);
+    await client.answered();
+    const path = join(ledger.keysFolder, 'segment-keys');
+    const before = readFileSync(path);
+    await ledger.sign();
+    // what is only put in its place again is no loss
+    writeFileSync(path, before);
+    client.append('n 3');
+    await client.answered();
+    await ledger.sign();
+    client.append('n 4');
+    await client.answered();
+    expect(segments()).toHaveLength(1);
+    rmSync(path);
+    client.append('n 5');
+    await client.answered();
+    await ledger.sign();
+    expect(client.keysLost).toEqual([path]);
+    for (const name of numbered(3, 'm')) client.append(name);
+    await client.answered();
+    await ledger.sign();
+    expect(segments()).toEqual(['0000000000000000', '0000000000000006']);
+    expect(readFileSync(path, 'utf8')).toMatch(/^FILE .*\nSEGMENT 0000000000000006 .*\n$/);
+    await ledger.close();
+    // nobody can say what stood in the first one
+    expect(codeOf(() => new Client().open(at))).toBe('encryption-key');
+    const next = new Client();
+    await next.open(at, nodeFiles, {}, 6).close();
+    expect(Object.entries(next.replayed).map(([, name]) => name)).toEqual(['m 0', 'm 1', 'm 2']);
+    expect(next.ledger!.size).toBe(9);
+    expect(client.keysLost).toHaveLength(1);
+    client.check();
   });
 });

@@ -87,6 +87,8 @@ export interface LedgerEvents {
   recordable(recordable: boolean, error?: Error): void;
   /** Whoever holds the key does not sign, or signs (again). Entries are durable and unsigned meanwhile. */
   signing?(problem: Error | undefined): void;
+  /** The key of the open segment is kept nowhere any more: what comes goes into another one. */
+  keyLost?(path: string): void;
   /** A sync failed: the process must end with status 70. */
   fatal(error: Error): void;
 }
@@ -665,9 +667,18 @@ export class Ledger {
     );
   }
 
+  /** Somebody took the line of the open segment's key away, or put an older file in the place of its file: it is not gone on with. */
+  #rollIfLost(): void {
+    const { key, firstIndex } = this.#segment;
+    if (key === undefined || this.#rollDue || this.#accepted.firstIndex !== firstIndex || this.segmentKeys.isKept(firstIndex, key)) return;
+    this.#rollDue = true;
+    this.#events.keyLost?.(this.segmentKeys.path);
+  }
+
   /** Signs the tree as it is now into `head`, unless it was. Never rejects. */
   sign(): Promise<void> {
     return this.#inBackground(async () => {
+      this.#rollIfLost();
       if (this.#tree.size === this.#signedSize) return;
       await this.#writeHead(this.#tree.size, this.#tree.root());
     });

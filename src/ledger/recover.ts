@@ -149,7 +149,8 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
       next = firstIndex;
     }
     if (next !== firstIndex) throw new SwornError('ledger-corrupt', `${path} should begin with index ${next}`);
-    const segmentKey = header.keyId === undefined ? undefined : keyFor(segmentKeys, path, firstIndex, header.keyId);
+    const isReplayed = isLast || segments[i + 1]! > replay.from;
+    const segmentKey = header.keyId === undefined ? undefined : keyFor(segmentKeys, path, firstIndex, header.keyId, isReplayed);
     end = { firstIndex, sizeBytes: segmentHeaderBytes, key: segmentKey };
     for (const scanned of scanSegment(path, segmentHeaderBytes, () => segmentKey)) {
       if (scanned.kind !== 'record') {
@@ -161,7 +162,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
       const { record, offset } = scanned;
       end.sizeBytes = scanned.end;
       if (record.type === 'part') {
-        if (!record.erased) parts.push({ file: firstIndex, offset, part: record });
+        if (!record.erased && record.unopened !== true) parts.push({ file: firstIndex, offset, part: record });
         continue;
       }
       // nothing stands in the place of what was pruned
@@ -211,11 +212,15 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   };
 }
 
-/** Without what it says of connections and frames nothing can be gone on with. @throws SwornError `encryption-key` */
-function keyFor(segmentKeys: SegmentKeyStore, path: string, firstIndex: number, keyId: string): SegmentKey {
+/**
+ * Without what it says of connections and frames nothing can be gone on with (`isReplayed`); where only the tree is made again, its leaves do, which are in the clear.
+ * @throws SwornError `encryption-key`
+ */
+function keyFor(segmentKeys: SegmentKeyStore, path: string, firstIndex: number, keyId: string, isReplayed: boolean): SegmentKey | undefined {
   const found = segmentKeys.open(firstIndex, keyId);
-  if ('problem' in found) throw new SwornError('encryption-key', `${path} is encrypted and cannot be opened: ${found.problem}`);
-  return found;
+  if (!('problem' in found)) return found;
+  if (isReplayed) throw new SwornError('encryption-key', `${path} is encrypted and cannot be opened: ${found.problem}`);
+  return undefined;
 }
 
 /**

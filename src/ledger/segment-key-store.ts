@@ -91,17 +91,22 @@ export class SegmentKeyStore extends SegmentKeys {
       const words = JSON.stringify({ wrap: by.wrap, unwrap: by.unwrap });
       const before = [...this.lines.wrapping].findLast(([, line]) => line.startsWith('COMMAND ') && line.endsWith(` ${words}`));
       if (before !== undefined) {
-        const settle = (key: WrappingKey | NoKey): WrappingKey => ('problem' in key ? failed(new Error(key.problem)) : key);
+        const settle = (key: WrappingKey | NoKey): WrappingKey => {
+          if ('problem' in key) throw new Error(key.problem);
+          return key;
+        };
         const read = this.wrapping.get(before[0]) ?? this.readWrapping(before[0], ask);
-        return read instanceof Promise ? read.then(settle) : settle(read);
+        return read instanceof Promise ? read.then(settle).catch(failed) : settle(read);
       }
       const secret = randomBytes(segmentKeyBytes);
       const id = keyCheck(secret);
       const made = (bytes: Buffer): WrappingKey => ({ id, secret, line: `COMMAND ${id} ${bytes.toString('base64')} ${words}` });
       const bytes = ask(by.wrap, secret, wrappedBytes);
       // what cannot be opened again must not be written with
-      const tried = (kept: Buffer, back: Buffer): WrappingKey =>
-        back.equals(secret) ? made(kept) : failed(new Error(`what ${by.unwrap[0]} opens is not what ${by.wrap[0]} has wrapped`));
+      const tried = (kept: Buffer, back: Buffer): WrappingKey => {
+        if (!back.equals(secret)) throw new Error(`what ${by.unwrap[0]} opens is not what ${by.wrap[0]} has wrapped`);
+        return made(kept);
+      };
       if (!(bytes instanceof Promise)) return tried(bytes, ask(by.unwrap, bytes, wrappedBytes) as Buffer);
       return bytes.then(async (kept) => tried(kept, await ask(by.unwrap, kept, wrappedBytes))).catch(failed);
     } catch (error) {
@@ -154,6 +159,16 @@ export class SegmentKeyStore extends SegmentKeys {
     this.read();
     this.#write(files, new Map(this.lines.wrapping).set(wrapping.id, wrapping.line), [...this.lines.segments, line]);
     this.opened.set(`${line.firstIndex} ${key.id}`, key);
+  }
+
+  /** Whether what was recorded with a key can be opened by the next process. */
+  isKept(firstIndex: number, { id }: SegmentKey): boolean {
+    try {
+      this.read();
+    } catch {
+      return false;
+    }
+    return this.lines.segments.some((line) => line.firstIndex === firstIndex && line.id === id);
   }
 
   /**

@@ -146,6 +146,7 @@ export class Recorder {
         flushed: () => this.#flushed(),
         recordable: (recordable, error) => this.#recordableChanged(recordable, error),
         signing: (problem) => this.#signingChanged(problem),
+        keyLost: (path) => this.#log(`${path} has no key for the open segment any more: what it holds cannot be opened, a new one is begun`),
         fatal: (error) => {
           this.#log(`fatal: ${error.message}`);
           this.#onEnd(errorKinds['sync-failed'].exit);

@@ -85,6 +85,7 @@ export class Client {
   readonly failed: string[] = [];
   readonly replayed: string[] = [];
   readonly recordable: boolean[] = [];
+  readonly keysLost: string[] = [];
   fatal: Error | undefined;
   ledger: Ledger | undefined;
   #dead = false;
@@ -101,6 +102,7 @@ export class Client {
         this.recordable.push(recordable);
         this.#woken();
       },
+      keyLost: (path) => void this.keysLost.push(path),
       fatal: (error) => {
         if (this.fatal !== undefined) this.#problems.push('fatal was called twice');
         this.fatal = error;
