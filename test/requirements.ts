@@ -229,6 +229,7 @@ export const requirements: readonly Requirement[] = [
   { id: 'proxy-reload', sentence: 'A reload ends no stream, and a wrong file changes nothing.', source: 'README.md' },
   { id: 'proxy-drain', sentence: 'Who ends the proxy waits for streams, and what did not end by itself is in the record.', source: 'README.md' },
   { id: 'proxy-agrees', sentence: 'What is refused, redacted, captured and not recordable is the same over stdio and over HTTP.', source: design },
+  { id: 'proxy-commands', sentence: 'Every command works on the ledger of a proxy.', source: 'README.md' },
   { id: 'proxy-kills', sentence: 'Whoever of proxy and recorder is killed: what was delivered is recorded, nothing twice.', source: wire },
   {
     id: 'proxy-load',

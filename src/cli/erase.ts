@@ -12,7 +12,7 @@ import type { EraseAnswer } from '../recorder/erase.ts';
 import { holdOn, type Hold, type Parties } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
 import { confirmed } from './confirm.ts';
-import { payloadOf, textMatches } from './filter.ts';
+import { isOfSession, payloadOf, sessionOf, textMatches } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { ensureRecorder, Keeping, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
 import { absent } from './pruned.ts';
@@ -23,7 +23,11 @@ import { count, safeJson, size, visible, type Output } from './output.ts';
 export const eraseHelp: CommandHelp = {
   options: [
     { flags: '--index <n>', description: 'the content of this entry; may be given several times', repeat: true },
-    { flags: '--session <id>', description: 'the content of this connection; the beginning of its id is enough' },
+    {
+      flags: '--session <id>',
+      description:
+        'the content of this connection, the beginning of its id is enough; of one session behind a proxy: id/index, as `sworn sessions` shows it',
+    },
     {
       flags: '--subject <who>',
       description: 'of all connections of this account name, uid=<n>, label (k=v) or value of a label; over HTTP, of this verified subject',
@@ -160,8 +164,7 @@ async function find(ledger: string, options: Options): Promise<Found> {
         ? 'what is to be erased? --index, --session, --subject, --older-than or --prune-before'
         : 'only one of --index, --session, --subject and --older-than',
     );
-  if (session !== undefined && !/^[0-9a-f]{1,32}$/.test(session))
-    throw usage(`--session ${session} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`);
+  const named = session === undefined ? undefined : sessionOf(session, 'erase');
   const indexes = new Set((index ?? []).map((text) => (/^\d+$/.test(text) ? Number(text) : Number.NaN)));
   for (const one of indexes) if (!Number.isSafeInteger(one)) throw usage(`--index ${index!.join(' ')}: that is not an index`);
   const beforeMs = olderThan === undefined ? undefined : pastTime(olderThan, 'older-than', 'erase');
@@ -174,13 +177,13 @@ async function find(ledger: string, options: Options): Promise<Found> {
   };
   const to = await sizeOf(ledger);
   const { parties, holds } = await keepingOf(ledger, to, subject !== undefined);
-  if (session !== undefined) oneSession(session, parties);
+  if (named !== undefined) oneSession(named.connection, parties);
   const isMeant = (at: number, entry: Entry): boolean => {
     if (index !== undefined) return indexes.has(at);
     const connection = 'connection' in entry ? entry.connection : undefined;
     if (beforeMs !== undefined) return Date.parse(entry.time) < beforeMs && (connection !== undefined || entry.kind === 'erasure');
     if (connection === undefined) return false;
-    return session !== undefined ? connection.startsWith(session) : parties.of(entry, at)?.names.has(subject!) === true;
+    return named !== undefined ? isOfSession(named, entry, at) : parties.of(entry, at)?.names.has(subject!) === true;
   };
   const take = (at: number, entry: Entry): void => {
     if (!isMeant(at, entry)) return;

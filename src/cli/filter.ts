@@ -66,11 +66,7 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
   const wrong = (flag: string, value: string, allowed: string): SwornError =>
     new SwornError('usage', `--${flag} ${value} is not one of: ${allowed}`, { command });
   const { session, server, tool, method, direction, effect, outcome, verdict, text } = options;
-  const [, connectionPart, sessionPart] = /^([0-9a-f]{1,32})(?:\/(\d{1,15}))?$/.exec(session ?? '') ?? [];
-  if (session !== undefined && connectionPart === undefined) {
-    throw new SwornError('usage', `--session ${session} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`, { command });
-  }
-  const part = sessionPart === undefined ? undefined : Number(sessionPart);
+  const meant = session === undefined ? undefined : sessionOf(session, command);
   if (direction !== undefined && direction !== 'c2s' && direction !== 's2c') throw wrong('direction', direction, 'c2s, s2c');
   if (effect !== undefined && !effects.includes(effect)) throw wrong('effect', effect, effects.join(', '));
   if (outcome !== undefined && !outcomes.includes(outcome)) throw wrong('outcome', outcome, outcomes.join(', '));
@@ -95,8 +91,7 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     const connection = 'connection' in entry ? entry.connection : undefined;
     if (connection !== undefined && 'server' in entry && entry.server !== undefined && !servers.has(connection) && servers.size < 100_000)
       servers.set(connection, entry.server);
-    if (connectionPart !== undefined && !connection?.startsWith(connectionPart)) return false;
-    if (part !== undefined && !isOfPart(entry, index, part)) return false;
+    if (meant !== undefined && !isOfSession(meant, entry, index)) return false;
     if (server !== undefined) {
       const name = 'server' in entry ? entry.server : connection === undefined ? undefined : servers.get(connection);
       if (name === undefined || !globMatches(server, name)) return false;
@@ -125,10 +120,26 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
   };
 }
 
-/** Whether a message is of the session behind a proxy that `sworn sessions` shows with this index. */
-function isOfPart(entry: Entry, index: number, part: number): boolean {
-  if (entry.kind !== 'message' && entry.kind !== 'batch') return index === part;
-  return index === part || (entry.session === undefined ? entry.who === part : entry.session === part);
+export interface NamedSession {
+  /** The beginning of the connection's id. */
+  connection: string;
+  /** Of a session behind a proxy: the index that `sworn sessions` shows it with. */
+  part: number | undefined;
+}
+
+/** What `--session` names. @throws SwornError `usage` */
+export function sessionOf(text: string, command: string): NamedSession {
+  const [, connection, part] = /^([0-9a-f]{1,32})(?:\/(\d{1,15}))?$/.exec(text) ?? [];
+  if (connection === undefined)
+    throw new SwornError('usage', `--session ${text} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`, { command });
+  return { connection, part: part === undefined ? undefined : Number(part) };
+}
+
+export function isOfSession({ connection, part }: NamedSession, entry: Entry, index: number): boolean {
+  if (!('connection' in entry) || entry.connection?.startsWith(connection) !== true) return false;
+  if (part === undefined || index === part) return true;
+  if (entry.kind !== 'message' && entry.kind !== 'batch') return false;
+  return entry.session === undefined ? entry.who === part : entry.session === part;
 }
 
 const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };

@@ -124,6 +124,8 @@ export class Replay {
     if (entry.kind === 'principal') return this.#principal(entry, recorded);
     if (entry.kind === 'close') return this.#close(entry.connection);
     if (entry.kind !== 'message' && entry.kind !== 'batch') return;
+    // of a request or answer without a body there is nothing to judge
+    if (entry.kind === 'message' && entry.type === 'http') return;
     const connection = this.#connection(entry);
     if (entry.kind === 'batch') {
       this.#finishBatch(connection);
