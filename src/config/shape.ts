@@ -386,6 +386,10 @@ const upstream = z.union([
         serverName: z.string().min(1).max(253).optional().meta({ description: "The name in the server's certificate." }),
         insecureSkipVerify: z.literal(true).optional().meta({ description: 'The certificate is not checked: anybody could be the server.' }),
       })
+      .check(({ value: { cert, key }, issues }) => {
+        if ((cert === undefined) !== (key === undefined))
+          issues.push({ code: 'custom', message: 'has one of cert and key: they belong together', input: undefined });
+      })
       .optional()
       .meta({ description: 'For https.' }),
     upstreamTimeoutMs: z
