@@ -316,7 +316,10 @@ export class Replay {
       anomalies,
       bytes: remains.bytes,
       sizeBytes: entry.sizeBytes,
-      isNoMessage: entry.transport === 'http' && entry.batch === undefined && isNoMessage(entry.type, anomalies, remains.bytes, aroundOf(recorded)),
+      isNoMessage:
+        entry.transport === 'http' &&
+        entry.batch === undefined &&
+        (entry.redacted?.['credentials'] !== undefined || isNoMessage(entry.type, anomalies, remains.bytes, aroundOf(recorded))),
     };
     const hidden = isUncaptured || (remains.why !== undefined && namesHidden(entry, isRead));
     // what was left out then was counted, and is not there to be counted again

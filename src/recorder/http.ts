@@ -1,9 +1,11 @@
 /** What HTTP says around a message (`Head` of `spec/wire.md`): looked at field by field, and as an entry says it. */
+import { lossyText } from '../bytes/bytes.ts';
 import type { Direction, MessageEntry } from '../entry/entry.ts';
 import { shortTextBytes } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
 import { headerText } from '../mcp/headers.ts';
 import type { Message } from '../mcp/message.ts';
+import type { Redaction } from '../policy/redact.ts';
 import type { Head } from '../wire/wire.ts';
 import type { Attributes } from './seal.ts';
 
@@ -85,4 +87,20 @@ export function disagrees({ headers = [] }: Head, message: Message): boolean {
 /** A client says that its message is no UTF-8, as JSON-RPC over HTTP always is. A server that goes by it reads other names than we do (in UTF-7 every byte is ASCII). */
 export function isOtherCharset({ charset }: Head, direction: Direction): boolean {
   return direction === 'c2s' && charset !== undefined;
+}
+
+/** RFC 6749, 7009, 7521, 7591, 7636, 7662, 8628, 8693: what is secret in requests to an authorization server, and in its answers. */
+const secretsOfForms =
+  /(?:^|&)(?:code|code_verifier|client_secret|client_assertion|assertion|password|token|access_token|refresh_token|id_token|subject_token|actor_token|device_code)=/;
+const secretsOfObjects = /"(?:access_token|refresh_token|id_token|client_secret|registration_access_token|device_code|code_verifier)"\s*:/;
+
+/**
+ * OAuth's own messages, where a server has its authorization server beside it. They are no MCP, and what stands in them must not be in a ledger: all of it is left out,
+ * and what stands around it is kept.
+ */
+export function credentialsIn({ type }: Message, bytes: Uint8Array): Redaction | undefined {
+  if (type !== 'opaque') return undefined;
+  const text = lossyText(bytes);
+  const isFound = /^\s*\{/.test(text) ? secretsOfObjects.test(text) : secretsOfForms.test(text);
+  return isFound ? { start: 0, end: bytes.length, rule: 'credentials', keep: 'drop' } : undefined;
 }

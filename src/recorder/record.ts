@@ -32,7 +32,7 @@ import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } f
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { frameOf, type Frame } from './frame.ts';
-import { disagrees, httpOf, isOtherCharset } from './http.ts';
+import { credentialsIn, disagrees, httpOf, isOtherCharset } from './http.ts';
 import { commitment, seal, type Attributes } from './seal.ts';
 import type { Searcher } from './searcher.ts';
 import type { NamedPrincipal } from './speaker.ts';
@@ -122,7 +122,9 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
   const known = knownTo(considered, connection);
   const redactor = redactorFor(known, considered, connection);
   const { bytes } = frame;
-  if (bytes !== undefined && known === undefined) {
+  const credentials = bytes === undefined || frame.unit.head === undefined ? undefined : credentialsIn(message, bytes);
+  if (credentials !== undefined) conclude(frame, message, considered, level, redactor, [credentials], connection, deps);
+  else if (bytes !== undefined && known === undefined) {
     conclude(frame, message, considered, level, redactor, [wholeOf(0, bytes.length)], connection, deps);
   } else if (bytes === undefined || known === undefined || redactor === undefined)
     conclude(frame, message, considered, level, redactor, [], connection, deps);

@@ -1,5 +1,5 @@
 /** A policy that can refuse, over HTTP: what is no message goes its way, and what a server could read as another message does not. */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { messages } from './stage.ts';
@@ -139,4 +139,42 @@ test('what is sent on names one host, and no trailer says what no header may [pr
   expect(await send(['Transfer-Encoding: chunked'], `2\r\n{}\r\n0\r\n${trailers.join('\r\n')}\r\n\r\n`)).toMatch(/ 200 /);
   expect(got.map((request) => request.trailers)).toEqual([[['X-Sum', '1']]]);
   await stage.ended();
+});
+
+test('OAuth beside the server is recorded without its secrets, and goes on with them [proxy-oauth]', async () => {
+  const stage = await staged([noDelete]);
+  const token = '{"access_token":"SECRET-a","token_type":"Bearer","refresh_token":"SECRET-b"}';
+  stage.upstream.serve((_, peer) => peer.write(jsonResponse(token)));
+  const grant = 'grant_type=authorization_code&code=SECRET-c&client_secret=SECRET-d&code_verifier=SECRET-e';
+  const client = await stage.client();
+  const head = [
+    'POST /token HTTP/1.1',
+    `Host: 127.0.0.1:${stage.port}`,
+    'Content-Type: application/x-www-form-urlencoded',
+    `Content-Length: ${grant.length}`,
+  ];
+  await client.write(`${head.join('\r\n')}\r\n\r\n${grant}`);
+  expect((await client.next()).body.toString()).toBe(token);
+  await client.write(stage.request('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"code":"kept"}}}'));
+  await client.next();
+  const entries = await stage.ended();
+  expect(messages(entries).map(({ type, redacted, sizeBytes, opened }) => [type, redacted, sizeBytes, opened['path']])).toEqual([
+    ['opaque', { credentials: 1 }, grant.length, '/token'],
+    ['opaque', { credentials: 1 }, token.length, undefined],
+    ['request', undefined, expect.any(Number), '/mcp'],
+    ['opaque', { credentials: 1 }, token.length, undefined],
+  ]);
+  for (const file of readdirSync(stage.ledger, { recursive: true, withFileTypes: true }).filter((one) => one.isFile()))
+    expect(readFileSync(join(file.parentPath, file.name)).includes('SECRET'), file.name).toBe(false);
+  const simulated = await stage.command(
+    'policy',
+    'simulate',
+    join(stage.folder, 'sworn.yaml'),
+    '--ledger',
+    stage.ledger,
+    '--json',
+    '--fail-on',
+    'block',
+  );
+  expect(simulated.code, simulated.stdout + simulated.stderr).toBe(0);
 });
