@@ -5,6 +5,7 @@
 
 Checks the checkpoint, every bundle and tile under it, the root, and every payload record against its entry and its commitments.
 Without a key, the one that the ledger's first entry names is used: whoever rewrote all of it could have put another one in.
+Keys that follow from it by their endorsements count, too.
 Encrypted segments are opened with the keys in <folder>, by default ~/.config/sworn/<ledger id>; without them their content is not checked.
 Exit status: 0 holds, 1 tampered, 3 cannot conclude. Rules between entries are left to `sworn verify`.
 """
@@ -62,24 +63,42 @@ def checkpoint_of(log):
     need(len(root) == 32 and size > 0, "the checkpoint covers nothing", Unknown)
     return text + "\n", origin, size, root, lines
 
-def check_signature(text, origin, lines, vkey):
+def verifier_key(vkey, origin):
+    """Id and Ed25519 key of a verifier key."""
     name, key_id, key = vkey.split("+", 2)
     typed = b64(key)
     need(name == origin and typed[0] == 1 and len(typed) == 33, "the key is not one of this log")
     need(sha(name.encode(), b"\n", typed)[:4].hex() == key_id, "the key's id does not belong to it")
-    signed = [b64(line.split(" ")[2]) for line in lines.splitlines() if line.startswith(f"\u2014 {name} ")]
-    ours = [value[4:] for value in signed if value[:4].hex() == key_id]
-    need(ours, "the checkpoint has no signature by this key")
+    return key_id, typed[1:]
+
+def is_signed(key, text, signature):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         # SubjectPublicKeyInfo of Ed25519, RFC 8410
-        (folder / "key").write_bytes(bytes.fromhex("302a300506032b6570032100") + typed[1:])
+        (folder / "key").write_bytes(bytes.fromhex("302a300506032b6570032100") + key)
         (folder / "text").write_bytes(text.encode())
-        for signature in ours:
-            (folder / "signature").write_bytes(signature)
-            command = "openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in text -sigfile signature"
-            held = subprocess.run(command.split(), cwd=folder, capture_output=True)
-            need(held.returncode == 0, "the signature on the checkpoint does not hold")
+        (folder / "signature").write_bytes(signature)
+        command = "openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey key -in text -sigfile signature"
+        return subprocess.run(command.split(), cwd=folder, capture_output=True).returncode == 0
+
+def keys_behind(vkey, origin, changes):
+    """The key that is known, and those that follow from it: each is endorsed by one before."""
+    known = [vkey]
+    for change in changes:
+        previous, following = change["previous"], change["vkey"]
+        if previous not in known:
+            continue
+        text = f"sworn key endorsement v1\n{origin}\n{previous}\n{following}\n"
+        if is_signed(verifier_key(previous, origin)[1], text, b64(change["endorsement"])):
+            known.append(following)
+    return known
+
+def check_signature(text, origin, lines, vkeys):
+    signed = [b64(line.split(" ")[2]) for line in lines.splitlines() if line.startswith(f"\u2014 {origin} ")]
+    ours = [(key, value[4:]) for key_id, key in (verifier_key(vkey, origin) for vkey in vkeys) for value in signed if value[:4].hex() == key_id]
+    need(ours, "the checkpoint has no signature by this key, and by none that follows from it")
+    for key, signature in ours:
+        need(is_signed(key, text, signature), "the signature on the checkpoint does not hold")
 
 def pruned_of(log, size):
     """The newest entry that says what is pruned, where the first bundle is gone; None where it is there."""
@@ -275,7 +294,10 @@ def main(folder, vkey=None, keys=None):
     start = pruned or json.loads(leaves[0])
     need(pruned or (start["kind"] == "start" and start["origin"] == origin), "the first entry starts another ledger")
     need(not pruned or json.dumps(pruned) in (json.dumps(json.loads(leaf)) for leaf in leaves if b'"kind":"prune"' in leaf), "no entry says what is pruned")
-    check_signature(text, origin, lines, vkey or start["vkey"])
+    changes = (pruned["keys"] if pruned else []) + [
+        entry for entry in (json.loads(leaf) for leaf in leaves if b'"kind":"key"' in leaf) if entry["kind"] == "key" and entry["act"] == "rotate"
+    ]
+    check_signature(text, origin, lines, keys_behind(vkey or start["vkey"], origin, changes))
     need(check_tiles(log, leaves, first) == root, "the entries do not have the root that was signed")
     ledger = origin.rpartition("/")[2]
     keys = pathlib.Path(keys) if keys else pathlib.Path.home() / ".config" / "sworn" / ledger

@@ -1,6 +1,6 @@
 /** `spec/verify.py`, the second reading of a ledger: what one verifier overlooks, the other should not. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -47,6 +47,28 @@ describe.skipIf(!canRun)('the second reading', () => {
     const { status, stdout } = spawnSync('python3', [program, world.ledger], { encoding: 'utf8' });
     expect(stdout).toMatch(/^\d+ entries hold/);
     expect(status).toBe(0);
+  });
+
+  test('follows from the first key to the newest, which signs alone', async () => {
+    const at = (...words: string[]) => world.run([...words, '--ledger', world.ledger]);
+    for (const words of [
+      ['recorder', 'start'],
+      ['keys', 'rotate'],
+      ['keys', 'rotate'],
+      ['keys', 'retire'],
+      ['recorder', 'stop'],
+    ])
+      expect(at(...words).status).toBe(0);
+    const second = (...more: string[]) => spawnSync('python3', [program, world.ledger, ...more], { encoding: 'utf8' });
+    expect(second()).toMatchObject({ status: 0, stdout: expect.stringContaining('taken from the ledger itself') });
+    // a key that none of them has endorsed vouches for nothing
+    const path = join(world.ledger, 'log/checkpoint');
+    const note = readFileSync(path, 'utf8');
+    const text = note.slice(0, note.indexOf('\n\n') + 1);
+    writeFileSync(path, fixtureKey(text.slice(0, text.indexOf('\n')), 'another').sign(text));
+    expect(second()).toMatchObject({ status: 1, stdout: expect.stringContaining('none that follows from it') });
+    writeFileSync(path, note);
+    expect(second().status).toBe(0);
   });
 
   test('holds a whole ledger, also under an earlier checkpoint, and with the key from elsewhere', () => {
