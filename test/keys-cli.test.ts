@@ -1,6 +1,6 @@
 /** `sworn keys` as a person uses it, with a real recorder; and what `sworn verify` makes of it. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -37,6 +37,13 @@ test('a key is shown, changed and retired, and whoever pinned the first goes on 
 
   expect(sworn(['run', '--', 'cat'], ping).status).toBe(0);
   expect(sworn(['recorder', 'stop']).status).toBe(0);
+  // what is to be put into a trust file has signed what is proven
+  const proof = join(home, 'one.tlog-proof');
+  const made = sworn(['prove', '1', '-o', proof]);
+  expect(made.stdout).toContain(`log ${rotated.vkey}\n`);
+  writeFileSync(join(home, 'trust'), `log ${rotated.vkey}\nquorum none\n`);
+  expect(sworn(['verify', proof, '--policy', join(home, 'trust')]).status).toBe(0);
+
   const verified = sworn(['verify']);
   expect(verified).toMatchObject({ status: 0 });
   expect(verified.stdout).toContain('the one before endorses it');

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { base64, equal, utf8, utf8Text } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { commitmentOf, segmentHash } from '../entry/commitment.ts';
-import type { PruneEntry } from '../entry/entry.ts';
+import type { Entry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { SwornError } from '../errors.ts';
 import { encodeEntryRecord, encodePartRecord, encodeSegmentHeader, type ContentItem } from '../ledger/segment.ts';
@@ -17,7 +17,7 @@ import { firstIndexOf } from '../readers/entries.ts';
 import { readRecordAt, type StoredRecord } from '../readers/record.ts';
 import { openPart } from '../readers/payload.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { parseNote } from '../tlog/note.ts';
+import { parseNote, parseVkey } from '../tlog/note.ts';
 import { consistencyProof, inclusionProof, tileHashReader, verifyInclusion, type HashReader } from '../tlog/proof.ts';
 import { decodeBundle, tilePath, tileWidthAt } from '../tlog/tile.ts';
 import { hashBytes, hashLeaf } from '../tlog/tree.ts';
@@ -107,20 +107,38 @@ export class PublishedLog {
     return Uint8Array.from(this.#asking(() => this.#read(level, index)));
   }
 
-  /** The verifier key that the ledger's first entry names, or the newest that says what is pruned, if it can be read. */
+  /**
+   * A key of the ledger that signed this checkpoint, which whoever checks evidence elsewhere needs: the one that its first entry names, or the newest `prune` entry says
+   * again, and where that one signs no more the newest that does.
+   */
   get vkey(): string | undefined {
     if (this.size === 0) return undefined;
-    if (this.first > 0) return this.#restated()?.vkey;
-    const first = readEntry(this.leaf(0));
-    return first instanceof EntryProblem || first.kind !== 'start' ? undefined : first.vkey;
+    const restated = this.first > 0 ? this.#newest('prune', () => true) : undefined;
+    const first = restated ?? this.#entry(this.first);
+    const vkey = first?.kind === 'start' || first?.kind === 'prune' ? first.vkey : undefined;
+    if (vkey === undefined || this.#isSignedBy(vkey)) return vkey;
+    return (
+      this.#newest('key', (entry) => this.#isSignedBy(entry.vkey))?.vkey ?? restated?.keys.findLast((change) => this.#isSignedBy(change.vkey))?.vkey
+    );
   }
 
-  #restated(): PruneEntry | undefined {
+  #isSignedBy(vkey: string): boolean {
+    const id = parseVkey(nodeCrypto, vkey)?.keyId;
+    return id !== undefined && parseNote(this.note)!.signatures.some(({ name, keyId }) => name === this.checkpoint.origin && equal(keyId, id));
+  }
+
+  #entry(index: number): Entry | undefined {
+    const entry = readEntry(this.leaf(index));
+    return entry instanceof EntryProblem ? undefined : entry;
+  }
+
+  #newest<K extends 'prune' | 'key'>(kind: K, isMeant: (entry: Entry & { kind: K }) => boolean): (Entry & { kind: K }) | undefined {
+    const text = `"kind":"${kind}"`;
     for (let index = this.size - 1; index >= this.first; index--) {
       const leaf = this.leaf(index);
-      if (!Buffer.from(leaf.buffer, leaf.byteOffset, leaf.length).includes('"kind":"prune"')) continue;
-      const entry = readEntry(leaf);
-      if (!(entry instanceof EntryProblem) && entry.kind === 'prune') return entry;
+      if (!Buffer.from(leaf.buffer, leaf.byteOffset, leaf.length).includes(text)) continue;
+      const entry = this.#entry(index);
+      if (entry?.kind === kind && isMeant(entry as Entry & { kind: K })) return entry as Entry & { kind: K };
     }
     return undefined;
   }
