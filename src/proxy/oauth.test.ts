@@ -92,6 +92,19 @@ describe('documents', () => {
     ]);
   });
 
+  test('the names of this machine are one, with the same port', () => {
+    const local = new PublicAddress(new URL('http://127.0.0.1:3001/mcp'), new URL('https://mcp.example'), '');
+    for (const came of ['http://localhost:3001/mcp', 'http://[::1]:3001/mcp', 'http://127.0.0.1:3001/mcp'])
+      expect(resource(came, local), came).toBe('https://mcp.example/mcp');
+    for (const came of [
+      'http://localhost:3002/mcp',
+      'https://localhost:3001/mcp',
+      'http://localhost.example:3001/mcp',
+      'http://127.example:3001/mcp',
+    ])
+      expect(resource(came, local), came).toBeUndefined();
+  });
+
   test('elsewhere they are metadata once a challenge named them', () => {
     const one = address();
     const at = '/custom/metadata.json';

@@ -6,6 +6,8 @@
  * document, of somebody else stays theirs. `authorization_servers`, `scope` and all the rest stay as they came. The record keeps what the server said.
  */
 
+import { isLoopback } from './admission.ts';
+
 /** RFC 9728 §3: it stands before the path of the resource. */
 const metadataPath = '/.well-known/oauth-protected-resource';
 /** Documents elsewhere that servers named; the latest. */
@@ -88,9 +90,13 @@ export class PublicAddress {
     return `${this.#base}${url.pathname}${url.search}`;
   }
 
+  /** The names of this machine are one: servers on it say `localhost`, however they are reached. */
   #own(address: string): URL | undefined {
     const url = URL.parse(address);
-    return url?.origin === this.#upstream.origin ? url : undefined;
+    if (url === null) return undefined;
+    const { protocol, port, hostname, origin } = this.#upstream;
+    if (url.origin === origin) return url;
+    return url.protocol === protocol && url.port === port && isLocal(url.hostname) && isLocal(hostname) ? url : undefined;
   }
 
   #announce(path: string): void {
@@ -98,6 +104,10 @@ export class PublicAddress {
     this.#announced.add(path);
     if (this.#announced.size > announcedMost) this.#announced.delete(this.#announced.values().next().value!);
   }
+}
+
+function isLocal(hostname: string): boolean {
+  return isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'));
 }
 
 function objectIn(bytes: Uint8Array): Record<string, unknown> | undefined {
