@@ -12,7 +12,6 @@
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { lossyText } from '../bytes/bytes.ts';
 import { SseCutter, type SseBlock } from '../frames/sse.ts';
 import { bodyBytes, recordedHeaderChars } from '../limits.ts';
@@ -546,7 +545,16 @@ class Stream {
     const hasRoom = this.#response.write(bytes, (error) => {
       if (!error) for (const unit of units) this.#done(1, unit);
     });
-    if (!hasRoom && !this.#hasLeft) await Promise.race([once(this.#response, 'drain'), once(this.#response, 'close')]);
+    if (hasRoom || this.#hasLeft) return;
+    // nothing of it stays behind: a slow client of a long stream is waited for a thousand times
+    await new Promise<void>((done) => {
+      const response = this.#response;
+      const go = (): void => {
+        response.off('drain', go).off('close', go);
+        done();
+      };
+      response.on('drain', go).on('close', go);
+    });
   }
 
   /** HTTP+SSE: the address for the client's messages. An absolute one names the upstream, where the client must not go. */

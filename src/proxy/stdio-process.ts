@@ -49,12 +49,17 @@ export class StdioProcess {
   /** What the process says to nobody in particular, while no stream is open. */
   #unheard: Buffer[] = [];
   #problem = 'the server has ended';
+  /** Those that have not taken what they were given. */
+  readonly #full = new Set<ServerResponse>();
+  readonly #patienceMs: number | undefined;
+  #isEnding = false;
   isOver = false;
   usedAt = performance.now();
   readonly gone: Promise<void>;
 
-  /** @param failed the process did not start */
-  constructor(command: readonly string[], failed: (problem: string) => void) {
+  /** @param failed the process did not start @param patienceMs how long one client may keep all others waiting; absent: there are no others */
+  constructor(command: readonly string[], failed: (problem: string) => void, patienceMs?: number) {
+    this.#patienceMs = patienceMs;
     const process = spawnServer(command);
     this.#process = process;
     this.gone = new Promise((done) => {
@@ -160,7 +165,7 @@ export class StdioProcess {
     for (const line of this.#unheard.splice(0)) {
       const message = readMessage(line);
       if (message.type === 'request' && message.idKey !== undefined) this.#asked.set(message.idKey, session);
-      response.write(event(line));
+      this.#give(response, event(line));
     }
   }
 
@@ -181,7 +186,7 @@ export class StdioProcess {
     if (related !== undefined) return this.#say(related.to.response, related.line, false);
     const streams = new Map([...this.#streams].map(([stream, session]) => [session, stream]));
     const [only, ...others] = this.#sessions();
-    if (streams.size > 0) for (const stream of streams.values()) stream.write(event(line));
+    if (streams.size > 0) for (const stream of streams.values()) this.#give(stream, event(line));
     else if (only !== undefined && others.length === 0) this.#say(this.#lastOf(only.session)!, line, false);
     else this.#keep(line);
   }
@@ -208,7 +213,7 @@ export class StdioProcess {
     if (idKey !== undefined) this.#asked.set(idKey, only.session);
     const stream = [...this.#streams].findLast(([, session]) => session === only.session)?.[0];
     if (stream === undefined) this.#say(this.#lastOf(only.session)!, line, false);
-    else stream.write(event(line));
+    else this.#give(stream, event(line));
   }
 
   /** Those with something under way; each request without a session is somebody's own. */
@@ -247,13 +252,42 @@ export class StdioProcess {
       return;
     }
     if (!response.headersSent) begin(response);
-    response.write(event(line));
+    this.#give(response, event(line));
     if (isLast) response.end();
+  }
+
+  /**
+   * A client that takes nothing keeps the server from saying more, as over stdio. Where others share the server, it is not waited for long: its stream is broken off,
+   * and it knows that something is missing.
+   */
+  #give(response: ServerResponse, bytes: Uint8Array): void {
+    if (response.write(bytes) || this.#full.has(response) || this.#isEnding) return;
+    this.#full.add(response);
+    this.#process.stdout.pause();
+    const timer = this.#patienceMs === undefined ? undefined : setTimeout(() => response.destroy(), this.#patienceMs);
+    const freed = (): void => {
+      clearTimeout(timer);
+      response.off('drain', freed).off('close', freed);
+      this.#full.delete(response);
+      if (this.#full.size === 0) this.#process.stdout.resume();
+    };
+    response.on('drain', freed).on('close', freed);
+  }
+
+  /** Until the server has taken what it was sent: whoever reads more for it without asking would fill our memory. */
+  async room(): Promise<void> {
+    const { stdin } = this.#process;
+    while (stdin.writableNeedDrain && !this.isOver && !this.#isEnding) {
+      await Promise.race([this.gone, new Promise<void>((done) => stdin.once('drain', done).once('close', done))]);
+    }
   }
 
   /** As an MCP client ends a server (MCP, stdio, shutdown): the end of its input, then SIGTERM, then SIGKILL. */
   async end(): Promise<void> {
     const { pid } = this.#process;
+    this.#isEnding = true;
+    // its end is behind all that it has said
+    this.#process.stdout.resume();
     this.#process.stdin.end();
     const after = (ms: number, signal: NodeJS.Signals): NodeJS.Timeout => setTimeout(() => pid !== undefined && signalGroup(pid, signal), ms);
     const timers = [after(endMs, 'SIGTERM'), after(2 * endMs, 'SIGKILL')];

@@ -12,12 +12,13 @@ const command = [
   '-e',
   `require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
     const { id } = JSON.parse(line);
+    if (line.includes('"flood"')) for (let i = 0; i < 64; i++) console.log(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/x', params: { text: 'x'.repeat(1e5) } }));
     if (id !== undefined) console.log(JSON.stringify({ jsonrpc: '2.0', id, result: { pid: process.pid } }));
   }).on('close', () => process.exit(0))`,
 ];
 
-async function started(sessions: 'each' | 'shared', idleMs: number): Promise<{ server: StdioServer; at: HttpSettings }> {
-  const server = new StdioServer({ name: 'x', mount: '/x', command, sessions }, (problem) => expect.unreachable(problem), idleMs);
+async function started(sessions: 'each' | 'shared', idleMs: number, patienceMs?: number): Promise<{ server: StdioServer; at: HttpSettings }> {
+  const server = new StdioServer({ name: 'x', mount: '/x', command, sessions }, (problem) => expect.unreachable(problem), idleMs, patienceMs);
   onTestFinished(() => server.close());
   return { server, at: await server.listen() };
 }
@@ -91,4 +92,46 @@ test('what is no message, no session, and no method of ours is said to be so', a
   ]).toEqual([405, 405, 405]);
   expect((await post(at, 'x', 'nobody')).status).toBe(404);
   expect((await post(at, '', 'nobody', 'GET')).status).toBe(404);
+});
+
+/** A stream of a session that nobody reads yet. */
+async function unread(at: HttpSettings, session: string): Promise<IncomingMessage> {
+  const outgoing = request({ socketPath: at.socketPath, path: '/mcp', headers: { 'Mcp-Session-Id': session } });
+  outgoing.on('error', () => undefined).end();
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+  response.on('error', () => undefined);
+  return response.pause();
+}
+
+test('a client that takes nothing is waited for, and loses nothing; its session can be ended all the same', async () => {
+  const { at } = await started('each', 60_000);
+  for (const isRead of [true, false]) {
+    const { session, pid } = await post(at, 'initialize');
+    const stream = await unread(at, session);
+    const flooded = post(at, 'flood', session);
+    if (isRead) {
+      const parts: Buffer[] = [];
+      stream.on('data', (chunk: Buffer) => parts.push(chunk)).resume();
+      expect((await flooded).pid).toBe(pid);
+      const all = (): Buffer => Buffer.concat(parts);
+      while (all().length < 64e5) await once(stream, 'data');
+      while (!all().subarray(-2).equals(Buffer.from('\n\n'))) await once(stream, 'data');
+      expect(all().toString().split('data: ').length - 1).toBe(64);
+    }
+    expect((await post(at, '', session, 'DELETE')).status).toBe(200);
+    await gone(pid);
+    await flooded;
+    stream.destroy();
+  }
+});
+
+test('where others share the server, a client that takes nothing loses its stream and keeps nobody waiting', async () => {
+  const { at } = await started('shared', 60_000, 50);
+  const [one, two] = [await post(at, 'initialize'), await post(at, 'initialize')];
+  const stream = await unread(at, one.session);
+  const broken = new Promise((done) => stream.on('close', done));
+  expect((await post(at, 'flood', two.session)).body).toContain(`"result":{"pid":${two.pid}}`);
+  stream.resume();
+  await broken;
+  expect(stream.complete).toBe(false);
 });

@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bodyBytes, stdioSessions } from '../limits.ts';
+import { bodyBytes, deliveryWaitMs, stdioSessions } from '../limits.ts';
 import { readMessage } from '../mcp/message.ts';
 import { usualRules } from './options.ts';
 import { problem, StdioProcess } from './stdio-process.ts';
@@ -28,10 +28,12 @@ export class StdioServer {
   #shared: StdioProcess | undefined;
   readonly #timer: NodeJS.Timeout;
   readonly #idleMs: number;
+  readonly #patienceMs: number;
   readonly #failed: (problem: string) => void;
 
   /** @param failed its process could not be started */
-  constructor(settings: StdioSettings, failed: (problem: string) => void, idleMs = usualIdleMs) {
+  constructor(settings: StdioSettings, failed: (problem: string) => void, idleMs = usualIdleMs, patienceMs = deliveryWaitMs) {
+    this.#patienceMs = patienceMs;
     this.#settings = settings;
     this.#failed = failed;
     this.#idleMs = idleMs;
@@ -81,6 +83,7 @@ export class StdioServer {
   }
 
   async #post(request: IncomingMessage, response: ServerResponse, id: string | undefined, known: StdioProcess | undefined): Promise<void> {
+    await (known ?? this.#shared)?.room();
     const body = await bodyOf(request);
     if (body === undefined) return problem(response, 413, -32000, `a message has at most ${bodyBytes} bytes`);
     const frame = readMessage(body);
@@ -105,7 +108,7 @@ export class StdioServer {
   }
 
   #sharedProcess(): StdioProcess {
-    if (this.#shared === undefined || this.#shared.isOver) this.#shared = new StdioProcess(this.#settings.command, this.#failed);
+    if (this.#shared === undefined || this.#shared.isOver) this.#shared = new StdioProcess(this.#settings.command, this.#failed, this.#patienceMs);
     return this.#shared;
   }
 
