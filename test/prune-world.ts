@@ -39,10 +39,11 @@ export class PruneWorld {
   nowMs = beginMs;
   restated = 0;
 
-  constructor(at: Scratch, files?: Files, { segmentBytes = 64 * 1024 }: { segmentBytes?: number } = {}) {
+  /** `from`: what an earlier recorder has noted of the entries before it is not needed. */
+  constructor(at: Scratch, files?: Files, { segmentBytes = 64 * 1024, from }: { segmentBytes?: number; from?: number } = {}) {
     const events = { flushed: () => undefined, recordable: () => undefined, fatal: () => undefined };
     this.state = new State(at.folder);
-    const replay = { from: this.state.from, entry: (entry: Parameters<State['replay']>[0]) => this.state.replay(entry) };
+    const replay = { from: from ?? this.state.from, entry: (entry: Parameters<State['replay']>[0]) => this.state.replay(entry) };
     this.ledger = Ledger.open(at.folder, at.keysHome, replay, events, files, { ...smallBounds, segmentBytes });
     this.eraser = new Eraser(
       {

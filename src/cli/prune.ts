@@ -95,6 +95,8 @@ function obstacleText({ what, index, name, hold }: Obstacle): string {
       return `the witnesses have seen ${index} entries`;
     case 'parts':
       return `a long message that begins before entry ${index} ends behind it`;
+    case 'encrypted':
+      return `the encrypted segment that begins at entry ${index} cannot be opened and written anew: ${visible(name ?? '')}`;
     case 'restated':
       return `too many sessions have entries on both sides of entry ${index}`;
     default:

@@ -230,6 +230,18 @@ function encryptedIn(header: SegmentHeader | undefined, keys: SegmentKeyStore): 
   return { key };
 }
 
+/** Why a segment cannot be written anew: it is encrypted, and its key was not opened. `undefined`: it can. */
+export async function closedBy(payload: string, firstIndex: number, keys: SegmentKeyStore): Promise<string | undefined> {
+  const handle = await open(join(payload, segmentName(firstIndex)), 'r');
+  try {
+    const header = await headerIn(new Reader(handle));
+    const key = header?.keyId === undefined ? undefined : keys.find(header.firstIndex, header.keyId);
+    return key !== undefined && 'problem' in key ? key.problem : undefined;
+  } finally {
+    await handle.close();
+  }
+}
+
 /** The part record at `offset` of a file, or nothing when it does not hold; `erased` says whether its bytes are still there. */
 export async function partAt(payload: string, file: number, offset: number, keys: SegmentKeyStore): Promise<PartRecord | undefined> {
   const handle = await open(join(payload, segmentName(file)), 'r');

@@ -389,4 +389,36 @@ describe('pruning', () => {
     // it can be erased from, too
     expect(await world.eraser.erase({ scope: 'index', targets: [[770, 800]], paths: [] }, {})).not.toHaveProperty('unfinished');
   });
+
+  it('cuts no segment that cannot be opened, and takes it as a whole', async () => {
+    at.remove();
+    const encrypted = encryptedScratch();
+    at = encrypted;
+    const world = opened(undefined, 1024 * 1024);
+    await world.ledger.encrypt(encrypted.encryption);
+    await world.start();
+    await days(world, 20);
+    world.ledger.closeSegmentOf(world.ledger.nextIndex - 1);
+    await days(world, 20, 20);
+    await world.ledger.encrypt(undefined);
+    await days(world, 20, 40);
+    await world.ledger.publish();
+    // the first segment is in the clear, as it was begun before
+    const [, first, , last] = segments();
+    rmSync(join(world.ledger.keysFolder, 'segment-keys'));
+    const { size } = world.ledger;
+    await world.ledger.close();
+    const after = new PruneWorld(at, undefined, { from: size - 1 });
+    worlds = [after];
+    after.nowMs = world.nowMs;
+    const within = await after.pruner.prune(older(30), {});
+    expect(within).toMatchObject({ from: 0, obstacle: { what: 'encrypted', index: first } });
+    expect(within.unfinished).toBeUndefined();
+    expect(within.end).toBe(0);
+    const all = await after.pruner.prune(older(55), {});
+    expect(all.end).toBeGreaterThan(last!);
+    expect(all.unfinished).toBeUndefined();
+    expect(segments()[0]).toBe(last);
+    expect(told(await verified(after))).toEqual(['note pruned']);
+  });
 });

@@ -10,7 +10,7 @@ import type { CutConnection, Entry, PruneEntry } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { segmentFiles } from '../ledger/recover.ts';
-import { Interrupted, walkSegment, type Walked } from '../ledger/rewrite.ts';
+import { closedBy, Interrupted, walkSegment, type Walked } from '../ledger/rewrite.ts';
 import { tileWidth } from '../limits.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import type { Eraser } from './erase.ts';
@@ -31,10 +31,10 @@ export interface PruneRequest {
 
 /** Why no more goes. */
 export interface Obstacle {
-  what: 'asked' | 'published' | 'witness' | 'session' | 'hold' | 'freeze' | 'parts' | 'restated';
+  what: 'asked' | 'published' | 'witness' | 'session' | 'hold' | 'freeze' | 'parts' | 'encrypted' | 'restated';
   /** What keeps it: an entry. */
   index: number;
-  /** Of a session its connection, of a hold its reason. */
+  /** Of a session its connection, of a hold its reason, of an encrypted segment why it cannot be opened. */
   name?: string;
   /** Of a hold: its entry. */
   hold?: number;
@@ -333,6 +333,17 @@ export class Pruner {
       const frame = frames.find(([first, last]) => first < end && end <= last);
       if (frame !== undefined) {
         lower({ what: 'parts', index: frame[0] });
+        continue;
+      }
+      // the segment in which the bound lies is written anew
+      const files = segmentFiles(this.#payload);
+      const cutFile = files.findLast((firstIndex) => firstIndex < end);
+      const problem =
+        end <= this.#state.end || cutFile === undefined || files.includes(end)
+          ? undefined
+          : await closedBy(this.#payload, cutFile, ledger.segmentKeys);
+      if (problem !== undefined) {
+        lower({ what: 'encrypted', index: cutFile!, name: problem });
         continue;
       }
       const said = keys.filter(({ index }) => index < end);
