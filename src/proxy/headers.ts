@@ -2,7 +2,7 @@
  * HTTP headers on their way through the proxy, over Node's `rawHeaders` (name, value, name, value …: order, case and duplicates as they came): which of
  * them go on, and what of them may be recorded.
  */
-import { recordedHeaderChars, recordedHeaders } from '../limits.ts';
+import { headBytes, recordedHeaderChars, recordedHeaders } from '../limits.ts';
 import { isArgumentHeader } from '../mcp/headers.ts';
 import { isOwnCredential } from './credentials.ts';
 
@@ -89,10 +89,12 @@ const claims: ReadonlySet<string> = new Set(['mcp-method', 'mcp-name', 'mcp-prot
 /**
  * What may be recorded of headers: all of them in their order, credentials as a mark that keeps the scheme. What MCP says of the message stays as it came:
  * the record holds it against the message, and rules on arguments look at `Mcp-Param-*` (`mcp/headers.ts`).
- * At most `recordedHeaders`, and a last one `…` that counts the others; values of at most `recordedHeaderChars`, cut with `…`, but for those: HTTP's own bound
+ * At most `recordedHeaders`, and a last one `…` that counts the others: of too many, or too long ones, what MCP says of the message stands first, so that nobody hides it behind
+ * others; values of at most `recordedHeaderChars`, cut with `…`, but for those: HTTP's own bound
  * on a head is theirs.
  */
-export function recorded(rawHeaders: readonly string[]): [name: string, value: string][] {
+export function recorded(given: readonly string[]): [name: string, value: string][] {
+  const rawHeaders = mayBeCut(given) ? claimsFirst(given) : given;
   const result: [string, string][] = [];
   const count = rawHeaders.length / 2;
   for (let i = 0; i < count && result.length < recordedHeaders; i++) {
@@ -103,6 +105,21 @@ export function recorded(rawHeaders: readonly string[]): [name: string, value: s
   }
   if (count > recordedHeaders) result.push(['…', `${count - recordedHeaders} more`]);
   return result;
+}
+
+/** Whether not all of them may be told. As JSON a character has at most 6 bytes. */
+function mayBeCut(rawHeaders: readonly string[]): boolean {
+  if (rawHeaders.length > 2 * recordedHeaders) return true;
+  let chars = 0;
+  for (const text of rawHeaders) chars += text.length;
+  return chars > headBytes / 12;
+}
+
+function claimsFirst(rawHeaders: readonly string[]): string[] {
+  const first: string[] = [];
+  const others: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) (claims.has(rawHeaders[i]!.toLowerCase()) ? first : others).push(rawHeaders[i]!, rawHeaders[i + 1]!);
+  return [...first, ...others];
 }
 
 type NameKind = 'credential' | 'claim' | 'harmless' | 'other';

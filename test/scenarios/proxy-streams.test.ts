@@ -172,6 +172,9 @@ test('headers that say something else than the body go on, and both are recorded
     ['Mcp-Name: =?base64?cmVhZA==?='],
     ['MCP-Protocol-Version: 2025-11-25'],
     ['Mcp-Name: =?base64?ZHJvcA==?='],
+    // behind more headers, and behind longer ones, than are recorded
+    [...Array.from({ length: 100 }, (_, i) => `X-${i}: a`), 'Mcp-Name: read'],
+    [...Array.from({ length: 60 }, (_, i) => `X-${i}: ${'\xff'.repeat(500)}`), 'Mcp-Name: read'],
   ]) {
     await client.write(stage.request(modern, headers));
     await client.next();
@@ -183,6 +186,8 @@ test('headers that say something else than the body go on, and both are recorded
     ['header-mismatch'],
     ['header-mismatch'],
     undefined,
+    ['header-mismatch'],
+    ['header-mismatch'],
   ]);
   expect(messages(entries, { type: 'request' })[1]!.opened['headers']).toContainEqual(['Mcp-Method', 'tools/list']);
   expect(stage.upstream.peers[0]!.input.text).toContain('Mcp-Method: tools/list');
