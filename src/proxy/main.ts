@@ -28,6 +28,8 @@ const drainMs = 10_000;
 const endMs = 2_000;
 /** Until a request's head is complete. */
 const headersMs = 30_000;
+/** How often it is looked for heads that take longer. */
+const headersCheckMs = 5_000;
 /** How often it is looked whether a file of our TLS is another one. */
 const lookEveryMs = 5_000;
 
@@ -81,7 +83,13 @@ class Proxy {
 
   async listen(): Promise<void> {
     const { host, port } = this.#settings.listen;
-    const settings = { maxHeaderSize: httpHeaderBytes, headersTimeout: headersMs, requestTimeout: 0, keepAliveTimeout: 65_000 };
+    const settings = {
+      maxHeaderSize: httpHeaderBytes,
+      headersTimeout: headersMs,
+      connectionsCheckingInterval: headersCheckMs,
+      requestTimeout: 0,
+      keepAliveTimeout: 65_000,
+    };
     const accept = (request: IncomingMessage, response: ServerResponse): void => {
       // a defect of ours, or of Node: this request alone ends
       this.#accept(request, response).catch((error: Error) => {

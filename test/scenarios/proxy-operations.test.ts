@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { request as requestHttp, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
@@ -411,4 +412,25 @@ test('an address that is no name is not listened at without names; a host and an
   const refused = (await stage.finished()).filter(({ http }) => (http as { end?: string } | undefined)?.end === 'not allowed');
   // the request, and what we answered
   expect(refused).toHaveLength(2 * cases.filter(([, status]) => status === 403).length);
+});
+
+test('a head that never ends is not waited for, however steadily it comes [proxy-operations]', async () => {
+  const stage = new Stage();
+  const server = await named('srv');
+  const proxy = await ProxyProgram.start(stage, '--upstream', server.url);
+  const socket = connect(proxy.port, '127.0.0.1');
+  let came = '';
+  socket.on('data', (chunk: Buffer) => (came += chunk.toString()));
+  socket.on('error', () => undefined);
+  const closed = new Promise((done) => socket.on('close', done));
+  socket.write(`POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:${proxy.port}\r\n`);
+  const drip = setInterval(() => socket.write('X: y\r\n'), 500);
+  // others are served meanwhile
+  expect(await textOf(proxy.at())).toContain('"srv"');
+  await closed;
+  clearInterval(drip);
+  expect(came).toMatch(/^HTTP\/1\.1 408 /);
+  expect(server.got).toHaveLength(1);
+  expect((await proxy.end()).code).toBe(0);
+  await stage.finished();
 });
