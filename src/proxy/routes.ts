@@ -55,7 +55,7 @@ export class Routes {
       const same = before.find((route) => route.text === text);
       // its `open` says where it goes: one that goes elsewhere now is another connection
       const kept = before.find((route) => route.settings.name === one.name && isDeepStrictEqual(behind(route.settings), behind(one)));
-      now.push(same ?? (await this.#begin(one, text, kept?.upstream.channel)));
+      now.push(same ?? (await this.#begin(one, text, kept?.upstream)));
     }
     this.#routes = now;
     this.#prefix = publicUrl?.pathname.replace(/\/+$/, '') ?? '';
@@ -63,12 +63,12 @@ export class Routes {
   }
 
   /** A server that is reached in another way now keeps its connection. */
-  async #begin(settings: UpstreamSettings, text: string, known: Channel | undefined): Promise<Route> {
+  async #begin(settings: UpstreamSettings, text: string, known: Upstream | undefined): Promise<Route> {
     const server = 'command' in settings ? new StdioServer(settings, (problem) => this.#failed(settings.name, problem)) : undefined;
     const http: HttpSettings = 'command' in settings ? await server!.listen() : settings;
-    const channel = known ?? this.#channelOf(settings);
+    const channel = known?.channel ?? this.#channelOf(settings);
     if (known === undefined) channel.start();
-    return { text, settings, upstream: new Upstream(http, channel), server, streams: 0, retired: undefined };
+    return { text, settings, upstream: new Upstream(http, channel, known?.endpoints), server, streams: 0, retired: undefined };
   }
 
   #retire(route: Route): void {

@@ -40,15 +40,17 @@ const endpointPath = '/mcp';
 export class Upstream implements Destination {
   readonly settings: HttpSettings;
   readonly channel: Channel;
-  readonly endpoints = new Set<string>();
+  readonly endpoints: Set<string>;
   readonly publicAddress: PublicAddress | undefined;
   isStopping = false;
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #isTls: boolean;
 
-  constructor(settings: HttpSettings, channel: Channel) {
+  /** @param endpoints of the one that it takes the place of: its sessions go on */
+  constructor(settings: HttpSettings, channel: Channel, endpoints = new Set<string>()) {
     this.settings = settings;
     this.channel = channel;
+    this.endpoints = endpoints;
     const { url, tls = {}, publicUrl, mount } = settings;
     this.publicAddress = publicUrl === undefined ? undefined : new PublicAddress(url, publicUrl, mount);
     this.#isTls = url.protocol === 'https:';

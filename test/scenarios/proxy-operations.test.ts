@@ -287,6 +287,49 @@ test('SIGHUP: streams of servers that stay, change and go away end when they end
     expect(messages(entries, { server: name, type: 'notification', stream: 1 }).map(({ tapSeq }) => tapSeq as number).length, name).toBe(3);
 });
 
+test('SIGHUP: a session of HTTP+SSE goes on when headers of its server change [proxy-reload]', async () => {
+  const stage = new Stage();
+  let events: ServerResponse | undefined;
+  const { port } = await serving((request, response) => {
+    void bodyOf(request).then((body) => {
+      if (request.method === 'GET') {
+        events = response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+        events.write('event: endpoint\ndata: /messages?s=1\n\n');
+        return;
+      }
+      response.writeHead(202).end();
+      events!.write(`data: ${replyTo(body, 'sse')}\n\n`);
+    });
+  });
+  const config = (more: object): string =>
+    written(stage, 'sworn.yaml', { proxy: { upstreams: { old: { url: `http://127.0.0.1:${port}/sse`, ...more } } } });
+  const proxy = await ProxyProgram.start(stage, '--config', config({}));
+  const leave = new AbortController();
+  const response = await fetch(proxy.at('/old/sse'), { headers: { Accept: 'text/event-stream' }, signal: leave.signal });
+  const reader = response.body!.getReader();
+  const until = async (text: string, before = ''): Promise<string> => {
+    if (before.includes(text)) return before;
+    return until(text, before + Buffer.from((await reader.read()).value ?? []).toString());
+  };
+  const address = /data: (.*)/.exec(await until('messages'))![1]!;
+  const post = async (): Promise<void> => {
+    expect((await fetch(proxy.at(address), { method: 'POST', headers, body: ask() })).status).toBe(202);
+    await until(`"id":${ids}`);
+  };
+  await post();
+  config({ headers: { set: { 'X-New': '1' } } });
+  await proxy.says('the configuration was read again', () => proxy.tap.process.kill('SIGHUP'));
+  await post();
+  leave.abort();
+  expect((await proxy.end()).code).toBe(0);
+  const entries = await stage.finished();
+  const requests = messages(entries, { type: 'request' });
+  expect(messages(entries, { type: 'result' }).map(({ exchange, anomalies }) => [exchange, anomalies])).toEqual(
+    requests.map(({ index }) => [index, undefined]),
+  );
+  expect(requests).toHaveLength(2);
+});
+
 test('SIGTERM: nothing new is taken, a stream that ends in time is whole, and one that does not is ended and recorded so [proxy-drain]', async () => {
   const stage = new Stage();
   const server = await streaming();
