@@ -213,7 +213,8 @@ class Proxy {
   #inTurn(work: () => Promise<void>): Promise<void> {
     this.#reloading = this.#reloading.then(work).catch((error: unknown) => {
       if (error instanceof SwornError) complain(`${error.message}; what was before stays`, error.hint);
-      else throw error;
+      // no descriptors left, say: streams that are under way shall not end for it
+      else complain(`the configuration cannot be read now: ${(error as Error).message}; what was before stays`, 'send SIGHUP again');
     });
     return this.#reloading;
   }
