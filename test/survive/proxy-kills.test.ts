@@ -11,7 +11,7 @@ import { SseCutter } from '../../src/frames/sse.ts';
 import { isDelivered, ProxyStage } from '../scenarios/proxy-stage.ts';
 import { gone, messages, type Recorded } from '../scenarios/stage.ts';
 
-const kills = Number(process.env['SWORN_KILLS'] ?? 16);
+const kills = Number(process.env['SWORN_KILLS'] ?? 8);
 const killsPerLedger = 20;
 
 /** mulberry32. */
