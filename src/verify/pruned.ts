@@ -17,6 +17,9 @@ export interface Pruned {
   entry: PruneEntry;
 }
 
+/** Only a prefix is pruned: behind so many bundles that are gone nothing is looked for, however far a checkpoint claims to go. */
+const missingMost = 64;
+
 const beginning = utf8('{"v":1,"kind":"prune"');
 
 /** The newest `prune` entry under the checkpoint, as its bundle has it; `undefined` when there is none, or nothing can be read. */
@@ -24,10 +27,12 @@ export async function findPruned(source: Source): Promise<Pruned | undefined> {
   try {
     const note = parseNote((await source.checkpoint()) ?? new Uint8Array(0));
     const size = (note && parseCheckpoint(note.text))?.size ?? 0;
-    for (let n = Math.ceil(size / tileWidth) - 1; n >= 0; n--) {
+    let missing = 0;
+    for (let n = Math.ceil(size / tileWidth) - 1; n >= 0 && missing < missingMost; n--) {
       const width = tileWidthAt(size, 0, n);
       // a live ledger puts the full one in the place of a partial one
       const bytes = (await source.bundle(n, width)) ?? (width < tileWidth ? await source.bundle(n, tileWidth) : undefined);
+      missing = bytes === undefined ? missing + 1 : 0;
       if (bytes === undefined) continue;
       const leaves = decodeBundle(bytes)?.slice(0, width) ?? [];
       for (let k = leaves.length - 1; k >= 0; k--) {
