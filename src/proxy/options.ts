@@ -3,7 +3,8 @@ import { basename, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { publicUrlProblem } from '../config/values.ts';
 import { SwornError } from '../errors.ts';
-import { labelBytes, labelsCount, overridesBytes, serverNameBytes } from '../limits.ts';
+import { overridesBytes } from '../limits.ts';
+import { choiceOf, globsOf, labelsOf, shortName } from '../wire/options.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 import type { Hello } from '../wire/wire.ts';
 import type { HeaderRules } from './headers.ts';
@@ -44,7 +45,7 @@ export function readProxyOptions(argv: readonly string[]): ProxyOptions {
   checkSocketPath(socket);
   if (values.upstream === undefined && config === undefined)
     throw usage('where to? sworn proxy --upstream <url>, or upstreams in a configuration with --config FILE');
-  const overrides = { sensitive: globs(values.sensitive), write: globs(values.write), read: globs(values.read) };
+  const overrides = { sensitive: globsOf(values.sensitive), write: globsOf(values.write), read: globsOf(values.read) };
   if (Buffer.byteLength(JSON.stringify(overrides)) > overridesBytes)
     throw usage(`--sensitive, --write and --read have at most ${overridesBytes} bytes together`);
   return {
@@ -58,10 +59,10 @@ export function readProxyOptions(argv: readonly string[]): ProxyOptions {
     socket,
     external: values.socket !== undefined,
     ...(config === undefined ? {} : { config }),
-    ...(values.client === undefined ? {} : { client: short(values.client, '--client') }),
-    labels: labelsOf(values.label ?? []),
-    mode: choice(values.mode ?? 'commit', '--mode', ['commit', 'observe']),
-    onUnrecordable: choice(values['on-unrecordable'] ?? 'block', '--on-unrecordable', ['block', 'pass']),
+    ...(values.client === undefined ? {} : { client: shortName(values.client, '--client', usage) }),
+    labels: labelsOf(values.label ?? [], usage),
+    mode: choiceOf(values.mode ?? 'commit', '--mode', ['commit', 'observe'], usage),
+    onUnrecordable: choiceOf(values['on-unrecordable'] ?? 'block', '--on-unrecordable', ['block', 'pass'], usage),
     overrides,
   };
 }
@@ -101,7 +102,7 @@ function parsed(argv: readonly string[]) {
 
 function upstreamOf(text: string, name: string | undefined): UpstreamSettings {
   const url = urlOf(text);
-  return { name: short(name ?? nameOf(url), '--name'), url, mount: '', rules: usualRules, upstreamTimeoutMs: 0 };
+  return { name: shortName(name ?? nameOf(url), '--name', usage), url, mount: '', rules: usualRules, upstreamTimeoutMs: 0 };
 }
 
 /** @throws SwornError `usage` */
@@ -155,35 +156,6 @@ export function originOf(text: string): string {
     // below
   }
   throw usage(`--allow-origin is an origin, as in https://app.example.com, not ${JSON.stringify(text)}`);
-}
-
-function globs(given: string[] | undefined): string[] {
-  return (given ?? [])
-    .flatMap((value) => value.split(','))
-    .map((glob) => glob.trim())
-    .filter(Boolean);
-}
-
-function choice<T extends string>(value: string, name: string, allowed: readonly T[]): T {
-  if (!(allowed as readonly string[]).includes(value)) throw usage(`${name} is ${allowed.join(' or ')}, not ${JSON.stringify(value)}`);
-  return value as T;
-}
-
-function short(value: string, name: string): string {
-  if (value === '' || Buffer.byteLength(value) > serverNameBytes) throw usage(`${name} has 1 to ${serverNameBytes} bytes`);
-  return value;
-}
-
-function labelsOf(given: string[]): Record<string, string> {
-  if (given.length > labelsCount) throw usage(`at most ${labelsCount} --label`);
-  return Object.fromEntries(
-    given.map((label) => {
-      const at = label.indexOf('=');
-      if (at < 1 || Buffer.byteLength(label) > labelBytes)
-        throw usage(`--label is KEY=VALUE of at most ${labelBytes} bytes, not ${JSON.stringify(label)}`);
-      return [label.slice(0, at), label.slice(at + 1)];
-    }),
-  );
 }
 
 function usage(message: string): SwornError {

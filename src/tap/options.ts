@@ -1,7 +1,8 @@
 /** The command line of `sworn run`, read by hand: the tap starts with every server and loads no parser. Clients strip the environment, so argv is all there is. */
 import { basename, resolve } from 'node:path';
 import { SwornError } from '../errors.ts';
-import { labelBytes, labelsCount, serverNameBytes } from '../limits.ts';
+import { serverNameBytes } from '../limits.ts';
+import { choiceOf, globsOf, labelsOf, shortName } from '../wire/options.ts';
 import { checkSocketPath, defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 
 export interface RunOptions {
@@ -69,11 +70,7 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
     } else throw usage(`unknown option ${name}${nearest(name)}; options of the server go behind \`--\``);
   }
   const one = (name: string): string | undefined => given.get(name)?.at(-1);
-  const globs = (name: string): string[] =>
-    (given.get(name) ?? [])
-      .flatMap((value) => value.split(','))
-      .map((glob) => glob.trim())
-      .filter(Boolean);
+  const globs = (name: string): string[] => globsOf(given.get(name));
   const help = given.has('--help');
   const remote = remoteOf(given);
   if (remote !== undefined && command.length > 0) throw usage('give a server command or --url, not both');
@@ -93,11 +90,11 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
     name:
       one('--name') === undefined
         ? nameOf(remote === undefined ? (command[0] ?? '') : (URL.parse(remote.get('--url')!.at(-1)!)?.hostname ?? ''))
-        : short(one('--name')!, '--name'),
-    ...(client === undefined ? {} : { client: short(client, '--client') }),
-    labels: labels(given.get('--label') ?? []),
-    mode: choice(one('--mode') ?? 'commit', '--mode', ['commit', 'observe']),
-    onUnrecordable: choice(one('--on-unrecordable') ?? 'block', '--on-unrecordable', ['block', 'pass']),
+        : shortName(one('--name')!, '--name', usage),
+    ...(client === undefined ? {} : { client: shortName(client, '--client', usage) }),
+    labels: labelsOf(given.get('--label') ?? [], usage),
+    mode: choiceOf(one('--mode') ?? 'commit', '--mode', ['commit', 'observe'], usage),
+    onUnrecordable: choiceOf(one('--on-unrecordable') ?? 'block', '--on-unrecordable', ['block', 'pass'], usage),
     overrides,
     ...(one('--config') === undefined ? {} : { config: resolve(one('--config')!) }),
     printConfig: given.has('--print-config'),
@@ -122,28 +119,6 @@ function nameOf(word: string): string {
 
 function usage(message: string): SwornError {
   return new SwornError('usage', message, { command: 'run' });
-}
-
-function choice<T extends string>(value: string, name: string, allowed: readonly T[]): T {
-  if (!(allowed as readonly string[]).includes(value)) throw usage(`${name} is ${allowed.join(' or ')}, not ${JSON.stringify(value)}`);
-  return value as T;
-}
-
-function short(value: string, name: string): string {
-  if (value === '' || Buffer.byteLength(value) > serverNameBytes) throw usage(`${name} has 1 to ${serverNameBytes} bytes`);
-  return value;
-}
-
-function labels(given: string[]): Record<string, string> {
-  if (given.length > labelsCount) throw usage(`at most ${labelsCount} --label`);
-  return Object.fromEntries(
-    given.map((pair) => {
-      const at = pair.indexOf('=');
-      if (at < 1 || Buffer.byteLength(pair) > labelBytes)
-        throw usage(`--label is key=value of at most ${labelBytes} bytes, not ${JSON.stringify(pair)}`);
-      return [pair.slice(0, at), pair.slice(at + 1)];
-    }),
-  );
 }
 
 /** The likely intended option: one that shares the longest beginning. */
