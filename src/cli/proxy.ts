@@ -1,6 +1,7 @@
 /** The help of `sworn proxy`, and its small acts. The proxy itself (`src/proxy/`) is a program of its own and reads its options by itself. */
 import { SwornError } from '../errors.ts';
 import type { CommandHelp } from './help.ts';
+import { connectionOptions, effectOptions } from './run.ts';
 
 export const proxyHelp: CommandHelp = {
   options: [
@@ -17,15 +18,8 @@ export const proxyHelp: CommandHelp = {
     { flags: '--tls-cert <file>', description: 'speak TLS with this certificate (PEM); read again when it changes' },
     { flags: '--tls-key <file>', description: 'its key (PEM)' },
     { flags: '--new-api-key <name>', description: 'with --config, instead of starting: makes a key for the file `auth.apiKeys`, and prints it once' },
-    { flags: '--client <name>', description: "the client's name in the record" },
-    { flags: '--label <key=value>', description: 'a label of the connection; may be given several times' },
-    { flags: '--ledger <dir>', description: 'where to record (default: ~/.local/state/sworn)' },
-    { flags: '--socket <path>', description: 'where the recorder listens, when it runs under its own account' },
-    { flags: '--mode <mode>', description: 'commit: nothing is delivered before it is on disk; observe: nothing waits (default: commit)' },
-    { flags: '--on-unrecordable <what>', description: 'block or pass what cannot be recorded (default: block)' },
-    { flags: '--sensitive <tools>', description: "tools whose calls are marked sensitive: 'get_pay*,get_ssn'" },
-    { flags: '--write <tools>', description: 'tools that write, whatever the server says' },
-    { flags: '--read <tools>', description: 'tools that only read, whatever the server says' },
+    ...connectionOptions,
+    ...effectOptions,
   ],
   example: 'sworn proxy --upstream http://127.0.0.1:3001/mcp --name hr',
 };
