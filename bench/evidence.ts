@@ -137,16 +137,27 @@ await inWorld(async (world) => {
     'one core, tree only': ['--workers', '1', '--no-payloads'],
     ...(cores >= 2 ? { 'two cores': ['--workers', '2'], 'two cores, tree only': ['--workers', '2', '--no-payloads'] } : {}),
   } as Record<string, string[]>;
+  const apart: Record<string, number[]> = {};
   const runs = new Map(Object.keys(kinds).map((name): [string, Run[]] => [name, []]));
   // once before: the first reads from the disk
   await verify(world, ledger);
   for (let round = 1; round <= rounds; round++) {
     process.stderr.write(`verifying, round ${round} of ${rounds}…\n`);
     for (const [name, words] of Object.entries(kinds)) runs.get(name)!.push(await verify(world, ledger, ...words));
+    // what this machine gives two processes that have nothing to do with each other: no verifier can gain more from a second core
+    if (cores >= 2) {
+      for (const name of ['one core', 'one core, tree only']) {
+        const from = performance.now();
+        await Promise.all([0, 1].map(() => verify(world, ledger, ...kinds[name]!)));
+        (apart[name] ??= []).push(performance.now() - from);
+      }
+    }
   }
   const perCpuS = (name: string): number => entries / (median(runs.get(name)!.map(({ usedMs }) => usedMs)) / 1_000);
   const faster = (name: string): number =>
     median(runs.get(name)!.map(({ tookMs }, round) => tookMs / runs.get(name.replace('one core', 'two cores'))![round]!.tookMs));
+  const ceiling = (name: string): string =>
+    `two separate runs side by side: ${digits(median(runs.get(name)!.map(({ tookMs }, round) => (2 * tookMs) / apart[name]![round]!)))} ×`;
   const flat = (name: string): number => median(runs.get(name)!.map(({ halves: [first, second] }) => second / first));
 
   process.stderr.write('proving…\n');
@@ -166,11 +177,11 @@ await inWorld(async (world) => {
   const plain: number[] = [];
   const witnessed: number[] = [];
   for (let round = 0; round < rounds; round++) {
-    plain.push(await appendUs(world, false));
-    witnessed.push(await appendUs(world, true));
+    // the first of a pair is not always the same one: a machine that slows down would speak against the second
+    for (const isWitnessed of round % 2 === 0 ? [false, true] : [true, false])
+      (isWitnessed ? witnessed : plain).push(await appendUs(world, isWitnessed));
   }
-  // the least of each: whatever else runs on the machine only adds
-  const added = (Math.min(...witnessed) / Math.min(...plain) - 1) * 100;
+  const added = (median(witnessed.map((us, round) => us / plain[round]!)) - 1) * 100;
   const verifierKB = statSync(join(root, 'dist', 'verify.mjs')).size / 1000;
 
   const all = cores >= 2 ? 'two cores' : 'one core';
@@ -185,13 +196,21 @@ await inWorld(async (world) => {
     },
     ...(cores >= 2
       ? [
-          { name: 'verify with content, one core ÷ two cores', figure: faster('one core'), limit: 1.8, want: 'at least' as const, unit: '×' },
+          {
+            name: 'verify with content, one core ÷ two cores',
+            figure: faster('one core'),
+            limit: 1.8,
+            want: 'at least' as const,
+            unit: '×',
+            note: ceiling('one core'),
+          },
           {
             name: 'verify the tree alone, one core ÷ two cores',
             figure: faster('one core, tree only'),
             limit: 1.8,
             want: 'at least' as const,
             unit: '×',
+            note: ceiling('one core, tree only'),
           },
         ]
       : []),

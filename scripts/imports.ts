@@ -49,6 +49,10 @@ export const folders: Readonly<Record<string, Folder>> = {
   proxy: { may: ['frames', 'wire', 'mcp', 'config', 'processes', 'server-process'], packages: ['jose'] },
   witness: { may: ['tlog', 'crypto-node'] },
   readers: { may: ['tlog', 'entry', 'ledger', 'crypto-node'] },
+  analysis: { may: ['mcp', 'entry'], browserSafe: true },
+  catalog: { may: ['analysis', 'readers', 'mcp', 'entry', 'crypto-node'], packages: ['better-sqlite3'] },
+  report: { may: ['analysis', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'crypto-node', 'version'] },
+  dashboard: { may: ['analysis', 'catalog', 'report', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'wire', 'config', 'crypto-node', 'version'] },
   cli: {
     may: [
       'tlog',
@@ -61,6 +65,10 @@ export const folders: Readonly<Record<string, Folder>> = {
       'ledger',
       'witness',
       'readers',
+      'analysis',
+      'catalog',
+      'report',
+      'dashboard',
       'recorder',
       'tap',
       'crypto-node',
