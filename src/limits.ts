@@ -45,6 +45,9 @@ export const witnessConnections = 256;
 /** Of each kind and log: checkpoints that a witness refused and keeps. The log's key must have signed each. */
 export const witnessEvidence = 100;
 
+/** A line of the search language, in characters. */
+export const filterChars = 4_096;
+
 export const idBytes = 64;
 export const methodBytes = 128;
 export const targetBytes = 256;

@@ -2,6 +2,7 @@
 import { SwornError } from '../errors.ts';
 import type { Entry } from '../entry/entry.ts';
 import { globMatches } from '../mcp/glob.ts';
+import { messageFits, namedSession, timeMs, words, type MessageWord, type NamedSession } from '../analysis/filter.ts';
 import { readEntryAt, type Located } from '../readers/entries.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import { openFrame, readPayload, stretchesOf, whyDropped, type Payload, type PayloadOptions } from '../readers/payload.ts';
@@ -45,9 +46,6 @@ export const timeHelp: readonly OptionHelp[] = [
   { flags: '--until <time>', description: 'up to this time' },
 ];
 
-const effects = ['read', 'write', 'unknown', 'sensitive', 'destructive'];
-const outcomes = ['ok', 'error', 'toolError', 'blocked', 'cancelled', 'unanswered'];
-const verdicts = ['block', 'flag', 'pass'];
 /** Entries in a row outside the asked time after which none inside is expected: a clock may have been set in between. */
 const outsideMost = 1024;
 
@@ -67,13 +65,16 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     new SwornError('usage', `--${flag} ${value} is not one of: ${allowed}`, { command });
   const { session, server, tool, method, direction, effect, outcome, verdict, text } = options;
   const meant = session === undefined ? undefined : sessionOf(session, command);
-  if (direction !== undefined && direction !== 'c2s' && direction !== 's2c') throw wrong('direction', direction, 'c2s, s2c');
-  if (effect !== undefined && !effects.includes(effect)) throw wrong('effect', effect, effects.join(', '));
-  if (outcome !== undefined && !outcomes.includes(outcome)) throw wrong('outcome', outcome, outcomes.join(', '));
-  if (verdict !== undefined && !verdicts.includes(verdict)) throw wrong('verdict', verdict, verdicts.join(', '));
+  const asked: [MessageWord, string][] = [];
+  for (const [word, value] of Object.entries({ direction, tool, method, effect, verdict, outcome }) as [MessageWord, string | undefined][]) {
+    if (value === undefined) continue;
+    const { values } = words[word];
+    if (values?.includes(value) === false) throw wrong(word, value, values.join(', '));
+    asked.push([word, value]);
+  }
   const sinceMs = options.since === undefined ? undefined : timeOf(options.since, 'since', command, nowMs);
   const untilMs = options.until === undefined ? undefined : timeOf(options.until, 'until', command, nowMs);
-  const onlyMessages = [tool, method, direction, effect, outcome, verdict, text].some((value) => value !== undefined);
+  const onlyMessages = asked.length > 0 || text !== undefined;
   const servers = new Map<string, string>();
   let later = 0;
   let earlier = 0;
@@ -98,17 +99,7 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
     }
     if (!onlyMessages) return true;
     if (entry.kind !== 'message') return false;
-    if (direction !== undefined && entry.direction !== direction) return false;
-    if (tool !== undefined && (entry.method !== 'tools/call' || entry.target === undefined || !globMatches(tool, entry.target))) return false;
-    if (method !== undefined && (entry.method === undefined || !globMatches(method, entry.method))) return false;
-    if (effect === 'sensitive' || effect === 'destructive') {
-      if (entry[effect] !== true) return false;
-    } else if (effect !== undefined && entry.effect !== effect) return false;
-    if (verdict !== undefined && entry.verdict !== verdict) return false;
-    if (outcome === 'cancelled' || outcome === 'unanswered') return entry.type === 'request';
-    if (outcome === 'blocked') return entry.type === 'request' && entry.verdict === 'block';
-    if (outcome === undefined) return true;
-    return entry.outcome === outcome;
+    return asked.every(([word, value]) => messageFits(word, value, entry));
   };
 
   return {
@@ -120,19 +111,12 @@ export function filterOf(options: FilterOptions, command: string, nowMs = Date.n
   };
 }
 
-export interface NamedSession {
-  /** The beginning of the connection's id. */
-  connection: string;
-  /** Of a session behind a proxy: the index that `sworn sessions` shows it with. */
-  part: number | undefined;
-}
-
 /** What `--session` names. @throws SwornError `usage` */
 export function sessionOf(text: string, command: string): NamedSession {
-  const [, connection, part] = /^([0-9a-f]{1,32})(?:\/(\d{1,15}))?$/.exec(text) ?? [];
-  if (connection === undefined)
+  const named = namedSession(text);
+  if (named === undefined)
     throw new SwornError('usage', `--session ${text} is not the beginning of a connection id (hex digits, see \`sworn sessions\`)`, { command });
-  return { connection, part: part === undefined ? undefined : Number(part) };
+  return named;
 }
 
 export function isOfSession({ connection, part }: NamedSession, entry: Entry, index: number): boolean {
@@ -142,15 +126,10 @@ export function isOfSession({ connection, part }: NamedSession, entry: Entry, in
   return entry.session === undefined ? entry.who === part : entry.session === part;
 }
 
-const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
-
 /** Milliseconds since 1970 of what `--since` and its like say. */
 export function timeOf(text: string, flag: string, command: string, nowMs: number): number {
-  const ago = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
-  if (ago) return nowMs - Number(ago[1]) * unitsMs[ago[2]!]!;
-  // a date alone is UTC by the language's rule, a time without zone local: a shell user means the local one
-  const ms = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text.replace(' ', 'T')) : Number.NaN;
-  if (Number.isNaN(ms)) throw new SwornError('usage', `--${flag} ${text} is no time: give 90s, 30m, 1h or 7d, or 2026-11-20T23:45:00Z`, { command });
+  const ms = timeMs(text, nowMs);
+  if (ms === undefined) throw new SwornError('usage', `--${flag} ${text} is no time: give 90s, 30m, 1h or 7d, or 2026-11-20T23:45:00Z`, { command });
   return ms;
 }
 
