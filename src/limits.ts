@@ -139,6 +139,15 @@ export const redactedRules = 16;
 /** Of a rule's reason, in an entry and a refusal. */
 export const reasonBytes = 256;
 
+/** Openings of one viewer behind one that was recorded at once are gathered so long, and are one entry then. */
+export const accessGatherMs = 60_000;
+/** Ranges of entries that one `access` entry names; more are named by several. */
+export const accessRanges = 500;
+/** Viewers whose openings are gathered at a time. */
+export const accessViewers = 256;
+/** Of the note that acknowledges a finding. */
+export const accessNoteBytes = 2 * KiB;
+
 /** Payload segments are closed at this size, always between records. */
 export const segmentBytes = 64 * MiB;
 /** One record of a payload segment: an entry with all the small segments of its frame. */

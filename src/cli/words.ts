@@ -1,5 +1,5 @@
 /** What entries say, in words for people. Names in them come from strangers and are made harmless here. */
-import type { BatchEntry, Entry, ErasureEntry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
+import type { AccessEntry, BatchEntry, Entry, ErasureEntry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
 import type { Content } from '../readers/payload.ts';
 import { prunedBy } from '../verify/pruned.ts';
 import { count, duration, paint, size, visible, type Output, type Style } from './output.ts';
@@ -161,6 +161,8 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
       const at = entry.signedAtS === undefined ? '' : ` at ${new Date(entry.signedAtS * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
       return `anchor: ${who} signed ${what}${at}`;
     }
+    case 'access':
+      return accessText(entry, around.content);
     default:
       return entry.kind;
   }
@@ -178,6 +180,18 @@ function namedText(content: Content | undefined): string {
 
 function shortDigest(digest: string): string {
   return `${digest.slice(0, 8)}…`;
+}
+
+function accessText({ act, how, viewer, opened = [], count: times = 1, finding, rule, by }: AccessEntry, content: Content | undefined): string {
+  const who = `${by === undefined ? '' : `, by uid ${by.uid}, pid ${by.pid}`}${viewer === undefined ? '' : `, viewer ${viewer}`}, ${how}`;
+  if (act === 'open') {
+    const named = opened.map(([first, last]) => (first === last ? String(first) : `${first}–${last}`));
+    const often = times === 1 ? '' : `, ${times} times`;
+    const isOne = named.length === 1 && opened[0]![0] === opened[0]![1];
+    return `opened: content of ${isOne ? 'entry' : 'entries'} ${named.slice(0, 5).join(', ')}${named.length > 5 ? ' …' : ''}${often}${who}`;
+  }
+  const note = content?.attributes['note'];
+  return `acknowledged: finding ${finding}${rule === undefined ? '' : ` of ${visible(rule)}`}${typeof note === 'string' ? `: ${visible(note)}` : ''}${who}`;
 }
 
 function erasureText({ targets, scope, fields, policyDigest, by }: ErasureEntry, content: Content | undefined): string {

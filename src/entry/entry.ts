@@ -342,6 +342,28 @@ export interface KeyEntry extends Common {
   selfAdministered?: true;
 }
 
+/** Where somebody looked, or acknowledged. */
+export type AccessHow = 'dashboard' | 'api' | 'command';
+
+/** Somebody opened content of earlier entries, or acknowledged a finding. */
+export interface AccessEntry extends Common {
+  kind: 'access';
+  act: 'open' | 'acknowledge';
+  how: AccessHow;
+  /** The dashboard's name for one login or one token, 16 hex digits. */
+  viewer?: string;
+  /** Of `open`: ranges `[first, last]`, ascending and apart, at most 500. */
+  opened?: [number, number][];
+  /** Of `open`: how often entries of them were opened, and when first. */
+  count?: number;
+  from?: string;
+  /** Of `acknowledge`: 12 hex digits, and the rule whose finding it is. */
+  finding?: string;
+  rule?: string;
+  by?: { uid: number; pid: number };
+  selfAdministered?: true;
+}
+
 /** What an entry says of its message: where there is none, nothing was said. */
 export function messageTypeOf({ type }: MessageEntry): MessageType {
   return type === 'http' ? 'opaque' : type;
@@ -349,7 +371,7 @@ export function messageTypeOf({ type }: MessageEntry): MessageType {
 
 /** Kinds that this version reserves but does not write. */
 export interface ReservedEntry extends Common {
-  kind: 'approval' | 'access' | 'seal';
+  kind: 'approval' | 'seal';
 }
 
 export type Entry =
@@ -367,4 +389,5 @@ export type Entry =
   | PruneEntry
   | AnchorEntry
   | KeyEntry
+  | AccessEntry
   | ReservedEntry;

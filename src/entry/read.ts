@@ -3,7 +3,7 @@
  * Fields that this version does not know are allowed and ignored; fields that it knows must have the right type wherever they stand.
  */
 import { utf8Text } from '../bytes/bytes.ts';
-import { entryBytes, jsonDepth, tileWidth } from '../limits.ts';
+import { accessRanges, entryBytes, jsonDepth, tileWidth } from '../limits.ts';
 import { kinds, type Entry, type Kind } from './entry.ts';
 
 /** Why a leaf is not an entry. `unsupported` means another version or kind: a newer sworn may read it; everything else is simply wrong. */
@@ -44,6 +44,8 @@ const digest64: Check = (value) => {
   for (let i = 0; i < 42; i++) if (isBase64[value.charCodeAt(i)] !== 1) return false;
   return true;
 };
+const hex12 = matches(/^[0-9a-f]{12}$/);
+const hex16 = matches(/^[0-9a-f]{16}$/);
 const hex32 = matches(/^[0-9a-f]{32}$/);
 const hex64 = matches(/^[0-9a-f]{64}$/);
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -84,6 +86,12 @@ const ranges: Check = (value) =>
   Array.isArray(value) &&
   value.length > 0 &&
   value.every((one, i, all) => pair(one) && one[0] < one[1] && (i === 0 || (all[i - 1] as number[])[1]! <= one[0]));
+/** Ranges `[first, last]` of entries, ascending and apart. */
+const opened: Check = (value) =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.length <= accessRanges &&
+  value.every((one, i, all) => pair(one) && one[0] <= one[1] && (i === 0 || (all[i - 1] as number[])[1]! < one[0]));
 const rest = object([
   ['index', true, count],
   ['segment', true, count],
@@ -356,7 +364,18 @@ const fieldsOf: Record<Kind, Fields> = {
     ...asked,
   ],
   approval: reserved,
-  access: reserved,
+  access: [
+    ...common,
+    ['act', true, oneOf('open', 'acknowledge')],
+    ['how', true, oneOf('dashboard', 'api', 'command')],
+    ['viewer', false, hex16],
+    ['opened', false, opened],
+    ['count', false, positive],
+    ['from', false, time],
+    ['finding', false, hex12],
+    ['rule', false, text],
+    ...asked,
+  ],
   seal: reserved,
 };
 
@@ -435,6 +454,12 @@ function together(value: Record<string, unknown>): string | undefined {
     if ((value.commitment === undefined) !== (stored === 0) || (value.sizeBytes === undefined) !== (stored === 0))
       return 'rest, sizeBytes and commitment not together';
     return undefined;
+  }
+  if (value.kind === 'access') {
+    const isOpen = value.act === 'open';
+    if ((value.opened !== undefined) !== isOpen || (value.count !== undefined) !== isOpen || (value.from !== undefined) !== isOpen)
+      return 'opened, count and from not together with the act open';
+    return (value.finding === undefined) === isOpen ? undefined : 'a finding not together with the act acknowledge';
   }
   if (value.kind !== 'message' && value.kind !== 'batch') return undefined;
   const isItem = value.kind === 'message' && value.batch !== undefined;

@@ -6,6 +6,7 @@
  * what could not be recorded does not stay in force.
  */
 import type { Entry, PolicyEntry } from '../entry/entry.ts';
+import { readAcknowledgement, readOpened, type Accesses } from './access.ts';
 import { SwornError, type ErrorCode } from '../errors.ts';
 import type { AppendOptions, Ledger } from '../ledger/ledger.ts';
 import type { Freeze } from '../policy/freeze.ts';
@@ -39,6 +40,8 @@ const acts = {
   release: 'change holds of',
   rotate: 'change the key of',
   retire: 'change the key of',
+  opened: 'record openings in the ledger of',
+  acknowledge: 'acknowledge findings in the ledger of',
 } as const;
 export type Act = keyof typeof acts;
 
@@ -102,6 +105,7 @@ export interface Administered {
   keys: KeyChanges;
   eraser: Eraser;
   pruner: Pruner;
+  accesses: Accesses;
   append(entry: Entry, attributes: Attributes, options: AppendOptions, done: (stored: boolean) => void): void;
   /** In force. */
   freezes(): readonly Freeze[];
@@ -171,6 +175,10 @@ export class Administration {
         return;
       case 'unfreeze':
         this.#unfreeze(question, administrator, answer);
+        return;
+      case 'opened':
+      case 'acknowledge':
+        this.#access(act, question, administrator, answer);
     }
   }
 
@@ -244,6 +252,35 @@ export class Administration {
     this.#changeFreezes(entry, (stored) => {
       if (stored) reply({ unfrozen: taken, freezes: this.#of.freezes() });
       else refuse('unrecordable', 'it could not be recorded, and the freeze stays in force');
+    });
+  }
+
+  #access(act: 'opened' | 'acknowledge', question: Record<string, unknown>, administrator: Administrator, { reply, refuse }: Answer): void {
+    const { accesses, ledger } = this.#of;
+    // what was opened is noted before it is an entry: only where there will be one
+    if (!ledger.recordable) {
+      refuse('unrecordable', 'the disk of the ledger cannot be written');
+      return;
+    }
+    if (act === 'opened') {
+      const opened = readOpened(question, ledger.nextIndex);
+      if (typeof opened === 'string') refuse('usage', opened);
+      else
+        accesses.open(opened, administrator, (noted) => {
+          if (noted) reply({ noted: true });
+          else refuse('unrecordable', 'the opening could not be recorded');
+        });
+      return;
+    }
+    const acknowledgement = readAcknowledgement(question);
+    if (typeof acknowledgement === 'string') {
+      refuse('usage', acknowledgement);
+      return;
+    }
+    const index = ledger.nextIndex;
+    accesses.acknowledge(acknowledgement, administrator, (stored) => {
+      if (stored) reply({ acknowledged: index });
+      else refuse('unrecordable', 'the acknowledgement could not be recorded');
     });
   }
 

@@ -679,3 +679,36 @@ test('what is no regular file, or a very long one, is not hashed', () => {
   writeFileSync(small, 'x');
   expect([small, large, folder, '/dev/zero'].map((path) => isHashable(statSync(path)))).toEqual([true, false, false, false]);
 });
+
+test('openings and acknowledgements are entries, and only administrators make them', async () => {
+  const { socket, ledger, end } = await stage();
+  const ask = async (question: Record<string, unknown>, type: number = wireType.reply): Promise<Record<string, unknown> | undefined> => {
+    const asking = new Raw(socket);
+    asking.send(wireType.ask, question);
+    return asking.answer(type);
+  };
+  const viewer = '0123456789abcdef';
+  expect(await ask({ what: 'opened', how: 'dashboard', viewer, indexes: [[0, 0]] })).toMatchObject({ noted: true });
+  for (let i = 0; i < 3; i++) await ask({ what: 'opened', how: 'dashboard', viewer, indexes: [[i % 2, i % 2]] });
+  expect(await ask({ what: 'opened', how: 'dashboard', viewer, indexes: [[0, 99]] }, wireType.error)).toMatchObject({ code: 'usage' });
+  const acknowledged = await ask({ what: 'acknowledge', how: 'command', finding: '0123456789ab', rule: 'enumeration', note: 'a test of ours' });
+  expect(acknowledged).toMatchObject({ acknowledged: 2 });
+  await end();
+  const by = { uid: process.getuid!(), pid: process.pid };
+  const entries = entriesOf(ledger);
+  expect(entries.map(({ kind }) => kind)).toEqual(['start', 'access', 'access', 'access', 'stop']);
+  expect(entries[1]).toMatchObject({ act: 'open', opened: [[0, 0]], count: 1, viewer, by, selfAdministered: true });
+  // the note is an attribute: it can be erased
+  expect(entries[2]).toMatchObject({ act: 'acknowledge', finding: '0123456789ab', rule: 'enumeration', attributes: 1, by });
+  expect(JSON.stringify(entries[2])).not.toContain('a test of ours');
+  expect(entries[3]).toMatchObject({ act: 'open', opened: [[0, 1]], count: 3, viewer, by });
+});
+
+test('strangers record no openings', async () => {
+  const { socket } = await stage(() => ({ uid: 12_345, pid: 1 }));
+  for (const what of ['opened', 'acknowledge']) {
+    const asking = new Raw(socket);
+    asking.send(wireType.ask, { what, how: 'api', indexes: [[0, 0]], finding: '0123456789ab' });
+    expect(await asking.answer(wireType.error)).toMatchObject({ code: 'permission' });
+  }
+});

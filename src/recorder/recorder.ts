@@ -9,7 +9,18 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { hex } from '../bytes/bytes.ts';
-import type { AnchorEntry, CloseEntry, Entry, GapEntry, KeyEntry, PolicyEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
+import type {
+  AccessEntry,
+  AnchorEntry,
+  CloseEntry,
+  Entry,
+  GapEntry,
+  KeyEntry,
+  PolicyEntry,
+  RecoveryEntry,
+  StartEntry,
+  StopEntry,
+} from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { findKeyIn } from '../ledger/keys.ts';
 import { Ledger, type AppendOptions } from '../ledger/ledger.ts';
@@ -39,6 +50,7 @@ import {
   moreUnits,
   type FrameUnit,
 } from '../wire/wire.ts';
+import { Accesses } from './access.ts';
 import { Administration, administratorOf, isAct, type Administrator } from './administration.ts';
 import { Anchors } from './anchors.ts';
 import { Eraser } from './erase.ts';
@@ -93,6 +105,7 @@ export class Recorder {
   #unsigned: string | undefined;
   readonly #eraser: Eraser;
   readonly #pruner: Pruner;
+  readonly #accesses: Accesses;
   readonly #administration: Administration;
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
@@ -226,6 +239,11 @@ export class Recorder {
       },
       state.pruned,
     );
+    this.#accesses = new Accesses({
+      append: (access, attributes, done) =>
+        this.#append({ ...this.#clock.common('access'), ...access } satisfies AccessEntry, attributes, { urgent: true }, done),
+      now: () => this.#clock.text(this.#clock.wallUs()),
+    });
     this.#administration = new Administration(
       {
         ledger: this.#ledger,
@@ -233,6 +251,7 @@ export class Recorder {
         keys: this.#keys,
         eraser: this.#eraser,
         pruner: this.#pruner,
+        accesses: this.#accesses,
         append: (entry, attributes, options, done) => this.#append(entry, attributes, options, done),
         freezes: () => this.#deps.freezes,
         freeze: (freezes) => this.#freeze(freezes),
@@ -941,6 +960,7 @@ export class Recorder {
     await Promise.all([...this.#connections.values()].map((connection) => connection.idle()));
     for (const connection of this.#connections.values()) this.#recordGap(connection);
     unlinkSocket(this.#options.socket);
+    this.#accesses.end();
     this.#pruner.end();
     await this.#eraser.end();
     this.#append({ ...this.#clock.common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });

@@ -3,7 +3,20 @@ import { connect } from 'node:net';
 import { SwornError, type ErrorCode } from '../errors.ts';
 import { encodeJson, readJson, WireReader, wireType } from './wire.ts';
 
-export type Question = 'status' | 'stop' | 'reload' | 'freeze' | 'unfreeze' | 'erase' | 'prune' | 'hold' | 'release' | 'rotate' | 'retire';
+export type Question =
+  | 'status'
+  | 'stop'
+  | 'reload'
+  | 'freeze'
+  | 'unfreeze'
+  | 'erase'
+  | 'prune'
+  | 'hold'
+  | 'release'
+  | 'rotate'
+  | 'retire'
+  | 'opened'
+  | 'acknowledge';
 
 /**
  * The recorder's answer. `more`: what the question is about.
