@@ -10,7 +10,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { PublishedLog } from '../src/cli/evidence.ts';
+import { PublishedLog } from '../src/readers/published.ts';
 import { makeProof } from '../src/cli/prove.ts';
 import { nodeCrypto } from '../src/crypto-node.ts';
 import { parseVkey } from '../src/tlog/note.ts';

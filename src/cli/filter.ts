@@ -5,7 +5,8 @@ import { globMatches } from '../mcp/glob.ts';
 import { messageFits, namedSession, timeMs, words, type MessageWord, type NamedSession } from '../analysis/filter.ts';
 import { readEntryAt, type Located } from '../readers/entries.ts';
 import type { ContentItem } from '../ledger/segment.ts';
-import { openFrame, readPayload, stretchesOf, whyDropped, type Payload, type PayloadOptions } from '../readers/payload.ts';
+import { whyDropped } from '../entry/dropped.ts';
+import { openFrame, readPayload, stretchesOf, type Payload, type PayloadOptions } from '../readers/payload.ts';
 import { restsOf } from '../readers/rest.ts';
 import type { OptionHelp } from './help.ts';
 

@@ -15,7 +15,7 @@ import { firstIndexOf, indexSince, readEntries, readEntryAt, type Located } from
 import { useKeysHome } from '../readers/keys.ts';
 import { openFrame, readPayload } from '../readers/payload.ts';
 import { checkableSalt } from '../recorder/store.ts';
-import { PublishedLog } from './evidence.ts';
+import { PublishedLog } from '../readers/published.ts';
 import { filterOf, timeHelp } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { ledgerPaths } from './ledger-path.ts';

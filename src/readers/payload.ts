@@ -8,7 +8,6 @@ import { crc32 } from 'node:zlib';
 import { equal } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash } from '../entry/commitment.ts';
-import type { BatchEntry, MessageEntry } from '../entry/entry.ts';
 import {
   decodeStored,
   readSegmentHeader,
@@ -21,7 +20,7 @@ import {
   type PartRecord,
   type SegmentHeader,
 } from '../ledger/segment.ts';
-import { entryBytes, judgeBytes, recordBytes } from '../limits.ts';
+import { entryBytes, recordBytes } from '../limits.ts';
 import { encryptionAt } from './keys.ts';
 
 /** What of an entry is not in its leaf. */
@@ -255,17 +254,6 @@ export type Absence = 'redacted' | 'not captured' | 'erased' | 'lost';
 
 /** A piece of a frame: its bytes, or how many are missing and why. */
 export type FramePiece = { bytes: Uint8Array } | { missing: Absence; sizeBytes: number };
-
-/** Why stretches of an entry's frame were dropped; a segment alone does not say. Of a batch's frame, whose items may differ, `redacted` unless all agree. */
-export function whyDropped(entry: MessageEntry | BatchEntry): 'redacted' | 'not captured' {
-  const isReply = entry.kind === 'message' && (entry.type === 'result' || entry.type === 'error');
-  const { capture, redacted } = entry;
-  if (capture === 'metadata' || capture === 'none' || (capture === 'request' && isReply)) return 'not captured';
-  // a frame that is longer is not looked through, and none of it is stored
-  if (entry.sizeBytes > judgeBytes) return 'not captured';
-  const rules = Object.keys(redacted ?? {});
-  return entry.kind === 'batch' && rules.length > 0 && rules.every((rule) => rule === 'capture') ? 'not captured' : 'redacted';
-}
 
 /** A part with its salt; `undefined` when it was erased, is not there, or is not the one that the entry names. */
 export function openPart(ledger: string, item: ContentItem & { state: 'part' }): PartRecord | undefined {

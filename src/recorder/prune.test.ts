@@ -9,7 +9,7 @@ import { KeyFolders } from '../cli/openers.ts';
 import { directorySource } from '../cli/verify-files.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import type { Files } from '../ledger/files.ts';
-import { PublishedLog } from '../cli/evidence.ts';
+import { PublishedLog } from '../readers/published.ts';
 import { firstIndexOf, indexSince, readEntries, readEntriesBackwards, readEntryAt, sizeOf } from '../readers/entries.ts';
 import { readSessions } from '../readers/sessions.ts';
 import { parseCheckpoint } from '../tlog/checkpoint.ts';

@@ -8,7 +8,7 @@ import { Fixture, fixtureConnection, fixtureKey, fixtureOrigin, sampleLedger, wr
 import { cryptos } from '../../test/noble-crypto.ts';
 import { fromBase64, utf8 } from '../bytes/bytes.ts';
 import { makeProof } from '../cli/prove.ts';
-import { PublishedLog } from '../cli/evidence.ts';
+import { PublishedLog } from '../readers/published.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { parseVkey } from '../tlog/note.ts';
 import { formatProofFile, parseProofFile, type ParsedProofFile } from '../tlog/proof-file.ts';

@@ -10,10 +10,11 @@
  */
 import { base64, equal, hex } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
-import type { BatchEntry, Custody, Entry, MessageEntry, PruneEntry } from '../entry/entry.ts';
+import { explainedBy } from '../entry/dropped.ts';
+import type { Custody, Entry, PruneEntry } from '../entry/entry.ts';
 import { commitmentOf, segmentHash } from '../entry/commitment.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
-import { judgeBytes, tileWidth } from '../limits.ts';
+import { tileWidth } from '../limits.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { decodeBundle, encodeBundle, tilePath, TileStack, tileWidthAt, type Tile } from '../tlog/tile.ts';
@@ -1289,18 +1290,6 @@ class Verifier {
 /** Each rest is as long as its ranges are together. */
 function restsFit({ rest = [] }: Extract<Entry, { kind: 'erasure' }>, segments: readonly Item[]): boolean {
   return rest.every(({ ranges }, k) => ranges.reduce((sum, [start, end]) => sum + end - start, 0) === segments[k]?.sizeBytes);
-}
-
-/** How many dropped segments of a frame its entry explains: that capture rules left out its content, or so many stretches of it redaction. */
-function explainedBy(frame: MessageEntry | BatchEntry, segments: number): number {
-  const { capture, redacted = {} } = frame;
-  const isReply = frame.kind === 'message' && (frame.type === 'result' || frame.type === 'error');
-  const isLeftOut = capture === 'metadata' || capture === 'none' || (capture === 'request' && isReply);
-  // longer than is looked through, it is left out whole
-  if (isLeftOut || (frame.sizeBytes > judgeBytes && segments === 1)) return segments;
-  let stretches = 0;
-  for (const times of Object.values(redacted)) stretches += times;
-  return stretches;
 }
 
 /** Whether the checkpoint can do without this file: it goes further, and another one is there that goes as far as is needed. */

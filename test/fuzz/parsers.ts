@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, crc32, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { base64, concat, equal, fromBase64, fromHex, hex, utf8, utf8Text } from '../../src/bytes/bytes.ts';
-import { PublishedLog } from '../../src/cli/evidence.ts';
+import { PublishedLog } from '../../src/readers/published.ts';
 import { makeProof } from '../../src/cli/prove.ts';
 import { nodeCrypto } from '../../src/crypto-node.ts';
 import { EntryProblem, readEntry } from '../../src/entry/read.ts';

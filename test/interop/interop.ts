@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { base64, utf8 } from '../../src/bytes/bytes.ts';
-import { PublishedLog } from '../../src/cli/evidence.ts';
+import { PublishedLog } from '../../src/readers/published.ts';
 import { proveCommand } from '../../src/cli/prove.ts';
 import { nodeCrypto } from '../../src/crypto-node.ts';
 import { commitmentOf, segmentHash } from '../../src/entry/commitment.ts';
