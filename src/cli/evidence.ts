@@ -2,34 +2,11 @@
  * Content of a ledger in a form that is checked without it (`spec/evidence.md`): of proofs and bundles. The recorder is never asked.
  */
 import { gzipSync } from 'node:zlib';
-import { base64, equal, utf8, utf8Text } from '../bytes/bytes.ts';
-import { nodeCrypto } from '../crypto-node.ts';
-import { commitmentOf, segmentHash } from '../entry/commitment.ts';
-import { EntryProblem, readEntry } from '../entry/read.ts';
+import { base64, utf8, utf8Text } from '../bytes/bytes.ts';
 import { encodeEntryRecord, encodePartRecord, encodeSegmentHeader, type ContentItem } from '../ledger/segment.ts';
 import { proofExtraBytes } from '../limits.ts';
-import { readRecordAt, type StoredRecord } from '../readers/record.ts';
+import { hashOf, type StoredRecord } from '../readers/record.ts';
 import { openPart } from '../readers/payload.ts';
-
-/** The record of an entry whose leaf is known, with content that holds; `undefined` when the payload has none to give. */
-export function recordOf(ledger: string, index: number, leaf: Uint8Array): StoredRecord | undefined {
-  return readRecordAt(ledger, index, (record) => equal(record.leaf, leaf) && contentHolds(record));
-}
-
-/** Whether the record's content is what its own leaf says; parts are looked at when they are written. */
-export function contentHolds({ leaf, attributes, frame }: StoredRecord): boolean {
-  const entry = readEntry(leaf);
-  if (entry instanceof EntryProblem) return attributes.length + frame.length === 0;
-  const holds = (items: ContentItem[], commitment: string | undefined): boolean =>
-    items.length === 0 ? commitment === undefined : base64(commitmentOf(nodeCrypto, items.map(hashOf))) === commitment;
-  return (
-    holds(attributes, entry.attributesCommitment) && holds(frame, entry.kind === 'message' || entry.kind === 'batch' ? entry.commitment : undefined)
-  );
-}
-
-function hashOf(item: ContentItem): Uint8Array {
-  return item.state === 'kept' ? segmentHash(nodeCrypto, item.salt, item.bytes) : item.hash;
-}
 
 function sizeOf(item: ContentItem): number {
   return item.state === 'kept' ? item.bytes.length : item.sizeBytes;

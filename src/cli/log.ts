@@ -2,7 +2,8 @@
 import { SwornError } from '../errors.ts';
 import { peekBytes } from '../limits.ts';
 import { indexSince, readEntries, readEntriesBackwards, readEntryAt, type Located } from '../readers/entries.ts';
-import { filterHelp, filterOf, payloadOf, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
+import { payloadOf } from '../readers/opened.ts';
+import { filterHelp, filterOf, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import type { CommandHelp } from './help.ts';
 import type { Output } from './output.ts';

@@ -5,7 +5,7 @@ import { batchItems, peekBytes } from '../limits.ts';
 import { lossyText } from '../bytes/bytes.ts';
 import { isLegOf, type Leg } from '../readers/calls.ts';
 import { readEntries, readEntryAt, type Located } from '../readers/entries.ts';
-import { payloadOf } from './filter.ts';
+import { payloadOf } from '../readers/opened.ts';
 import { oneLedgerPath } from './ledger-path.ts';
 import { absent } from './pruned.ts';
 import type { CommandHelp } from './help.ts';

@@ -1,4 +1,8 @@
 /** One entry's record, found without reading all that stands before it. */
+import { base64, equal } from '../bytes/bytes.ts';
+import { nodeCrypto } from '../crypto-node.ts';
+import { commitmentOf, segmentHash } from '../entry/commitment.ts';
+import { EntryProblem, readEntry } from '../entry/read.ts';
 import { segmentHeaderBytes, type ContentItem } from '../ledger/segment.ts';
 import { Segment, segmentsOf } from './payload.ts';
 
@@ -31,4 +35,25 @@ function recordFrom(segment: Segment, offset: number, index: number): StoredReco
   const found = segment.next(offset, index, true)?.entry;
   if (found?.index !== index || found.content === undefined) return undefined;
   return { leaf: found.leaf, attributes: found.content.attributeItems, frame: found.content.frame };
+}
+
+/** The record of an entry whose leaf is known, with content that holds; `undefined` when the payload has none to give. */
+export function recordOf(ledger: string, index: number, leaf: Uint8Array): StoredRecord | undefined {
+  return readRecordAt(ledger, index, (record) => equal(record.leaf, leaf) && contentHolds(record));
+}
+
+/** Whether the record's content is what its own leaf says; parts are looked at when they are written. */
+export function contentHolds({ leaf, attributes, frame }: StoredRecord): boolean {
+  const entry = readEntry(leaf);
+  if (entry instanceof EntryProblem) return attributes.length + frame.length === 0;
+  const holds = (items: ContentItem[], commitment: string | undefined): boolean =>
+    items.length === 0 ? commitment === undefined : base64(commitmentOf(nodeCrypto, items.map(hashOf))) === commitment;
+  return (
+    holds(attributes, entry.attributesCommitment) && holds(frame, entry.kind === 'message' || entry.kind === 'batch' ? entry.commitment : undefined)
+  );
+}
+
+/** Of a segment of content, stored or not. */
+export function hashOf(item: ContentItem): Uint8Array {
+  return item.state === 'kept' ? segmentHash(nodeCrypto, item.salt, item.bytes) : item.hash;
 }
