@@ -48,7 +48,7 @@ export const folders: Readonly<Record<string, Folder>> = {
   bridge: { may: ['frames', 'mcp', 'proxy'] },
   proxy: { may: ['frames', 'wire', 'mcp', 'config', 'processes', 'server-process'], packages: ['jose'] },
   witness: { may: ['tlog', 'crypto-node'] },
-  readers: { may: ['tlog', 'entry', 'ledger', 'crypto-node'] },
+  readers: { may: ['tlog', 'entry', 'ledger', 'analysis', 'crypto-node'] },
   analysis: { may: ['mcp', 'entry'], browserSafe: true },
   catalog: { may: ['analysis', 'readers', 'mcp', 'entry', 'crypto-node'], packages: ['better-sqlite3'] },
   report: { may: ['analysis', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'crypto-node', 'version'] },

@@ -191,3 +191,24 @@ export const socketPathBytes = 107;
 export const connections = 1_024;
 /** Of one account other than the recorder's own, so that none can take all of them. */
 export const connectionsOfOthers = 256;
+
+/** Of one frame, what the analyses read. */
+export const analysedBytes = 1 * MiB;
+/** Sessions and connections that a projection of rows remembers; the silent ones are forgotten first, and asked for again when they go on. */
+export const projectedSessions = 10_000;
+/** Calls without an end of one ledger that a projection remembers. */
+export const projectedCalls = 10_000;
+/** Of one open call's arguments, as JSON, until its end; of all of them together. */
+export const projectedArgumentsChars = 64 * KiB;
+export const projectedArgumentsTotalChars = 16 * MiB;
+/** Calls of its session that a finding rule sees with a call. */
+export const earlierCalls = 50;
+/** Entities of one call. */
+export const touchesPerCall = 200;
+/** Rows that wait to be put again because they changed. */
+export const changedRows = 1_000;
+/** Tools and entities of one ledger that a projection has at hand; others are asked for. */
+export const projectedTools = 10_000;
+export const projectedEntities = 10_000;
+/** Of a definition of a tool that is kept. */
+export const definitionBytes = 64 * KiB;

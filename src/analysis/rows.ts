@@ -33,7 +33,7 @@ export interface Principal {
 /** Key: (ledger, session). */
 export interface SessionRow {
   ledger: string;
-  /** `<connection>` on stdio, `<connection>/<part>` behind a proxy, as `sworn sessions` shows it. */
+  /** `<connection>` on stdio, `<connection>/<part>` behind a proxy, as `sworn sessions` shows it; what followed a silence of 30 minutes there: `<connection>/<part>@<index>`. */
   session: string;
   connection: string;
   index: number;
@@ -165,7 +165,7 @@ export interface DefinitionRow {
   ledger: string;
   server: string;
   tool: string;
-  /** SHA-256 of its JSON text as listed, hex. */
+  /** SHA-256 of its JSON text, hex: without blanks, its members in the order as listed. */
   digest: string;
   firstIndex: number;
   firstAt: string;

@@ -1,0 +1,67 @@
+/** Runs the finding rules over what a projection sees, and keeps their findings as rows. */
+import { hex, utf8 } from '../bytes/bytes.ts';
+import type { Found, Rule, Seen, Watch } from './events.ts';
+import type { AnalysisOptions } from './options.ts';
+import type { FindingRow } from './rows.ts';
+import type { RowSink } from './sink.ts';
+import { rules as allRules } from './rules/index.ts';
+
+/** Entries that a finding names. */
+const indexesMost = 100;
+
+export class Findings {
+  readonly #ledger: string;
+  readonly #options: AnalysisOptions;
+  readonly #sink: RowSink;
+  readonly #watches: { rule: Rule; watch: Watch }[];
+
+  /** `states`: what `toJSON` gave. */
+  constructor(ledger: string, options: AnalysisOptions, sink: RowSink, states: Readonly<Record<string, unknown>> = {}, rules = allRules) {
+    this.#ledger = ledger;
+    this.#options = options;
+    this.#sink = sink;
+    this.#watches = rules.map((rule) => ({ rule, watch: rule.create(options, states[rule.id]) }));
+  }
+
+  /** Shows the rules what was seen; `named` gets each finding with the entries that it names now. */
+  see(seen: Seen, named: (rule: string, indexes: readonly number[]) => void): void {
+    for (const { rule, watch } of this.#watches) {
+      for (const found of watch.see(seen)) {
+        this.#put(rule, found, seen);
+        named(rule.id, found.indexes);
+      }
+    }
+  }
+
+  #put(rule: Rule, found: Found, { at, index }: Seen): void {
+    const first = found.first ?? found.indexes[0] ?? index;
+    // the ledger is part of it: an id names one finding, whichever ledgers are looked at together
+    const finding = hex(this.#options.crypto.sha256(utf8(`${this.#ledger}\0${rule.id}\0${first}`))).slice(0, 12);
+    const before = this.#sink.get('findings', { ledger: this.#ledger, finding });
+    const indexes = [...new Set([...(before?.indexes ?? []), ...found.indexes])].sort((a, b) => a - b).slice(0, indexesMost);
+    const { session, server, tool } = found;
+    const row: FindingRow = {
+      ledger: this.#ledger,
+      finding,
+      rule: rule.id,
+      severity: found.severity ?? rule.severity,
+      title: found.title,
+      detail: found.detail,
+      why: rule.why,
+      silence: rule.silence,
+      ...(session === undefined ? {} : { session }),
+      ...(server === undefined ? {} : { server }),
+      ...(tool === undefined ? {} : { tool }),
+      indexes,
+      count: (before?.count ?? 0) + (found.count ?? 1),
+      firstAt: before?.firstAt ?? at,
+      lastAt: at,
+      ...(before?.acknowledged === undefined ? {} : { acknowledged: before.acknowledged }),
+    };
+    this.#sink.put('findings', row);
+  }
+
+  toJSON(): Record<string, unknown> {
+    return Object.fromEntries(this.#watches.map(({ rule, watch }) => [rule.id, watch.state()]));
+  }
+}

@@ -1,0 +1,18 @@
+import type { Crypto } from '../bytes/crypto.ts';
+import type { ToolWord } from '../mcp/effect.ts';
+
+/**
+ * How rows are made of entries. All but `crypto` comes from flags and the configuration; rows of a catalog depend on it, so whoever keeps rows makes them again
+ * when it changes.
+ */
+export interface AnalysisOptions {
+  crypto: Pick<Crypto, 'sha256'>;
+  /** Globs over tool names, each list also comma separated, as for `sworn run`. What they say is labelled `reading`. */
+  sensitive?: readonly string[];
+  write?: readonly string[];
+  read?: readonly string[];
+  /** By glob over tool names; the last one that fits counts, and goes before the lists. */
+  tools?: Readonly<Record<string, ToolWord>>;
+  /** Settings of rules by their id. */
+  rules?: Readonly<Record<string, unknown>>;
+}

@@ -1,0 +1,467 @@
+/**
+ * The projection of entries to rows, entry by entry in the order of a ledger. What is kept between two entries is bounded and goes into a snapshot: a projection that
+ * was restored from one, with the rows as they were at that moment, puts the same rows from then on.
+ */
+import { base64, fromBase64, hex, utf8 } from '../bytes/bytes.ts';
+import type { BatchEntry, Entry, MessageEntry } from '../entry/entry.ts';
+import { changedRows, earlierCalls, projectedArgumentsChars, projectedArgumentsTotalChars, projectedCalls, projectedSessions } from '../limits.ts';
+import { abandon, advance, begin, isFirst, type Begun } from './calls.ts';
+import { Effects, type RowEffect } from './effects.ts';
+import { entryRow } from './entry-row.ts';
+import type { EarlierCall, Rule, Seen, SeenCall } from './events.ts';
+import { Findings } from './findings.ts';
+import { cut, looseJson, textOf, type Frame } from './frame-text.ts';
+import { argumentsOf, lineOf, resultLine, resultOf, type ResultView } from './message-view.ts';
+import type { AnalysisOptions } from './options.ts';
+import type { CallRow, SessionRow } from './rows.ts';
+import { Sessions, takeNames, tellsNames, waitingCount, type OpenSession, type Session } from './sessions.ts';
+import type { RowSink } from './sink.ts';
+
+export type { Frame, Gap } from './frame-text.ts';
+export type { AnalysisOptions } from './options.ts';
+export { MemoryRows, type RowSink } from './sink.ts';
+
+/** An entry with what could be opened of it. */
+export interface Observed {
+  index: number;
+  entry: Entry;
+  /** By name; none where they are erased or withheld. */
+  attributes: Readonly<Record<string, unknown>>;
+  /** At least the first `limits.analysedBytes` of its frame, in one piece, and what is missing in it. None of a batch's items: the batch's serves. */
+  frame?: Frame;
+}
+
+/** Of the rows and of the snapshot: rows that another version made are made again. */
+export const projectionVersion = 1;
+
+interface OpenCall {
+  begun: Begun;
+  row: CallRow;
+  arguments?: unknown;
+  /** About how long they are; 0: not kept. */
+  argumentsChars: number;
+  argumentsDigest?: string;
+}
+
+/** What is remembered beside a session. */
+interface Beside {
+  writes: number;
+  earlier: EarlierCall[];
+}
+
+/** A batch whose items come next. */
+interface OpenBatch {
+  index: number;
+  frame: Frame;
+  left: number;
+}
+
+const batchesMost = 16;
+
+interface Snapshot {
+  version: number;
+  ledger: string;
+  sessions: unknown;
+  besides: [string, Beside][];
+  calls: OpenCall[];
+  batches: { index: number; left: number; base64: string; gaps: Frame['gaps'] }[];
+  findings: Record<string, unknown>;
+}
+
+export class Projection {
+  readonly #ledger: string;
+  readonly #options: AnalysisOptions;
+  readonly #sink: RowSink;
+  readonly #effects: Effects;
+  readonly #findings: Findings;
+  readonly #sessions: Sessions;
+  readonly #besides = new Map<string, Beside>();
+  /** By their first request, oldest first. */
+  readonly #calls = new Map<number, OpenCall>();
+  #argumentsChars = 0;
+  readonly #batches: OpenBatch[] = [];
+  readonly #changedSessions = new Set<OpenSession>();
+  readonly #changedCalls = new Set<OpenCall>();
+
+  /** `ledger`: its id, as rows carry it. `rules`: other than all. */
+  constructor(ledger: string, options: AnalysisOptions, sink: RowSink, rules?: readonly Rule[], snapshot?: Snapshot) {
+    this.#ledger = ledger;
+    this.#options = options;
+    this.#sink = sink;
+    this.#effects = new Effects(options);
+    this.#findings = new Findings(ledger, options, sink, snapshot?.findings, rules);
+    const remembered = {
+      most: projectedSessions,
+      tools: false,
+      forgotten: (open: OpenSession) => this.#putSession(open),
+      recall: (id: string) => this.#recall(id),
+    };
+    this.#sessions = snapshot === undefined ? new Sessions(remembered) : Sessions.from(snapshot.sessions, remembered);
+    if (snapshot === undefined) return;
+    for (const [id, beside] of snapshot.besides) this.#besides.set(id, beside);
+    for (const open of snapshot.calls) {
+      open.row.legs = open.begun.call.legs;
+      this.#calls.set(open.row.index, open);
+      this.#argumentsChars += open.argumentsChars;
+    }
+    for (const { index, left, base64: bytes, gaps } of snapshot.batches) {
+      this.#batches.push({ index, left, frame: { bytes: fromBase64(bytes) ?? new Uint8Array(0), gaps } });
+    }
+  }
+
+  /**
+   * Goes on from what `snapshot` gave.
+   * @throws Error when it is of another version: then all rows are made again from the first entry
+   */
+  static restore(snapshot: string, options: AnalysisOptions, sink: RowSink, rules?: readonly Rule[]): Projection {
+    const read = JSON.parse(snapshot) as Snapshot;
+    if (read.version !== projectionVersion) throw new Error(`a projection of version ${read.version}`);
+    return new Projection(read.ledger, options, sink, rules, read);
+  }
+
+  /** What is needed to go on, as JSON. Puts what is pending first. */
+  snapshot(): string {
+    this.end();
+    const snapshot: Snapshot = {
+      version: projectionVersion,
+      ledger: this.#ledger,
+      sessions: this.#sessions.toJSON(),
+      besides: [...this.#besides],
+      calls: [...this.#calls.values()],
+      batches: this.#batches.map(({ index, left, frame }) => ({ index, left, base64: base64(frame.bytes), gaps: frame.gaps })),
+      findings: this.#findings.toJSON(),
+    };
+    return JSON.stringify(snapshot);
+  }
+
+  /** The next entry. Some rows that it changes wait for `end`, at most `limits.changedRows` of them. */
+  take(observed: Observed): void {
+    const { index, entry, attributes } = observed;
+    const open = this.#sessions.take(index, entry);
+    const text = textIn(this.#frameOf(observed));
+    if (open !== undefined) {
+      if (tellsNames(open, entry)) takeNames(open, index, entry, attributes, text);
+      this.#changedSessions.add(open);
+    }
+    if (entry.kind === 'message' || entry.kind === 'batch') this.#message(observed, entry, open!, text);
+    else {
+      this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open?.id }));
+      const session = open === undefined || open.isProxied ? undefined : this.#sessionRow(open);
+      this.#see({ kind: 'entry', index, at: entry.time, entry, attributes, ...(session === undefined ? {} : { session }) });
+      if (entry.kind === 'close') this.#close(index, entry.connection, entry.time);
+    }
+    if (this.#changedSessions.size + this.#changedCalls.size > changedRows) this.end();
+  }
+
+  /** Puts what is pending; nothing is closed by it, and more may come. Called before rows are read or committed. */
+  end(): void {
+    for (const open of this.#changedSessions) this.#putSession(open);
+    this.#changedSessions.clear();
+    for (const open of this.#changedCalls) this.#putCall(open);
+    this.#changedCalls.clear();
+  }
+
+  #message({ index, attributes }: Observed, entry: MessageEntry | BatchEntry, open: OpenSession, text: () => string | undefined): void {
+    const said = attributes['target'];
+    let target = entry.kind === 'message' ? entry.target : undefined;
+    if (typeof said === 'string') target = said;
+    const isBeginning = entry.kind === 'message' && isFirst(entry);
+    const first = entry.kind === 'message' ? callOf(index, entry) : undefined;
+    const known = isBeginning || first === undefined ? undefined : this.#known(first, entry as MessageEntry);
+    if (known?.row.target !== undefined && entry.kind === 'message' && entry.exchange === first) target = known.row.target;
+    const effect = entry.kind === 'message' && entry.effect !== undefined ? this.#effects.of(entry.method, target, entry) : undefined;
+    this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open.id, target, call: first, effect }));
+    const session = this.#lazyRow(open);
+    this.#see({
+      kind: 'message',
+      index,
+      at: entry.time,
+      entry,
+      get session() {
+        return session();
+      },
+      ...(first === undefined ? {} : { call: first }),
+      text,
+    });
+    if (entry.kind !== 'message' || entry.repeats !== undefined) return;
+    if (isBeginning) this.#begin(index, entry, open, target, effect ?? this.#effects.of(entry.method, target, entry), text);
+    else if (known !== undefined) this.#advance(known, index, entry, open, text);
+  }
+
+  #begin(index: number, entry: MessageEntry, open: OpenSession, target: string | undefined, effect: RowEffect, text: () => string | undefined): void {
+    const begun = begin(index, entry);
+    const { state } = begun.call;
+    const row: CallRow = {
+      ledger: this.#ledger,
+      index,
+      session: open.id,
+      server: entry.server,
+      method: begun.call.method,
+      ...effect,
+      state,
+      verdict: entry.verdict,
+      beganAt: entry.time,
+      sinceOpenUs: Math.max(0, microsOf(entry.time) - microsOf(open.session.openedAt)),
+      requestBytes: entry.sizeBytes,
+      requests: 1,
+      asked: 0,
+      legs: begun.call.legs,
+    };
+    if (target !== undefined) row.target = target;
+    if (entry.who !== undefined) row.who = entry.who;
+    if (entry.era !== undefined) row.era = entry.era;
+    if (entry.rule !== undefined) row.rule = entry.rule;
+    if (entry.reason !== undefined) row.reason = entry.reason;
+    if (begun.isOver) row.endedAt = entry.time;
+    if (effect.effect === 'write' && state !== 'blocked') row.approvedBy = isAllowed(entry) ? 'rule' : 'nobody';
+    const call: OpenCall = { begun, row, argumentsChars: 0 };
+    const asked = text();
+    if (asked !== undefined && row.method !== 'initialize') {
+      const asking = argumentsOf(row.method, looseJson(asked));
+      if (asking !== undefined) {
+        const line = lineOf(asking);
+        if (line !== undefined) row.argumentsText = line;
+        call.argumentsDigest = hex(this.#options.crypto.sha256(utf8(JSON.stringify(asking)))).slice(0, 16);
+        call.arguments = asking;
+        if (asked.length <= projectedArgumentsChars && this.#argumentsChars + asked.length <= projectedArgumentsTotalChars)
+          call.argumentsChars = asked.length;
+      }
+    }
+    this.#argumentsChars += call.argumentsChars;
+    this.#calls.set(index, call);
+    this.#changedCalls.add(call);
+    if (this.#calls.size > projectedCalls) this.#forget(this.#calls.values().next().value!);
+    const beside = this.#beside(open.id);
+    if (effect.effect === 'write' && row.method === 'tools/call') beside.writes++;
+    this.#seeCall('began', index, entry, call, open);
+    this.#remember(beside, call);
+    if (call.argumentsChars === 0) delete call.arguments;
+  }
+
+  #advance(call: OpenCall, index: number, entry: MessageEntry, open: OpenSession, text: () => string | undefined): void {
+    const { begun, row } = call;
+    const isReply = advance(begun, index, entry);
+    let result: ResultView | undefined;
+    if (isReply) {
+      row.resultBytes = entry.sizeBytes;
+      const answer = text();
+      result = answer === undefined ? undefined : resultOf(row.method, looseJson(answer));
+      if (result !== undefined) {
+        row.contextTokens = result.contextTokens;
+        const line = resultLine(result);
+        if (line !== undefined) row.resultText = line;
+      }
+    }
+    this.#tell(call);
+    this.#seeCall(begun.isOver ? 'ended' : 'went on', index, entry, call, open, result);
+    if (begun.isOver) this.#forget(call);
+  }
+
+  /** What a call has become, in its row. */
+  #tell(call: OpenCall): void {
+    const { begun, row } = call;
+    const { state, code, durationUs, requests, asked, taskStatus, endedAt } = begun.call;
+    Object.assign(row, { state, requests, asked });
+    if (code !== undefined) row.code = code;
+    if (durationUs !== undefined) row.durationUs = durationUs;
+    if (taskStatus !== undefined) row.taskStatus = taskStatus;
+    if (begun.isOver) row.endedAt = endedAt;
+    const earlier = this.#besides.get(row.session)?.earlier.findLast((one) => one.index === row.index);
+    if (earlier !== undefined) earlier.state = state;
+    this.#changedCalls.add(call);
+  }
+
+  /** A call that goes on: remembered, or from its row. */
+  #known(first: number, entry: MessageEntry): OpenCall | undefined {
+    const open = this.#calls.get(first);
+    if (open !== undefined) return open;
+    const row = this.#sink.get('calls', { ledger: this.#ledger, index: first });
+    if (row === undefined || row.endedAt !== undefined) return undefined;
+    const { index, server, method, state, beganAt, requests, asked, taskStatus } = row;
+    const legs = [...row.legs];
+    const begun: Begun = {
+      call: {
+        index,
+        connection: entry.connection,
+        server,
+        method,
+        beganAt,
+        endedAt: beganAt,
+        state,
+        requests,
+        asked,
+        legs,
+        ...(taskStatus === undefined ? {} : { taskStatus }),
+      },
+      beganUs: entry.monotonicUs - (microsOf(entry.time) - microsOf(beganAt)),
+      isModern: row.era === 'modern',
+      isOver: false,
+    };
+    const call: OpenCall = { begun, row: { ...row, legs }, argumentsChars: 0 };
+    this.#calls.set(first, call);
+    return call;
+  }
+
+  #close(index: number, connection: string, at: string): void {
+    for (const call of this.#calls.values()) {
+      if (call.begun.call.connection !== connection) continue;
+      abandon(call.begun);
+      call.begun.call.endedAt = at;
+      this.#tell(call);
+      const open = this.#sessions.get(call.row.session);
+      if (open !== undefined && call.row.state !== 'blocked') this.#seeCall('ended', index, undefined, call, open);
+      this.#forget(call);
+    }
+    for (const open of this.#sessions.of(connection)) {
+      this.#changedSessions.delete(open);
+      const row = this.#putSession(open);
+      if (row !== undefined) this.#see({ kind: 'session end', index, at, session: row });
+      this.#besides.delete(open.id);
+    }
+    this.#sessions.forget(connection);
+  }
+
+  #forget(call: OpenCall): void {
+    this.#changedCalls.delete(call);
+    this.#putCall(call);
+    this.#calls.delete(call.row.index);
+    this.#argumentsChars -= call.argumentsChars;
+  }
+
+  #seeCall(phase: SeenCall['phase'], index: number, entry: MessageEntry | undefined, call: OpenCall, open: OpenSession, result?: ResultView): void {
+    const { row } = call;
+    const session = this.#lazyRow(open);
+    const { earlier = [] } = this.#besides.get(row.session) ?? {};
+    this.#see({
+      kind: 'call',
+      phase,
+      index,
+      at: entry?.time ?? row.endedAt ?? row.beganAt,
+      entry,
+      call: row,
+      get session() {
+        return session();
+      },
+      ...(call.arguments === undefined ? {} : { arguments: call.arguments }),
+      ...(call.argumentsDigest === undefined ? {} : { argumentsDigest: call.argumentsDigest }),
+      ...(result === undefined ? {} : { result }),
+      touches: [],
+      entityOf: () => undefined,
+      get earlier() {
+        return earlier.filter((one) => one.index < row.index);
+      },
+    });
+  }
+
+  #see(seen: Seen): void {
+    this.#findings.see(seen, (rule, indexes) => {
+      for (const index of indexes) {
+        const open = this.#calls.get(index);
+        const row = open?.row ?? this.#sink.get('calls', { ledger: this.#ledger, index });
+        if (row === undefined || row.findings?.includes(rule)) continue;
+        const findings = [...(row.findings ?? []), rule];
+        if (open === undefined) this.#sink.put('calls', { ...row, findings });
+        else {
+          open.row.findings = findings;
+          this.#changedCalls.add(open);
+        }
+      }
+    });
+  }
+
+  #remember({ earlier }: Beside, { row, argumentsDigest }: OpenCall): void {
+    const one: EarlierCall = { index: row.index, method: row.method, effect: row.effect, state: row.state, at: row.beganAt, entities: [] };
+    if (row.target !== undefined) one.target = row.target;
+    if (row.sensitive) one.sensitive = true;
+    if (row.destructive) one.destructive = true;
+    if (argumentsDigest !== undefined) one.argumentsDigest = argumentsDigest;
+    earlier.push(one);
+    if (earlier.length > earlierCalls) earlier.shift();
+  }
+
+  #beside(id: string): Beside {
+    let beside = this.#besides.get(id);
+    if (beside === undefined) {
+      beside = { writes: this.#sink.get('sessions', { ledger: this.#ledger, session: id })?.writes ?? 0, earlier: [] };
+      this.#besides.set(id, beside);
+    }
+    return beside;
+  }
+
+  #putCall({ row }: OpenCall): void {
+    this.#sink.put('calls', { ...row, legs: [...row.legs] });
+  }
+
+  #putSession(open: OpenSession): SessionRow | undefined {
+    // a proxy's connection is nothing for people beside its sessions
+    const row = open.isProxied ? undefined : this.#sessionRow(open);
+    if (row !== undefined) this.#sink.put('sessions', row);
+    if (this.#sessions.get(open.id) !== open) this.#besides.delete(open.id);
+    return row;
+  }
+
+  #sessionRow(open: OpenSession): SessionRow {
+    const { tools: _, part: __, uncaptured: ___, exitCode: ____, signal: _____, ...session } = open.session;
+    return {
+      ledger: this.#ledger,
+      session: open.id,
+      transport: open.transport,
+      ...session,
+      who: session.who.map((principal) => ({ ...principal })),
+      writes: this.#besides.get(open.id)?.writes ?? 0,
+      unanswered: session.unanswered + waitingCount(open),
+    };
+  }
+
+  /** Its row, made when a rule asks for it. */
+  #lazyRow(open: OpenSession): () => SessionRow {
+    let row: SessionRow | undefined;
+    return () => (row ??= this.#sessionRow(open));
+  }
+
+  /** What a row knows of a session that was forgotten. */
+  #recall(id: string): Partial<Session> | undefined {
+    const row = this.#sink.get('sessions', { ledger: this.#ledger, session: id });
+    if (row === undefined) return undefined;
+    const { ledger: _, session: __, transport: ___, writes: ____, ...known } = row;
+    return { ...known, who: known.who.map((principal) => ({ ...principal })) };
+  }
+
+  /** An item's frame is its range of the batch's. */
+  #frameOf({ index, entry, frame }: Observed): Frame | undefined {
+    if (entry.kind === 'batch' && frame !== undefined) {
+      this.#batches.push({ index, frame, left: entry.items });
+      if (this.#batches.length > batchesMost) this.#batches.shift();
+    }
+    if (entry.kind !== 'message' || entry.batch === undefined || frame !== undefined) return frame;
+    const at = this.#batches.findIndex((batch) => batch.index === entry.batch);
+    const batch = this.#batches[at];
+    if (batch === undefined || entry.range === undefined) return undefined;
+    if (--batch.left <= 0) this.#batches.splice(at, 1);
+    return cut(batch.frame, entry.range);
+  }
+}
+
+/** The logical call that a message belongs to: of the client's requests, and of what a call led to. */
+function callOf(index: number, entry: MessageEntry): number | undefined {
+  if (entry.call !== undefined) return entry.call;
+  if (isFirst(entry)) return index;
+  const isOfClient = entry.type === 'notification' ? entry.direction === 'c2s' : entry.direction === 's2c' && entry.type !== 'request';
+  return isOfClient ? entry.exchange : undefined;
+}
+
+/** A rule of a file let it pass; the default is nobody's decision. */
+function isAllowed({ verdict, rule }: MessageEntry): boolean {
+  return verdict === 'pass' && rule !== undefined && !rule.startsWith('sworn:');
+}
+
+/** Microseconds since 1970 of an entry's time. */
+export function microsOf(time: string): number {
+  return Date.parse(`${time.slice(0, 19)}Z`) * 1000 + Number(time.slice(20, 26));
+}
+
+/** The text of a frame, made when it is asked for first. */
+function textIn(frame: Frame | undefined): () => string | undefined {
+  let text: string | undefined;
+  return () => (text ??= frame === undefined ? undefined : textOf(frame));
+}

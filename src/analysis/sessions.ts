@@ -1,0 +1,439 @@
+/**
+ * A projection of connections to sessions, for people: on stdio one connection is one session; a proxy's connection has one for each MCP session, and for what
+ * belongs to none (2026-07-28 knows none) one for each principal, cut where it said nothing for 30 minutes. Held in memory: one record a session, with at
+ * most 1,000 tools and 10,000 waiting requests each.
+ */
+import type { BatchEntry, CloseEntry, Custody, Effect, Entry, MessageEntry, Mode, PruneEntry, Transport } from '../entry/entry.ts';
+import { pendingRequests } from '../limits.ts';
+import { looseJson } from './frame-text.ts';
+import { isObject } from './message-view.ts';
+import type { Peer, Principal } from './rows.ts';
+
+export interface ToolUse {
+  name: string;
+  calls: number;
+  answered: number;
+  /** JSON-RPC errors and results with `isError: true`. */
+  errors: number;
+  /** Calls without a reply so far that were not blocked or cancelled. */
+  unanswered: number;
+  /** Calls that policy refused. */
+  blocked: number;
+  effect: Effect;
+  sensitive?: true;
+  destructive?: true;
+  /** Sum and largest of the answered calls. */
+  totalUs: number;
+  longestUs: number;
+}
+
+export interface Session {
+  /** 32 hex digits. */
+  connection: string;
+  /** Behind a proxy: the index that all its messages name, as `session`, or else as `who`. */
+  part?: number;
+  /** Index of its `open` entry, or of the first entry seen of it. */
+  index: number;
+  server: string;
+  /** What the client says of itself, or its `--client` name. */
+  client?: Peer;
+  serverInfo?: Peer;
+  protocolVersion?: string;
+  mode?: Mode;
+  custody?: Custody;
+  labels?: Record<string, string>;
+  /** From the connection's `principal` entries. */
+  who: Principal[];
+  openedAt: string;
+  /** Of its last entry. */
+  lastAt: string;
+  closedAt?: string;
+  closeReason?: string;
+  exitCode?: number;
+  signal?: string;
+  messages: number;
+  /** Requests of the client to a tool. */
+  calls: number;
+  /** The other side's replies that are errors, and tool results that say so. */
+  errors: number;
+  /** Requests without a reply that were not blocked or cancelled: final once the session is closed. Their replies may be among those not captured. */
+  unanswered: number;
+  cancelled: number;
+  /** Messages that policy refused, and that it marked. */
+  blocked: number;
+  flagged: number;
+  /** Units of both directions that `capture: none` left out. */
+  uncaptured: number;
+  /** Frames that could not be recorded. */
+  lost: number;
+  anomalies: number;
+  sizeBytes: number;
+  tools: ToolUse[];
+}
+
+export interface OpenSession {
+  /** `<connection>`, `<connection>/<part>`, and behind a silence `<connection>/<part>@<index>`: another one for each session of a ledger. */
+  id: string;
+  session: Session;
+  transport: Transport;
+  tools: Map<string, ToolUse>;
+  waiting: Map<number, { tool?: ToolUse; isCancelled: boolean }>;
+  /** A proxy's connection, which is nothing for people beside its sessions. */
+  isProxied: boolean;
+  /** Of a proxy's connection: the ids of its sessions by what their messages name; those behind them by the index of their entry. */
+  parts: Map<number, string>;
+  principals: Map<number, Principal>;
+}
+
+const toolsMost = 1_000;
+/** Without a session id a longer silence is the end of a session. */
+const gapMs = 30 * 60_000;
+/** Of one proxy's connection. */
+const principalsMost = 100_000;
+
+export interface SessionsOptions {
+  /** Sessions and connections that are remembered; beyond it `forgotten` gets the one that was silent for longest. Default: no bound. */
+  most?: number;
+  forgotten?: (open: OpenSession) => void;
+  /** What is known from elsewhere of a session that seems to begin. */
+  recall?: (id: string) => Partial<Session> | undefined;
+  /** Default true. */
+  tools?: boolean;
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  /** By id; with a bound, who was seen last is last. */
+  readonly #all = new Map<string, OpenSession>();
+
+  constructor(options: SessionsOptions = {}) {
+    this.#options = options;
+  }
+
+  /** The session that an entry belongs to, with the entry counted; of a proxy's `close`, the connection. */
+  take(index: number, entry: Entry): OpenSession | undefined {
+    if (entry.kind === 'prune') this.#restate(entry);
+    if (!('connection' in entry) || entry.connection === undefined) return undefined;
+    const whole = this.#of(entry.connection, () => begin(entry.connection!, index, entry.connection!, entry));
+    let open = whole;
+    if ((entry.kind === 'message' || entry.kind === 'batch') && entry.transport === 'http') {
+      const part = partOf(entry, index);
+      const known = this.#all.get(whole.parts.get(part) ?? '');
+      const isGap = entry.session === undefined && known !== undefined && Date.parse(entry.time) - Date.parse(known.session.lastAt) > gapMs;
+      whole.isProxied = true;
+      const id = isGap ? `${entry.connection}/${part}@${index}` : (whole.parts.get(part) ?? `${entry.connection}/${part}`);
+      open = this.#of(id, () => beginPart(whole, id, part, index, entry));
+      whole.parts.set(part, id);
+    }
+    open.session.lastAt = entry.time;
+    this.#add(open, index, entry);
+    return open;
+  }
+
+  get(id: string): OpenSession | undefined {
+    return this.#all.get(id);
+  }
+
+  /** The sessions of a connection, itself among them. */
+  *of(connection: string): Generator<OpenSession> {
+    const whole = this.#all.get(connection);
+    if (whole === undefined) return;
+    yield whole;
+    for (const id of whole.parts.values()) {
+      const part = this.#all.get(id);
+      if (part !== undefined) yield part;
+    }
+  }
+
+  /** What is over and will hardly be asked for again. */
+  forget(connection: string): void {
+    for (const { id } of [...this.of(connection)]) this.#all.delete(id);
+  }
+
+  values(): IterableIterator<OpenSession> {
+    return this.#all.values();
+  }
+
+  #of(id: string, make: () => OpenSession): OpenSession {
+    let open = this.#all.get(id);
+    const { most, forgotten, recall } = this.#options;
+    if (open === undefined) {
+      open = make();
+      const recalled = recall?.(id);
+      if (recalled !== undefined) Object.assign(open.session, recalled);
+      this.#all.set(id, open);
+      if (most !== undefined && this.#all.size > most) {
+        const [oldest] = this.#all.values();
+        this.#all.delete(oldest!.id);
+        forgotten?.(oldest!);
+      }
+    } else if (most !== undefined) {
+      this.#all.delete(id);
+      this.#all.set(id, open);
+    }
+    return open;
+  }
+
+  /** What the `open` entries said that were pruned. */
+  #restate({ connections }: PruneEntry): void {
+    for (const { connection, mode, custody } of connections) {
+      const session = this.#all.get(connection)?.session;
+      if (session === undefined) continue;
+      session.mode ??= mode;
+      session.custody ??= custody;
+    }
+  }
+
+  #add(open: OpenSession, index: number, entry: Entry): void {
+    const { session } = open;
+    switch (entry.kind) {
+      case 'open':
+        session.server = entry.server;
+        session.mode = entry.mode;
+        session.custody = entry.custody;
+        open.transport = entry.transport;
+        open.isProxied = entry.transport === 'http';
+        if (entry.client !== undefined) session.client = { name: entry.client };
+        if (entry.labels !== undefined) session.labels = entry.labels;
+        break;
+      case 'principal': {
+        const principal: Principal = { source: entry.source, index };
+        if (entry.uid !== undefined) principal.uid = entry.uid;
+        if (entry.pid !== undefined) principal.pid = entry.pid;
+        if (session.who.length < 16) session.who.push(principal);
+        if (open.principals.size < principalsMost) open.principals.set(index, principal);
+        break;
+      }
+      case 'close':
+        for (const one of this.of(session.connection)) close(one.session, entry);
+        leftOut(session, entry.uncaptured);
+        break;
+      case 'gap':
+        session.lost += entry.lost.c2s + entry.lost.s2c;
+        break;
+      case 'batch':
+        leftOut(session, entry.uncaptured);
+        session.sizeBytes += entry.sizeBytes;
+        session.anomalies += entry.anomalies?.length ?? 0;
+        break;
+      case 'message':
+        addMessage(open, index, entry, this.#options.tools !== false);
+        break;
+    }
+  }
+
+  toJSON(): unknown {
+    return [...this.#all.values()].map(({ id, session, transport, isProxied, waiting, parts, principals }) => ({
+      id,
+      session,
+      transport,
+      isProxied,
+      waiting: [...waiting].map(([index, { isCancelled }]) => [index, isCancelled]),
+      parts: [...parts],
+      principals: [...principals],
+    }));
+  }
+
+  /** From what `toJSON` gave, without the tools. */
+  static from(json: unknown, options: SessionsOptions): Sessions {
+    const sessions = new Sessions(options);
+    for (const { waiting, parts, principals, ...rest } of json as (Omit<OpenSession, 'waiting' | 'parts' | 'principals'> & {
+      waiting: [number, boolean][];
+      parts: [number, string][];
+      principals: [number, Principal][];
+    })[]) {
+      const open: OpenSession = {
+        ...rest,
+        tools: new Map(),
+        waiting: new Map(waiting.map(([index, isCancelled]) => [index, { isCancelled }])),
+        parts: new Map(parts),
+        principals: new Map(principals),
+      };
+      // one principal, as it was: what is read of it later is told of it everywhere
+      open.session.who = open.session.who.map((principal) => open.principals.get(principal.index) ?? principal);
+      sessions.#all.set(open.id, open);
+    }
+    return sessions;
+  }
+}
+
+/** Requests that still wait and were not cancelled. */
+export function waitingCount({ waiting }: OpenSession): number {
+  let count = 0;
+  for (const { isCancelled } of waiting.values()) if (!isCancelled) count++;
+  return count;
+}
+
+/** What messages of one session have in common. `initialize` begins one, whose replies name it. */
+function partOf(entry: MessageEntry | BatchEntry, index: number): number {
+  if (entry.session !== undefined) return entry.session;
+  return entry.kind === 'message' && entry.method === 'initialize' && entry.type === 'request' ? index : (entry.who ?? -1);
+}
+
+function beginPart(whole: OpenSession, id: string, part: number, index: number, entry: MessageEntry | BatchEntry): OpenSession {
+  const open = begin(id, index, entry.connection, entry);
+  const { server, client, mode, custody, labels } = whole.session;
+  const who = whole.principals.get(entry.who ?? -1);
+  Object.assign(open.session, {
+    server,
+    part,
+    ...(client === undefined ? {} : { client }),
+    ...(mode === undefined ? {} : { mode }),
+    ...(custody === undefined ? {} : { custody }),
+    ...(labels === undefined ? {} : { labels }),
+    ...(who === undefined ? {} : { who: [who] }),
+  });
+  return open;
+}
+
+function begin(id: string, index: number, connection: string, entry: Entry): OpenSession {
+  const session: Session = {
+    connection,
+    index,
+    server: 'server' in entry ? (entry.server ?? '') : '',
+    who: [],
+    openedAt: entry.time,
+    lastAt: entry.time,
+    messages: 0,
+    calls: 0,
+    errors: 0,
+    unanswered: 0,
+    cancelled: 0,
+    blocked: 0,
+    flagged: 0,
+    uncaptured: 0,
+    lost: 0,
+    anomalies: 0,
+    sizeBytes: 0,
+    tools: [],
+  };
+  return {
+    id,
+    session,
+    transport: 'transport' in entry ? entry.transport : 'stdio',
+    tools: new Map(),
+    waiting: new Map(),
+    isProxied: false,
+    parts: new Map(),
+    principals: new Map(),
+  };
+}
+
+function close(session: Session, entry: CloseEntry): void {
+  session.closedAt = entry.time;
+  session.closeReason = entry.reason;
+  if (entry.exitCode !== undefined) session.exitCode = entry.exitCode;
+  if (entry.signal !== undefined) session.signal = entry.signal;
+}
+
+/** Each entry says how many there were so far. */
+function leftOut(session: Session, uncaptured: readonly [number, number] = [0, 0]): void {
+  session.uncaptured = Math.max(session.uncaptured, uncaptured[0] + uncaptured[1]);
+}
+
+function addMessage({ session, tools, waiting }: OpenSession, index: number, entry: MessageEntry, countsTools: boolean): void {
+  if (session.server === '') session.server = entry.server;
+  // an event that was sent again, and what HTTP says without a message, count for nothing
+  if (entry.repeats !== undefined || entry.type === 'http') return;
+  session.messages++;
+  // the bytes of a batch's items were counted with the batch
+  if (entry.batch === undefined) session.sizeBytes += entry.sizeBytes;
+  session.anomalies += entry.anomalies?.length ?? 0;
+  leftOut(session, entry.uncaptured);
+  if (entry.verdict === 'block') session.blocked++;
+  else if (entry.verdict === 'flag') session.flagged++;
+  if (entry.protocolVersion !== undefined) session.protocolVersion = entry.protocolVersion;
+  if (entry.type === 'request') {
+    let tool: ToolUse | undefined;
+    if (entry.method === 'tools/call' && entry.direction === 'c2s') {
+      session.calls++;
+      if (countsTools) tool = toolOf(tools, entry);
+    }
+    // the server never had it: there is nothing to wait for, and our own answer says nothing of the tool
+    if (entry.verdict === 'block') {
+      if (tool !== undefined) tool.blocked++;
+      return;
+    }
+    if (waiting.size >= pendingRequests) waiting.delete(waiting.keys().next().value!);
+    waiting.set(index, tool === undefined ? { isCancelled: false } : { tool, isCancelled: false });
+  } else if (entry.type === 'result' || entry.type === 'error') {
+    const asked = entry.exchange === undefined ? undefined : waiting.get(entry.exchange);
+    if (entry.exchange !== undefined) waiting.delete(entry.exchange);
+    if (entry.origin === 'sworn') return;
+    const isError = entry.outcome !== undefined && entry.outcome !== 'ok';
+    if (isError) session.errors++;
+    if (asked?.tool !== undefined) {
+      asked.tool.answered++;
+      if (isError) asked.tool.errors++;
+      asked.tool.totalUs += entry.durationUs ?? 0;
+      asked.tool.longestUs = Math.max(asked.tool.longestUs, entry.durationUs ?? 0);
+    }
+  } else if (entry.method === 'notifications/cancelled' && entry.exchange !== undefined) {
+    const asked = waiting.get(entry.exchange);
+    if (asked !== undefined && !asked.isCancelled) {
+      asked.isCancelled = true;
+      session.cancelled++;
+    }
+  }
+}
+
+function toolOf(tools: Map<string, ToolUse>, entry: MessageEntry): ToolUse {
+  const name = entry.target ?? '';
+  let tool = tools.get(name);
+  if (tool === undefined) {
+    tool = { name, calls: 0, answered: 0, errors: 0, unanswered: 0, blocked: 0, effect: entry.effect ?? 'unknown', totalUs: 0, longestUs: 0 };
+    if (tools.size < toolsMost) tools.set(name, tool);
+  }
+  tool.calls++;
+  // the last call's: a tool may become known only after its first one
+  if (entry.effect !== undefined) tool.effect = entry.effect;
+  if (entry.sensitive) tool.sensitive = true;
+  if (entry.destructive) tool.destructive = true;
+  return tool;
+}
+
+/** Whether what an entry holds beside its leaf may name the two sides. */
+export function tellsNames({ session }: OpenSession, entry: Entry): boolean {
+  if (entry.attributes === undefined) return entry.kind === 'message' && entry.method === 'initialize';
+  return entry.kind === 'principal' || (entry.kind === 'message' && (session.client?.version === undefined || session.serverInfo === undefined));
+}
+
+/** Names from an entry's attributes, else from the frame of the handshake, which is asked for only then. */
+export function takeNames(
+  { session, principals }: OpenSession,
+  index: number,
+  entry: Entry,
+  attributes: Readonly<Record<string, unknown>>,
+  frame: () => string | undefined,
+): void {
+  if (entry.kind === 'principal') {
+    const who = principals.get(index) ?? session.who.at(-1);
+    if (who === undefined) return;
+    const { verified, observed, declared } = attributes as Record<string, Record<string, unknown> | undefined>;
+    const named = verified?.['subject'] ?? observed?.['address'] ?? declared?.['userAgent'];
+    if (typeof named === 'string') who.name = named;
+    if (typeof attributes['user'] === 'string') who.user = attributes['user'];
+    if (typeof attributes['executable'] === 'string') who.executable = attributes['executable'];
+    return;
+  }
+  let client = peerOf(attributes['clientInfo']);
+  let server = peerOf(attributes['serverInfo']);
+  if (client === undefined && server === undefined) {
+    // erased, too long or no JSON: the session stays without names
+    const text = frame();
+    const message = text === undefined ? undefined : looseJson(text);
+    if (isObject(message)) {
+      if (isObject(message['params'])) client = peerOf(message['params']['clientInfo']);
+      if (isObject(message['result'])) server = peerOf(message['result']['serverInfo']);
+    }
+  }
+  if (client !== undefined) session.client = client;
+  if (server !== undefined) session.serverInfo = server;
+}
+
+function peerOf(value: unknown): Peer | undefined {
+  if (!isObject(value)) return undefined;
+  const { name, version } = value;
+  if (typeof name !== 'string') return undefined;
+  return typeof version === 'string' ? { name, version } : { name };
+}
