@@ -76,6 +76,7 @@ test('with a key in a file [encrypted-file, encrypted-closed, encrypted-backup]'
   await record(secret, 'x'.repeat(3 * 1024 * 1024) + secret, 'something else that stays');
   expect(filesWith(secret)).toEqual([]);
   expect(at('show', callOf()).stdout).toContain(secret);
+  expect(at('recorder', 'status').stdout).toMatch(/^payload +encrypted at rest from now on, under the key [0-9a-f]{8}$/m);
   expect(at('find', '--value', secret).status).toBe(0);
   ended();
   expect(filesWith(secret)).toEqual([]);

@@ -57,6 +57,7 @@ interface Status {
   entries?: number;
   signedSize?: number;
   publishedSize?: number;
+  encryption?: { key: string } | null;
   policy?: { path: string; digest: string; rules: number; redact: number; canBlock: boolean } | null;
   freezes?: Freeze[];
   holds?: Hold[];
@@ -235,6 +236,9 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ['custody', custody],
     ['ledger', visible(status.ledger ?? '?')],
     ['entries', `${number(status.entries)}, ${number(status.signedSize)} signed, ${number(status.publishedSize)} published`],
+    ...(status.encryption
+      ? [['payload', visible(`encrypted at rest from now on, under the key ${status.encryption.key}`)] satisfies [string, string]]
+      : []),
     ['policy', policyText(status)],
     ...(status.freezes ?? []).map((freeze): [string, string] => ['frozen', freezeText(freeze)]),
     ...(status.holds ?? []).map((hold): [string, string] => ['held', holdText(hold)]),

@@ -49,6 +49,11 @@ export class SegmentKeyStore extends SegmentKeys {
     return this.#current !== undefined;
   }
 
+  /** Of the key that wraps those of new segments: 8 hex digits; `undefined`: they are not encrypted. */
+  get wrappingId(): string | undefined {
+    return this.#current?.id;
+  }
+
   /** Whether a segment is stored as one that is begun now would be. */
   isCurrent(key: SegmentKey | undefined): boolean {
     return key?.wrappingId === this.#current?.id;

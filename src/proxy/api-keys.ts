@@ -6,7 +6,8 @@
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { SwornError } from '../errors.ts';
 import { keyPrefix } from './credentials.ts';
 import { Watched } from './watched-file.ts';
@@ -68,7 +69,7 @@ function linesOf(bytes: Buffer, path: string): ReadonlyMap<string, Line> {
 }
 
 /**
- * Makes a key, and appends its line to the file, which is made with mode 0600 where there is none. The key is nowhere but in the answer.
+ * Makes a key, and appends its line to the file, which is made with mode 0600 where there is none, and its folder with 0700. The key is nowhere but in the answer.
  * @throws SwornError `usage` for a name that is none or is there already, `auth-file` for a file that says something else, `output` for one that cannot be written
  */
 export async function newApiKey(path: string, name: string): Promise<string> {
@@ -84,6 +85,7 @@ export async function newApiKey(path: string, name: string): Promise<string> {
       throw new SwornError('usage', `${path} has a key ${name} already: remove its line, or choose another name`, { command: 'proxy' });
   const line = `${name} ${id} ${salt.toString('hex')} ${digestOf(salt, secret).toString('hex')}\n`;
   try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     const file = await open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o600);
     try {
       await file.appendFile(before.length > 0 && before.at(-1) !== 0x0a ? `\n${line}` : line);

@@ -31,6 +31,11 @@ export interface HeaderRules {
   set: readonly (readonly [name: string, value: string])[];
 }
 
+/** The rules where nothing may be set; what a client says in its place does not go on either. */
+export function withoutSet(rules: Readonly<HeaderRules>): HeaderRules {
+  return { ...rules, set: [], remove: [...rules.remove, ...rules.set.map(([name]) => name)] };
+}
+
 /** The headers that go on, as Node takes them for a request or a response; `without`: others that do not, in small letters. */
 export function forwarded(rawHeaders: readonly string[], rules?: Readonly<HeaderRules>, without: readonly string[] = []): string[] {
   const dropped = new Set(without);

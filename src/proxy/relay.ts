@@ -20,7 +20,7 @@ import { answersFor } from '../wire/unrecorded.ts';
 import type { DirectionIndex, Head } from '../wire/wire.ts';
 import type { BodyBudget } from './budget.ts';
 import { ContentDecoder, decodeContent, isEncoded } from './encoding.ts';
-import { forwarded, otherCharset, recorded, withoutSecrets, type HeaderRules } from './headers.ts';
+import { forwarded, otherCharset, recorded, withoutSecrets, withoutSet, type HeaderRules } from './headers.ts';
 import type { PublicAddress } from './oauth.ts';
 
 /** Who sent the request, named to the recorder before the first frame. */
@@ -33,7 +33,8 @@ export interface Sender {
 /** Where a stream goes. */
 export interface Destination {
   readonly channel: Channel;
-  readonly rules: HeaderRules;
+  /** Of a request to this path. */
+  rulesAt(path: string): HeaderRules;
   /** Message endpoints of HTTP+SSE sessions (2024-11-05) that were told to clients. */
   readonly endpoints: Set<string>;
   /** Begins a request to the upstream; `headers` are those of the client that go on. */
@@ -309,7 +310,7 @@ class Stream {
   /** `flushed`: the server has all of it. Resolves with what it answers, or why it does not. */
   async #forward(body: Buffer | undefined, flushed: () => void, isReplaced = false): Promise<IncomingMessage | NodeJS.ErrnoException> {
     const { method = 'GET', rawHeaders, rawTrailers } = this.#request;
-    const headers = forwarded(rawHeaders, this.#to.rules, isReplaced ? ofAnotherBody : ofOurAnswer);
+    const headers = forwarded(rawHeaders, this.#to.rulesAt(this.#path), isReplaced ? ofAnotherBody : ofOurAnswer);
     // How the body ends is said anew where it was said for the last connection alone: without, what is in it would be the next request.
     if (!headers.some((name, i) => i % 2 === 0 && name.length === 14 && name.toLowerCase() === 'content-length')) {
       if (isReplaced) headers.push('Content-Length', String(body!.length));
@@ -319,7 +320,7 @@ class Stream {
     const upstream = this.#to.request(method, this.#path, headers);
     this.#upstream = upstream;
     const answered = firstOf(upstream, this.#to.upstreamTimeoutMs);
-    if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(trailersOf(rawTrailers, this.#to.rules)));
+    if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(trailersOf(rawTrailers, this.#to.rulesAt(this.#path))));
     upstream.end(body ?? none, () => {
       // Node says so, too, of what it could not send
       if (upstream.socket?.destroyed !== true) flushed();
@@ -525,8 +526,8 @@ class Stream {
 
   #tellServer(line: Buffer): void {
     const body = Buffer.from(documentOf(line));
-    const headers = forwarded(this.#request.rawHeaders, this.#to.rules, ofAnotherMessage);
     const path = this.#endpointPath ?? this.#path;
+    const headers = forwarded(this.#request.rawHeaders, this.#to.rulesAt(path), ofAnotherMessage);
     const own = this.#to.request('POST', path, [
       ...headers,
       ...json,
@@ -698,11 +699,7 @@ function header(message: IncomingMessage, name: string): string | undefined {
 
 /** Those that go on: what a header may not say to the server is nothing for a trailer either. */
 function trailersOf(rawTrailers: readonly string[], rules?: HeaderRules): string[] {
-  return forwarded(
-    rawTrailers,
-    rules === undefined ? undefined : { ...rules, set: [], remove: [...rules.remove, ...rules.set.map(([name]) => name)] },
-    ofNoTrailer,
-  );
+  return forwarded(rawTrailers, rules === undefined ? undefined : withoutSet(rules), ofNoTrailer);
 }
 
 function pairs(raw: readonly string[]): [string, string][] {

@@ -3,7 +3,7 @@ import { Agent as HttpAgent, request as requestHttp, type ClientRequest } from '
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { httpHeaderBytes } from '../limits.ts';
 import type { Channel } from '../wire/channel.ts';
-import type { HeaderRules } from './headers.ts';
+import { withoutSet, type HeaderRules } from './headers.ts';
 import { PublicAddress } from './oauth.ts';
 import type { Destination } from './relay.ts';
 
@@ -67,8 +67,13 @@ export class Upstream implements Destination {
       : new HttpAgent(kept);
   }
 
-  get rules(): HeaderRules {
-    return this.settings.rules;
+  /**
+   * What is set for the upstream, credentials among it, is for its MCP endpoint, and where that told its clients to send their messages: the proxy lends nobody its
+   * rights to whatever else there is at that address.
+   */
+  rulesAt(path: string): HeaderRules {
+    const { url, rules } = this.settings;
+    return path.split('?', 1)[0] === url.pathname || this.endpoints.has(path) ? rules : withoutSet(rules);
   }
 
   get upstreamTimeoutMs(): number {

@@ -72,6 +72,7 @@ export function statusOf({
     entriesSinceStart: ledger.size - entriesAtStart,
     signedSize: ledger.signedSize,
     publishedSize: ledger.publishedSize,
+    encryption: ledger.segmentKeys.wrappingId === undefined ? null : { key: ledger.segmentKeys.wrappingId },
     policy: policy.digest === undefined ? null : { path: policy.path, digest: policy.digest, rules: rules.length, redact: redact.length, canBlock },
     freezes,
     holds,

@@ -80,7 +80,10 @@ test('many servers by path, each with headers of its own; cookies and credential
     path: '/v1/mcp',
     headers: { authorization: 'Bearer of-the-client', dpop: 'proof', 'x-tenant': 'corp', 'x-other': 'stays' },
   });
+  // what is set is for the endpoint alone
   expect(hr.got[1]!.path).toBe('/other/path');
+  expect(hr.got[1]!.headers).not.toHaveProperty('x-tenant');
+  expect(hr.got[1]!.headers['x-other']).toBe('stays');
   expect(docs.got[0]).toMatchObject({ path: '/v1/mcp?tenant=7&x=1', headers: { authorization: 'Bearer from-a-file', 'x-debug': '1' } });
   for (const { headers: came } of [...hr.got, ...docs.got])
     for (const name of ['cookie', 'proxy-authorization']) expect(came).not.toHaveProperty(name);
