@@ -17,6 +17,16 @@ export const proofExtraBytes = 49_146;
 export const bundleSampleCount = 1_000;
 /** Of a checkpoint in a bundle. */
 export const bundleFileBytes = 1 * MiB;
+/** Entries of a block of a report, so that a page finds and unzips one at a time. */
+export const reportBlockEntries = 1_000;
+/** Leaf hashes of one chunk of a report. */
+export const reportChunkHashes = 1_024;
+/** A block of a report ends at the first entry with which its content is longer. */
+export const reportBlockBytes = 4 * MiB;
+/** Of one entry's content in a report; of what is longer only the hashes are in it. */
+export const reportContentBytes = 8 * MiB;
+/** Any chunk of a report when it is unzipped; entries are at most `entryBytes` long. */
+export const reportChunkBytes = 80 * MiB;
 /** What `extra` may hold when it is unzipped. */
 export const proofOpenedBytes = 4 * MiB;
 /** A `.tlog-proof`: `extra`, the hashes, and a checkpoint with its cosignatures. */

@@ -167,7 +167,7 @@ class Writer {
 }
 
 /** The entries from the first one of the period up to its last one; those of another time between them are in it too. */
-async function periodOf(log: PublishedLog, sinceMs: number | undefined, untilMs: number | undefined): Promise<{ first: number; end: number }> {
+export async function periodOf(log: PublishedLog, sinceMs: number | undefined, untilMs: number | undefined): Promise<{ first: number; end: number }> {
   const timeAt = (index: number): number => {
     const entry = readEntry(log.leaf(index));
     return entry instanceof EntryProblem ? Number.NaN : Date.parse(entry.time);

@@ -119,7 +119,7 @@ export const commands: readonly CommandEntry[] = [
         name: 'what',
         flags: '[what]',
         description:
-          "a ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn), a .tlog-proof, a bundle of evidence, or the address of a served log/",
+          "a ledger's directory (default: $SWORN_LEDGER or ~/.local/state/sworn), a .tlog-proof, a bundle of evidence, a report, or the address of a served log/",
       },
     ],
     summary: 'check that a ledger, or evidence from one, is whole and unchanged',
@@ -139,6 +139,7 @@ export const commands: readonly CommandEntry[] = [
               what: asked !== undefined && /^https?:/i.test(asked) ? asked : oneLedgerPath(asked, 'verify'),
               isLedger: what === undefined && (asked === undefined || !/^https?:/i.test(asked)),
               json: json === true,
+              reports: async (options, to) => (await import('./verify-report.ts')).verifyReportCommand(options, to),
               ...(known === undefined ? {} : { known: known as string }),
               ...(policy === undefined ? {} : { policy: policy as string }),
               ...(maxAge === undefined ? {} : { maxAge: maxAge as string }),
@@ -167,6 +168,14 @@ export const commands: readonly CommandEntry[] = [
     load: async () => {
       const { bundleCommand, bundleHelp } = await import('./bundle.ts');
       return { help: bundleHelp, start: bundleCommand };
+    },
+  },
+  {
+    name: 'report',
+    summary: 'what the agent did as one page that opens anywhere and checks itself',
+    load: async () => {
+      const { reportCommand, reportHelp } = await import('./report.ts');
+      return { help: reportHelp, start: reportCommand };
     },
   },
   {
