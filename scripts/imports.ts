@@ -49,7 +49,8 @@ export const folders: Readonly<Record<string, Folder>> = {
   proxy: { may: ['frames', 'wire', 'mcp', 'config', 'processes', 'server-process'], packages: ['jose'] },
   witness: { may: ['tlog', 'crypto-node'] },
   readers: { may: ['tlog', 'entry', 'ledger', 'analysis', 'crypto-node'] },
-  analysis: { may: ['mcp', 'entry'], browserSafe: true },
+  // credentials and personal data are found by what redaction finds them with
+  analysis: { may: ['mcp', 'entry', 'policy'], browserSafe: true },
   catalog: { may: ['analysis', 'readers', 'mcp', 'entry', 'crypto-node'], packages: ['better-sqlite3'] },
   report: { may: ['analysis', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'crypto-node', 'version'] },
   dashboard: { may: ['analysis', 'catalog', 'report', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'wire', 'config', 'crypto-node', 'version'] },

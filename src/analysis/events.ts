@@ -6,6 +6,7 @@ import type { BatchEntry, Entry, MessageEntry } from '../entry/entry.ts';
 import type { AnalysisOptions } from './options.ts';
 import type { ResultView } from './message-view.ts';
 import type { CallRow, DefinitionRow, EntityRow, SessionRow, Severity, ToolRow, TouchRow } from './rows.ts';
+import type { EvidenceState } from './views.ts';
 
 /** What is remembered of a session's earlier calls. */
 export interface EarlierCall {
@@ -84,12 +85,20 @@ export interface SeenSessionEnd extends Common {
   session: Readonly<SessionRow>;
 }
 
-export type Seen = SeenCall | SeenDefinition | SeenMessage | SeenEntry | SeenSessionEnd;
+/** What a verifier says of the ledger now. */
+export interface SeenEvidence extends Common {
+  kind: 'evidence';
+  evidence: Readonly<EvidenceState>;
+}
 
-/** Something for a person. Found again with the same `first`, it is the same finding: `indexes` are joined, `count` added, title and detail replaced. */
+export type Seen = SeenCall | SeenDefinition | SeenMessage | SeenEntry | SeenSessionEnd | SeenEvidence;
+
+/** Something for a person. Found again with the same `first` and `subject`, it is the same finding: `indexes` are joined, `count` added, title and detail replaced. */
 export interface Found {
   /** Its first entry, which with the rule names the finding for good; default: the first of `indexes`. */
   first?: number;
+  /** What it is about, where one entry can bring several findings of the rule: a tool of those that a list names. */
+  subject?: string;
   /** Default: the rule's. */
   severity?: Severity;
   title: string;

@@ -36,7 +36,7 @@ export class Findings {
   #put(rule: Rule, found: Found, { at, index }: Seen): void {
     const first = found.first ?? found.indexes[0] ?? index;
     // the ledger is part of it: an id names one finding, whichever ledgers are looked at together
-    const finding = hex(this.#options.crypto.sha256(utf8(`${this.#ledger}\0${rule.id}\0${first}`))).slice(0, 12);
+    const finding = hex(this.#options.crypto.sha256(utf8(`${this.#ledger}\0${rule.id}\0${first}\0${found.subject ?? ''}`))).slice(0, 12);
     const before = this.#sink.get('findings', { ledger: this.#ledger, finding });
     const indexes = [...new Set([...(before?.indexes ?? []), ...found.indexes])].sort((a, b) => a - b).slice(0, indexesMost);
     const { session, server, tool } = found;

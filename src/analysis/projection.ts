@@ -16,6 +16,7 @@ import type { AnalysisOptions } from './options.ts';
 import type { CallRow, SessionRow } from './rows.ts';
 import { Sessions, takeNames, tellsNames, waitingCount, type OpenSession, type Session } from './sessions.ts';
 import type { RowSink } from './sink.ts';
+import type { EvidenceState } from './views.ts';
 
 export type { Frame, Gap } from './frame-text.ts';
 export type { AnalysisOptions } from './options.ts';
@@ -151,6 +152,11 @@ export class Projection {
       if (entry.kind === 'close') this.#close(index, entry.connection, entry.time);
     }
     if (this.#changedSessions.size + this.#changedCalls.size > changedRows) this.end();
+  }
+
+  /** What a verifier says of the ledger, for the rules: `index` is the newest entry that it speaks of. */
+  weigh(evidence: EvidenceState, index: number, at: string): void {
+    this.#see({ kind: 'evidence', index, at, evidence });
   }
 
   /** Puts what is pending; nothing is closed by it, and more may come. Called before rows are read or committed. */

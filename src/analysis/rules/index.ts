@@ -1,4 +1,28 @@
-/** The finding rules that a projection runs. */
+/** All rules, the weightier ones first. */
 import type { Rule } from '../events.ts';
+import { gap, replyToNothing, strayStdout } from './conversation.ts';
+import { hung, slow } from './duration.ts';
+import { unverifiable, unwitnessed } from './evidence.ts';
+import { sensitiveThenOutward } from './outward.ts';
+import { personalData, secret } from './private-values.ts';
+import { burst, loop, retryStorm } from './repetition.ts';
+import { injectionThenUnusual } from './steered.ts';
+import { unapprovedWrite } from './unapproved.ts';
 
-export const rules: readonly Rule[] = [];
+export const rules: readonly Rule[] = [
+  unverifiable,
+  injectionThenUnusual,
+  sensitiveThenOutward,
+  unapprovedWrite,
+  secret,
+  personalData,
+  gap,
+  loop,
+  retryStorm,
+  slow,
+  hung,
+  burst,
+  strayStdout,
+  replyToNothing,
+  unwitnessed,
+];
