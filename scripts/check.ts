@@ -64,6 +64,15 @@ async function schema(): Promise<Result> {
   return { name: 'schema', findings: same ? '' : 'spec/sworn.schema.json: is not what src/config/shape.ts says; run: npm run check -- --write' };
 }
 
+async function api(): Promise<Result> {
+  const { openapiText } = await import('./openapi.ts');
+  const path = join(root, 'spec', 'openapi.json');
+  const text = openapiText();
+  if (write) writeFileSync(path, text);
+  const same = existsSync(path) && readFileSync(path, 'utf8') === text;
+  return { name: 'api', findings: same ? '' : 'spec/openapi.json: is not what scripts/openapi.ts says; run: npm run check -- --write' };
+}
+
 if (write) await tool('format', 'oxfmt', ...formatted);
 const results = await Promise.all([
   tool('types', 'tsc', '--noEmit', '-p', '.'),
@@ -72,6 +81,7 @@ const results = await Promise.all([
   Promise.resolve(imports()),
   docs(),
   schema(),
+  api(),
 ]);
 for (const { name, findings } of results) {
   console.log(findings === '' ? `ok      ${name}` : `FAILED  ${name}\n${findings.replaceAll(/^/gm, '        ')}`);

@@ -53,7 +53,10 @@ export const folders: Readonly<Record<string, Folder>> = {
   analysis: { may: ['mcp', 'entry', 'policy'], browserSafe: true },
   catalog: { may: ['analysis', 'readers', 'mcp', 'entry', 'crypto-node'], packages: ['better-sqlite3'] },
   report: { may: ['analysis', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'crypto-node', 'version'] },
-  dashboard: { may: ['analysis', 'catalog', 'report', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'wire', 'config', 'crypto-node', 'version'] },
+  // of the proxy: which `Host` and `Origin` are served, which is pure
+  dashboard: {
+    may: ['analysis', 'catalog', 'report', 'verify', 'readers', 'tlog', 'mcp', 'entry', 'wire', 'config', 'proxy', 'crypto-node', 'version'],
+  },
   cli: {
     may: [
       'tlog',

@@ -44,6 +44,11 @@ export const errorKinds = {
     hint: 'never put back an older copy, it could cosign a second history: begin a new witness with --dir DIR, and tell its key',
   },
   'listen-failed': { exit: 71, hint: 'choose another address: --listen HOST:PORT' },
+  'dashboard-listen': { exit: 71, hint: 'choose another port (--port 0 takes a free one), or stop what listens there' },
+  'token-file': {
+    exit: 78,
+    hint: 'one token a line, at least 32 characters, in a file that only you can read: openssl rand -hex 32 > FILE; chmod 600 FILE',
+  },
   'config-missing': { exit: 66, hint: 'check the path and its permissions; what the file may say: spec/policy.md' },
   'config-invalid': { exit: 78, hint: 'see all of it with: sworn policy check {path}' },
   'auth-file': { exit: 78, hint: 'what certificates, keys and the files of `auth` hold: docs/http-identity.md' },

@@ -158,6 +158,32 @@ export const accessViewers = 256;
 /** Of the note that acknowledges a finding. */
 export const accessNoteBytes = 2 * KiB;
 
+/** Rows of one answer of the dashboard, and stretches of a timeline. */
+export const answerRows = 1_000;
+export const mostBuckets = 2_000;
+/** Of a frame that the dashboard opens, as text. */
+export const detailBytes = 2 * MiB;
+/** Requests of one viewer: so many at once, and so many a second. Of all whom nobody knows together. */
+export const dashboardRequests = { most: 200, perS: 50 };
+export const dashboardFailures = { most: 20, perS: 1 / 3 };
+/** Logins of a dashboard; beyond it the oldest is forgotten. */
+export const dashboardSessions = 32;
+export const dashboardSessionMs = 12 * 3_600_000;
+/** A body that is sent to the dashboard. */
+export const dashboardBodyBytes = 16 * KiB;
+/** Sockets of a dashboard. */
+export const dashboardConnections = 256;
+/** Readers of the live tail; what is gathered into one event; a word now and then, so that nothing between closes it; what may wait for one that does not read. */
+export const streamClients = 32;
+export const streamGatherMs = 100;
+export const streamHeartbeatMs = 15_000;
+export const streamWaitingBytes = 64 * KiB;
+/** A ledger whose checkpoint moved is verified again after so long, and after so many times what it took. */
+export const verifyAgainMs = 30_000;
+export const verifyAgainShare = 20;
+/** Where no recorder would start it is tried again after so long. */
+export const openingRetryMs = 30_000;
+
 /** Payload segments are closed at this size, always between records. */
 export const segmentBytes = 64 * MiB;
 /** One record of a payload segment: an entry with all the small segments of its frame. */

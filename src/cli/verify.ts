@@ -32,6 +32,8 @@ export interface VerifyCommandOptions extends TrustOptions {
   workers?: number;
   /** The module that a thread runs, where it is not beside this one. */
   threadProgram?: URL;
+  /** Told how far it is. */
+  progress?: (done: number, total: number) => void;
 }
 
 export type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
@@ -80,6 +82,7 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
     ...(trust.known ? { known: trust.known } : {}),
     ...(spread ? { spread } : {}),
     progress: (done, total) => {
+      options.progress?.(done, total);
       if (!showsProgress || Date.now() - shownAt < 200) return;
       shownAt = Date.now();
       output.err(`\r${progressText(done, total, performance.now() - startedAt)}\x1b[K`);

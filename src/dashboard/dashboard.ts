@@ -1,0 +1,130 @@
+/**
+ * The dashboard: ledgers that are followed and verified in threads of their own, and the HTTP in front of them. It only reads; the recorder is asked for nothing but to
+ * record that content was opened, or a finding acknowledged.
+ */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { commandsOf, questionsOf, type Rows } from './api.ts';
+import { Evidence, type EvidenceDeps, type Ledger } from './evidence.ts';
+import { Openings, type OpeningsDeps } from './openings.ts';
+import type { Page } from './page.ts';
+import { DashboardServer } from './server.ts';
+import { Stream, type Progress } from './stream.ts';
+import { Viewers } from './viewers.ts';
+
+export interface DashboardOptions extends OpeningsDeps, Pick<EvidenceDeps, 'check' | 'commands'> {
+  ledgers: readonly Ledger[];
+  rows: Rows;
+  /** How far the rows of a ledger go, looked up now. */
+  progressOf(ledger: string): Progress;
+  /** The thread that makes rows of a ledger, which says something whenever there are new ones. */
+  follow(ledger: Ledger): Worker;
+  page: Page | undefined;
+  openapi: Buffer | undefined;
+  bind: string;
+  port: number;
+  allowHosts: readonly string[];
+  tokens: readonly string[];
+  log(line: string): void;
+}
+
+/** A thread that died is started again after so long. */
+const againMs = 1_000;
+/** Rows that another process makes are looked for so often. */
+const lookMs = 250;
+
+export class Dashboard {
+  readonly #options: DashboardOptions;
+  readonly #server: DashboardServer;
+  readonly #stream: Stream;
+  readonly #evidence: Evidence;
+  readonly #workers = new Map<string, Worker>();
+  readonly #next = new Map<string, number>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #isEnding = false;
+
+  constructor(options: DashboardOptions) {
+    this.#options = options;
+    const { ledgers, rows, tokens } = options;
+    this.#stream = new Stream(ledgers.map(({ id }) => id));
+    this.#evidence = new Evidence(ledgers, {
+      check: options.check,
+      commands: options.commands,
+      shown: (ledger) => this.#next.get(ledger) ?? 0,
+      changed: () => this.#stream.evidenceChanged(),
+    });
+    const openings = new Openings(options);
+    const deps = { ledgers, rows, evidence: this.#evidence, openings };
+    this.#server = new DashboardServer({
+      questions: questionsOf(deps),
+      commands: commandsOf(deps),
+      viewersAt: (port) => new Viewers(port, tokens),
+      stream: this.#stream,
+      page: options.page,
+      openapi: options.openapi,
+      bind: options.bind,
+      port: options.port,
+      allowHosts: options.allowHosts,
+      log: options.log,
+    });
+  }
+
+  /** The port that it listens at. @throws (rejects) SwornError `dashboard-listen` */
+  async start(): Promise<number> {
+    const port = await this.#server.listen();
+    for (const ledger of this.#options.ledgers) {
+      this.#look(ledger);
+      this.#follow(ledger);
+      // also where another process writes the catalog, which tells us nothing
+      this.#timers.push(setInterval(() => this.#look(ledger), lookMs));
+    }
+    return port;
+  }
+
+  /** A token for one login. */
+  issue(): string {
+    return this.#server.viewers.issue();
+  }
+
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#server.end();
+    this.#evidence.end();
+    await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
+  }
+
+  #follow(ledger: Ledger): void {
+    if (this.#isEnding) return;
+    const worker = this.#options.follow(ledger);
+    this.#workers.set(ledger.id, worker);
+    worker.on('message', () => this.#look(ledger));
+    worker.on('error', (error: Error) => this.#options.log(`${ledger.path} is not followed: ${error.message}`));
+    worker.on('exit', () => {
+      if (!this.#isEnding) this.#timers.push(setTimeout(() => this.#follow(ledger), againMs));
+    });
+  }
+
+  #look(ledger: Ledger): void {
+    const progress = this.#options.progressOf(ledger.id);
+    this.#next.set(ledger.id, progress.next);
+    this.#stream.advance(ledger.id, progress);
+  }
+}
+
+/** What a thread that verifies says. */
+export type Verifying<Found> = { progress: number } | { found: Found } | { problem: string };
+
+/** Runs one verification in a thread. @throws (rejects) Error with words for people */
+export async function inThread<Found>(worker: Worker, progress: (done: number) => void): Promise<Found> {
+  const ended = once(worker, 'exit');
+  return new Promise((resolve, reject) => {
+    worker.on('message', (said: Verifying<Found>) => {
+      if ('progress' in said) progress(said.progress);
+      else if ('found' in said) resolve(said.found);
+      else reject(new Error(said.problem));
+    });
+    worker.on('error', reject);
+    void ended.then(() => reject(new Error('the verifier has ended')));
+  });
+}
