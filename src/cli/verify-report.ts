@@ -99,7 +99,7 @@ function asText(report: string, result: ReportVerification, trust: Trust, output
 }
 
 function asJson(report: string, result: ReportVerification): object {
-  const { root, head, ...rest } = result;
+  const { root, head, opener: _, ...rest } = result;
   const made = head && { madeAt: head.madeAt, version: head.version, filter: head.filter, isWithheld: head.isWithheld };
   return { headline: headline(result), report, first: head?.first, end: head?.end, ...made, ...rest, ...(root ? { root: base64(root) } : {}) };
 }

@@ -9,7 +9,8 @@ import { base64, utf8 } from '../bytes/bytes.ts';
 import { reportCommand } from '../cli/report.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { openReportFile } from '../report/file.ts';
-import { parseVkey } from '../tlog/note.ts';
+import { parseCheckpoint } from '../tlog/checkpoint.ts';
+import { parseNote, parseVkey } from '../tlog/note.ts';
 import type { ReportHead } from './report-data.ts';
 import type { ReportEntry } from './report-entry.ts';
 import { verifyReport, type ReportOptions, type ReportVerification } from './report.ts';
@@ -188,4 +189,200 @@ describe.each(cryptos)('a report under %s', (_name, crypto) => {
       }
     }
   });
+
+  it('opens single entries again', async () => {
+    const { opener } = await verify(whole, { crypto });
+    expect((await opener!.open(0))!.attributes).toEqual({ host: 'box' });
+    const reply = (await opener!.open(1204))!;
+    expect([reply.isVerified, Buffer.from(reply.frame!.bytes).toString()]).toEqual([true, expect.stringContaining('hello 600')]);
+    const item = sample.leaves.findIndex((leaf) => leaf.includes('"item":1,'));
+    expect(Buffer.from((await opener!.open(item))!.frame!.bytes).toString()).toBe('{"jsonrpc":"2.0","method":"b"}');
+    expect(await opener!.open(size)).toBeUndefined();
+    const { opener: other } = await verify(
+      forged(whole, (_, change) => change('hashes-0', (bytes) => bytes.fill(0, 0, 32))),
+      { crypto },
+    );
+    expect((await other!.open(1204))!.isVerified).toBe(false);
+  });
 });
+
+describe('a report', () => {
+  const block = (data: Data, k: number) => data.head.blocks[k]!;
+  const codes = (result: ReportVerification) => bad(result).map(({ code }) => code);
+
+  it('of which a byte of the file was changed is red, whatever byte it is, and says which record or chunk', async () => {
+    let places = 0;
+    for (const [name, text] of whole.chunks) {
+      for (const place of [3, Math.floor(text.length / 3), Math.floor(text.length / 2), text.length - 12]) {
+        const copy = { head: whole.head, chunks: new Map(whole.chunks).set(name, flipped(text, place)) };
+        const result = await verify(copy);
+        expect(result.exit, `${name} ${place}`).toBe(1);
+        const k = Number(name.split('-')[1]);
+        if (name.startsWith('hashes')) expect(bad(result)[0]!.path, `${name} ${place}`).toBe(name);
+        else {
+          const { first, last } = block(whole, k);
+          expect(result.firstBad, `${name} ${place}`).toBeGreaterThanOrEqual(first);
+          expect(result.firstBad, `${name} ${place}`).toBeLessThanOrEqual(last);
+        }
+        places++;
+      }
+      // what is not base64 at all
+      expect((await verify({ head: whole.head, chunks: new Map(whole.chunks).set(name, `${text.slice(0, 80)}!${text.slice(81)}`) })).exit, name).toBe(
+        1,
+      );
+    }
+    expect(places).toBeGreaterThan(20);
+    const text = headText(whole.head);
+    for (let place = 0; place < text.length; place += 97) {
+      const result = await verify(whole, {}, flipped(text, place));
+      expect(result.exit, `head ${place}`).toBe(1);
+      expect(bad(result)[0]!.message).toContain('head of the data');
+    }
+  });
+
+  it('names the record also inside a chunk that cannot be unzipped to its end', async () => {
+    const text = whole.chunks.get('entries-1')!;
+    const result = await verify({ head: whole.head, chunks: new Map(whole.chunks).set('entries-1', flipped(text, Math.floor(text.length * 0.7))) });
+    const { first, last } = block(whole, 1);
+    expect(result.firstBad).toBeGreaterThan(first + (last - first) / 4);
+    expect(result.shown).toBeGreaterThan(first);
+  });
+
+  it.each<[string, (copy: Data, edit: Parameters<Parameters<typeof forged>[1]>[1]) => void, number, string, number | undefined]>([
+    ['a block that is gone', (copy) => copy.chunks.delete('entries-1'), 3, 'record-missing', 1000],
+    ['content that is gone', (copy) => copy.chunks.delete('content-1'), 3, 'record-missing', undefined],
+    ['hashes that are gone', (copy) => copy.chunks.delete('hashes-0'), 3, 'manifest', undefined],
+    [
+      'two blocks in each other’s place',
+      ({ chunks, head }) => {
+        const [zero, one] = [chunks.get('entries-0')!, chunks.get('entries-1')!];
+        chunks.set('entries-0', one).set('entries-1', zero);
+        [head.chunks['entries-0'], head.chunks['entries-1']] = [head.chunks['entries-1']!, head.chunks['entries-0']!];
+      },
+      1,
+      'record',
+      0,
+    ],
+    [
+      'an entry that is taken out, with all counts made right',
+      ({ head }, edit) => {
+        head.blocks[1]!.entries--;
+        edit('entries-1', (bytes) => {
+          const lines = bytes.toString('latin1').split('\n');
+          const [[from, to]] = JSON.parse(lines[0]!) as [[number, number]];
+          lines[0] = JSON.stringify([
+            [from, 1100, 0],
+            [1101, to, 0],
+          ]);
+          lines.splice(1 + 1100 - from, 1);
+          return Buffer.from(lines.join('\n'), 'latin1');
+        });
+        edit('content-1', (bytes) => recoded(bytes, (lists) => void lists.splice(100, 1)));
+      },
+      3,
+      'record-missing',
+      1100,
+    ],
+    [
+      'two entries that change places',
+      (_, edit) =>
+        edit('entries-1', (bytes) => {
+          const lines = bytes.toString('latin1').split('\n');
+          [lines[11], lines[13]] = [lines[13]!, lines[11]!];
+          return Buffer.from(lines.join('\n'), 'latin1');
+        }),
+      1,
+      'leaf',
+      1010,
+    ],
+    ['a size that is claimed', ({ head }) => void head.chunks['entries-1']!.sizeBytes--, 1, 'record', undefined],
+    ['a size that is claimed of content', ({ head }) => void head.chunks['content-1']!.sizeBytes++, 1, 'content', undefined],
+    ['a chunk that is in no list', ({ chunks }) => void chunks.set('entries-77', chunks.get('entries-0')!), 1, 'manifest', undefined],
+    ['a range that begins later', ({ head }) => void head.first++, 1, 'leaf', 0],
+    ['a range that ends beyond the checkpoint', ({ head }) => void (head.end += 10), 1, 'manifest', undefined],
+    ['content that is called never stored', (_, edit) => edit('content-1', (bytes) => closedItem(bytes, 1)), 1, 'dropped', undefined],
+    ['content that is called erased', (_, edit) => edit('content-1', (bytes) => closedItem(bytes, 2)), 3, 'erased-unstated', undefined],
+  ])('says of %s', async (_what, change, exit, code, index) => {
+    const result = await verify(forged(whole, change));
+    expect([result.exit, codes(result)]).toEqual([exit, expect.arrayContaining([code])]);
+    if (index !== undefined) expect(result.firstBad).toBe(index);
+  });
+
+  it('of a filter has the hashes of what it does not show, and what the shown entries need', async () => {
+    const some = await dataOf(await report('some.html', { method: 'tools/call', direction: 's2c' }));
+    const kinds: string[] = [];
+    const result = await verify(some, { onEntry: ({ entry, isContext }) => void (isContext && kinds.push(entry.kind)) });
+    expect(bad(result)).toEqual([]);
+    expect(result).toMatchObject({ exit: 0, shown: 700, inRange: 1400 - 1 });
+    expect(some.head.filter).toBe('method:tools/call direction:s2c');
+    expect(new Set(kinds)).toEqual(new Set(['start', 'open', 'principal', 'message', 'close']));
+    expect(result.notChecked.join()).toContain('records of the range that are not shown');
+    // a shown entry that is hidden is not told from one that the filter left out, and is not counted as shown
+    const hidden = forged(some, ({ head }, edit) => {
+      head.blocks[0]!.entries--;
+      edit('entries-0', (bytes) => {
+        const lines = bytes.toString('latin1').split('\n');
+        lines[0] = JSON.stringify((JSON.parse(lines[0]!) as number[][]).filter(([from, to]) => !(from === 4 && to === 5)));
+        lines.splice(5, 1);
+        return Buffer.from(lines.join('\n'), 'latin1');
+      });
+      edit('content-0', (bytes) => recoded(bytes, (lists) => void lists.splice(4, 1)));
+    });
+    const after = await verify(hidden);
+    expect([after.exit, after.shown]).toEqual([0, 699]);
+  });
+
+  it('without content shows none, and says so', async () => {
+    const data = await dataOf(await report('closed.html', { redact: true }));
+    expect([...data.chunks.keys()].some((name) => name.startsWith('content'))).toBe(false);
+    const gaps = new Set<string>();
+    const result = await verify(data, { onEntry: ({ frame: of }) => of?.gaps.forEach(({ reason }) => gaps.add(reason)) });
+    expect([result.exit, result.contentBytes, [...gaps]]).toEqual([0, 0, ['withheld']]);
+    expect(result.notChecked.join()).toContain('withheld');
+  });
+
+  it('of a period has the prefix that a checkpoint known before is held against', async () => {
+    const known = parseCheckpoint(parseNote(utf8(sample.checkpoint(1100)))!.text)!;
+    expect((await verify(whole, { known })).checked.join()).toContain('continues the 1100 entries known before');
+    const other = { size: 1100, root: known.root.map((byte, i) => (i === 0 ? byte ^ 1 : byte)) };
+    expect((await verify(whole, { known: other })).exit).toBe(5);
+  });
+});
+
+/** What a content chunk holds, item by item, to be put together again otherwise. */
+interface Item {
+  size: number | [number, number];
+  secret: Buffer;
+  bytes: Buffer;
+}
+
+function recoded(chunk: Buffer, change: (lists: Item[][]) => void): Buffer {
+  const jsonBytes = chunk.readUInt32BE(0);
+  const sizes = JSON.parse(chunk.toString('utf8', 4, 4 + jsonBytes)) as Item['size'][][];
+  let secretAt = 4 + jsonBytes;
+  let at = secretAt + sizes.flat().reduce<number>((sum, size) => sum + (typeof size === 'number' ? 16 : 32), 0);
+  const lists = sizes.map((list) =>
+    list.map((size): Item => {
+      const kept = typeof size === 'number';
+      const secret = chunk.subarray(secretAt, (secretAt += kept ? 16 : 32));
+      return { size, secret, bytes: kept ? chunk.subarray(at, (at += size)) : Buffer.alloc(0) };
+    }),
+  );
+  change(lists);
+  const json = Buffer.from(JSON.stringify(lists.map((list) => list.map((item) => item.size))));
+  const head = Buffer.alloc(4);
+  head.writeUInt32BE(json.length);
+  return Buffer.concat([head, json, ...lists.flat().map((item) => item.secret), ...lists.flat().map((item) => item.bytes)]);
+}
+
+/** Content of which the first item is given as its hash alone, as a forger would who wants it gone. */
+function closedItem(chunk: Buffer, state: number): Buffer {
+  return recoded(chunk, (lists) => {
+    const [item] = lists[0]!;
+    Object.assign(item!, {
+      size: [state, item!.bytes.length],
+      secret: Buffer.from(nodeCrypto.sha256(Uint8Array.of(2), item!.secret, item!.bytes)),
+      bytes: Buffer.alloc(0),
+    });
+  });
+}

@@ -30,6 +30,7 @@ import {
   type ReportSource,
 } from './report-data.ts';
 import { attributesOf, checkItems, frameOf, stretchOf, unexplained, type Frame, type ReportEntry } from './report-entry.ts';
+import { ReportOpener } from './report-open.ts';
 import { judgeCheckpoint, utcText, type Judged, type Wanted } from './trust.ts';
 
 export interface ReportOptions {
@@ -87,6 +88,8 @@ export interface ReportVerification {
   findings: Finding[];
   findingsOmitted: number;
   steps: ReportStep[];
+  /** Opens single entries; absent where nothing can be read. */
+  opener?: ReportOpener;
   checked: string[];
   notChecked: string[];
 }
@@ -209,6 +212,7 @@ class ReportVerifier {
 
     const own = this.#checkOwnKey(head, note, checkpoint);
     await this.#checkTree(head, checkpoint, own === 'bad');
+    result.opener = new ReportOpener(this.#crypto, this.#source, head, (index) => (this.#isRooted ? this.#hashOf(index) : undefined));
     await this.#checkBlocks(head);
     this.#checkOdd(checkpoint, own === 'bad');
     this.#checkKeys(note, checkpoint, own);
@@ -411,7 +415,10 @@ class ReportVerifier {
       if (this.#odd.size < oddMost) this.#odd.set(index, leafHash);
       // where the hashes are not sound themselves, which of the two was changed is found out when all are read
       if (this.#isRooted) {
-        const message = `entry ${index} is not the one that was recorded: its bytes do not have the hash that leads to the signed root`;
+        const what = listed
+          ? 'is not the one that was recorded: its bytes do not have the hash'
+          : 'has no place in the range: the report has no hash for it';
+        const message = `entry ${index} ${what} that leads to the signed root`;
         this.#say('tampered', 'leaf', message, { index });
       }
     }
