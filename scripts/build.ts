@@ -10,6 +10,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown, type OutputChunk } from 'rolldown';
 import { packed } from './pack.ts';
+import { pages } from './pages.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
@@ -109,10 +110,12 @@ function files(folder: string): string[] {
 const started = performance.now();
 // One program that cannot be built keeps its old files, and does not keep the others from being built.
 const results = await Promise.allSettled(programs.map(bundle));
-const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason as Error);
+const [app] = await Promise.allSettled([pages(root)]);
+const failures = [...results, app].filter((result) => result.status === 'rejected').map((result) => result.reason as Error);
 const chunks = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
-const outputs = new Map<string, string | Buffer>(chunks.map((chunk) => [chunk.fileName, chunk.code]));
-outputs.set('NOTICES.txt', notices(chunks));
+const built = app.status === 'fulfilled' ? app.value : { files: new Map<string, string>(), chunks: [] };
+const outputs = new Map<string, string | Buffer>([...chunks.map((chunk) => [chunk.fileName, chunk.code] as const), ...built.files]);
+outputs.set('NOTICES.txt', notices([...chunks, ...built.chunks]));
 
 const temporary = join(dist, `.build-${process.pid}`);
 const entries = new Set(chunks.filter((chunk) => chunk.isEntry).map((chunk) => chunk.fileName));

@@ -11,7 +11,7 @@ import { importFindings } from './imports.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const write = process.argv.includes('--write');
-const formatted = ['src', 'scripts', 'test', 'bench', 'bin', 'vitest.config.ts'];
+const formatted = ['src', 'ui', 'scripts', 'test', 'bench', 'bin', 'vitest.config.ts'];
 
 interface Result {
   readonly name: string;
@@ -41,7 +41,8 @@ function read(folder: string, matches: (path: string) => boolean): Map<string, s
 }
 
 function imports(): Result {
-  return { name: 'imports', findings: importFindings(read('src', (path) => path.endsWith('.ts'))).join('\n') };
+  const files = new Map([...read('src', (path) => path.endsWith('.ts')), ...read('ui', (path) => /\.tsx?$/.test(path))]);
+  return { name: 'imports', findings: importFindings(files).join('\n') };
 }
 
 async function docs(): Promise<Result> {
@@ -76,6 +77,7 @@ async function api(): Promise<Result> {
 if (write) await tool('format', 'oxfmt', ...formatted);
 const results = await Promise.all([
   tool('types', 'tsc', '--noEmit', '-p', '.'),
+  tool('types of ui', 'tsc', '--noEmit', '-p', 'test/ui/page'),
   tool('lint', 'oxlint', '--type-aware', '--deny-warnings'),
   tool('format', 'oxfmt', '--check', ...formatted),
   Promise.resolve(imports()),

@@ -84,6 +84,12 @@ export const folders: Readonly<Record<string, Folder>> = {
   // its forger writes ledgers: with the recorder's own code, as somebody with the recorder's account would
   demo: { may: ['cli', 'ledger', 'tlog', 'entry', 'crypto-node'], packages: ['@modelcontextprotocol/client', '@modelcontextprotocol/server', 'zod'] },
   index: { may: ['tlog', 'mcp', 'entry', 'verify', 'readers', 'crypto-node', 'version'] },
+  // `ui/`, not `src/ui/`: it runs in a browser alone
+  ui: {
+    may: ['analysis', 'verify', 'tlog', 'mcp', 'entry'],
+    browserSafe: true,
+    packages: ['preact', '@preact/signals', '@noble/curves', '@noble/hashes'],
+  },
 };
 
 const everyone = new Set(['errors', 'limits', 'bytes']);
@@ -94,7 +100,7 @@ export interface Import {
 }
 
 /** Every import of a source text, types included: a type that one side needs of the other is a dependency too. */
-export function importsOf(source: string): Import[] {
+export function importsOf(source: string, lang: 'ts' | 'tsx' = 'ts'): Import[] {
   const found: Import[] = [];
   const visit = (node: unknown): void => {
     if (Array.isArray(node)) return node.forEach(visit);
@@ -106,7 +112,7 @@ export function importsOf(source: string): Import[] {
     else if (type === 'TSImportType') add(from?.value ?? argument?.literal?.value, false);
     Object.values(node).forEach(visit);
   };
-  visit(parseAst(source, { lang: 'ts' }));
+  visit(parseAst(source, { lang }));
   return found;
 }
 
@@ -128,6 +134,7 @@ function siblingProgram(node: unknown): unknown {
 }
 
 function folderOf(path: string): string {
+  if (path.startsWith('ui/')) return 'ui';
   return path
     .replace(/^src\//, '')
     .split('/')[0]!
@@ -138,15 +145,15 @@ function folderOf(path: string): string {
 export function importFindings(files: ReadonlyMap<string, string>): string[] {
   const findings: string[] = [];
   for (const [path, text] of files) {
-    if (!path.startsWith('src/') || !path.endsWith('.ts') || path.endsWith('.test.ts')) continue;
+    if (!/^(?:src|ui)\/.*\.tsx?$/.test(path) || path.endsWith('.test.ts')) continue;
     const name = folderOf(path);
     const folder = folders[name];
     if (!folder) {
       findings.push(`${path}: the folder ${name} is not in scripts/imports.ts`);
       continue;
     }
-    if (path.split('/').length > 4) findings.push(`${path}: deeper than two folders below src/`);
-    for (const { specifier, dynamic } of importsOf(text)) {
+    if (path.split('/').length > 4) findings.push(`${path}: deeper than two folders`);
+    for (const { specifier, dynamic } of importsOf(text, path.endsWith('x') ? 'tsx' : 'ts')) {
       const problem = problemOf(path, name, folder, specifier, dynamic);
       if (problem) findings.push(`${path}: ${problem}`);
     }
@@ -165,7 +172,7 @@ function problemOf(path: string, name: string, folder: Folder, specifier: string
     return known ? undefined : `${name} may not import the package ${specifier}`;
   }
   if (specifier.endsWith('.json') || (dynamic && /^\.\/[a-z]+\.mjs$/.test(specifier))) return undefined;
-  if (!specifier.endsWith('.ts')) return `${specifier} does not end in .ts`;
+  if (!/\.tsx?$/.test(specifier)) return `${specifier} does not end in .ts`;
   const target = folderOf(normalize(join(dirname(path), specifier)));
   // one dynamic import a command: `sworn log` never loads what `sworn verify` needs
   if (path === 'src/cli/main.ts' && target !== 'errors' && target !== 'version' && !dynamic && !/\/(output|help)\.ts$/.test(specifier)) {

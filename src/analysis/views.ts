@@ -60,6 +60,7 @@ export interface EvidenceState {
   commands: { does: string; command: string }[];
 }
 
+/** `calls` and what is counted of them, here and in `Timeline`, are calls of tools (`tools/call`): handshakes, lists and pings say nothing of what an agent did. */
 export interface Overview {
   /** The zone that every date of a page is in, and where "today" begins. */
   zone: string;

@@ -1,0 +1,153 @@
+/** What the answers over rows in memory are made of: which entries belong together, figures of tools and entities, and orders. */
+import type { CallRow, EntityRow, FindingRow, Principal, Severity, ToolRow, TouchRow } from './rows.ts';
+import type { MemoryRows } from './sink.ts';
+
+export const severities: readonly Severity[] = ['high', 'medium', 'low', 'info'];
+
+export interface Indexes {
+  ledgers: Set<string>;
+  principals: Map<string, Principal>;
+  /** The first request of the call that an entry belongs to. */
+  callOf(ledger: string, index: number): number | undefined;
+  findingsOf(ledger: string, index: number): FindingRow[];
+  touchesOf(ledger: string, call: number): TouchRow[];
+}
+
+export function indexesOf(rows: MemoryRows): Indexes {
+  const calls = new Map<string, number>();
+  const ledgers = new Set<string>();
+  for (const call of rows.rows('calls')) {
+    ledgers.add(call.ledger);
+    for (const leg of call.legs) calls.set(`${call.ledger} ${leg}`, call.index);
+  }
+  const findings = new Map<string, FindingRow[]>();
+  for (const finding of rows.rows('findings')) {
+    for (const index of finding.indexes) {
+      const key = `${finding.ledger} ${index}`;
+      const list = findings.get(key);
+      if (list === undefined) findings.set(key, [finding]);
+      else list.push(finding);
+    }
+  }
+  const touches = grouped(rows.rows('touches'), (touch) => `${touch.ledger} ${touch.call}`);
+  const principals = new Map<string, Principal>();
+  for (const session of rows.rows('sessions')) {
+    ledgers.add(session.ledger);
+    for (const one of session.who) principals.set(`${session.ledger} ${one.index}`, one);
+  }
+  return {
+    ledgers,
+    principals,
+    callOf: (ledger, index) => calls.get(`${ledger} ${index}`),
+    findingsOf: (ledger, index) => findings.get(`${ledger} ${index}`) ?? [],
+    touchesOf: (ledger, call) => touches.get(`${ledger} ${call}`) ?? [],
+  };
+}
+
+export function isError({ state }: Pick<CallRow, 'state'>): boolean {
+  return state === 'error' || state === 'toolError';
+}
+
+export function durationsOf(calls: readonly CallRow[]): number[] {
+  return calls.flatMap(({ durationUs }) => durationUs ?? []).sort((a, b) => a - b);
+}
+
+/** Of ascending values: the smallest that a share `of` of them does not exceed. */
+export function quantile(ascending: readonly number[], of: number): number {
+  return ascending[Math.max(0, Math.ceil(ascending.length * of) - 1)]!;
+}
+
+export function leastOf<Row>(rows: readonly Row[], of: (row: Row) => string): string {
+  return rows.reduce((least, row) => (of(row) < least ? of(row) : least), of(rows[0]!));
+}
+
+export function mostOf<Row>(rows: readonly Row[], of: (row: Row) => string): string {
+  return rows.reduce((most, row) => (of(row) > most ? of(row) : most), of(rows[0]!));
+}
+
+export function toolRow(calls: readonly CallRow[], base: ToolRow | undefined): ToolRow {
+  const [first] = calls;
+  const durations = durationsOf(calls);
+  const sum = (of: (call: CallRow) => number): number => calls.reduce((all, call) => all + of(call), 0);
+  const { p50Us: _, p95Us: __, longestUs: ___, firstAt: ____, lastAt: _____, ...known } = base ?? unlisted(first!);
+  return {
+    ...known,
+    calls: calls.length,
+    errors: sum((call) => (isError(call) ? 1 : 0)),
+    blocked: sum((call) => (call.state === 'blocked' ? 1 : 0)),
+    unanswered: sum((call) => (call.state === 'unanswered' ? 1 : 0)),
+    resultBytes: sum((call) => call.resultBytes ?? 0),
+    contextTokens: sum((call) => call.contextTokens ?? 0),
+    ...(durations.length === 0 ? {} : { p50Us: quantile(durations, 0.5), p95Us: quantile(durations, 0.95), longestUs: durations.at(-1)! }),
+    ...(first === undefined ? {} : { firstAt: leastOf(calls, (call) => call.beganAt), lastAt: mostOf(calls, (call) => call.beganAt) }),
+  };
+}
+
+/** Of a tool that has no row: what its calls say. */
+function unlisted(call: CallRow): ToolRow {
+  return {
+    ledger: call.ledger,
+    server: call.server,
+    tool: call.target ?? '',
+    effect: call.effect,
+    effectFrom: call.effectFrom,
+    ...(call.sensitive ? { sensitive: true as const } : {}),
+    ...(call.destructive ? { destructive: true as const } : {}),
+    calls: 0,
+    errors: 0,
+    blocked: 0,
+    unanswered: 0,
+    resultBytes: 0,
+    contextTokens: 0,
+    isListed: false,
+    definitions: 0,
+  };
+}
+
+export function narrowed(entity: EntityRow, touches: readonly TouchRow[]): EntityRow {
+  return {
+    ...entity,
+    reads: touches.filter((touch) => touch.kind !== 'write').length,
+    writes: touches.filter((touch) => touch.kind === 'write').length,
+    sensitive: touches.filter((touch) => touch.sensitive).length,
+    sessions: new Set(touches.map((touch) => touch.session)).size,
+    firstAt: leastOf(touches, (touch) => touch.at),
+    lastAt: mostOf(touches, (touch) => touch.at),
+  };
+}
+
+export function bySeverity(a: FindingRow, b: FindingRow): number {
+  const rank = (finding: FindingRow): number => (finding.acknowledged === undefined ? 0 : severities.length) + severities.indexOf(finding.severity);
+  return rank(a) - rank(b) || (a.lastAt < b.lastAt ? 1 : -1);
+}
+
+/** By a field's name, descending with a leading `-`; what has no value comes last. Findings by `severity` in the order of weight. */
+export function sortedBy<Row extends object>(rows: readonly Row[], sort: string): Row[] {
+  const isDescending = sort.startsWith('-');
+  const field = isDescending ? sort.slice(1) : sort;
+  if (field === 'severity') {
+    const sorted = (rows as unknown as FindingRow[]).toSorted(bySeverity) as unknown as Row[];
+    return isDescending ? sorted.reverse() : sorted;
+  }
+  const of = (row: Row): unknown => (Object.hasOwn(row, field) ? (row as Record<string, unknown>)[field] : undefined);
+  return rows.toSorted((a, b) => {
+    const [x, y] = [of(a), of(b)];
+    if (x === undefined || y === undefined) return Number(x === undefined) - Number(y === undefined);
+    const order = typeof x === 'number' && typeof y === 'number' ? x - y : textOf(x) < textOf(y) ? -1 : textOf(x) > textOf(y) ? 1 : 0;
+    return isDescending ? -order : order;
+  });
+}
+
+export function grouped<Row>(rows: readonly Row[], of: (row: Row) => string): Map<string, Row[]> {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const group = groups.get(of(row));
+    if (group === undefined) groups.set(of(row), [row]);
+    else group.push(row);
+  }
+  return groups;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

@@ -1,0 +1,30 @@
+/** The app over rows of a test: `#fixture` says which, as JSON. */
+import { MemoryBackend } from '../../../src/analysis/memory-backend.ts';
+import { start } from '../../../ui/app.tsx';
+import { hostile } from './hostile.ts';
+import { ledger, many, story, type World } from './rows.ts';
+
+interface Wanted {
+  world: 'story' | 'many' | 'hostile' | 'empty';
+  calls?: number;
+  strings?: string[];
+}
+
+const wanted = JSON.parse(document.querySelector('#fixture')!.textContent) as Wanted;
+const world: World =
+  wanted.world === 'story'
+    ? story()
+    : wanted.world === 'hostile'
+      ? hostile(wanted.strings ?? [])
+      : many(wanted.world === 'empty' ? 0 : (wanted.calls ?? 1_000));
+if (wanted.world === 'empty') for (const table of Object.values(world.rows.tables)) table.clear();
+
+const backend = new MemoryBackend({
+  rows: world.rows,
+  entry: (of, index) => Promise.resolve(of === ledger ? world.details.get(index) : undefined),
+  evidence: () => [world.evidence],
+  verify: () => Promise.resolve(),
+  now: () => '2026-11-20T12:00:00.000Z',
+  zone: 'UTC',
+});
+start(backend, document.querySelector('#app')!);

@@ -1,0 +1,103 @@
+/**
+ * The live backend. `GET /api/v1/<method>` with the arguments as query parameters answers with the method's result as JSON; `undefined` is 404. `GET /api/v1/stream` is an event
+ * stream whose `change` events carry {entries, calls, findings, evidence}; whoever reads decides when to look. What changes something is a POST with a JSON body.
+ */
+import type { Backend, EvidenceState, Overview, Paging, Range, Timeline } from '../src/analysis/views.ts';
+
+type Change = Parameters<Parameters<Backend['subscribe']>[0]>[0];
+
+/** An answer that is not what was asked for, in words for people. */
+export class AnswerError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const words: Readonly<Record<number, string>> = {
+  401: 'The token was not accepted, or has ended: open the address that `sworn serve` printed.',
+  403: 'The dashboard does not answer under this address.',
+  429: 'Too many questions at once: try again in a moment.',
+};
+
+export class HttpBackend implements Backend {
+  readonly kind = 'live';
+
+  readonly #base: string;
+
+  constructor(base = '/api/v1/') {
+    this.#base = base;
+  }
+
+  async #ask<Answer>(method: string, parameters: object, body?: object): Promise<Answer | undefined> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, String(value));
+    const search = query.toString();
+    let answer: Response;
+    try {
+      answer = await fetch(`${this.#base}${method}${search === '' ? '' : `?${search}`}`, {
+        credentials: 'same-origin',
+        ...(body === undefined ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+      });
+    } catch {
+      throw new AnswerError(0, 'The dashboard does not answer: is `sworn serve` still running?');
+    }
+    if (answer.status === 404) return undefined;
+    if (!answer.ok)
+      throw new AnswerError(answer.status, (await messageOf(answer)) ?? words[answer.status] ?? `The dashboard answered ${answer.status}.`);
+    return answer.status === 204 ? undefined : ((await answer.json()) as Answer);
+  }
+
+  async #page<Answer>(method: string, parameters: object): Promise<Answer> {
+    const answer = await this.#ask<Answer>(method, parameters);
+    if (answer === undefined) throw new AnswerError(404, `This dashboard does not know ${method}.`);
+    return answer;
+  }
+
+  evidence = (): Promise<EvidenceState[]> => this.#page('evidence', {});
+  overview = (range: Range): Promise<Overview> => this.#page('overview', range);
+  timeline = (range: Range, wanted: number): Promise<Timeline> => this.#page('timeline', { ...range, wanted });
+  sessions: Backend['sessions'] = (range, paging) => this.#page('sessions', { ...range, ...paging });
+  calls: Backend['calls'] = (range, paging) => this.#page('calls', { ...range, ...paging });
+  call: Backend['call'] = (ledger, index) => this.#ask('call', { ledger, index });
+  entries: Backend['entries'] = (range, paging) => this.#page('entries', { ...range, ...paging });
+  entry: Backend['entry'] = (ledger, index) => this.#ask('entry', { ledger, index });
+  tools: Backend['tools'] = (range, paging) => this.#page('tools', { ...range, ...paging });
+  tool: Backend['tool'] = (ledger, server, tool) => this.#ask('tool', { ledger, server, tool });
+  entities: Backend['entities'] = (range, paging) => this.#page('entities', { ...range, ...paging });
+  matrix = (range: Range, paging: Paging): ReturnType<Backend['matrix']> => this.#page('matrix', { ...range, ...paging });
+  entity: Backend['entity'] = (ledger, entity) => this.#ask('entity', { ledger, entity });
+  findings: Backend['findings'] = (range, paging) => this.#page('findings', { ...range, ...paging });
+
+  async verify(ledger: string): Promise<void> {
+    await this.#ask('verify', {}, { ledger });
+  }
+
+  async acknowledge(ledger: string, finding: string, note: string): Promise<void> {
+    await this.#ask('acknowledge', {}, { ledger, finding, note });
+  }
+
+  subscribe(changed: (change: Change) => void): () => void {
+    const stream = new EventSource(`${this.#base}stream`, { withCredentials: true });
+    stream.addEventListener('change', (event) => {
+      try {
+        changed(JSON.parse((event as MessageEvent<string>).data) as Change);
+      } catch {
+        // what is no JSON says nothing new
+      }
+    });
+    return () => stream.close();
+  }
+}
+
+/** `{"error":{"message":…}}`, as every error of the API. */
+async function messageOf(answer: Response): Promise<string | undefined> {
+  try {
+    const { error } = (await answer.json()) as { error?: { message?: unknown } };
+    return typeof error?.message === 'string' ? error.message : undefined;
+  } catch {
+    return undefined;
+  }
+}
