@@ -74,6 +74,10 @@ function summaryOf(entry: Exclude<Entry, MessageEntry>): string {
       return `key: ${entry.act}`;
     case 'anchor':
       return `${entry.source} ${entry.name} ${entry.problem === undefined ? 'signed' : 'REFUSES'} the checkpoint of ${counted(entry.size, 'entry', 'entries')}`;
+    case 'access':
+      return entry.act === 'open'
+        ? `${counted(entry.count ?? 0, 'entry', 'entries')} opened (${entry.how})`
+        : `finding ${entry.finding ?? ''} acknowledged (${entry.how})`;
     default:
       return entry.kind;
   }

@@ -61,6 +61,12 @@ export class Findings {
     this.#sink.put('findings', row);
   }
 
+  /** Somebody answers for a finding; a later one takes the place of the one before. */
+  acknowledged(finding: string, by: { index: number; at: string }, note: unknown): void {
+    const row = this.#sink.get('findings', { ledger: this.#ledger, finding });
+    if (row !== undefined) this.#sink.put('findings', { ...row, acknowledged: { ...by, ...(typeof note === 'string' ? { note } : {}) } });
+  }
+
   toJSON(): Record<string, unknown> {
     return Object.fromEntries(this.#watches.map(({ rule, watch }) => [rule.id, watch.state()]));
   }

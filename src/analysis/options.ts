@@ -1,4 +1,5 @@
 import type { Crypto } from '../bytes/crypto.ts';
+import type { EntityOptions } from './entity-rules.ts';
 import type { ToolWord } from '../mcp/effect.ts';
 
 /**
@@ -13,6 +14,7 @@ export interface AnalysisOptions {
   read?: readonly string[];
   /** By glob over tool names; the last one that fits counts, and goes before the lists. */
   tools?: Readonly<Record<string, ToolWord>>;
+  entities?: EntityOptions;
   /** Settings of rules by their id. */
   rules?: Readonly<Record<string, unknown>>;
 }

@@ -11,9 +11,12 @@ import { entryRow } from './entry-row.ts';
 import type { EarlierCall, Rule, Seen, SeenCall } from './events.ts';
 import { Findings } from './findings.ts';
 import { cut, looseJson, textOf, type Frame } from './frame-text.ts';
-import { argumentsOf, lineOf, resultLine, resultOf, type ResultView } from './message-view.ts';
+import { argumentsOf, isObject, lineOf, resultLine, resultOf, type ResultView } from './message-view.ts';
 import type { AnalysisOptions } from './options.ts';
-import type { CallRow, SessionRow } from './rows.ts';
+import type { CallRow, SessionRow, TouchRow } from './rows.ts';
+import type { Touched } from './touches.ts';
+import { Touches } from './touches.ts';
+import { Tools } from './tools.ts';
 import { Sessions, takeNames, tellsNames, waitingCount, type OpenSession, type Session } from './sessions.ts';
 import type { RowSink } from './sink.ts';
 import type { EvidenceState } from './views.ts';
@@ -42,12 +45,14 @@ interface OpenCall {
   /** About how long they are; 0: not kept. */
   argumentsChars: number;
   argumentsDigest?: string;
+  touches: TouchRow[];
 }
 
 /** What is remembered beside a session. */
 interface Beside {
   writes: number;
   earlier: EarlierCall[];
+  touched: Touched;
 }
 
 /** A batch whose items come next. */
@@ -63,7 +68,9 @@ interface Snapshot {
   version: number;
   ledger: string;
   sessions: unknown;
-  besides: [string, Beside][];
+  besides: [string, Omit<Beside, 'touched'> & { touched: [string, string][] }][];
+  tools: unknown;
+  types: unknown;
   calls: OpenCall[];
   batches: { index: number; left: number; base64: string; gaps: Frame['gaps'] }[];
   findings: Record<string, unknown>;
@@ -75,6 +82,8 @@ export class Projection {
   readonly #sink: RowSink;
   readonly #effects: Effects;
   readonly #findings: Findings;
+  readonly #tools: Tools;
+  readonly #touches: Touches;
   readonly #sessions: Sessions;
   readonly #besides = new Map<string, Beside>();
   /** By their first request, oldest first. */
@@ -91,6 +100,8 @@ export class Projection {
     this.#sink = sink;
     this.#effects = new Effects(options);
     this.#findings = new Findings(ledger, options, sink, snapshot?.findings, rules);
+    this.#tools = new Tools(ledger, options, sink, this.#effects, snapshot?.tools);
+    this.#touches = new Touches(ledger, options, sink, snapshot?.types);
     const remembered = {
       most: projectedSessions,
       tools: false,
@@ -99,7 +110,7 @@ export class Projection {
     };
     this.#sessions = snapshot === undefined ? new Sessions(remembered) : Sessions.from(snapshot.sessions, remembered);
     if (snapshot === undefined) return;
-    for (const [id, beside] of snapshot.besides) this.#besides.set(id, beside);
+    for (const [id, beside] of snapshot.besides) this.#besides.set(id, { ...beside, touched: new Map(beside.touched) });
     for (const open of snapshot.calls) {
       open.row.legs = open.begun.call.legs;
       this.#calls.set(open.row.index, open);
@@ -127,7 +138,9 @@ export class Projection {
       version: projectionVersion,
       ledger: this.#ledger,
       sessions: this.#sessions.toJSON(),
-      besides: [...this.#besides],
+      besides: [...this.#besides].map(([id, { writes, earlier, touched }]) => [id, { writes, earlier, touched: [...touched] }]),
+      tools: this.#tools.toJSON(),
+      types: this.#touches.toJSON(),
       calls: [...this.#calls.values()],
       batches: this.#batches.map(({ index, left, frame }) => ({ index, left, base64: base64(frame.bytes), gaps: frame.gaps })),
       findings: this.#findings.toJSON(),
@@ -148,10 +161,13 @@ export class Projection {
     else {
       this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open?.id }));
       const session = open === undefined || open.isProxied ? undefined : this.#sessionRow(open);
+      if (entry.kind === 'access' && entry.act === 'acknowledge' && entry.finding !== undefined) {
+        this.#findings.acknowledged(entry.finding, { index, at: entry.time }, attributes['note']);
+      }
       this.#see({ kind: 'entry', index, at: entry.time, entry, attributes, ...(session === undefined ? {} : { session }) });
       if (entry.kind === 'close') this.#close(index, entry.connection, entry.time);
     }
-    if (this.#changedSessions.size + this.#changedCalls.size > changedRows) this.end();
+    if (this.#changedSessions.size + this.#changedCalls.size + this.#tools.pending + this.#touches.pending > changedRows) this.end();
   }
 
   /** What a verifier says of the ledger, for the rules: `index` is the newest entry that it speaks of. */
@@ -165,6 +181,8 @@ export class Projection {
     this.#changedSessions.clear();
     for (const open of this.#changedCalls) this.#putCall(open);
     this.#changedCalls.clear();
+    this.#tools.end();
+    this.#touches.end();
   }
 
   #message({ index, attributes }: Observed, entry: MessageEntry | BatchEntry, open: OpenSession, text: () => string | undefined): void {
@@ -190,6 +208,7 @@ export class Projection {
       text,
     });
     if (entry.kind !== 'message' || entry.repeats !== undefined) return;
+    if (entry.type === 'result' && entry.method === 'tools/list' && entry.direction === 's2c') this.#list(index, entry, open, text);
     if (isBeginning) this.#begin(index, entry, open, target, effect ?? this.#effects.of(entry.method, target, entry), text);
     else if (known !== undefined) this.#advance(known, index, entry, open, text);
   }
@@ -220,7 +239,7 @@ export class Projection {
     if (entry.reason !== undefined) row.reason = entry.reason;
     if (begun.isOver) row.endedAt = entry.time;
     if (effect.effect === 'write' && state !== 'blocked') row.approvedBy = isAllowed(entry) ? 'rule' : 'nobody';
-    const call: OpenCall = { begun, row, argumentsChars: 0 };
+    const call: OpenCall = { begun, row, argumentsChars: 0, touches: [] };
     const asked = text();
     if (asked !== undefined && row.method !== 'initialize') {
       const asking = argumentsOf(row.method, looseJson(asked));
@@ -239,8 +258,10 @@ export class Projection {
     if (this.#calls.size > projectedCalls) this.#forget(this.#calls.values().next().value!);
     const beside = this.#beside(open.id);
     if (effect.effect === 'write' && row.method === 'tools/call') beside.writes++;
+    const remembered = this.#remember(beside, call);
+    if (row.method === 'tools/call') this.#tools.began(row);
+    this.#touches.asked(call, call.arguments, this.#tools.nounsOf(row.server, row.target ?? ''), beside.touched, remembered);
     this.#seeCall('began', index, entry, call, open);
-    this.#remember(beside, call);
     if (call.argumentsChars === 0) delete call.arguments;
   }
 
@@ -259,8 +280,39 @@ export class Projection {
       }
     }
     this.#tell(call);
+    if (result !== undefined) {
+      const beside = this.#beside(open.id);
+      this.#touches.answered(
+        call,
+        entry,
+        result,
+        beside.touched,
+        beside.earlier.findLast((one) => one.index === row.index),
+      );
+    }
     this.#seeCall(begun.isOver ? 'ended' : 'went on', index, entry, call, open, result);
     if (begun.isOver) this.#forget(call);
+  }
+
+  #list(index: number, entry: MessageEntry, open: OpenSession, text: () => string | undefined): void {
+    const listing = text();
+    const message = listing === undefined ? undefined : looseJson(listing);
+    const result = isObject(message) ? message['result'] : undefined;
+    if (!isObject(result)) return;
+    const session = this.#lazyRow(open);
+    for (const changed of this.#tools.listed(entry.server, index, entry.time, result['tools'])) {
+      const hiddenText = changed.tool.hiddenText;
+      this.#see({
+        kind: 'definition',
+        index,
+        at: entry.time,
+        ...changed,
+        get session() {
+          return session();
+        },
+        ...(hiddenText === undefined ? {} : { hiddenText }),
+      });
+    }
   }
 
   /** What a call has become, in its row. */
@@ -303,7 +355,7 @@ export class Projection {
       isModern: row.era === 'modern',
       isOver: false,
     };
-    const call: OpenCall = { begun, row: { ...row, legs }, argumentsChars: 0 };
+    const call: OpenCall = { begun, row: { ...row, legs }, argumentsChars: 0, touches: [] };
     this.#calls.set(first, call);
     return call;
   }
@@ -330,6 +382,7 @@ export class Projection {
   #forget(call: OpenCall): void {
     this.#changedCalls.delete(call);
     this.#putCall(call);
+    if (call.row.method === 'tools/call' && call.begun.isOver) this.#tools.ended(call.row);
     this.#calls.delete(call.row.index);
     this.#argumentsChars -= call.argumentsChars;
   }
@@ -351,8 +404,8 @@ export class Projection {
       ...(call.arguments === undefined ? {} : { arguments: call.arguments }),
       ...(call.argumentsDigest === undefined ? {} : { argumentsDigest: call.argumentsDigest }),
       ...(result === undefined ? {} : { result }),
-      touches: [],
-      entityOf: () => undefined,
+      touches: call.touches,
+      entityOf: (entity) => this.#touches.entityOf(entity),
       get earlier() {
         return earlier.filter((one) => one.index < row.index);
       },
@@ -375,20 +428,21 @@ export class Projection {
     });
   }
 
-  #remember({ earlier }: Beside, { row, argumentsDigest }: OpenCall): void {
+  #remember({ earlier }: Beside, { row, argumentsDigest }: OpenCall): EarlierCall {
     const one: EarlierCall = { index: row.index, method: row.method, effect: row.effect, state: row.state, at: row.beganAt, entities: [] };
     if (row.target !== undefined) one.target = row.target;
     if (row.sensitive) one.sensitive = true;
     if (row.destructive) one.destructive = true;
     if (argumentsDigest !== undefined) one.argumentsDigest = argumentsDigest;
     earlier.push(one);
-    if (earlier.length > earlierCalls) earlier.shift();
+    if (earlier.length > earlierCalls + 1) earlier.shift();
+    return one;
   }
 
   #beside(id: string): Beside {
     let beside = this.#besides.get(id);
     if (beside === undefined) {
-      beside = { writes: this.#sink.get('sessions', { ledger: this.#ledger, session: id })?.writes ?? 0, earlier: [] };
+      beside = { writes: this.#sink.get('sessions', { ledger: this.#ledger, session: id })?.writes ?? 0, earlier: [], touched: new Map() };
       this.#besides.set(id, beside);
     }
     return beside;
