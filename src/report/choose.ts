@@ -91,7 +91,11 @@ function addContext(log: PublishedLog, { first, marks }: Chosen): void {
         if (isOurs) add(index);
         return;
       case 'message':
-        if (isOurs && entry.method !== undefined && handshakes.has(entry.method) && entry.batch === undefined) add(index);
+        // without its answer a request would look unanswered
+        if (entry.exchange !== undefined && marks[entry.exchange] === isShown) {
+          add(index);
+          add(entry.batch);
+        } else if (isOurs && entry.method !== undefined && handshakes.has(entry.method) && entry.batch === undefined) add(index);
         return;
       default:
     }
