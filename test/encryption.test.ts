@@ -55,7 +55,7 @@ function filesWith(text: string, folder = world.folder): string[] {
 const at = (...words: string[]) => world.run([...words, '--ledger', world.ledger]);
 const verify = (...words: string[]) => world.run(['verify', world.ledger, '--json', ...words]);
 const reportOf = (stdout: string) => JSON.parse(stdout) as { exit: number; unopenedSegments: number; contentBytes: number; headline: string };
-const callOf = (): string => /^\s*(\d+) .*→ tools\/call/m.exec(at('log').stdout)![1]!;
+const callOf = (...words: string[]): string => /^\s*(\d+) .*→ tools\/call/m.exec(at('log', ...words).stdout)![1]!;
 const ended = () => at('recorder', 'stop');
 
 /** `spec/verify.py`, the second reading, where it can run. */
@@ -231,6 +231,12 @@ test('switched on and off while messages pass [encrypted-switched]', async () =>
   ended();
   expect(verify().status).toBe(0);
   expect(at('find', '--value', 'Borealis-0815').status).toBe(0);
+  // what cannot be opened cannot be erased in: the key is what is missing
+  const index = callOf('--text', 'Borealis-0815');
+  renameSync(key, `${key}.gone`);
+  const erased = at('erase', '--index', index, '--reason', 'GDPR request 44');
+  expect(erased.status).toBe(66);
+  expect(erased.stderr).toMatch(/cannot be opened: .+\n *sworn: hint: put the key back/);
 }, 120_000);
 
 test('a key file that moves [encrypted-file]', async () => {

@@ -15,6 +15,7 @@ import { crc32 } from 'node:zlib';
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash, saltBytes } from '../entry/commitment.ts';
 import type { ErasureTarget } from '../entry/entry.ts';
+import { SwornError } from '../errors.ts';
 import { entryBytes, recordBytes, reserveBytes } from '../limits.ts';
 import { encryptRecord, nonceBytes, openBody, type SegmentKey } from './cipher.ts';
 import { SyncError, syncFile, writeAll, type Files } from './files.ts';
@@ -150,7 +151,7 @@ export class Walked {
     return this.#bytes(this.offset + recordHeaderBytes + entryHeadBytes, this.leafBytes);
   }
 
-  /** The whole record. @throws (rejects) Error where it is encrypted and its key was not opened */
+  /** The whole record. @throws (rejects) SwornError `encryption-key` where it is encrypted and its key was not opened */
   async record(): Promise<StoredBody> {
     const { offset, end, crc } = this;
     const body = await this.#bytes(offset + recordHeaderBytes, end - offset - recordHeaderBytes);
@@ -221,12 +222,12 @@ async function headerIn(reader: Reader): Promise<SegmentHeader | undefined> {
 
 /**
  * With keys that were opened before: nothing here waits for whoever has them.
- * @throws Error where content was asked for that cannot be opened: it is neither passed over nor taken for damaged
+ * @throws SwornError `encryption-key` where content was asked for that cannot be opened: it is neither passed over nor taken for damaged
  */
 function encryptedIn(header: SegmentHeader | undefined, keys: SegmentKeyStore): { key: SegmentKey } | undefined {
   if (header?.keyId === undefined) return undefined;
   const key = keys.find(header.firstIndex, header.keyId);
-  if ('problem' in key) throw new Error(`the segment ${segmentName(header.firstIndex)} cannot be opened: ${key.problem}`);
+  if ('problem' in key) throw new SwornError('encryption-key', `the segment ${segmentName(header.firstIndex)} cannot be opened: ${key.problem}`);
   return { key };
 }
 

@@ -58,9 +58,9 @@ export function ask(
   });
 }
 
+const known: readonly ErrorCode[] = ['permission', 'usage', 'not-found', 'unrecordable', 'ledger-corrupt', 'encryption-key'];
+
 /** What a recorder calls a refusal; of another version it may say what we do not know. */
 function codeOf(code: unknown): ErrorCode {
-  return code === 'permission' || code === 'usage' || code === 'not-found' || code === 'unrecordable' || code === 'ledger-corrupt'
-    ? code
-    : 'recorder-refused';
+  return known.find((one) => one === code) ?? 'recorder-refused';
 }
