@@ -51,7 +51,7 @@ async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[
     cwd: root,
     input: { [name]: source },
     platform: 'node',
-    external: [/^node:/, 'koffi'],
+    external: [/^node:/, 'koffi', 'better-sqlite3'],
     // Packages are bundled for Node ≥ 22.19; what a bundler warns of in them is not ours to mend.
     onLog(level, log, report) {
       if (level === 'warn' && /node_modules/.test(`${log.id ?? ''} ${log.message}`)) return;

@@ -26,6 +26,8 @@ export const errorKinds = {
   'wire-corrupt': { exit: 1, hint: 'one side does not speak the protocol of spec/wire.md; update both to the same version' },
   'socket-path': { exit: 2, hint: 'a Unix socket path has at most 107 bytes: choose a shorter --socket' },
   'socket-unsafe': { exit: 77, hint: 'the folder must belong to you with mode 0700: remove it, or choose --socket' },
+  'catalog-held': { exit: 75, hint: 'it follows the ledger: ask it, or end it (a running `sworn serve`, or another command)' },
+  'catalog-create': { exit: 73, hint: 'choose a place that can be written: --catalog FILE' },
   'lock-held': { exit: 75, hint: 'another recorder writes this ledger: sworn recorder status' },
   'ledger-corrupt': { exit: 65, hint: 'run `sworn verify` for the extent; keep a copy, and begin a new ledger with --ledger DIR' },
   'ledger-rollback': {

@@ -58,6 +58,13 @@ export const witnessEvidence = 100;
 /** A line of the search language, in characters. */
 export const filterChars = 4_096;
 
+/** Of a table's facets, how many are remembered while a catalog is written; others are looked up. */
+export const catalogFacets = 50_000;
+/** Entries in one transaction of a catalog. */
+export const catalogBatch = 1_000;
+/** Of one entry's content and attributes, what of each is found by its text. */
+export const foundTextBytes = 64 * KiB;
+
 export const idBytes = 64;
 export const methodBytes = 128;
 export const targetBytes = 256;

@@ -1,0 +1,252 @@
+/**
+ * Rows into tables, and the sums over calls that go with them. What is put is kept until `flush`, so that a row that changes with each entry (a session's, a tool's) is
+ * written once for many; whoever calls `flush` does it in the transaction that also moves the cursor.
+ */
+import { keyText, type Key, type RowSink, type Rows, type Table } from '../analysis/sink.ts';
+import type { CallRow, FindingRow } from '../analysis/rows.ts';
+import { catalogFacets } from '../limits.ts';
+import type { Database, Statement, Value } from './driver.ts';
+import { bucketOf, toRow, toValue } from './rows.ts';
+import { groupedBy, levelsUs, quoted, tables, type Column, type TableShape } from './schema.ts';
+
+interface TableStatements {
+  put: Statement;
+  get: Statement;
+}
+
+interface Tally {
+  calls: number;
+  resultBytes: number;
+  contextTokens: number;
+}
+
+/** What of a stored call its sums were counted with. */
+interface Counted {
+  facet: number;
+  beganUs: number;
+  bucket: number;
+  resultBytes: number;
+  contextTokens: number;
+}
+
+export class RowWriter implements RowSink {
+  readonly #ledger: string;
+  readonly #database: Database;
+  readonly #pending = new Map<Table, Map<string, Rows[Table]>>();
+  readonly #statements: Record<Table, TableStatements>;
+  readonly #facets: Partial<Record<Table, Interned>> = {};
+  readonly #groupings: Interned;
+  /** Grouping by facet of calls. */
+  readonly #groupingOf = new Map<number, number>();
+  readonly #tallies = new Map<string, Tally>();
+  readonly #entryCounts = new Map<number, number>();
+  readonly #tally: Statement;
+  readonly #countEntries: Statement;
+  readonly #counted: Statement;
+  readonly #findingEntries: { drop: Statement; put: Statement };
+  #lastCall: number;
+  #lastEntry: number;
+
+  constructor(ledger: string, database: Database) {
+    this.#ledger = ledger;
+    this.#database = database;
+    this.#statements = Object.fromEntries(
+      Object.values(tables).map((shape): [Table, TableStatements] => [
+        shape.name,
+        { put: database.prepare(putSql(shape)), get: database.prepare(getSql(shape)) },
+      ]),
+    ) as Record<Table, TableStatements>;
+    for (const { name, facets } of Object.values(tables)) {
+      const extra = name === 'calls' ? ['grouping'] : [];
+      if (facets.length > 0) this.#facets[name] = new Interned(database, `${name}_facets`, 'facet', [...facets.map((one) => one.name), ...extra]);
+    }
+    this.#groupings = new Interned(database, 'groupings', 'grouping', groupedBy);
+    this.#tally = database.prepare(
+      'INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, ' +
+        'resultBytes = resultBytes + excluded.resultBytes, contextTokens = contextTokens + excluded.contextTokens',
+    );
+    this.#countEntries = database.prepare('INSERT INTO entry_counts VALUES (?, ?) ON CONFLICT DO UPDATE SET entries = entries + excluded.entries');
+    this.#counted = database.prepare('SELECT facet, beganAt AS beganUs, bucket, resultBytes, contextTokens FROM calls WHERE "index" = ?');
+    this.#findingEntries = {
+      drop: database.prepare('DELETE FROM finding_entries WHERE finding = ?'),
+      put: database.prepare('INSERT OR IGNORE INTO finding_entries VALUES (?, ?)'),
+    };
+    this.#lastCall = lastIndex(database, 'calls');
+    this.#lastEntry = lastIndex(database, 'entries');
+  }
+
+  put<T extends Table>(table: T, row: Rows[T]): void {
+    let rows = this.#pending.get(table);
+    if (rows === undefined) this.#pending.set(table, (rows = new Map()));
+    rows.set(keyText(table, row), row);
+  }
+
+  get<T extends Table>(table: T, key: Key<T>): Rows[T] | undefined {
+    const pending = this.#pending.get(table)?.get(keyText(table, key));
+    if (pending !== undefined) return pending as Rows[T];
+    const fields = key as unknown as Record<string, Value>;
+    const shape = tables[table];
+    const row = this.#statements[table].get.get(...shape.key.map((field) => fields[field]!));
+    return row === undefined ? undefined : toRow<Rows[T]>(this.#ledger, shape.columns, row);
+  }
+
+  /** Rows that wait. */
+  get waiting(): number {
+    let count = 0;
+    for (const rows of this.#pending.values()) count += rows.size;
+    return count;
+  }
+
+  /** Writes what was put. Within a transaction: without one, a crash would leave sums and rows that differ. */
+  flush(): void {
+    for (const [table, rows] of this.#pending) {
+      const shape = tables[table];
+      for (const row of rows.values()) this.#write(shape, row as unknown as Record<string, unknown>);
+    }
+    this.#pending.clear();
+    for (const [key, { calls, resultBytes, contextTokens }] of this.#tallies) {
+      if (calls === 0 && resultBytes === 0 && contextTokens === 0) continue;
+      this.#tally.run(...key.split(' ').map(Number), calls, resultBytes, contextTokens);
+    }
+    this.#tallies.clear();
+    for (const [facet, count] of this.#entryCounts) if (count !== 0) this.#countEntries.run(facet, count);
+    this.#entryCounts.clear();
+  }
+
+  #write(shape: TableShape, row: Record<string, unknown>): void {
+    const values: Value[] = [];
+    for (const { name, kind } of shape.own) values.push(toValue(kind, row[name]));
+    const interned = this.#facets[shape.name];
+    if (interned !== undefined) {
+      const facet = this.#facetOf(shape, interned, row);
+      values.push(facet);
+      if (shape.name === 'calls') values.push(this.#count(row as unknown as CallRow, facet));
+      else if (shape.name === 'entries') this.#countEntry(row['index'] as number, facet);
+    }
+    this.#statements[shape.name].put.run(...values);
+    if (shape.name === 'findings') this.#putEntriesOf(row as unknown as FindingRow);
+  }
+
+  #facetOf({ name, facets }: TableShape, interned: Interned, row: Record<string, unknown>): number {
+    const values = valuesOf(facets, row);
+    if (name !== 'calls') return interned.of(values);
+    // the grouping follows from the facet: its place in the key adds nothing
+    const same = JSON.stringify(values);
+    const known = interned.known(same);
+    if (known !== undefined) return known;
+    const grouping = this.#groupings.of(
+      groupedBy.map((field) => toValue(field === 'sensitive' || field === 'destructive' ? 'flag' : 'text', row[field])),
+    );
+    return interned.of([...values, grouping], same);
+  }
+
+  #grouping(facet: number): number {
+    let grouping = this.#groupingOf.get(facet);
+    if (grouping === undefined) {
+      grouping = this.#database.prepare('SELECT grouping FROM calls_facets WHERE facet = ?').get(facet)!['grouping'] as number;
+      if (this.#groupingOf.size >= catalogFacets) this.#groupingOf.clear();
+      this.#groupingOf.set(facet, grouping);
+    }
+    return grouping;
+  }
+
+  /** Counts a call, and takes back what it was counted as before. Its bucket. */
+  #count(call: CallRow, facet: number): number {
+    if (call.index <= this.#lastCall) {
+      const before = this.#counted.get(call.index) as unknown as Counted | undefined;
+      if (before !== undefined) this.#add(before, -1);
+    } else this.#lastCall = call.index;
+    const bucket = bucketOf(call.durationUs);
+    const beganUs = toValue('time', call.beganAt) as number;
+    this.#add({ facet, beganUs, bucket, resultBytes: call.resultBytes ?? 0, contextTokens: call.contextTokens ?? 0 }, 1);
+    return bucket;
+  }
+
+  #add({ facet, beganUs, bucket, resultBytes, contextTokens }: Counted, sign: 1 | -1): void {
+    const grouping = this.#grouping(facet);
+    for (const [level, us] of levelsUs.entries()) {
+      const key = `${level} ${Math.floor(beganUs / us) * us} ${grouping} ${bucket}`;
+      let tally = this.#tallies.get(key);
+      if (tally === undefined) this.#tallies.set(key, (tally = { calls: 0, resultBytes: 0, contextTokens: 0 }));
+      tally.calls += sign;
+      tally.resultBytes += sign * resultBytes;
+      tally.contextTokens += sign * contextTokens;
+    }
+  }
+
+  #countEntry(index: number, facet: number): void {
+    if (index <= this.#lastEntry) {
+      const before = this.#database.prepare('SELECT facet FROM entries WHERE "index" = ?').get(index)?.['facet'];
+      if (before === facet) return;
+      if (typeof before === 'number') this.#entryCounts.set(before, (this.#entryCounts.get(before) ?? 0) - 1);
+    } else this.#lastEntry = index;
+    this.#entryCounts.set(facet, (this.#entryCounts.get(facet) ?? 0) + 1);
+  }
+
+  #putEntriesOf({ finding, indexes }: FindingRow): void {
+    this.#findingEntries.drop.run(finding);
+    for (const index of indexes) this.#findingEntries.put.run(index, finding);
+  }
+}
+
+function valuesOf(columns: readonly Column[], row: Record<string, unknown>): Value[] {
+  return columns.map(({ name, kind }) => toValue(kind, row[name]));
+}
+
+function putSql({ name, own, facets }: TableShape): string {
+  const fields = own.map((one) => quoted(one.name));
+  if (facets.length > 0) fields.push('facet');
+  if (name === 'calls') fields.push('bucket');
+  return `INSERT OR REPLACE INTO ${name} (${fields.join(', ')}) VALUES (${fields.map(() => '?').join(', ')})`;
+}
+
+function getSql(shape: TableShape): string {
+  return `${selectOf(shape)} WHERE ${shape.key.map((field) => `t.${quoted(field)} = ?`).join(' AND ')}`;
+}
+
+/** All fields of a table's rows, as stored: `t` is the table, `f` its facets. */
+export function selectOf({ name, columns, facets }: TableShape): string {
+  const fields = columns.map((one) => `${one.isFacet ? 'f' : 't'}.${quoted(one.name)}`).join(', ');
+  return `SELECT ${fields} FROM ${name} t${facets.length > 0 ? ` JOIN ${name}_facets f ON f.facet = t.facet` : ''}`;
+}
+
+function lastIndex(database: Database, table: 'calls' | 'entries'): number {
+  return (database.prepare(`SELECT max("index") AS last FROM ${table}`).get()?.['last'] as number | null) ?? -1;
+}
+
+/** Lists of values that many rows share, each stored once and named by a number. */
+class Interned {
+  readonly #find: Statement;
+  readonly #insert: Statement;
+  readonly #id: string;
+  readonly #recent = new Map<string, number>();
+
+  constructor(database: Database, table: string, id: string, columns: readonly string[]) {
+    this.#id = id;
+    this.#find = database.prepare(`SELECT ${id} FROM ${table} WHERE same = ?`);
+    const fields = ['same', ...columns.map(quoted)];
+    this.#insert = database.prepare(`INSERT INTO ${table} (${fields.join(', ')}) VALUES (${fields.map(() => '?').join(', ')}) RETURNING ${id}`);
+  }
+
+  known(same: string): number | undefined {
+    const recent = this.#recent.get(same);
+    if (recent !== undefined) return recent;
+    const found = this.#find.get(same)?.[this.#id] as number | undefined;
+    if (found !== undefined) this.#remember(same, found);
+    return found;
+  }
+
+  of(values: readonly Value[], same = JSON.stringify(values)): number {
+    const known = this.known(same);
+    if (known !== undefined) return known;
+    const made = this.#insert.get(same, ...values)![this.#id] as number;
+    this.#remember(same, made);
+    return made;
+  }
+
+  #remember(same: string, id: number): void {
+    // all at once: what is in use comes back at once, and no order has to be kept
+    if (this.#recent.size >= catalogFacets) this.#recent.clear();
+    this.#recent.set(same, id);
+  }
+}
