@@ -57,40 +57,37 @@ function hash(text: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 }
 
-interface Parts {
-  main: string;
-  worker?: string;
-}
-
-/** `report`: no network at all. `live`: only the server that it came from. */
-export function page(root: string, kind: 'report' | 'live', { main, worker }: Parts): string {
+/** `report`: no network at all, and a worker made of its own script. `live`: only the server that it came from. */
+export function page(root: string, kind: 'report' | 'live', script: string): string {
   const css = style(root);
-  const code = embedded(main);
+  const code = embedded(script);
   const policy = [
     "default-src 'none'",
     `script-src ${hash(code)}`,
     `style-src ${hash(css)}`,
-    kind === 'live' ? "connect-src 'self'" : "connect-src 'none'",
     'img-src data:',
     'media-src data:',
-    ...(worker === undefined ? [] : ['worker-src blob:']),
+    kind === 'live' ? "connect-src 'self'" : 'worker-src blob:',
     "base-uri 'none'",
     "form-action 'none'",
   ].join('; ');
-  const scripts = `${worker === undefined ? '' : `<script type="text/plain" id="sworn-worker">${embedded(worker)}</script>\n`}<script>${code}</script>`;
   const filled = new Map([
     ['policy', policy],
-    ['style', css],
-    ['scripts', scripts],
+    ['style', `<style>${css}</style>`],
+    ['script', `<script>${code}</script>`],
     ['data', kind === 'report' ? dataMarker : ''],
   ]);
-  return readFileSync(join(root, 'ui', 'page.html'), 'utf8').replaceAll(/<!--(policy|style|scripts|data)-->/g, (_, name: string) =>
-    filled.get(name)!,
-  );
+  return readFileSync(join(root, 'ui', 'page.html'), 'utf8').replaceAll(/<!--(policy|style|script|data)-->/g, (_, name: string) => filled.get(name)!);
 }
 
 /** The pages of `dist/`, and the scripts that are in them. */
 export async function pages(root: string): Promise<{ files: Map<string, string>; chunks: Chunk[] }> {
-  const live = await script(root, 'ui/live.tsx');
-  return { files: new Map([['ui/live.html', page(root, 'live', { main: live.code })]]), chunks: [live] };
+  const [report, live] = [await script(root, 'ui/report.tsx'), await script(root, 'ui/live.tsx')];
+  return {
+    files: new Map([
+      ['ui/report.html', page(root, 'report', report.code)],
+      ['ui/live.html', page(root, 'live', live.code)],
+    ]),
+    chunks: [report, live],
+  };
 }

@@ -154,7 +154,7 @@ export function Custody({ one }: { one: EvidenceState }): JSX.Element | null {
     <div>
       <h3>Who could have rewritten it</h3>
       <p>
-        {one.custody === undefined ? null : <b>Custody: {custodyWords(one.custody)}. </b>}
+        {one.custody === undefined ? null : <b>Custody: {custodyWords(one.custody)}: </b>}
         <Text>{one.custodyMeans}</Text>
       </p>
       {one.witnesses.length === 0 ? null : (

@@ -101,7 +101,12 @@ export function movable(): Movable | undefined {
   return touched !== undefined && lists.has(touched) ? touched : [...lists].at(-1);
 }
 
-const narrow = matchMedia('(max-width: 720px)');
+const cardHeight = 76;
+const lineHeight = 32;
+
+function heightOfRows(): number {
+  return matchMedia('(max-width: 720px)').matches ? cardHeight : lineHeight;
+}
 
 export function List<Row>(props: ListProps<Row>): JSX.Element {
   const { columns, keyOf, hrefOf, detail, opened = [], onOpen, label, empty, most } = props;
@@ -112,7 +117,7 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   const shownBefore = useRef<Pages<Row> | undefined>(undefined);
   const body = useRef<HTMLDivElement>(null);
   const heights = useRef(new Map<number, number>());
-  const [rowHeight, setRowHeight] = useState(narrow.matches ? 76 : 32);
+  const [rowHeight, setRowHeight] = useState(heightOfRows);
   const [top, setTop] = useState(0);
   const [current, setCurrent] = useState(-1);
   const focusWanted = useRef(false);
@@ -129,7 +134,7 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   useEffect(() => {
     const onScroll = (): void => setTop(Math.max(0, -(body.current?.getBoundingClientRect().top ?? 0)));
     const onSize = (): void => {
-      setRowHeight(narrow.matches ? 76 : 32);
+      setRowHeight(heightOfRows());
       onScroll();
     };
     onScroll();

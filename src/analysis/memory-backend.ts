@@ -63,6 +63,8 @@ export class MemoryBackend implements Backend {
   readonly #lists = new Map<string, unknown>();
   readonly #subscribers = new Set<Subscriber>();
   #indexed: Indexes | undefined;
+  /** Lists wait for it: that there are rows to answer from. Evidence does not. */
+  ready: Promise<void> = Promise.resolve();
 
   constructor(deps: MemoryDeps) {
     this.#deps = deps;
@@ -155,6 +157,7 @@ export class MemoryBackend implements Backend {
   }
 
   async call(ledger: string, index: number): Promise<CallDetail | undefined> {
+    await this.ready;
     const { callOf, findingsOf, touchesOf } = this.#indexes();
     const first = callOf(ledger, index);
     const call = first === undefined ? undefined : this.#deps.rows.get('calls', { ledger, index: first });
@@ -172,7 +175,8 @@ export class MemoryBackend implements Backend {
     };
   }
 
-  entry(ledger: string, index: number): Promise<EntryDetail | undefined> {
+  async entry(ledger: string, index: number): Promise<EntryDetail | undefined> {
+    await this.ready;
     return this.#deps.entry(ledger, index);
   }
 
@@ -186,6 +190,7 @@ export class MemoryBackend implements Backend {
   }
 
   async entity(ledger: string, entity: string): Promise<EntityDetail | undefined> {
+    await this.ready;
     const { rows } = this.#deps;
     const found = rows.get('entities', { ledger, entity });
     if (found === undefined) return undefined;
@@ -239,6 +244,7 @@ export class MemoryBackend implements Backend {
   }
 
   async #kept<Value>(key: string, make: () => Promise<Value>): Promise<Value> {
+    await this.ready;
     if (this.#lists.has(key)) return this.#lists.get(key) as Value;
     const made = await make();
     if (this.#lists.size >= keptLists) this.#lists.delete(this.#lists.keys().next().value!);

@@ -7,7 +7,7 @@ import { parseVkey } from '../tlog/note.ts';
 import type { Exit, Finding, FindingCode } from '../verify/finding.ts';
 import type { CosignedBy } from '../verify/trust.ts';
 import type { Witnessed } from '../verify/anchors.ts';
-import { custodyTexts } from './rows.ts';
+import { custodyTexts } from '../entry/custody.ts';
 import type { Checked } from '../dashboard/evidence.ts';
 
 /** The fields of it that are used here. */

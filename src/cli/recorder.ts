@@ -12,7 +12,7 @@ import { recorderEnvironment, recorderWords } from '../wire/recorder-command.ts'
 import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 import { swornPath } from './installation.ts';
 import type { CommandHelp } from './help.ts';
-import { custodyTexts } from './rows.ts';
+import { custodyTexts } from '../entry/custody.ts';
 import { count, duration, safeJson, size, table, visible, type Output } from './output.ts';
 
 export const recorderHelp: CommandHelp = {

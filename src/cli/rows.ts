@@ -1,23 +1,10 @@
 /** Entries as people read them: one aligned line each. */
+import { custodyTexts } from '../entry/custody.ts';
 import type { Custody, Entry, MessageEntry } from '../entry/entry.ts';
 import { readEntries, readEntriesBackwards, type Located } from '../readers/entries.ts';
 import { lossyText } from '../bytes/bytes.ts';
 import { cell, duration, paint, safeJson, size, visible, type Output } from './output.ts';
 import { controlText, effectText, notesOf, subjectOf, type Around } from './words.ts';
-
-/** What each custody means, and the one step that improves it. */
-export const custodyTexts: Record<Custody, { says: string; improve?: string }> = {
-  'same-user': {
-    says: 'the recorder runs as the agent’s own user, so an agent with a shell could rewrite what no witness and no kept checkpoint covers',
-    improve: 'better: sudo -u <another account> sworn recorder start --foreground --ledger <dir> --socket <path> --group <group>',
-  },
-  'separate-user': { says: 'the recorder runs under an account of its own: the agent’s user can neither read nor alter the record' },
-  remote: { says: 'the recorder runs on another host: nobody here can alter the record' },
-  'in-process': {
-    says: 'the recorder runs inside the recorded program, which could write anything',
-    improve: 'better: sworn run -- <server command>',
-  },
-};
 
 /** From the weakest to the strongest. */
 const custodies: readonly Custody[] = ['in-process', 'same-user', 'separate-user', 'remote'];

@@ -1,0 +1,115 @@
+/** The backend of a report, as the page sees it: questions to the worker that verifies and reads. Where a browser starts no worker the same code runs in the page itself. */
+import type { Backend } from '../src/analysis/views.ts';
+import { readReport, type ReportTexts } from './report-worker.ts';
+
+type Change = Parameters<Parameters<Backend['subscribe']>[0]>[0];
+
+interface Answered {
+  id?: number;
+  value?: unknown;
+  error?: string;
+  change?: Change;
+}
+
+/** The texts of the data elements of this page. */
+export function textsOf(document: Document): ReportTexts {
+  const name = location.pathname.split('/').at(-1) ?? '';
+  let file = name;
+  try {
+    file = decodeURIComponent(name);
+  } catch {
+    // a name that is no text in percent signs stays as it is
+  }
+  return {
+    file: file === '' ? 'report.html' : file,
+    head: document.querySelector('#sworn-head')?.textContent ?? undefined,
+    chunks: [...document.querySelectorAll('script[data-block]')].map((element) => [
+      element.getAttribute('data-block') ?? '',
+      element.textContent ?? '',
+    ]),
+  };
+}
+
+/** `script`: the text of the app itself, which is the worker's, too. */
+export function reportBackend(script: string, texts: Promise<ReportTexts>): Backend {
+  let worker: Worker;
+  try {
+    const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
+    worker = new Worker(url);
+  } catch {
+    return later(texts.then(readReport));
+  }
+  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  const subscribers = new Set<(change: Change) => void>();
+  let last = 0;
+  worker.addEventListener('message', ({ data }: MessageEvent<Answered>) => {
+    if (data.change !== undefined) for (const subscriber of subscribers) subscriber(data.change);
+    const one = data.id === undefined ? undefined : waiting.get(data.id);
+    if (one === undefined) return;
+    waiting.delete(data.id!);
+    if (data.error === undefined) one.resolve(data.value);
+    else one.reject(new Error(data.error));
+  });
+  worker.addEventListener('error', (event) => {
+    event.preventDefault();
+    for (const one of waiting.values()) one.reject(new Error(`the verifier of this page failed: ${event.message}`));
+    waiting.clear();
+  });
+  const started = texts.then((all) => worker.postMessage(all));
+  const ask = async <Value>(method: string, ...args: unknown[]): Promise<Value> => {
+    await started;
+    const id = ++last;
+    return new Promise<Value>((resolve, reject) => {
+      waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      worker.postMessage({ id, method, args });
+    });
+  };
+  return asking(ask, (changed) => {
+    subscribers.add(changed);
+    return () => subscribers.delete(changed);
+  });
+}
+
+type Ask = <Value>(method: string, ...args: unknown[]) => Promise<Value>;
+
+/** Every question under its own name. */
+function asking(ask: Ask, subscribe: Backend['subscribe']): Backend {
+  return {
+    kind: 'report',
+    evidence: () => ask('evidence'),
+    overview: (range) => ask('overview', range),
+    timeline: (range, wanted) => ask('timeline', range, wanted),
+    sessions: (range, paging) => ask('sessions', range, paging),
+    calls: (range, paging) => ask('calls', range, paging),
+    call: (ledger, index) => ask('call', ledger, index),
+    entries: (range, paging) => ask('entries', range, paging),
+    entry: (ledger, index) => ask('entry', ledger, index),
+    tools: (range, paging) => ask('tools', range, paging),
+    tool: (ledger, server, tool) => ask('tool', ledger, server, tool),
+    entities: (range, paging) => ask('entities', range, paging),
+    matrix: (range, paging) => ask('matrix', range, paging),
+    entity: (ledger, entity) => ask('entity', ledger, entity),
+    findings: (range, paging) => ask('findings', range, paging),
+    subscribe,
+    verify: (ledger) => ask('verify', ledger),
+  };
+}
+
+/** A backend that is not there yet. */
+function later(backend: Promise<Backend>): Backend {
+  const ask: Ask = async <Value>(method: string, ...args: unknown[]): Promise<Value> => {
+    const asked = (await backend) as unknown as Record<string, (...args: unknown[]) => Promise<Value>>;
+    return asked[method]!(...args);
+  };
+  return asking(ask, (changed) => {
+    let stop = (): void => {};
+    let isStopped = false;
+    void backend.then((known) => {
+      if (!isStopped) stop = known.subscribe(changed);
+    });
+    return () => {
+      isStopped = true;
+      stop();
+    };
+  });
+}

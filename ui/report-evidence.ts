@@ -1,0 +1,103 @@
+/** What the verifier found in a report, as the evidence line says it. */
+import { custodyTexts } from '../src/entry/custody.ts';
+import type { EvidenceState } from '../src/analysis/views.ts';
+import { exitOfSeverity, type Exit } from '../src/verify/finding.ts';
+import type { ReportVerification, StepName } from '../src/verify/report.ts';
+import { count } from './figures.ts';
+
+const states = { 0: 'holds', 1: 'tampered', 2: 'inconclusive', 3: 'inconclusive', 4: 'policy', 5: 'fork' } as const satisfies Record<
+  Exit,
+  EvidenceState['state']
+>;
+
+const stepNames: Readonly<Record<StepName, string>> = {
+  data: 'Data of the report',
+  tree: 'Tree',
+  signature: 'Signature',
+  entries: 'Entries',
+  content: 'Content',
+  keys: 'Keys',
+  witnesses: 'Witnesses',
+};
+
+/** Before anything was checked. */
+export function verifying(ledger: string, file: string, progress: number): EvidenceState {
+  return {
+    ledger,
+    name: '',
+    state: 'verifying',
+    sentence: 'This browser is checking every record of this file …',
+    progress,
+    size: 0,
+    shown: 0,
+    later: 0,
+    witnesses: [],
+    findings: [],
+    steps: [],
+    checked: [],
+    notChecked: [],
+    commands: commandsFor(file),
+  };
+}
+
+/** It could not be checked at all. */
+export function unverified(file: string, problem: string): EvidenceState {
+  return { ...verifying('', file, 0), state: 'unverified', sentence: `Not verified: ${problem}` };
+}
+
+export function evidenceOf(ledger: string, file: string, found: ReportVerification, verifiedAt: string): EvidenceState {
+  const { exit, head, size, shown, custody, firstBad, witnesses, cosigned, keyFingerprint, isKeyKnown } = found;
+  const means = custody === undefined ? undefined : custodyTexts[custody];
+  return {
+    ledger,
+    name: head?.name ?? '',
+    state: states[exit],
+    sentence: sentenceOf(found),
+    verifiedAt,
+    size,
+    shown,
+    later: head?.later ?? 0,
+    ...(keyFingerprint === undefined ? {} : { keyFingerprint }),
+    isPinned: isKeyKnown,
+    ...(custody === undefined || means === undefined
+      ? {}
+      : { custody, custodyMeans: `${means.says}${means.improve === undefined ? '' : `; ${means.improve}`}` }),
+    witnesses: [
+      ...witnesses.map(({ name, timeS, isVerified }) => ({ name, at: timeOf(timeS), isVerified })),
+      ...cosigned.map(({ witness, timeS }) => ({ name: witness, at: timeOf(timeS), isVerified: true })),
+    ],
+    ...(firstBad === undefined ? {} : { firstBad }),
+    findings: found.findings.map(({ severity, code, message, index, path }) => ({
+      severity,
+      code,
+      message,
+      ...(index === undefined ? {} : { index }),
+      ...(path === undefined ? {} : { path }),
+    })),
+    steps: found.steps.map(({ name, result, detail, tookMs }) => ({ name: stepNames[name], result, detail, tookMs })),
+    checked: found.checked,
+    notChecked: ['this page: whoever forges the records may forge the page and its verifier with them', ...found.notChecked],
+    commands: commandsFor(file),
+  };
+}
+
+function sentenceOf({ exit, findings, inRange, shown, size }: ReportVerification): string {
+  const worst = findings.find(({ severity }) => exit !== 0 && exitOfSeverity(severity) === exit)?.message ?? 'nothing could be read';
+  const whole = inRange === size ? '' : ` of the ${count(size)} under the checkpoint`;
+  const holds = `${count(inRange)} ${inRange === 1 ? 'record' : 'records'}${whole}, unbroken${shown === inRange ? '' : `; ${count(shown)} of them shown`}`;
+  if (exit === 0) return holds;
+  if (exit === 4) return `${holds}, but the policy is not met: ${worst}`;
+  return `${exit === 1 ? 'Tampered' : exit === 5 ? 'Rolled back or forked' : 'It cannot be concluded whether it holds'}: ${worst}`;
+}
+
+function timeOf(seconds: number): string {
+  return new Date(Math.max(0, Math.min(seconds, 8.64e12)) * 1_000).toISOString();
+}
+
+function commandsFor(file: string): EvidenceState['commands'] {
+  const name = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
+  return [
+    { does: 'Check this file with a verifier that did not come with it', command: `sworn verify ${name}` },
+    { does: 'Check it against the ledger’s key, which you have from elsewhere', command: `sworn verify ${name} --policy <trust file>` },
+  ];
+}

@@ -1,0 +1,157 @@
+/**
+ * The report's other half, off the page's own thread: it verifies the data, makes rows of the entries that the verifier has seen, and answers the questions of the app from them.
+ * Must stay true: a row comes only from an entry that went through the verifier, and evidence is stated only once it is computed.
+ */
+import { Projection } from '../src/analysis/projection.ts';
+import { MemoryBackend } from '../src/analysis/memory-backend.ts';
+import { needlesOf } from '../src/analysis/filter.ts';
+import { MemoryRows } from '../src/analysis/sink.ts';
+import type { EvidenceState } from '../src/analysis/views.ts';
+import { hex, lossyText, utf8 } from '../src/bytes/bytes.ts';
+import { parseReportHead } from '../src/verify/report-data.ts';
+import { verifyReport, type ReportVerification } from '../src/verify/report.ts';
+import { pageCrypto } from './crypto.ts';
+import { detailOf } from './report-detail.ts';
+import { evidenceOf, unverified, verifying } from './report-evidence.ts';
+
+/** What the page hands over: the text of its data elements. */
+export interface ReportTexts {
+  /** Name of the file, for commands. */
+  file: string;
+  head: string | undefined;
+  chunks: readonly [string, string][];
+}
+
+/** So long a question waits for the verification to end, before it is answered from what was read so far. */
+const patienceMs = 1_000;
+const tellEveryMs = 100;
+
+/** Reads a report. Answers can be asked for at once. */
+export function readReport(texts: ReportTexts): MemoryBackend {
+  const chunks = new Map(texts.chunks);
+  const source = {
+    head: () => Promise.resolve(texts.head),
+    chunk: (name: string) => Promise.resolve(chunks.get(name)),
+    names: () => texts.chunks.map(([name]) => name),
+  };
+  const head = texts.head === undefined ? undefined : parseReportHead(pageCrypto, texts.head);
+  const about = head === undefined || typeof head === 'string' ? undefined : head;
+  const origin = about?.checkpoint.split('\n', 1)[0] ?? '';
+  const id = /[0-9a-f]{32}$/.exec(origin)?.[0] ?? hex(pageCrypto.sha256(utf8(origin))).slice(0, 32);
+  const rows = new MemoryRows();
+  const projection = new Projection(id, { crypto: pageCrypto }, rows);
+  let evidence: EvidenceState = verifying(id, texts.file, 0);
+  let found: ReportVerification | undefined;
+  let lastAt = about?.madeAt ?? '';
+  let toldMs = 0;
+
+  const check = async (isFirst: boolean): Promise<void> => {
+    evidence = { ...verifying(id, texts.file, 0), name: about?.name ?? '' };
+    backend.changed({ evidence: true });
+    try {
+      found = await verifyReport({
+        crypto: pageCrypto,
+        source,
+        vkeys: [],
+        isOwnKeyTaken: true,
+        wanted: { nowS: Math.floor(Date.now() / 1_000) },
+        clock: () => performance.now(),
+        onProgress: (done) => {
+          evidence.progress = done;
+          if (performance.now() - toldMs < tellEveryMs) return;
+          toldMs = performance.now();
+          backend.changed({ evidence: true });
+        },
+        ...(isFirst
+          ? {
+              onEntry: ({ index, entry, attributes, frame }) => {
+                lastAt = entry.time;
+                projection.take({ index, entry, attributes, ...(frame === undefined ? {} : { frame }) });
+              },
+            }
+          : {}),
+      });
+      evidence = evidenceOf(id, texts.file, found, new Date().toISOString());
+    } catch (error) {
+      evidence = unverified(texts.file, error instanceof Error ? error.message : String(error));
+    }
+    projection.end();
+    backend.changed(isFirst ? { evidence: true, entries: rows.tables.entries.size, calls: rows.tables.calls.size } : { evidence: true });
+  };
+
+  const backend = new MemoryBackend({
+    rows,
+    entry: async (ledger, index) => {
+      await whole;
+      const seen = ledger === id ? await found?.opener?.open(index) : undefined;
+      return seen === undefined ? undefined : detailOf(id, seen);
+    },
+    textsIn: async (_, wanted) => {
+      const inEntries = new Map<number, string[]>();
+      const needles = wanted.map((text) => [text, needlesOf(text)] as const);
+      for (const { index, kind } of rows.rows('entries')) {
+        const seen = await found?.opener?.open(index);
+        if (seen === undefined) continue;
+        const content =
+          `${kind === 'message' || kind === 'batch' ? lossyText(seen.frame?.bytes ?? new Uint8Array(0)) : ''}\n${JSON.stringify(seen.attributes)}`.toLowerCase();
+        const there = needles.filter(([, all]) => all.some((needle) => content.includes(needle))).map(([text]) => text);
+        if (there.length > 0) inEntries.set(index, there);
+      }
+      return inEntries;
+    },
+    evidence: () => [evidence],
+    verify: () => check(false),
+    // "now" is when the report was made: what is open was open then
+    now: () => about?.madeAt ?? lastAt,
+    zone: 'UTC',
+  });
+  const whole = check(true);
+  const patience = new Promise<void>((resolve) => setTimeout(resolve, patienceMs));
+  backend.ready = Promise.race([whole, patience]).then(() => projection.end());
+  return backend;
+}
+
+interface Question {
+  id: number;
+  method: string;
+  args: unknown[];
+}
+
+const methods: ReadonlySet<string> = new Set([
+  ...[
+    'evidence',
+    'overview',
+    'timeline',
+    'sessions',
+    'calls',
+    'call',
+    'entries',
+    'entry',
+    'tools',
+    'tool',
+    'entities',
+    'matrix',
+    'entity',
+    'findings',
+    'verify',
+  ],
+]);
+
+/** In a worker: the first message is the report, every other one a question. */
+export function serveReport(port: Pick<Worker, 'postMessage' | 'addEventListener'>): void {
+  let backend: MemoryBackend | undefined;
+  port.addEventListener('message', ({ data }: MessageEvent<ReportTexts | Question>) => {
+    if (backend === undefined) {
+      backend = readReport(data as ReportTexts);
+      backend.subscribe((change) => port.postMessage({ change }));
+      return;
+    }
+    const { id, method, args } = data as Question;
+    if (!methods.has(method)) return;
+    const asked = backend as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+    asked[method]!(...args).then(
+      (value) => port.postMessage({ id, value }),
+      (error: unknown) => port.postMessage({ id, error: error instanceof Error ? error.message : String(error) }),
+    );
+  });
+}
