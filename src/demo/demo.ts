@@ -86,6 +86,7 @@ async function hrSession(stage: Stage): Promise<void> {
   await countTools(stage, hr);
   await call(stage, hr, 'search_employees', { query: 'engineer' }, /Ada Okafor/);
   await call(stage, hr, 'get_pay_info', { id: 'e-101' }, /128000/);
+  await call(stage, hr, 'search_employees', { query: 'finance' }, /Rosa Alvarez/);
   await call(stage, hr, 'get_pay_info', { id: 'e-201' }, /119000/);
   await call(stage, hr, 'read_rulebook', {}, /recorded and kept/);
   await call(stage, hr, 'submit_time_off', { id: 'e-102', from: '2026-12-21', until: '2026-12-31' }, /submitted/);

@@ -6,7 +6,7 @@ import type { Found, SeenCall } from '../events.ts';
 import { leavesOf } from './leaves.ts';
 import { nameOf, placeOf, rule, short, silencing, type Memory, type Settings } from './rule.ts';
 import { hash53 } from './hash.ts';
-import { people, subjectOf, withArticle, wordsOf } from './words.ts';
+import { people, states, subjectOf, withArticle, wordsOf } from './words.ts';
 
 interface Read {
   entity: string;
@@ -24,21 +24,23 @@ interface OfSession {
 /** Of a type, over all sessions: who was seen with which value of an attribute, by hash. */
 interface OfType {
   attributes: Record<string, { values: Record<string, number[]>; isState?: true }>;
-  /** Of what was read: its values. */
-  read: Record<string, Record<string, string>>;
+  /** Each of them with its values. */
+  entities: Record<string, Record<string, string>>;
 }
 
 type Kept = { session: OfSession } | { type: OfType };
 
 const readsMost = 200;
 const typesMost = 20;
-const attributesMost = 24;
+const attributesMost = 12;
 /** Of an attribute that has more values than these nothing is known: it names things one by one. */
 const valuesMost = 60;
 /** Remembered of each value: enough to tell a group from one. */
 const holdersMost = 8;
-const valueMost = 80;
-const entitiesMost = 2_000;
+const valueMost = 48;
+const entitiesMost = 300;
+/** Types that are remembered at a time. */
+const knownTypes = 40;
 
 export const otherAttribute = rule<Kept>(
   {
@@ -56,16 +58,21 @@ export const otherAttribute = rule<Kept>(
     if (seen.kind !== 'call' || seen.phase !== 'ended' || seen.call.state !== 'ok') return [];
     const { call, touches } = seen;
     if (touches.length === 0) return [];
-    const changed = new Set<string>();
-    const types = touches.slice(0, 500).flatMap(({ entity }) => learn(seen, entity, memory) ?? []);
-    for (const type of types) changed.add(type);
+    const changed = learn(seen, memory);
     if (call.sensitive && call.effect !== 'write') for (const type of remember(seen, memory)) changed.add(type);
     const session = sessionIn(memory, call.session, false);
     if (session === undefined) return [];
-    return [...changed].flatMap((type) => (session.reads[type] === undefined ? [] : judge(seen, type, session, typeIn(memory, type), settings)));
+    return [...changed].flatMap((type) =>
+      session.reads[keyOf(type)] === undefined ? [] : judge(seen, type, session, typeIn(memory, type), settings),
+    );
   },
   400,
 );
+
+/** No name that objects have by themselves. */
+function keyOf(type: string): string {
+  return `type ${type}`;
+}
 
 function sessionIn(memory: Memory<Kept>, key: string, isNew: boolean): OfSession | undefined {
   const kept = isNew ? memory.of(key) : memory.get(key);
@@ -74,37 +81,113 @@ function sessionIn(memory: Memory<Kept>, key: string, isNew: boolean): OfSession
 
 /** Types stand beside sessions, whose names never begin so. */
 function typeIn(memory: Memory<Kept>, type: string): OfType {
-  const kept = memory.of(`type ${type}`) as Kept & { type?: OfType; session?: OfSession };
+  const key = keyOf(type);
+  if (memory.get(key) === undefined) {
+    const known = memory.state().filter(([other]) => other.startsWith('type '));
+    if (known.length >= knownTypes) memory.forget(known[0]![0]);
+  }
+  const kept = memory.of(key) as Kept & { type?: OfType; session?: OfSession };
   if (kept.type !== undefined) return kept.type;
   delete kept.session;
-  return (kept.type = { attributes: {}, read: {} });
+  return (kept.type = { attributes: {}, entities: {} });
 }
 
-/** What is known of one entity now. Its type, where that is something new. */
-function learn(seen: SeenCall, entity: string, memory: Memory<Kept>): string | undefined {
-  const row = seen.entityOf(entity);
-  if (row?.attributes === undefined) return undefined;
+/** What a call tells of things, by type; the types of which something new is known. */
+function learn(seen: SeenCall, memory: Memory<Kept>): Set<string> {
+  const changed = new Set<string>();
+  const types = new Map<string, string>();
+  for (const { entity, path } of seen.touches.slice(0, touchesMost)) {
+    const row = seen.entityOf(entity);
+    if (row === undefined) continue;
+    const known = typeIn(memory, row.type);
+    if (note(known, entity, Object.entries(row.attributes ?? {}))) changed.add(row.type);
+    if (!path.startsWith('arguments')) types.set(row.value, row.type);
+  }
+  const { documents = [], structured } = seen.result ?? {};
+  if (types.size === 0) return changed;
+  for (const { value, beside } of things([structured, ...documents], types)) {
+    const type = types.get(value)!;
+    if (note(typeIn(memory, type), `${type}:${value}`, beside)) changed.add(type);
+  }
+  return changed;
+}
+
+const touchesMost = 500;
+const depthMost = 10;
+
+/** Objects that hold the name of something that was seen, with the short texts that stand beside it. */
+function things(documents: readonly unknown[], types: ReadonlyMap<string, string>): { value: string; beside: [string, string][] }[] {
+  const found: { value: string; beside: [string, string][] }[] = [];
+  const walk = (value: unknown, depth: number): void => {
+    if (typeof value !== 'object' || value === null || depth > depthMost || found.length >= touchesMost) return;
+    if (!Array.isArray(value)) {
+      const members = Object.entries(value).slice(0, 100);
+      const beside = members.flatMap(([name, one]): [string, string][] => (isBelonging(name, one) ? [[attributeOf(name), one]] : []));
+      const named = members.find(
+        ([name, one]) => (typeof one === 'string' || typeof one === 'number') && types.has(String(one)) && !isBelongingTo(name),
+      );
+      if (named !== undefined && beside.length > 0)
+        found.push({ value: String(named[1]), beside: beside.filter(([, one]) => one !== String(named[1])) });
+    }
+    for (const inner of Object.values(value)) walk(inner, depth + 1);
+  };
+  for (const document of documents) walk(document, 0);
+  return found;
+}
+
+/** `department_name` and `department` are one. */
+function attributeOf(name: string): string {
+  const words = wordsOf(name);
+  return (words.length > 1 && /^(?:id|name|code)$/.test(words.at(-1)!) ? words.slice(0, -1) : words).join('_');
+}
+
+/** A short text that could say where something belongs: no time, amount or address, and nothing that says in which state or of which kind it is. */
+function isBelonging(name: string, value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value.length > 0 &&
+    value.length <= valueMost &&
+    !/[\r\n@]|:\/\/|^[\d\s.,:+TZ/-]+$/.test(value) &&
+    !isBelongingTo(name) &&
+    !wordsOf(name).some((word) => states.has(word))
+  );
+}
+
+/** The member is the thing's own name. */
+function isBelongingTo(name: string): boolean {
+  return /^(?:name|title|label|email|description|text|path)$/i.test(name);
+}
+
+/** Notes values of something's attributes; whether one of them is new. */
+function note(known: OfType, entity: string, attributes: readonly (readonly [string, string])[]): boolean {
   const holder = hash53(entity);
-  const known = typeIn(memory, row.type);
   let isNew = false;
-  const entries = Object.entries(row.attributes).slice(0, attributesMost);
-  for (const [attribute, value] of entries) {
+  for (const [attribute, value] of attributes.slice(0, attributesMost)) {
     if (value === '' || value.length > valueMost) continue;
     const own = Object.hasOwn(known.attributes, attribute) ? known.attributes[attribute]! : undefined;
     if (own === undefined && Object.keys(known.attributes).length >= attributesMost) continue;
-    const { values } = own ?? (known.attributes[attribute] = { values: {} });
+    const { values } = own ?? define(known.attributes, attribute, { values: {} });
     const holders = Object.hasOwn(values, value) ? values[value]! : undefined;
     if (holders?.includes(holder)) continue;
     // what changes is a state of things, not what they belong to
     if (Object.entries(values).some(([other, held]) => other !== value && held.includes(holder))) known.attributes[attribute]!.isState = true;
     if (holders === undefined) {
       if (Object.keys(values).length >= valuesMost) continue;
-      Object.defineProperty(values, value, { value: [holder], enumerable: true, configurable: true, writable: true });
+      define(values, value, [holder]);
     } else if (holders.length < holdersMost) holders.push(holder);
     isNew = true;
   }
-  if (Object.keys(known.read).length < entitiesMost || Object.hasOwn(known.read, entity)) known.read[entity] = Object.fromEntries(entries);
-  return isNew ? row.type : undefined;
+  if (isNew && (Object.hasOwn(known.entities, entity) || Object.keys(known.entities).length < entitiesMost)) {
+    const before = Object.hasOwn(known.entities, entity) ? known.entities[entity]! : {};
+    define(known.entities, entity, Object.fromEntries([...Object.entries(before), ...attributes.slice(0, attributesMost)]));
+  }
+  return isNew;
+}
+
+/** Not assigned: a stranger's member may be called `__proto__`. */
+function define<T>(holder: Record<string, T>, name: string, value: T): T {
+  Object.defineProperty(holder, name, { value, enumerable: true, configurable: true, writable: true });
+  return value;
 }
 
 /** What a sensitive call read: what its arguments named, or else what came back. The types of it. */
@@ -117,8 +200,8 @@ function remember(seen: SeenCall, memory: Memory<Kept>): string[] {
   const types: string[] = [];
   for (const { entity } of read) {
     const type = seen.entityOf(entity)?.type;
-    if (type === undefined || (session.reads[type] === undefined && Object.keys(session.reads).length >= typesMost)) continue;
-    const reads = (session.reads[type] ??= []);
+    if (type === undefined || (session.reads[keyOf(type)] === undefined && Object.keys(session.reads).length >= typesMost)) continue;
+    const reads = (session.reads[keyOf(type)] ??= []);
     if (reads.length >= readsMost || reads.some((one) => one.entity === entity)) continue;
     reads.push({ entity, index: seen.call.index, ...(subject === undefined ? {} : { subject }) });
     types.push(type);
@@ -127,14 +210,14 @@ function remember(seen: SeenCall, memory: Memory<Kept>): string[] {
 }
 
 function judge(seen: SeenCall, type: string, session: OfSession, known: OfType, settings: Settings): Found[] {
-  const reads = session.reads[type]!;
+  const reads = session.reads[keyOf(type)]!;
   if (reads.length < 2) return [];
-  const earlier = session.found[type];
+  const earlier = session.found[keyOf(type)];
   const named = settings.words('attributes');
   const candidates = earlier === undefined ? (named.length > 0 ? named : dividing(known)) : [earlier.attribute];
   for (const attribute of candidates) {
     const valued = reads.flatMap((read) => {
-      const value = known.read[read.entity]?.[attribute];
+      const value = valueOf(known, read.entity, attribute);
       return value === undefined || (named.length === 0 && !isShared(known, attribute, value)) ? [] : [{ ...read, value }];
     });
     const base = valued[0];
@@ -145,7 +228,7 @@ function judge(seen: SeenCall, type: string, session: OfSession, known: OfType, 
     const fresh = indexes.filter((index) => !earlier?.indexes.includes(index));
     if (fresh.length === 0) return [];
     const first = earlier?.first ?? other.index;
-    session.found[type] = { attribute, first, indexes };
+    session.found[keyOf(type)] = { attribute, first, indexes };
     const subject = other.subject ?? 'sensitive data';
     const whose = people.has(wordsOf(type).at(-1) ?? '') ? 'someone' : withArticle(type);
     return [
@@ -173,7 +256,12 @@ function dividing({ attributes }: OfType): string[] {
     .map(([attribute]) => attribute);
 }
 
+function valueOf({ entities }: OfType, entity: string, attribute: string): string | undefined {
+  const values = Object.hasOwn(entities, entity) ? entities[entity]! : {};
+  return Object.hasOwn(values, attribute) ? values[attribute] : undefined;
+}
+
 function isShared({ attributes }: OfType, attribute: string, value: string): boolean {
-  const values = attributes[attribute]?.values;
-  return values !== undefined && Object.hasOwn(values, value) && values[value]!.length >= 2;
+  const values = Object.hasOwn(attributes, attribute) ? attributes[attribute]!.values : {};
+  return Object.hasOwn(values, value) && values[value]!.length >= 2;
 }

@@ -108,7 +108,8 @@ export const gap = rule<Counts>(
 );
 
 /** In the recorder's numbers, and in the tap's. Items of a batch have its number. */
-function holes({ entry, index, session }: SeenMessage, own: Counts): Found[] {
+function holes(seen: SeenMessage, own: Counts): Found[] {
+  const { entry, index } = seen;
   const way = entry.direction === 'c2s' ? 0 : 1;
   const before = own.seq;
   own.seq = entry.seq;
@@ -132,7 +133,7 @@ function holes({ entry, index, session }: SeenMessage, own: Counts): Found[] {
       detail: `${missing} missing before entry ${index}: ${said}`,
       indexes: [index],
       count: missing,
-      session: session.session,
+      session: seen.session.session,
       server: entry.server,
     },
   ];

@@ -149,10 +149,11 @@ export const neverListed = rule<Listed>(
     const own = memory.get(call.server);
     // of a server with more tools than are remembered nothing is known
     if (own === undefined || own.tools.length === 0 || own.tools.length >= toolsMost || own.tools.includes(hash53(tool))) return [];
-    const first = Object.hasOwn(own.firsts, tool) ? own.firsts[tool]! : call.index;
-    if (!Object.hasOwn(own.firsts, tool)) {
+    const key = `tool ${tool}`;
+    const first = own.firsts[key] ?? call.index;
+    if (own.firsts[key] === undefined) {
       if (Object.keys(own.firsts).length >= unlistedMost) return [];
-      own.firsts[tool] = first;
+      own.firsts[key] = first;
     }
     const found: Found = {
       first,

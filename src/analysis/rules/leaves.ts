@@ -37,8 +37,9 @@ const date = /^(?:19|20)\d\d(?:\D?\d\d){0,5}/;
 export function distinctive(text: string): Set<number> {
   const found = new Set<number>();
   const plain = text.slice(0, textMost).replaceAll(/(?<=\d)[.,](?=\d{3}(?!\d))/g, '');
-  for (const [token] of plain.matchAll(/[\p{L}\p{N}@._+-]{4,200}/gu)) {
+  for (const [token] of plain.matchAll(/[^\s"'`(){}[\]<>|;:,!?=&#/\\*]{4,200}/g)) {
     if (found.size >= distinctiveMost) break;
+    if (!/[\d@]/.test(token)) continue;
     const bare = token.replace(/^[._+-]+|[._+-]+$/g, '');
     if (!date.test(bare) && isDistinctive(bare)) found.add(hash53(bare.toLowerCase()));
   }

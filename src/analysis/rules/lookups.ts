@@ -122,12 +122,13 @@ export const missingEntity = rule<Missing>(
     if (asked === undefined || !saysMissing(seen) || hasWritten(seen, asked.entity)) return [];
     const { type, value } = seen.entityOf(asked.entity)!;
     const kept = memory.of(seen.call.session);
-    const own = Object.hasOwn(kept.types, type) ? kept.types[type]! : { first: seen.call.index, seen: [], indexes: [] };
+    const key = `type ${type}`;
+    const own = kept.types[key] ?? { first: seen.call.index, seen: [], indexes: [] };
     if (own.seen.length >= missingMost || own.seen.includes(hash53(asked.entity))) return [];
-    if (Object.keys(kept.types).length >= typesMost && !Object.hasOwn(kept.types, type)) return [];
+    if (Object.keys(kept.types).length >= typesMost && kept.types[key] === undefined) return [];
     own.seen.push(hash53(asked.entity));
     own.indexes.push(...seen.call.legs.slice(0, 4));
-    kept.types[type] = own;
+    kept.types[key] = own;
     const isGuess = guessable.has(wordsOf(type).at(-1) ?? '');
     if (isGuess && own.seen.length < guessesMost) return [];
     const pronoun = people.has(wordsOf(type).at(-1) ?? '') ? 'who' : 'that';

@@ -72,8 +72,9 @@ function outward(seen: SeenCall, kept: Kept): Found[] {
   const again = kept.reads.find(({ values }) => values.some((value) => said.has(value)));
   if (call.effect === 'read' && again === undefined) return [];
   const read = again ?? kept.reads.at(-1)!;
-  const first = kept.firsts[tool] ?? call.index;
-  if (kept.firsts[tool] === undefined && Object.keys(kept.firsts).length < toolsMost) kept.firsts[tool] = first;
+  const key = `tool ${tool}`;
+  const first = kept.firsts[key] ?? call.index;
+  if (kept.firsts[key] === undefined && Object.keys(kept.firsts).length < toolsMost) kept.firsts[key] = first;
   const subject = read.subject ?? 'sensitive data';
   const where = address === undefined ? '' : ` to ${short(address, 80)}`;
   return [

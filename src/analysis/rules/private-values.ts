@@ -1,5 +1,5 @@
 /** Credentials and personal data that pass in arguments and results. The values themselves are not repeated: a finding says which kind, and where. */
-import { Detectors } from '../../policy/detect/detect.ts';
+import { detectorGroups, Detectors } from '../../policy/detect/detect.ts';
 import type { Found, Rule, SeenCall } from '../events.ts';
 import { hash53 } from './hash.ts';
 import { nameOf, placeOf, rule, silencing } from './rule.ts';
@@ -20,8 +20,10 @@ const weakSecrets: ReadonlySet<string> = new Set(['generic-secret', 'generic-tok
 const everyday: ReadonlySet<string> = new Set(['email', 'phone', 'ipv4', 'ipv6', 'mac-address', 'ip', 'ip-address']);
 const manyEveryday = 25;
 
-const secrets = new Detectors(['secrets']);
-const personal = new Detectors(['pii']);
+const detectors = new Detectors(['secrets', 'pii']);
+const secretKinds: ReadonlySet<string> = new Set(detectorGroups.secrets);
+/** By what was seen: both rules look at the same, and the search is what costs. */
+const searched = new WeakMap<SeenCall, ReadonlyMap<string, Set<number>>>();
 
 type Side = 'arguments' | 'result';
 
@@ -32,7 +34,7 @@ type Judge = (
   seen: SeenCall,
 ) => (Pick<Found, 'severity' | 'title'> & { kinds: string[] }) | undefined;
 
-function valuesRule(words: Omit<Rule, 'create'>, detectors: Detectors, judge: Judge): Rule {
+function valuesRule(words: Omit<Rule, 'create'>, isOurs: (kind: string) => boolean, judge: Judge): Rule {
   return rule<Kept>(
     words,
     () => ({ found: {} }),
@@ -41,12 +43,9 @@ function valuesRule(words: Omit<Rule, 'create'>, detectors: Detectors, judge: Ju
       const side: Side | undefined =
         seen.phase === 'began' ? 'arguments' : seen.phase === 'ended' && seen.result !== undefined ? 'result' : undefined;
       if (side === undefined) return [];
-      const text = textOf(seen, side);
-      const kinds = new Map<string, Set<number>>();
-      for (const { rule: kind, start, end } of detectors.find(text)) {
-        const values = kinds.get(kind) ?? new Set();
-        kinds.set(kind, values.add(hash53(text.slice(start, end))));
-      }
+      const all = valuesIn(seen, side);
+      if (all.size === 0) return [];
+      const kinds = new Map([...all].filter(([kind]) => isOurs(kind)));
       if (kinds.size === 0) return [];
       const judged = judge(kinds, side, seen);
       if (judged === undefined) return [];
@@ -70,6 +69,20 @@ function valuesRule(words: Omit<Rule, 'create'>, detectors: Detectors, judge: Ju
       ];
     },
   );
+}
+
+/** Hashes of what was found on this side, by kind. */
+function valuesIn(seen: SeenCall, side: Side): ReadonlyMap<string, Set<number>> {
+  const known = searched.get(seen);
+  if (known !== undefined) return known;
+  const kinds = new Map<string, Set<number>>();
+  const text = textOf(seen, side);
+  for (const { rule: kind, start, end } of detectors.find(text)) {
+    const values = kinds.get(kind) ?? new Set();
+    kinds.set(kind, values.add(hash53(text.slice(start, end))));
+  }
+  searched.set(seen, kinds);
+  return kinds;
 }
 
 function textOf({ arguments: args, result }: SeenCall, side: Side): string {
@@ -96,7 +109,7 @@ export const secret = valuesRule(
     why: 'What passes here is in the model’s context, with its provider and in this record. Who has it can use it.',
     silence: silencing('secret', 'Keep it out of the record: redact: { detect: [secrets] } in sworn.yaml.'),
   },
-  secrets,
+  (kind) => secretKinds.has(kind),
   (kinds, side, seen) => {
     const strong = [...kinds.keys()].filter((kind) => !weakSecrets.has(kind));
     const title =
@@ -115,7 +128,7 @@ export const personalData = valuesRule(
     why: 'Numbers that identify people are rarely needed by a model, and cannot be taken back once they are in its context.',
     silence: silencing('personal-data', 'Keep them out of the record: redact: { detect: [pii] } in sworn.yaml.'),
   },
-  personal,
+  (kind) => !secretKinds.has(kind),
   (kinds, side, seen) => {
     const numbers = [...kinds.keys()].filter((kind) => !everyday.has(kind));
     const where = side === 'arguments' ? `handed to ${nameOf(seen)}` : `brought by ${nameOf(seen)}`;

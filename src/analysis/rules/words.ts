@@ -166,6 +166,45 @@ export const subjects: readonly { readonly words: ReadonlySet<string>; readonly 
   { words: new Set(['ssn', 'passport', 'birthdate', 'birthday', 'address', 'phone']), called: 'personal data' },
 ];
 
+/** Words of members that say in which state something is, or of which kind: things differ in them wherever they belong. */
+export const states: ReadonlySet<string> = new Set([
+  'status',
+  'state',
+  'stage',
+  'phase',
+  'step',
+  'priority',
+  'severity',
+  'type',
+  'kind',
+  'role',
+  'position',
+  'title',
+  'level',
+  'grade',
+  'rank',
+  'currency',
+  'language',
+  'locale',
+  'gender',
+  'color',
+  'colour',
+  'size',
+  'unit',
+  'format',
+  'version',
+  'result',
+  'outcome',
+  'turnover',
+  'rating',
+  'method',
+  'message',
+  'note',
+  'comment',
+  'first',
+  'last',
+]);
+
 /** Types of entities that are people: `someone`, and `who`. */
 export const people: ReadonlySet<string> = new Set([
   'employee',
