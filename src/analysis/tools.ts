@@ -6,6 +6,7 @@ import type { Effects, RowEffect } from './effects.ts';
 import { hiddenTextIn, textsOf } from './hidden-text.ts';
 import { count, percentile, type Latency } from './latency.ts';
 import { isObject } from './message-view.ts';
+import { instructionsIn } from './rules/instructions.ts';
 import type { AnalysisOptions } from './options.ts';
 import type { CallRow, DefinitionRow, ToolRow } from './rows.ts';
 import type { RowSink } from './sink.ts';
@@ -130,7 +131,7 @@ export class Tools {
     else delete known.nouns;
     // what calls say of it goes before, since it holds what the tap was told too
     if (row.calls === 0) tell(row, this.#effectOf(tool, definition));
-    const hidden = [...new Set([...textsOf(definition)].flatMap((one) => hiddenTextIn(one)))].slice(0, hiddenMost);
+    const hidden = [...new Set([...textsOf(definition)].flatMap((one) => orElse(hiddenTextIn(one), () => instructionsIn(one))))].slice(0, hiddenMost);
     if (hidden.length > 0) row.hiddenText = hidden;
     else delete row.hiddenText;
     const previousKey = { ...key, digest: previousDigest ?? '' };
@@ -203,6 +204,10 @@ function tell(row: ToolRow, effect: RowEffect): void {
 
 function nameOf(server: string, tool: string): string {
   return `${server}\0${tool}`;
+}
+
+function orElse(found: string[], other: () => string[]): string[] {
+  return found.length > 0 ? found : other();
 }
 
 function cutText(text: string): string {

@@ -20,7 +20,8 @@ export function random(seed: number): () => number {
   };
 }
 
-const words = 'amber brook cedar delta ember field grove harbor island jasper kettle lantern meadow north orchid pebble quartz river stone timber'.split(' ');
+const words =
+  'amber brook cedar delta ember field grove harbor island jasper kettle lantern meadow north orchid pebble quartz river stone timber'.split(' ');
 
 /** One whole session, from `initialize` to the end of the server. */
 export async function session(name: Name, seed: number): Promise<Conversation> {
@@ -119,7 +120,13 @@ const agents: Record<Name, Agent> = {
         () => ['read_multiple_files', { paths: [path(), path(), path()] }],
         () => ['get_file_info', { path: path() }],
         () => ['search_files', { path: files, pattern: `*${oneOf(next, words).slice(0, 3)}*` }],
-        () => ['write_file', { path: add(`note-${oneOf(next, words)}-${Math.floor(next() * 1000)}.txt`), content: Array.from({ length: 20 }, () => oneOf(next, words)).join(' ') }],
+        () => [
+          'write_file',
+          {
+            path: add(`note-${oneOf(next, words)}-${Math.floor(next() * 1000)}.txt`),
+            content: Array.from({ length: 20 }, () => oneOf(next, words)).join(' '),
+          },
+        ],
         () => ['edit_file', { path: path(), edits: [{ oldText: 'second', newText: oneOf(next, words) }] }],
         () => ['move_file', { source: path(), destination: add(`moved-${oneOf(next, words)}-${Math.floor(next() * 1000)}.txt`) }],
         () => ['create_directory', { path: join(files, oneOf(next, words)) }],
@@ -131,7 +138,10 @@ const agents: Record<Name, Agent> = {
     const name = (): string => oneOf(next, words);
     return () =>
       oneOf<() => Call>(next, [
-        () => ['create_entities', { entities: [{ name: name(), entityType: oneOf(next, ['person', 'place', 'project']), observations: [`likes ${name()}`] }] }],
+        () => [
+          'create_entities',
+          { entities: [{ name: name(), entityType: oneOf(next, ['person', 'place', 'project']), observations: [`likes ${name()}`] }] },
+        ],
         () => ['create_relations', { relations: [{ from: name(), to: name(), relationType: 'knows' }] }],
         () => ['add_observations', { observations: [{ entityName: name(), contents: [`seen near the ${name()}`] }] }],
         () => ['delete_entities', { entityNames: [name(), name()] }],

@@ -1,8 +1,6 @@
 /** What servers say their tools are: definitions that change, that speak to the model, and tools that no list names. */
 import type { Found } from '../events.ts';
 import { hash53 } from './hash.ts';
-import { instructionsIn } from './instructions.ts';
-import { leavesOf } from './leaves.ts';
 import { placeOf, rule, short, silencing } from './rule.ts';
 
 interface Version {
@@ -85,14 +83,17 @@ export const hiddenInstructions = rule<Record<string, never>>(
   (seen) => {
     if (seen.kind !== 'definition') return [];
     const { definition, session, index } = seen;
-    const said = hiddenTextOf(definition.text);
+    const { hiddenText: said = [] } = seen;
     if (said.length === 0) return [];
     return [
       {
         first: index,
         subject: definition.tool,
         title: `Does the definition of ${definition.tool} give the model orders?`,
-        detail: said.map((one) => `“${short(one, 100)}”`).join(', '),
+        detail: said
+          .slice(0, 3)
+          .map((one) => `“${short(one, 90)}”`)
+          .join(', '),
         indexes: [index],
         server: definition.server,
         tool: definition.tool,
@@ -101,22 +102,6 @@ export const hiddenInstructions = rule<Record<string, never>>(
     ];
   },
 );
-
-/** Words of a definition (its JSON text) that look like instructions to a model: in its descriptions, titles, defaults and names alike. */
-export function hiddenTextOf(definition: string): string[] {
-  let document: unknown;
-  try {
-    document = JSON.parse(definition) as unknown;
-  } catch {
-    document = definition;
-  }
-  // one after the other, as a model reads them
-  const text = leavesOf(document)
-    .map(({ value }) => (typeof value === 'string' ? value : ''))
-    .filter((value) => value !== '')
-    .join('\n');
-  return instructionsIn(text);
-}
 
 interface Listed {
   /** Names that the server has listed, by hash; none: it has listed nothing. */

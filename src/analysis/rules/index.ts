@@ -1,8 +1,11 @@
 /** All rules, the weightier ones first. */
 import type { Rule } from '../events.ts';
+import { otherAttribute } from './attribute.ts';
 import { gap, replyToNothing, strayStdout } from './conversation.ts';
+import { changedDefinition, hiddenInstructions, neverListed } from './definitions.ts';
 import { hung, slow } from './duration.ts';
 import { unverifiable, unwitnessed } from './evidence.ts';
+import { enumeration, missingEntity } from './lookups.ts';
 import { sensitiveThenOutward } from './outward.ts';
 import { personalData, secret } from './private-values.ts';
 import { burst, loop, retryStorm } from './repetition.ts';
@@ -12,13 +15,19 @@ import { unapprovedWrite } from './unapproved.ts';
 export const rules: readonly Rule[] = [
   unverifiable,
   injectionThenUnusual,
+  hiddenInstructions,
   sensitiveThenOutward,
+  otherAttribute,
   unapprovedWrite,
+  changedDefinition,
+  enumeration,
+  missingEntity,
   secret,
   personalData,
   gap,
   loop,
   retryStorm,
+  neverListed,
   slow,
   hung,
   burst,

@@ -14,6 +14,7 @@ interface Wording {
 }
 
 const wordings: readonly Wording[] = [
+  { pattern: /\battention\b[,:]? (?:all |any )?(?:ai|llm|language model|assistant|agent)s?\b/i, isPlain: true },
   {
     pattern:
       /\b(?:ignore|disregard|forget|override)\b[^.!?\n]{0,24}\b(?:previous|prior|above|earlier|preceding|system|your)\b[^.!?\n]{0,16}\b(?:instructions?|prompts?|rules|directions|guidelines|messages?)\b/i,
