@@ -212,7 +212,10 @@ class Block {
     else this.#runs.push([index, index + 1, mark]);
     this.#leaves.push(leaf);
     this.sizeBytes += leaf.length;
-    if (items === undefined) return;
+    if (items === undefined) {
+      this.#sizes.push([]);
+      return;
+    }
     this.#hasContent = true;
     if (items === 'lacking') {
       this.#sizes.push(null);

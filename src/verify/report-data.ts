@@ -265,11 +265,11 @@ export type ReportItem =
 export const itemStates = ['kept', 'dropped', 'erased', 'withheld'] as const;
 
 /**
- * The content of a block's entries: of each that has `counts` items these items, attributes first; `undefined` for one whose content is not here, and where the chunk
- * ends early.
+ * The content of a block's entries, of which there are `count`: the items of each, attributes first; `undefined` for one whose content is not here, and where the chunk
+ * ends early. Whole: it holds just that.
  */
-export function decodeContent(bytes: Uint8Array, counts: readonly number[]): (ReportItem[] | undefined)[] {
-  const none = counts.map(() => undefined);
+export function decodeContent(bytes: Uint8Array, count: number): { items: (ReportItem[] | undefined)[]; isWhole: boolean } {
+  const none = { items: [], isWhole: false };
   if (bytes.length < 4) return none;
   const jsonBytes = ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0;
   let sizes: (([number, number] | number)[] | null)[];
@@ -285,19 +285,17 @@ export function decodeContent(bytes: Uint8Array, counts: readonly number[]): (Re
   for (const list of sizes) for (const one of list ?? []) secretsBytes += typeof one === 'number' ? saltBytes : hashBytes;
   let secretAt = 4 + jsonBytes;
   let at = secretAt + secretsBytes;
-  let k = 0;
-  return counts.map((count) => {
-    if (count === 0) return [];
-    const list = sizes[k++];
-    if (!list) return undefined;
+  const items = sizes.map((list) => {
+    if (list === null) return undefined;
     let isThere = true;
-    const items = list.map((one): ReportItem => {
+    const own = list.map((one): ReportItem => {
       const length = typeof one === 'number' ? saltBytes : hashBytes;
       const secret = bytes.subarray(secretAt, (secretAt += length));
       if (typeof one !== 'number') return { state: itemStates[one[0]] as 'dropped' | 'erased' | 'withheld', hash: secret, sizeBytes: one[1] };
       isThere &&= secret.length === length && at + one <= bytes.length;
       return { state: 'kept', salt: secret, bytes: bytes.subarray(at, (at += one)) };
     });
-    return isThere ? items : undefined;
+    return isThere ? own : undefined;
   });
+  return { items, isWhole: sizes.length === count && at === bytes.length };
 }

@@ -3,7 +3,6 @@ import { equal } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { hashLeaf } from '../tlog/tree.ts';
-import { contentCounts } from './content.ts';
 import { decodeContent, decodeEntries, readChunk, type BlockEntry, type ReportHead, type ReportItem, type ReportSource } from './report-data.ts';
 import { attributesOf, checkItems, frameOf, stretchOf, type ReportEntry } from './report-entry.ts';
 
@@ -70,12 +69,6 @@ export class ReportOpener {
     const entries = chunk && decodeEntries(chunk.bytes)?.entries;
     if (!entries) return undefined;
     const content = this.#head.blocks[k]!.content ? await readChunk(this.#crypto, this.#source, this.#head, `content-${k}`) : undefined;
-    const counts = entries.map(({ leaf }) => {
-      const entry = readEntry(leaf);
-      if (entry instanceof EntryProblem) return 0;
-      const { attributes, segments } = contentCounts(entry);
-      return attributes + segments;
-    });
-    return { entries, items: content ? decodeContent(content.bytes, counts) : [] };
+    return { entries, items: content ? decodeContent(content.bytes, entries.length).items : [] };
   }
 }

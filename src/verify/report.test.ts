@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -203,6 +203,32 @@ describe.each(cryptos)('a report under %s', (_name, crypto) => {
       { crypto },
     );
     expect((await other!.open(1204))!.isVerified).toBe(false);
+  });
+});
+
+interface Vector {
+  name: string;
+  head: string;
+  chunks: Record<string, string>;
+  exit: number;
+  code?: string;
+  index?: number;
+  shown?: number;
+}
+const vectors = JSON.parse(readFileSync(new URL('../../spec/vectors/reports.json', import.meta.url), 'utf8')) as {
+  vkey: string;
+  accept: Vector[];
+  reject: Vector[];
+};
+
+describe.each(cryptos)('the vectors under %s', (_name, crypto) => {
+  it.each([...vectors.accept, ...vectors.reject])('$name', async ({ head, chunks, exit, code, index, shown }) => {
+    const source = { head: async () => head, chunk: async (name: string) => chunks[name], names: () => Object.keys(chunks) };
+    const result = await verifyReport({ crypto, source, vkeys: [parseVkey(crypto, vectors.vkey)!], wanted: { nowS: 0 } });
+    expect(result.exit).toBe(exit);
+    if (code === undefined) expect([bad(result), result.shown]).toEqual([[], shown]);
+    else expect(bad(result).map((one) => one.code)).toContain(code);
+    if (index !== undefined) expect(result.firstBad).toBe(index);
   });
 });
 

@@ -343,20 +343,20 @@ class ReportVerifier {
     for (const [k, block] of blocks.entries()) {
       this.#options.onProgress?.(k / blocks.length);
       const entries = await this.#readBlock(head, k, block);
-      const counts = entries.map(({ entry }) => (entry instanceof EntryProblem ? 0 : sumOf(contentCounts(entry))));
       const content = block.content ? await readChunk(this.#crypto, this.#source, head, `content-${k}`) : undefined;
       const found = this.#findings.list.length;
-      const items = content === undefined ? undefined : decodeContent(content.bytes, counts);
+      const decoded = content && decodeContent(content.bytes, block.entries);
       for (const [i, seen] of entries.entries()) {
         if (seen.index >= first && seen.index < end) {
           absent(seen.index);
           due = seen.index + 1;
         }
-        this.#take(seen, items?.[i], head);
+        this.#take(seen, decoded?.items[i], head);
       }
       // what is missing of a block was said with it
       if (entries.length < block.entries && block.last < end) due = Math.max(due, block.last + 1);
-      if (content !== undefined && !content.isWhole && this.#findings.list.length === found)
+      const isWhole = content === undefined || (content.isWhole && decoded!.isWhole);
+      if (!isWhole && this.#findings.list.length === found)
         this.#say('tampered', 'content', `the chunk content-${k} was changed: it holds the content of entries ${block.first} to ${block.last}`, {
           index: block.first,
           path: `content-${k}`,
@@ -444,7 +444,7 @@ class ReportVerifier {
     if (hasHash) this.#learn(index, entry);
     const counts = contentCounts(entry);
     let holds = true;
-    if (sumOf(counts) > 0) {
+    if (sumOf(counts) > 0 || (items?.length ?? 0) > 0) {
       this.#counts.withContent++;
       if (items === undefined) {
         if (!head.isWithheld) this.#counts.without++;
