@@ -4,7 +4,7 @@ import { attributeNames, entityRules, idleIds, qualifiers, type EntityOptions, t
 import { isMissing } from './frame-text.ts';
 import { isObject } from './message-view.ts';
 import { isSql, tablesIn } from './sql.ts';
-import { isId, nounOfTool, singular, wordsOf } from './words.ts';
+import { isId, joinedWords, nounOfTool, singular } from './words.ts';
 
 export interface Named {
   type: string;
@@ -54,7 +54,7 @@ export class EntityFinder {
       }),
       ...(rule.tools === undefined ? {} : { tools: splitGlobs(rule.tools) }),
     }));
-    this.#attributes = new Set(attributes.map((name) => wordsOf(name).join('_')));
+    this.#attributes = new Set(attributes.map((name) => joinedWords(name)));
     this.#known = Object.entries(known);
   }
 
@@ -86,8 +86,7 @@ export class EntityFinder {
         for (const one of inner) walk(one, `${path}[]`, key, parent, depth + 1, attributes);
       } else if (isObject(inner)) {
         const beside = place.in === 'result' ? this.#attributesIn(inner) : undefined;
-        for (const [name, one] of Object.entries(inner))
-          walk(one, `${path}.${name.slice(0, typeChars)}`, wordsOf(name).join('_'), key, depth + 1, beside);
+        for (const [name, one] of Object.entries(inner)) walk(one, `${path}.${name.slice(0, typeChars)}`, joinedWords(name), key, depth + 1, beside);
       } else if (typeof inner === 'string' || typeof inner === 'number') {
         for (const named of this.#named(inner, path, key, parent, place)) add(attributes === undefined ? named : { ...named, attributes });
       }
@@ -100,9 +99,7 @@ export class EntityFinder {
   #attributesIn(holder: Record<string, unknown>): Record<string, string> | undefined {
     let found: Record<string, string> | undefined;
     for (const [name, value] of Object.entries(holder)) {
-      const attribute = wordsOf(name)
-        .join('_')
-        .replace(/_(?:id|name)$/u, '');
+      const attribute = joinedWords(name).replace(/_(?:id|name)$/u, '');
       if (!this.#attributes.has(attribute)) continue;
       const said = isObject(value) ? (value['name'] ?? value['id']) : value;
       if ((typeof said !== 'string' && typeof said !== 'number') || said === '') continue;
@@ -179,14 +176,20 @@ function shaped(value: string | number, { type, value: shape }: EntityRule, key:
   if (text === '' || text.length > valueChars || /[\r\n]/u.test(text) || isMissing(text)) return [];
   const known: Record<Exclude<ValueShape, 'sql'>, () => Shaped[]> = {
     id: () => (/\s/u.test(text) || text.length > 128 ? [] : typed(type, key, text)),
-    path: () =>
-      scheme.test(text) && !/^[A-Za-z]:/u.test(text) ? ofUri(text) : surePath.has(key) || pathLike.test(text) ? [{ type, value: text }] : [],
+    path: () => ofPath(text, key, type),
     uri: () => ofUri(text),
     table: () => (/^[\p{L}\p{N}_."`[\]$-]{1,128}$/u.test(text) ? [{ type, value: text }] : []),
     email: () => [...text.matchAll(email)].map(([one]) => ({ type, value: one.toLowerCase() })),
     text: () => (text.length > 128 ? [] : [{ type, value: text }]),
   };
   return known[shape]();
+}
+
+function ofPath(text: string, key: string, type: string): Shaped[] {
+  if (scheme.test(text) && !/^[A-Za-z]:[\\/]/u.test(text)) return ofUri(text);
+  // `PATH` and its like are lists
+  if (/:[/~]/u.test(text.slice(2))) return [];
+  return surePath.has(key) || pathLike.test(text) ? [{ type, value: text }] : [];
 }
 
 function ofUri(text: string): Shaped[] {

@@ -41,7 +41,7 @@ export function argumentsOf(method: string, message: unknown): unknown {
 }
 
 /** The result or error in a message; `undefined` where there is neither. */
-export function resultOf(method: string, message: unknown): ResultView | undefined {
+export function resultOf(message: unknown): ResultView | undefined {
   if (!isObject(message)) return undefined;
   const { result, error } = message;
   if (isObject(error)) {
@@ -83,9 +83,26 @@ export function resultOf(method: string, message: unknown): ResultView | undefin
     // clients hand on one of the two: the content where there is some
     if (view.contextTokens === 0) view.contextTokens = tokensOf(JSON.stringify(view.structured));
   }
-  // definitions of tools, prompts and resources are read by the model too
-  if (method.endsWith('/list')) view.contextTokens = tokensOf(JSON.stringify(result));
   return view;
+}
+
+/** Requests whose results say nothing to the model, and are not looked into. */
+const quiet: ReadonlySet<string> = new Set([
+  'initialize',
+  'server/discover',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+]);
+
+export function isQuiet(method: string): boolean {
+  return method.endsWith('/list') || quiet.has(method);
+}
+
+/** What a quiet request's result puts into the context: definitions of tools, prompts and resources are read by the model as they come. */
+export function listTokens(method: string, sizeBytes: number): number {
+  return method.endsWith('/list') ? Math.ceil(sizeBytes / tokenBytes) : 0;
 }
 
 /** Content blocks of every kind of result: of tools, resources and prompts. */

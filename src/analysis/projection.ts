@@ -11,7 +11,7 @@ import { entryRow } from './entry-row.ts';
 import type { EarlierCall, Rule, Seen, SeenCall } from './events.ts';
 import { Findings } from './findings.ts';
 import { cut, looseJson, textOf, type Frame } from './frame-text.ts';
-import { argumentsOf, isObject, lineOf, resultLine, resultOf, type ResultView } from './message-view.ts';
+import { argumentsOf, isQuiet, lineOf, listTokens, resultLine, resultOf, type ResultView } from './message-view.ts';
 import type { AnalysisOptions } from './options.ts';
 import type { CallRow, SessionRow, TouchRow } from './rows.ts';
 import type { Touched } from './touches.ts';
@@ -271,9 +271,11 @@ export class Projection {
     let result: ResultView | undefined;
     if (isReply) {
       row.resultBytes = entry.sizeBytes;
-      const answer = text();
-      result = answer === undefined ? undefined : resultOf(row.method, looseJson(answer));
-      if (result !== undefined) {
+      const isLookedInto = entry.type === 'error' || !isQuiet(row.method);
+      const answer = isLookedInto ? text() : undefined;
+      result = answer === undefined ? undefined : resultOf(looseJson(answer));
+      if (!isLookedInto) row.contextTokens = listTokens(row.method, entry.sizeBytes);
+      else if (result !== undefined) {
         row.contextTokens = result.contextTokens;
         const line = resultLine(result);
         if (line !== undefined) row.resultText = line;
@@ -296,11 +298,9 @@ export class Projection {
 
   #list(index: number, entry: MessageEntry, open: OpenSession, text: () => string | undefined): void {
     const listing = text();
-    const message = listing === undefined ? undefined : looseJson(listing);
-    const result = isObject(message) ? message['result'] : undefined;
-    if (!isObject(result)) return;
+    if (listing === undefined) return;
     const session = this.#lazyRow(open);
-    for (const changed of this.#tools.listed(entry.server, index, entry.time, result['tools'])) {
+    for (const changed of this.#tools.listed(entry.server, index, entry.time, listing)) {
       const hiddenText = changed.tool.hiddenText;
       this.#see({
         kind: 'definition',

@@ -5,6 +5,7 @@ import { effectOf, splitOverrides, type ToolDefinition } from '../mcp/effect.ts'
 import type { Effects, RowEffect } from './effects.ts';
 import { hiddenTextIn, textsOf } from './hidden-text.ts';
 import { count, percentile, type Latency } from './latency.ts';
+import { looseJson } from './frame-text.ts';
 import { isObject } from './message-view.ts';
 import { instructionsIn } from './rules/instructions.ts';
 import type { AnalysisOptions } from './options.ts';
@@ -31,6 +32,15 @@ export interface Changed {
 const noOverrides = splitOverrides({});
 const hiddenMost = 10;
 
+/** What a server listed last: mostly the same again, session by session. Not in the snapshot, for it only saves work. */
+interface Listing {
+  text: string;
+  tools: { tool: string; digest: string }[];
+}
+
+const listingChars = 256 * 1024;
+const listingsMost = 32;
+
 export class Tools {
   readonly #ledger: string;
   readonly #options: AnalysisOptions;
@@ -39,6 +49,7 @@ export class Tools {
   /** By server and name; who was used last is last. */
   readonly #all = new Map<string, KnownTool>();
   readonly #changed = new Set<KnownTool>();
+  readonly #listings = new Map<string, Listing>();
   readonly #definitions = new Map<string, DefinitionRow>();
 
   /** `known`: what `toJSON` gave. */
@@ -97,19 +108,41 @@ export class Tools {
     row.longestUs = Math.max(row.longestUs ?? 0, durationUs);
   }
 
-  /** A server listed tools: those that are new or other than before. */
-  listed(server: string, index: number, at: string, list: unknown): Changed[] {
+  /** A server listed tools, in a result with this text: those that are new or other than before. */
+  listed(server: string, index: number, at: string, text: string): Changed[] {
+    const listing = withoutId(text);
+    const last = this.#listings.get(server);
+    if (last?.text === listing && last.tools.every(({ tool, digest }) => this.#all.get(nameOf(server, tool))?.digest === digest)) {
+      for (const { tool, digest } of last.tools) this.#again(server, tool, digest, index, at);
+      return [];
+    }
+    const message = looseJson(text);
+    const result = isObject(message) ? message['result'] : undefined;
+    const list = isObject(result) ? result['tools'] : undefined;
     const changed: Changed[] = [];
     if (!Array.isArray(list)) return changed;
+    const tools: Listing['tools'] = [];
     for (const definition of list as unknown[]) {
       if (!isObject(definition) || typeof definition['name'] !== 'string') continue;
-      const found = this.#define(server, definition['name'], definition, index, at);
-      if (found !== undefined) changed.push(found);
+      const { digest, ...found } = this.#define(server, definition['name'], definition, index, at);
+      tools.push({ tool: definition['name'], digest });
+      if (found.changed !== undefined) changed.push(found.changed);
     }
+    this.#listings.delete(server);
+    if (listing.length <= listingChars) this.#listings.set(server, { text: listing, tools });
+    if (this.#listings.size > listingsMost) this.#listings.delete(this.#listings.keys().next().value!);
     return changed;
   }
 
-  #define(server: string, tool: string, definition: Record<string, unknown>, index: number, at: string): Changed | undefined {
+  /** Listed as before. */
+  #again(server: string, tool: string, digest: string, index: number, at: string): void {
+    const name = `${nameOf(server, tool)}\0${digest}`;
+    const row = this.#definitions.get(name) ?? this.#sink.get('definitions', { ledger: this.#ledger, server, tool, digest });
+    this.#of(server, tool);
+    if (row !== undefined) this.#definitions.set(name, { ...row, lastIndex: index, lastAt: at });
+  }
+
+  #define(server: string, tool: string, definition: Record<string, unknown>, index: number, at: string): { digest: string; changed?: Changed } {
     const text = JSON.stringify(definition);
     const digest = hex(this.#options.crypto.sha256(utf8(text)));
     const key = { ledger: this.#ledger, server, tool, digest };
@@ -124,7 +157,7 @@ export class Tools {
     if (before === undefined) row.definitions++;
     this.#definitions.set(name, now);
     const previousDigest = known.digest;
-    if (previousDigest === digest) return undefined;
+    if (previousDigest === digest) return { digest };
     known.digest = digest;
     const nouns = nounsOf(definition['inputSchema']);
     if (Object.keys(nouns).length > 0) known.nouns = nouns;
@@ -139,7 +172,7 @@ export class Tools {
       previousDigest === undefined
         ? undefined
         : (this.#definitions.get(`${nameOf(server, tool)}\0${previousDigest}`) ?? this.#sink.get('definitions', previousKey));
-    return { definition: now, ...(previous === undefined ? {} : { previous }), tool: row };
+    return { digest, changed: { definition: now, ...(previous === undefined ? {} : { previous }), tool: row } };
   }
 
   #effectOf(tool: string, { annotations }: Record<string, unknown>): RowEffect {
@@ -171,8 +204,13 @@ export class Tools {
   }
 
   #put({ row, latency }: KnownTool): void {
-    const p50Us = percentile(latency, 0.5);
-    const p95Us = percentile(latency, 0.95);
+    // an estimate is never beyond what there was
+    const within = (part: number): number | undefined => {
+      const us = percentile(latency, part);
+      return us === undefined ? undefined : Math.min(us, row.longestUs ?? us);
+    };
+    const p50Us = within(0.5);
+    const p95Us = within(0.95);
     this.#sink.put('tools', { ...row, ...(p50Us === undefined ? {} : { p50Us }), ...(p95Us === undefined ? {} : { p95Us }) });
   }
 }
@@ -193,6 +231,14 @@ function newTool(ledger: string, server: string, tool: string): ToolRow {
     isListed: false,
     definitions: 0,
   };
+}
+
+/** A result without its id, wherever that stands around the tools. */
+function withoutId(text: string): string {
+  const from = Math.max(0, text.indexOf('"tools"'));
+  const to = Math.max(from, text.lastIndexOf(']'));
+  const id = /"id"\s*:\s*(?:"[^"\\]*"|\d+)/u;
+  return `${text.slice(0, from).replace(id, '')}${text.slice(from, to)}${text.slice(to).replace(id, '')}`;
 }
 
 /** Marks that are not said any more go. */

@@ -83,7 +83,7 @@ export class Touches {
     if (result.isError || row.method !== 'tools/call') return;
     const said = [...(result.structured === undefined ? [] : [result.structured]), ...result.documents];
     const named = said.flatMap((document) => this.#find(document, call, {}, touched, 'result'));
-    for (const uri of result.uris) named.push(...this.#find({ uri }, call, {}, touched, 'result'));
+    for (const uri of result.uris) named.push(...this.#find({ content: [{ uri }] }, call, {}, touched, 'result'));
     this.#touch(call, named, entry.time, touched, earlier);
   }
 

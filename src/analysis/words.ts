@@ -13,6 +13,21 @@ export function wordsOf(name: string): string[] {
     .filter((word) => word !== '');
 }
 
+/** Names repeat: those that were read are remembered, up to `namesMost`. */
+const known = new Map<string, string>();
+const namesMost = 10_000;
+
+/** The words of an identifier joined by `_`. */
+export function joinedWords(name: string): string {
+  let words = known.get(name);
+  if (words === undefined) {
+    words = wordsOf(name).join('_');
+    if (known.size >= namesMost) known.clear();
+    if (name.length <= 128) known.set(name, words);
+  }
+  return words;
+}
+
 /** One of many: `employees` → `employee`, `companies` → `company`, `addresses` → `address`. */
 export function singular(word: string): string {
   if (word.length < 4 || !word.endsWith('s')) return word;

@@ -93,6 +93,7 @@ test.each<[string, string, object, string[]]>([
   ['addresses of files', 'open', { uri: 'file:///tmp/a%20b' }, ['file:/tmp/a b']],
   ['other schemes', 'open', { uri: 'demo://resource/1' }, ['resource:demo://resource/1']],
   ['pictures in the address', 'show', { url: 'data:image/png;base64,AAAA' }, []],
+  ['lists of folders', 'run', { path: '/usr/bin:/bin' }, []],
   ['tables', 'describe', { table: 'hr.pay' }, ['table:hr.pay']],
   ['SQL', 'run', { sql: 'select * from pay join staff using (id)' }, ['table:pay', 'table:staff']],
   ['a query in words', 'search', { query: 'engineers from Rome' }, []],
