@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -24,6 +24,8 @@ test('the demo comes out as told, and touches nobody’s keys', async () => {
   expect(stdout).toMatch(/get_employee e-999 +error: no employee e-999/);
   expect(stdout).toMatch(/\(exit status 0\)[\s\S]*One byte of .*entries.* is changed[\s\S]*\(exit status 1\)/);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  const [, report] = /open it in a browser +(\S+report\.html)$/m.exec(stdout)!;
+  expect(existsSync(report!)).toBe(true);
   // what somebody has to answer, and nothing else
   const rows = await rowsOfLedger(ledger);
   expect(rows.rows('findings').map(({ title, severity }) => [title, severity])).toEqual([

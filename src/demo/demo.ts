@@ -43,6 +43,7 @@ export async function demoCommand(values: Record<string, unknown>, output: Outpu
 
 async function hrStory(stage: Stage): Promise<number> {
   const { folder, ledger } = stage;
+  const report = join(folder, 'report.html');
   say(stage, 'An agent works with an HR system. Sworn stands between them and records every message before it is delivered.');
   try {
     chapter(stage, '1. The agent works');
@@ -63,6 +64,10 @@ async function hrStory(stage: Stage): Promise<number> {
     const index = changeOneByte(stage, copy);
     const { text } = await shown(stage, 1, ['verify', copy]);
     expect(stage, new RegExp(`entry ${index}\\b`).test(text), `verify names record ${index}`);
+
+    chapter(stage, '5. The whole story in one file, which checks itself');
+    await shown(stage, 0, ['report', '--ledger', ledger, '-o', report]);
+    expect(stage, (await sworn(stage, ['verify', report])).status === 0, 'the report holds');
   } catch (error) {
     stage.failures.push((error as Error).message);
   } finally {
@@ -74,6 +79,7 @@ async function hrStory(stage: Stage): Promise<number> {
     return 1;
   }
   chapter(stage, 'The record holds, and the change was found');
+  say(stage, `  open it in a browser   ${report}`);
   say(stage, `  look at it again       sworn log --ledger ${ledger}`);
   say(stage, '  record your own        sworn run -- <server command>');
   say(stage, '  in your MCP client     sworn run --print-config -- <server command>');
