@@ -30,6 +30,8 @@ export const programs: readonly Readonly<Record<string, string>>[] = [
   { proxy: 'src/proxy/main.ts' },
   { 'redact-worker': 'src/recorder/redact-worker.ts' },
   { 'policy-worker': 'src/recorder/policy-worker.ts' },
+  { 'verify-worker': 'src/cli/verify-worker.ts' },
+  { 'follow-worker': 'src/dashboard/follow-worker.ts' },
   { cli: 'src/cli/main.ts' },
   { verify: 'src/cli/verify-alone.ts' },
   { index: 'src/index.ts' },
@@ -66,7 +68,7 @@ async function bundle(program: Readonly<Record<string, string>>): Promise<Chunk[
     sourcemap: false,
     ...(about === undefined ? {} : { codeSplitting: false, exports: 'none' as const, strict: true }),
     // The tap is loaded with every MCP server: white space would be a quarter of it. Names stay, so that a stack trace can be read.
-    ...(name === 'run' ? { minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } } } : {}),
+    ...(name === 'run' ? { minify: { compress: true, mangle: false, codegen: { removeWhitespace: true } } } : {}),
   });
   await build.close();
   return output

@@ -237,6 +237,14 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'serve',
+    summary: 'look at it in a browser, live',
+    load: async () => {
+      const { serveCommand, serveHelp } = await import('./serve.ts');
+      return { help: serveHelp, start: serveCommand };
+    },
+  },
+  {
     name: 'witness',
     summary: "cosign other ledgers' checkpoints, so that none can be rewritten unnoticed",
     load: async () => {

@@ -2,8 +2,9 @@
  * The questions of `Backend` (`analysis/views.ts`) as paths below `/api/v1/`, from the rows of the catalog, the ledgers themselves and the last verification. What is asked
  * is read whole before anything is looked up.
  */
-import type { CallDetail, EntryDetail, Page } from '../analysis/views.ts';
-import type { Backend } from '../analysis/views.ts';
+import type { Backend, CallDetail, EntryDetail, Page } from '../analysis/views.ts';
+import type { Table } from '../analysis/sink.ts';
+import { tables } from '../catalog/schema.ts';
 import { FilterProblem } from '../analysis/filter.ts';
 import type { FindingRow } from '../analysis/rows.ts';
 import { SwornError } from '../errors.ts';
@@ -63,10 +64,16 @@ export function questionsOf({ ledgers, rows, evidence, openings }: ApiDeps): Rea
   };
   /** A question about rows: a range and a page. */
   const list =
-    (ask: (range: ReturnType<Parameters['range']>, paging: ReturnType<Parameters['paging']>) => Now<Page<unknown> | object>): Question =>
+    (
+      table: Table,
+      ask: (range: ReturnType<Parameters['range']>, paging: ReturnType<Parameters['paging']>) => Now<Page<unknown> | object>,
+    ): Question =>
     async (parameters) => {
       const range = parameters.range();
       const paging = parameters.paging();
+      const column = paging.sort?.replace('-', '');
+      if (column !== undefined && !tables[table].columns.some(({ name }) => name === column))
+        throw new AnswerError(400, `sort is a field of ${table}, not ${column}.`);
       parameters.end();
       return ask(range, paging);
     };
@@ -86,13 +93,13 @@ export function questionsOf({ ledgers, rows, evidence, openings }: ApiDeps): Rea
       parameters.end();
       return rows.timeline(range, wanted);
     },
-    sessions: list((range, paging) => rows.sessions(range, paging)),
-    calls: list((range, paging) => rows.calls(range, paging)),
-    entries: list((range, paging) => rows.entries(range, paging)),
-    tools: list((range, paging) => rows.tools(range, paging)),
-    entities: list((range, paging) => rows.entities(range, paging)),
-    matrix: list((range, paging) => rows.matrix(range, paging)),
-    findings: list((range, paging) => rows.findings(range, paging)),
+    sessions: list('sessions', (range, paging) => rows.sessions(range, paging)),
+    calls: list('calls', (range, paging) => rows.calls(range, paging)),
+    entries: list('entries', (range, paging) => rows.entries(range, paging)),
+    tools: list('tools', (range, paging) => rows.tools(range, paging)),
+    entities: list('entities', (range, paging) => rows.entities(range, paging)),
+    matrix: list('entities', (range, paging) => rows.matrix(range, paging)),
+    findings: list('findings', (range, paging) => rows.findings(range, paging)),
     call: async (parameters, viewer) => {
       const ledger = ledgerOf(parameters.ledger());
       const index = parameters.index();

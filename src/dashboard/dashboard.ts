@@ -12,6 +12,8 @@ import { DashboardServer } from './server.ts';
 import { Stream, type Progress } from './stream.ts';
 import { Viewers } from './viewers.ts';
 
+export { isLoopback } from '../proxy/admission.ts';
+
 export interface DashboardOptions extends OpeningsDeps, Pick<EvidenceDeps, 'check' | 'commands'> {
   ledgers: readonly Ledger[];
   rows: Rows;

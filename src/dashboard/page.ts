@@ -36,6 +36,7 @@ export function policyOf(html: string): string {
     "connect-src 'self'",
     'img-src data:',
     'font-src data:',
+    'media-src data:',
     "worker-src 'self' blob:",
     shared,
   ].join('; ');

@@ -70,6 +70,14 @@ test('whoever comes back is told what they missed, whoever comes is not', () => 
     expect(reader(odd).events).toEqual([{ id: '20.7', data: { entries: 27, evidence: true } }]);
 });
 
+test('whoever comes while something is gathered is told it once', () => {
+  stream.advance('a', { next: 5, calls: 0, findings: 0 });
+  stream.advance('a', { next: 9, calls: 0, findings: 0 });
+  const one = reader('2.0');
+  vi.advanceTimersByTime(2 * streamGatherMs);
+  expect(one.events).toEqual([{ id: '9.0', data: { entries: 7, evidence: true } }]);
+});
+
 test('rows that were made again are all new', () => {
   const one = reader();
   stream.advance('a', { next: 20, calls: 9, findings: 2 });

@@ -53,6 +53,11 @@ export class Stream {
 
   /** Takes a client on, whose headers are not sent yet. `lastId`: the cursor that it had. */
   add(response: ServerResponse, lastId: string | undefined): void {
+    // what is gathered is for those who are there; whoever comes is told from its cursor on
+    if (this.#gathering !== undefined) {
+      clearTimeout(this.#gathering);
+      this.#flush();
+    }
     const client: Client = { response };
     this.#clients.add(client);
     const gone = (): void => void this.#clients.delete(client);

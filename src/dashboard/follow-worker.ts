@@ -1,0 +1,33 @@
+/**
+ * Makes rows of one ledger in a thread of its own, and says when there are new ones: questions do not wait for it. Where another process makes them already (a second
+ * dashboard, `sworn findings`), it waits until that one ends.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { AnalysisOptions } from '../analysis/options.ts';
+import { Catalog } from '../catalog/catalog.ts';
+import { nodeCrypto } from '../crypto-node.ts';
+import { SwornError } from '../errors.ts';
+
+export interface FollowTask {
+  ledger: string;
+  /** Of the catalog. */
+  path: string;
+  analysis: Omit<AnalysisOptions, 'crypto'>;
+}
+
+/** How often it is looked whether the other process has ended. */
+const heldMs = 1_000;
+
+const { ledger, path, analysis } = workerData as FollowTask;
+for (;;) {
+  try {
+    const catalog = await Catalog.open(ledger, { path, analysis: { ...analysis, crypto: nodeCrypto } });
+    // until this thread is ended: what is written stays whole, whenever that is
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    await catalog.follow(new AbortController().signal, ({ cursor }) => parentPort!.postMessage(cursor));
+  } catch (error) {
+    if (!(error instanceof SwornError) || error.code !== 'catalog-held') throw error;
+  }
+  await sleep(heldMs);
+}

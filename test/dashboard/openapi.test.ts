@@ -1,0 +1,156 @@
+/** `spec/openapi.json` against the running server: every path, every status that it names, every answer of the shape that it says. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { commands, openapiText, problem, questions } from '../../scripts/openapi.ts';
+import { dashboardRequests } from '../../src/limits.ts';
+import { until, World } from '../support-processes.ts';
+import { call, closed, Serving, sessionOf, type Answer, type Asking } from './serving.ts';
+
+interface Operation {
+  parameters?: { name: string; in: string; required?: boolean }[];
+  responses: Record<string, { headers?: Record<string, object>; content?: Record<string, object> }>;
+}
+const description = JSON.parse(readFileSync(new URL('../../spec/openapi.json', import.meta.url), 'utf8')) as {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+};
+const operations = Object.entries(description.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ path, name: path.replace('/api/v1/', ''), method: method.toUpperCase(), operation })),
+);
+
+/** One for each test: each viewer may ask only so often. */
+const tokens = ['d', 'e', 'f'].map((letter) => letter.repeat(40));
+let headers = { Authorization: '' };
+const use = (token: string | undefined): void => void (headers = { Authorization: `Bearer ${token}` });
+let world: World;
+let serving: Serving;
+/** A query of each question that finds something. */
+let found: Record<string, string>;
+/** And of those that name one thing, one that finds nothing. */
+let lost: Record<string, string>;
+
+beforeAll(async () => {
+  world = new World('openapi');
+  const client = sessionOf(world);
+  client.write({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} });
+  for (const id of ['E1', 'E2', 'E1']) await call(client, 'get_employee', { employee_id: id, path: '/tmp/a.txt' });
+  client.write({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: 1, progress: 1 } });
+  await closed(client);
+  writeFileSync(join(world.folder, 'tokens'), tokens.join('\n'), { mode: 0o600 });
+  use(tokens[0]);
+  serving = await Serving.start(world, ['--token-file', join(world.folder, 'tokens')]);
+  await serving.caughtUp(10);
+  const ledger = serving.ledgers[0]!.id;
+  const [one] = (await serving.json('calls?filter=method:tools/call')).rows;
+  const [entity] = (await serving.json('entities')).rows;
+  found = {
+    call: `ledger=${ledger}&index=${one.index}`,
+    entry: `ledger=${ledger}&index=0`,
+    tool: `ledger=${ledger}&server=echo&tool=get_employee`,
+    entity: `ledger=${ledger}&entity=${encodeURIComponent(entity?.entity ?? 'none')}`,
+  };
+  lost = {
+    call: `ledger=${ledger}&index=99999`,
+    entry: `ledger=${ledger}&index=99999`,
+    tool: `ledger=${ledger}&server=echo&tool=none`,
+    entity: `ledger=${ledger}&entity=none%3Anone`,
+  };
+});
+afterAll(() => world.end());
+
+type Asked = (typeof operations)[number];
+
+function ask({ path, name, method }: Asked, query = found[name] ?? '', asking: Asking = {}): Promise<Answer> {
+  const json = method === 'POST' ? { 'Content-Type': 'application/json' } : {};
+  return serving.ask(`${path}${query === '' ? '' : `?${query}`}`, { method, ...asking, headers: { ...headers, ...json, ...asking.headers } });
+}
+
+function expectProblem(answer: Answer, status: number, where: string): void {
+  expect(answer.status, `${where}: ${answer.text}`).toBe(status);
+  expect(answer.headers['content-type']).toBe('application/json');
+  if (answer.text !== '') problem.parse(JSON.parse(answer.text));
+}
+
+test('the file is what the table says, and what the server serves', async () => {
+  expect(`${JSON.stringify(description, null, 2)}\n`).toBe(openapiText());
+  expect(description.openapi).toMatch(/^3\.1/);
+  expect(JSON.parse((await serving.ask('/api/v1/openapi.json', { headers })).text)).toEqual(description);
+  expect(operations.map(({ name }) => name).toSorted()).toEqual(
+    [...questions, ...commands]
+      .map(({ name }) => name)
+      .concat('stream', 'openapi.json')
+      .toSorted(),
+  );
+});
+
+test.each(questions.map((question) => [question.name, question] as const))('%s answers in its shape', async (name, { answer, parameters }) => {
+  const asked = operations.find((one) => one.name === name)!;
+  const said = await ask(asked);
+  expect(said.status, said.text).toBe(200);
+  answer.parse(JSON.parse(said.text));
+  // every parameter that is described is read: one that is wrong is refused, one that nobody described too
+  for (const parameter of parameters.filter(({ name: one }) =>
+    ['ledger', 'index', 'since', 'until', 'offset', 'limit', 'sort', 'wanted'].includes(one),
+  ))
+    expectProblem(await ask(asked, `${parameter.name}=%3B%3B`), 400, `${name}?${parameter.name}`);
+  expectProblem(await ask(asked, `${found[name] ?? ''}&more=1`), 400, name);
+  if (parameters.some(({ name: one }) => one === 'limit')) {
+    const page = JSON.parse((await ask(asked, 'limit=1&offset=0')).text) as { rows?: unknown[] };
+    answer.parse(page);
+    if (page.rows !== undefined) expect(page.rows.length).toBeLessThanOrEqual(1);
+  }
+});
+
+test('every status that is described comes', async () => {
+  use(tokens[1]);
+  for (const asked of operations) {
+    const { name, method, operation } = asked;
+    const statuses = new Set(Object.keys(operation.responses).map(Number));
+    const seen = async (status: number, answer: Promise<Answer>): Promise<void> => {
+      const said = await answer;
+      expectProblem(said, status, `${method} ${name}`);
+      for (const header of Object.keys(operation.responses[status]!.headers ?? {})) expect(said.headers[header.toLowerCase()], header).toBeDefined();
+      statuses.delete(status);
+    };
+    await seen(400, ask(asked, 'nobody=1'));
+    await seen(401, ask(asked, '', { headers: { Authorization: 'Bearer x' } }));
+    await seen(403, ask(asked, '', { headers: { Host: 'evil.example' } }));
+    await seen(405, ask(asked, '', { method: 'PUT' }));
+    const ledger = serving.ledgers[0]!.id;
+    if (statuses.has(404))
+      await seen(
+        404,
+        method === 'GET'
+          ? ask(asked, lost[name])
+          : ask(asked, '', {
+              body: JSON.stringify({ ledger: '0'.repeat(32), ...(name === 'acknowledge' ? { finding: '0'.repeat(12), note: 'x' } : {}) }),
+            }),
+      );
+    if (statuses.has(413)) await seen(413, ask(asked, '', { body: 'x'.repeat(20_000) }));
+    if (statuses.has(415)) await seen(415, ask(asked, '', { body: '{}', headers: { 'Content-Type': 'text/plain' } }));
+    if (statuses.has(204) && name === 'verify') {
+      expect((await ask(asked, '', { body: JSON.stringify({ ledger }) })).status).toBe(204);
+      statuses.delete(204);
+    }
+    if (name === 'stream') {
+      expect(await ask(asked, '', { method: 'HEAD' })).toMatchObject({ status: 200, headers: { 'content-type': 'text/event-stream' } });
+      statuses.delete(200);
+    } else if (method === 'GET') {
+      expect((await ask(asked)).status).toBe(200);
+      statuses.delete(200);
+    }
+    // those that need a flood, or a disk that is full: here, or where the finding and the copy are
+    expect(
+      [...statuses].filter((status) => ![204, 429, 503].includes(status)),
+      name,
+    ).toEqual([]);
+  }
+  use(tokens[2]);
+  await Promise.all(Array.from({ length: dashboardRequests.most + 50 }, () => serving.ask('/api/v1/evidence', { headers })));
+  await until('a flood to be noticed', async () => {
+    await Promise.all(Array.from({ length: 50 }, () => serving.ask('/api/v1/evidence', { headers })));
+    const answers = await Promise.all(operations.map((asked) => ask(asked)));
+    return answers.every(({ status, headers: said }) => status === 429 && Number(said['retry-after']) >= 1);
+  });
+});
