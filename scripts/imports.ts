@@ -32,7 +32,8 @@ export const folders: Readonly<Record<string, Folder>> = {
   entry: { may: ['tlog', 'mcp'], browserSafe: true },
   verify: { may: ['tlog', 'mcp', 'entry'], browserSafe: true },
   policy: { may: ['mcp', 'entry'], browserSafe: true, packages: ['@bufbuild/cel', '@bufbuild/re2'] },
-  config: { may: ['policy', 'mcp', 'entry', 'tlog'], packages: ['yaml', 'zod'] },
+  // the names and settings of rules, as data
+  config: { may: ['policy', 'mcp', 'entry', 'tlog', 'analysis'], packages: ['yaml', 'zod'] },
   wire: { may: ['frames'] },
   ledger: { may: ['tlog', 'entry', 'crypto-node'], packages: ['koffi'] },
   recorder: {

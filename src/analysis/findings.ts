@@ -1,5 +1,6 @@
 /** Runs the finding rules over what a projection sees, and keeps their findings as rows. */
 import { hex, utf8 } from '../bytes/bytes.ts';
+import { globMatches } from '../mcp/glob.ts';
 import type { Found, Rule, Seen, Watch } from './events.ts';
 import type { AnalysisOptions } from './options.ts';
 import type { FindingRow } from './rows.ts';
@@ -14,23 +15,37 @@ export class Findings {
   readonly #options: AnalysisOptions;
   readonly #sink: RowSink;
   readonly #watches: { rule: Rule; watch: Watch }[];
+  /** By rule: globs over tools of which nobody wants a finding. */
+  readonly #ignored = new Map<string, string[]>();
 
   /** `states`: what `toJSON` gave. */
   constructor(ledger: string, options: AnalysisOptions, sink: RowSink, states: Readonly<Record<string, unknown>> = {}, rules = allRules) {
     this.#ledger = ledger;
     this.#options = options;
     this.#sink = sink;
-    this.#watches = rules.map((rule) => ({ rule, watch: rule.create(options, states[rule.id]) }));
+    const silent = new Set<string>();
+    for (const one of options.ignore ?? []) {
+      const slash = one.indexOf('/');
+      if (slash < 0) silent.add(one);
+      else this.#ignored.set(one.slice(0, slash), [...(this.#ignored.get(one.slice(0, slash)) ?? []), one.slice(slash + 1)]);
+    }
+    const wanted = rules.filter(({ id }) => !silent.has(id));
+    this.#watches = wanted.map((rule) => ({ rule, watch: rule.create(options, states[rule.id]) }));
   }
 
   /** Shows the rules what was seen; `named` gets each finding with the entries that it names now. */
   see(seen: Seen, named: (rule: string, indexes: readonly number[]) => void): void {
     for (const { rule, watch } of this.#watches) {
       for (const found of watch.see(seen)) {
+        if (this.#isIgnored(rule, found)) continue;
         this.#put(rule, found, seen);
         named(rule.id, found.indexes);
       }
     }
+  }
+
+  #isIgnored({ id }: Rule, { tool }: Found): boolean {
+    return tool !== undefined && (this.#ignored.get(id)?.some((glob) => globMatches(glob, tool)) ?? false);
   }
 
   #put(rule: Rule, found: Found, { at, index }: Seen): void {

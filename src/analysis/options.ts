@@ -15,6 +15,8 @@ export interface AnalysisOptions {
   /** By glob over tool names; the last one that fits counts, and goes before the lists. */
   tools?: Readonly<Record<string, ToolWord>>;
   entities?: EntityOptions;
-  /** Settings of rules by their id. */
+  /** Findings that nobody wants: rules, or `rule/tool` with a glob over the tool, cut at the first slash. */
+  ignore?: readonly string[];
+  /** Settings of rules by their id (`rules/settings.ts`). */
   rules?: Readonly<Record<string, unknown>>;
 }

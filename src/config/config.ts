@@ -29,6 +29,7 @@ export interface Config {
   /** SHA-256 of the file's bytes, hex. */
   digest: string;
   policy: Policy;
+  findings: FindingSettings;
   anchors: AnchorSettings;
   auth: AuthSettings;
   proxy: ProxySettings;
@@ -39,6 +40,13 @@ export interface Config {
 
 /** Who wraps the keys of payload segments: a file with the wrapping key, or commands. */
 export type EncryptionSettings = { file: string } | { wrap: string[]; unwrap: string[] };
+
+/** What the analyses look for (`analysis/options.ts`). */
+export interface FindingSettings {
+  ignore: string[];
+  /** By rule. */
+  rules: Record<string, Record<string, number | string[]>>;
+}
 
 /** Where checkpoints are kept beside the ledger. */
 export interface AnchorSettings {
@@ -89,11 +97,12 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   const conditions = await conditionFindings(yaml.value);
   const problems = [...findings, ...conditions.errors].slice(0, problemsCount).map((finding) => placed(finding, yaml, 'error'));
   let policy: Policy | undefined;
-  let settings: Pick<Config, 'anchors' | 'auth' | 'proxy' | 'trustedTaps'> | undefined;
+  let settings: Pick<Config, 'findings' | 'anchors' | 'auth' | 'proxy' | 'trustedTaps'> | undefined;
   if (parsed.success && problems.length === 0) {
     policy = policyOf(parsed.data);
-    const { anchors, trustedTaps } = parsed.data;
+    const { anchors, trustedTaps, findings: sought } = parsed.data;
     settings = {
+      findings: { ignore: sought?.ignore ?? [], rules: (sought?.rules ?? {}) as FindingSettings['rules'] },
       anchors: { ...noAnchors, ...present<AnchorSettings>(anchors ?? {}) },
       auth: authOf(parsed.data),
       proxy: proxyOf(parsed.data),

@@ -2,6 +2,7 @@
  * The shape of `sworn.yaml`: what may stand where, in which bounds. The JSON Schema for editors is made from it; what a shape cannot say is in `check.ts`.
  */
 import * as z from 'zod';
+import { ruleIds, ruleSettings } from '../analysis/rules/settings.ts';
 import { utf8 } from '../bytes/bytes.ts';
 import { visible } from '../bytes/visible.ts';
 import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
@@ -449,6 +450,51 @@ const proxy = z
   })
   .meta({ title: 'Proxy', description: 'What `sworn proxy` stands in front of.' });
 
+/** `loop`, or `loop/read_*`. */
+const ignored = () =>
+  text(
+    (value) => {
+      const rule = value.split('/')[0]!;
+      return (ruleIds as string[]).includes(rule)
+        ? lengthFinding(value, globBytes)
+        : { message: `is about no rule: there is no ${visible(rule)}`, hint: 'the names are in docs/findings.md' };
+    },
+    { minLength: 1, maxLength: globBytes },
+  );
+
+const ruleSetting = {
+  count: z
+    .int()
+    .min(1)
+    .max(2 ** 31),
+  words: z.array(glob()).min(1).max(listCount),
+};
+
+const findings = z
+  .strictObject({
+    ignore: z
+      .array(ignored())
+      .max(listCount)
+      .optional()
+      .meta({ description: 'Rules, or rule/tool with a glob over the tool, whose findings nobody wants.' }),
+    rules: z
+      .strictObject(
+        Object.fromEntries(
+          Object.entries(ruleSettings)
+            .filter(([, settings]) => Object.keys(settings).length > 0)
+            .map(([id, settings]) => [
+              id,
+              z
+                .strictObject(Object.fromEntries(Object.entries(settings).map(([name, kind]) => [name, ruleSetting[kind as 'count'].optional()])))
+                .optional(),
+            ]),
+        ),
+      )
+      .optional()
+      .meta({ description: 'What rules go by.' }),
+  })
+  .meta({ title: 'Findings', description: 'What the analyses of sworn report, serve and findings look for.' });
+
 export const fileShape = z
   .strictObject({
     servers: z
@@ -493,6 +539,7 @@ export const fileShape = z
         title: 'When recording fails',
         description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
       }),
+    findings: findings.optional(),
     anchors: anchors.optional(),
     proxy: proxy.optional(),
     encryption: encryption.optional(),

@@ -1,8 +1,12 @@
 /** Every rule on conversations that the recorder's own `record` has turned into entries (`replay.ts`). */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { rules } from '../../src/analysis/rules/index.ts';
+import { ruleIds, ruleSettings } from '../../src/analysis/rules/settings.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import { findingsOf } from './analysed.ts';
-import { conversations } from './replay.ts';
+import { conversations, type Conversation } from './replay.ts';
 
 const raising = conversations('raises');
 const quiet = conversations('quiet');
@@ -38,6 +42,39 @@ test.each(raising.map((conversation) => [conversation.session, conversation] as 
 
 test.each(quiet.map((conversation) => [conversation.session, conversation] as const))('quiet: %s', async (_, conversation) => {
   expect((await findingsOf(conversation)).map(({ rule, severity, title, detail }) => [rule, severity, title, detail])).toEqual([]);
+});
+
+test('the configuration and the docs know the same rules', () => {
+  expect(rules.map(({ id }) => id)).toEqual(ruleIds);
+  const docs = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'findings.md'), 'utf8');
+  for (const { id, severity, title } of rules) expect(docs).toContain(`| \`${id}\` | ${severity} | ${title} |`);
+  for (const [id, settings] of Object.entries(ruleSettings)) {
+    for (const name of Object.keys(settings)) expect(docs).toContain(`\`${id}: { ${name}: `);
+  }
+});
+
+test('what is ignored is not found, and what is set counts', async () => {
+  const { config, problems } = await parseConfig(
+    'findings:\n  ignore: [unapproved-write/submit_*, loop]\n  rules: { burst: { calls: 1000 }, other-attribute: { attributes: [ward] } }\n',
+    'sworn.yaml',
+  );
+  expect(problems).toEqual([]);
+  const of = (session: string): Conversation => raising.find((one) => one.session === session)!;
+  const rulesOf = async (session: string): Promise<string[]> => (await findingsOf(of(session), config!.findings)).map(({ rule }) => rule);
+  expect(await rulesOf('an expense report is submitted')).toEqual([]);
+  expect(await rulesOf('a room is booked')).toEqual(['unapproved-write']);
+  expect(await rulesOf('the same thought')).toEqual([]);
+  expect(await rulesOf('very many points at once')).toEqual([]);
+  expect(await rulesOf('accounts of two regions')).toEqual([]);
+  expect(await rulesOf('patients of two wards; the ward of the second one is known afterwards')).toEqual(['other-attribute']);
+});
+
+test('a rule or a setting that does not exist is a mistake in the file', async () => {
+  for (const text of ['ignore: [lop]', 'rules: { loop: { call: 3 } }', 'rules: { loop: { calls: 0 } }', 'rules: { secret: {} }']) {
+    const { config, problems } = await parseConfig(`findings:\n  ${text}\n`, 'sworn.yaml');
+    expect(config, text).toBeUndefined();
+    expect(problems.length, text).toBe(1);
+  }
 });
 
 test('a projection that is put down and taken up again after each entry finds the same', async () => {
