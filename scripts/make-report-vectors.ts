@@ -100,7 +100,7 @@ const content = (sizes: unknown[], secrets: Buffer[], bytes: Buffer[]) => {
 };
 /** A report of these chunks, as they are before they are zipped. */
 function report(chunks: Record<string, Buffer>, fields: object): { head: Head; zipped: Record<string, Buffer> } {
-  const zipped = Object.fromEntries(Object.entries(chunks).map(([name, bytes]) => [name, gzipSync(bytes)]));
+  const zipped = Object.fromEntries(Object.entries(chunks).map(([name, bytes]) => [name, name.startsWith('hashes') ? bytes : gzipSync(bytes)]));
   const listed = Object.entries(chunks).map(([name, bytes]) => [name, { sizeBytes: bytes.length, sha256: sha256(zipped[name]!).toString('base64') }]);
   const made = { later: 0, madeAt: '2026-11-21T00:00:00.000Z', version: '0.1.0', name: 'ledger' };
   const head = { sworn: 1, checkpoint, first: 0, end: 5, context: [], vkey, witnesses: [], isWithheld: false, filter: '', ...made, ...fields };

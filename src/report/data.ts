@@ -63,8 +63,8 @@ export async function writeReportData(
     blocks: [],
     chunks: {},
   };
-  const put = (name: string, bytes: Uint8Array, level: number): void => {
-    const zipped = gzipSync(bytes, { level });
+  const put = (name: string, bytes: Uint8Array, isZipped: boolean): void => {
+    const zipped = isZipped ? gzipSync(bytes) : Buffer.from(bytes);
     head.chunks[name] = { sizeBytes: bytes.length, sha256: createHash('sha256').update(zipped).digest('base64') };
     emit(name, zipped.toString('base64'));
   };
@@ -75,8 +75,8 @@ export async function writeReportData(
     if (block.count === 0) return;
     const k = head.blocks.length;
     const content = block.content();
-    put(`entries-${k}`, block.entries(), 6);
-    if (content) put(`content-${k}`, content, 6);
+    put(`entries-${k}`, block.entries(), true);
+    if (content) put(`content-${k}`, content, true);
     head.blocks.push({ first: block.first, last: block.last, entries: block.count, content: content !== undefined });
     block = new Block();
   };
@@ -103,7 +103,7 @@ function runsOutside({ first, end, marks }: Chosen): [number, number][] {
   return runs;
 }
 
-function writeHashes(log: PublishedLog, head: ReportHead, put: (name: string, bytes: Uint8Array, level: number) => void): void {
+function writeHashes(log: PublishedLog, head: ReportHead, put: (name: string, bytes: Uint8Array, isZipped: boolean) => void): void {
   const places = new Places(head, log.size);
   let held = Buffer.alloc(Math.min(places.count, reportChunkHashes) * hashBytes);
   let at = 0;
@@ -113,7 +113,7 @@ function writeHashes(log: PublishedLog, head: ReportHead, put: (name: string, by
     at += hashBytes;
     if (at < held.length) continue;
     // hashes do not become shorter
-    put(`hashes-${k++}`, held, 0);
+    put(`hashes-${k++}`, held, false);
     held = Buffer.alloc(Math.min(Math.max(0, places.count - k * reportChunkHashes), reportChunkHashes) * hashBytes);
     at = 0;
   }

@@ -97,6 +97,8 @@ export interface ReportVerification {
 const weakestFirst: Custody[] = ['in-process', 'same-user', 'separate-user', 'remote'];
 /** Entries that are remembered as not having their hash, to find out which of the two was changed. */
 const oddMost = 1_000;
+/** What is erased is held against erasures up to this index: it takes a byte for each, and whoever forges a tree says how large it is. */
+const erasuresMost = 2 ** 28;
 
 /** Verifies a report. Never throws for anything that is in it; what `onEntry` throws is thrown. */
 export async function verifyReport(options: ReportOptions): Promise<ReportVerification> {
@@ -144,6 +146,8 @@ class ReportVerifier {
   #hashes = new Uint8Array(0);
   /** They lead to the root of the checkpoint. */
   #isRooted = false;
+  /** They do not: said when the entries were read, and may tell which it is. */
+  #oddTree: { message: string; where: { path?: string } } | undefined;
   /** Entries that do not have their hash, with the hash that they have. */
   readonly #odd = new Map<number, Uint8Array>();
   readonly #counts = { withContent: 0, without: 0, withheld: 0, dropped: 0, unread: 0 };
@@ -211,7 +215,7 @@ class ReportVerifier {
     this.#step('data', 0, `${countOf(this.#source.names().length, 'chunk')} of data, as the head lists them`);
 
     const own = this.#checkOwnKey(head, note, checkpoint);
-    await this.#checkTree(head, checkpoint, own === 'bad');
+    await this.#checkTree(head, checkpoint);
     result.opener = new ReportOpener(this.#crypto, this.#source, head, (index) => (this.#isRooted ? this.#hashOf(index) : undefined));
     await this.#checkBlocks(head);
     this.#checkOdd(checkpoint, own === 'bad');
@@ -264,13 +268,12 @@ class ReportVerifier {
   }
 
   /** The hashes of the report lead to the root. */
-  async #checkTree(head: ReportHead, { size, root }: ParsedCheckpoint, isSignatureBad: boolean): Promise<void> {
+  async #checkTree(head: ReportHead, { size, root }: ParsedCheckpoint): Promise<void> {
     const before = this.#findings.list.length;
     this.#places = new Places(head, size);
-    const names = hashChunks(this.#places.count);
     const pieces: Uint8Array[] = [];
     let changed: string | undefined;
-    for (const name of names) {
+    for (const name of hashChunks(this.#places.count)) {
       const chunk = await readChunk(this.#crypto, this.#source, head, name);
       if (chunk === undefined) {
         // said already
@@ -291,16 +294,19 @@ class ReportVerifier {
       }
       this.#isRooted = equal(this.#rootOf(new Map()), root);
     }
-    if (changed !== undefined)
-      this.#say('tampered', 'proof', `the chunk ${changed} was changed: it holds hashes that prove entries`, { path: changed });
-    else if (this.#hashes.length === 0)
-      this.#say('tampered', 'proof', `the report has ${countOf(lengthBytes / hashBytes, 'hash', 'hashes')}, ${this.#places.count} are needed`);
-    else if (!this.#isRooted && !isSignatureBad) {
-      // which one may come out when the entries are read
-      this.#say('tampered', 'range', 'the hashes of the report do not lead to the signed root: an entry, its hash or the checkpoint was changed');
-    }
+    const where = changed === undefined ? {} : { path: changed };
+    if (this.#hashes.length === 0) {
+      const message = `the report has ${countOf(Math.floor(lengthBytes / hashBytes), 'hash', 'hashes')} that can be read, ${this.#places.count} are needed`;
+      this.#say('tampered', 'proof', message, where);
+    } else if (!this.#isRooted)
+      this.#oddTree = {
+        message: 'the hashes of the report do not lead to the root of the checkpoint: an entry, a hash or the checkpoint was changed',
+        where,
+      };
+    else if (changed !== undefined) this.#say('tampered', 'proof', `the chunk ${changed} was changed, though its hashes were not`, where);
     const inRange = countOf(head.end - head.first, 'record');
-    this.#step('tree', before, `the hashes of ${inRange} lead to the root of the ${countOf(size, 'entry', 'entries')} under the checkpoint`);
+    const good = `the hashes of ${inRange} lead to the root of the ${countOf(size, 'entry', 'entries')} under the checkpoint`;
+    this.#step('tree', before, this.#oddTree?.message ?? good, this.#oddTree ? 'bad' : 'ok');
     if (this.#isRooted) {
       const { first, end } = head;
       this.#result.checked.push(`that the hashes of entries ${first} to ${end - 1} are those of the ${size} entries under the checkpoint`);
@@ -505,7 +511,7 @@ class ReportVerifier {
     ] as const) {
       const erased = of.flatMap(({ state }, k) => (state === 'erased' ? [k] : []));
       const kept = of.filter(({ state }) => state === 'kept').length;
-      if (kept > 0 || erased.length > 0) this.#erasures.note(index, list, kept, erased);
+      if (hasHash && index < erasuresMost && (kept > 0 || erased.length > 0)) this.#erasures.note(index, list, kept, erased);
     }
     for (const { state } of items) {
       if (state === 'withheld') this.#counts.withheld++;
@@ -543,20 +549,21 @@ class ReportVerifier {
     if (!isBad) checked.push(`the content against the commitments of its entries (${contentBytes} bytes)`);
   }
 
-  /** Entries that do not have their hash while the hashes themselves do not lead to the root: which of the two is the one that was changed. */
+  /** Where the hashes do not lead to the root: which of them, or which entry, was changed, as far as what does fit tells it. */
   #checkOdd({ root }: ParsedCheckpoint, isSignatureBad: boolean): void {
-    if (this.#isRooted || this.#hashes.length === 0) return;
+    if (this.#oddTree === undefined) return;
     if (this.#odd.size > 0 && equal(this.#rootOf(this.#odd), root)) {
       for (const index of this.#odd.keys())
         this.#say('tampered', 'proof', `the hash of entry ${index} in the report was changed; the entry itself leads to the signed root`, { index });
       return;
     }
-    for (const index of this.#odd.keys())
-      this.#say('tampered', 'leaf', `entry ${index} does not have the hash that the report has for it, and does not lead to the signed root`, {
-        index,
-      });
-    if (this.#odd.size === 0 && isSignatureBad)
-      this.#say('tampered', 'range', 'entries and hashes fit to each other, and not to the checkpoint: it is the checkpoint that was changed');
+    for (const index of this.#odd.keys()) {
+      const message = `entry ${index} does not have the hash that the report has for it, and does not lead to the signed root`;
+      this.#say('tampered', 'leaf', message, { index });
+    }
+    const { message, where } = this.#oddTree;
+    const isCheckpoint = this.#odd.size === 0 && isSignatureBad;
+    this.#say('tampered', 'range', isCheckpoint ? 'entries and hashes fit to each other, and not to the checkpoint: it was changed' : message, where);
   }
 
   #checkKeys(note: Uint8Array, checkpoint: ParsedCheckpoint, own: Vkey | 'bad' | undefined): void {
