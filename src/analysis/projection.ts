@@ -46,6 +46,8 @@ interface OpenCall {
   argumentsChars: number;
   argumentsDigest?: string;
   touches: TouchRow[];
+  /** It was forgotten and goes on: what it touched before stands in rows alone. */
+  isRecalled?: true;
 }
 
 /** What is remembered beside a session. */
@@ -105,7 +107,11 @@ export class Projection {
     const remembered = {
       most: projectedSessions,
       tools: false,
-      forgotten: (open: OpenSession) => this.#putSession(open),
+      forgotten: (open: OpenSession) => {
+        this.#changedSessions.delete(open);
+        this.#putSession(open);
+        this.#besides.delete(open.id);
+      },
       recall: (id: string) => this.#recall(id),
     };
     this.#sessions = snapshot === undefined ? new Sessions(remembered) : Sessions.from(snapshot.sessions, remembered);
@@ -355,7 +361,7 @@ export class Projection {
       isModern: row.era === 'modern',
       isOver: false,
     };
-    const call: OpenCall = { begun, row: { ...row, legs }, argumentsChars: 0, touches: [] };
+    const call: OpenCall = { begun, row: { ...row, legs }, argumentsChars: 0, touches: [], isRecalled: true };
     this.#calls.set(first, call);
     return call;
   }
@@ -456,7 +462,6 @@ export class Projection {
     // a proxy's connection is nothing for people beside its sessions
     const row = open.isProxied ? undefined : this.#sessionRow(open);
     if (row !== undefined) this.#sink.put('sessions', row);
-    if (this.#sessions.get(open.id) !== open) this.#besides.delete(open.id);
     return row;
   }
 
@@ -468,7 +473,7 @@ export class Projection {
       transport: open.transport,
       ...session,
       who: session.who.map((principal) => ({ ...principal })),
-      writes: this.#besides.get(open.id)?.writes ?? 0,
+      writes: this.#beside(open.id).writes,
       unanswered: session.unanswered + waitingCount(open),
     };
   }
@@ -506,6 +511,7 @@ export class Projection {
 function callOf(index: number, entry: MessageEntry): number | undefined {
   if (entry.call !== undefined) return entry.call;
   if (isFirst(entry)) return index;
+  if (entry.type === 'http') return entry.exchange;
   const isOfClient = entry.type === 'notification' ? entry.direction === 'c2s' : entry.direction === 's2c' && entry.type !== 'request';
   return isOfClient ? entry.exchange : undefined;
 }

@@ -188,7 +188,7 @@ export interface EntityRow {
   reads: number;
   writes: number;
   sensitive: number;
-  /** Touched by so many sessions. */
+  /** Touched by so many sessions; one that was forgotten among 10,000 open ones counts again. */
   sessions: number;
   firstAt: string;
   lastAt: string;

@@ -82,6 +82,8 @@ export interface OpenSession {
   isProxied: boolean;
   /** Of a proxy's connection: the ids of its sessions by what their messages name; those behind them by the index of their entry. */
   parts: Map<number, string>;
+  /** Of a proxy's connection: the ids of sessions that ended with a silence, and close with it. */
+  silent: string[];
   principals: Map<number, Principal>;
 }
 
@@ -121,6 +123,11 @@ export class Sessions {
       const known = this.#all.get(whole.parts.get(part) ?? '');
       const isGap = entry.session === undefined && known !== undefined && Date.parse(entry.time) - Date.parse(known.session.lastAt) > gapMs;
       whole.isProxied = true;
+      if (isGap) {
+        whole.silent.push(known.id);
+        // who is forgotten will not be closed either
+        if (whole.silent.length > (this.#options.most ?? Infinity)) whole.silent.shift();
+      }
       const id = isGap ? `${entry.connection}/${part}@${index}` : (whole.parts.get(part) ?? `${entry.connection}/${part}`);
       open = this.#of(id, () => beginPart(whole, id, part, index, entry));
       whole.parts.set(part, id);
@@ -139,7 +146,7 @@ export class Sessions {
     const whole = this.#all.get(connection);
     if (whole === undefined) return;
     yield whole;
-    for (const id of whole.parts.values()) {
+    for (const id of [...whole.silent, ...whole.parts.values()]) {
       const part = this.#all.get(id);
       if (part !== undefined) yield part;
     }
@@ -223,13 +230,14 @@ export class Sessions {
   }
 
   toJSON(): unknown {
-    return [...this.#all.values()].map(({ id, session, transport, isProxied, waiting, parts, principals }) => ({
+    return [...this.#all.values()].map(({ id, session, transport, isProxied, waiting, parts, silent, principals }) => ({
       id,
       session,
       transport,
       isProxied,
       waiting: [...waiting].map(([index, { isCancelled }]) => [index, isCancelled]),
       parts: [...parts],
+      silent,
       principals: [...principals],
     }));
   }
@@ -315,6 +323,7 @@ function begin(id: string, index: number, connection: string, entry: Entry): Ope
     waiting: new Map(),
     isProxied: false,
     parts: new Map(),
+    silent: [],
     principals: new Map(),
   };
 }
@@ -358,6 +367,8 @@ function addMessage({ session, tools, waiting }: OpenSession, index: number, ent
     waiting.set(index, tool === undefined ? { isCancelled: false } : { tool, isCancelled: false });
   } else if (entry.type === 'result' || entry.type === 'error') {
     const asked = entry.exchange === undefined ? undefined : waiting.get(entry.exchange);
+    // of a session that was recalled: it waited when that was forgotten
+    if (entry.exchange !== undefined && asked === undefined && session.unanswered > 0) session.unanswered--;
     if (entry.exchange !== undefined) waiting.delete(entry.exchange);
     if (entry.origin === 'sworn') return;
     const isError = entry.outcome !== undefined && entry.outcome !== 'ok';

@@ -20,6 +20,7 @@ const typesMost = 32;
 export interface TouchingCall {
   row: CallRow;
   touches: TouchRow[];
+  isRecalled?: true;
 }
 
 export class Touches {
@@ -112,6 +113,11 @@ export class Touches {
       const known = this.#of(entity, at);
       if (attributes !== undefined) this.#tell(known, attributes);
       if (touches.length >= touchesPerCall || touches.some((touch) => touch.entity === entity)) continue;
+      const before = call.isRecalled ? this.#sink.get('touches', { ledger: this.#ledger, entity, call: row.index }) : undefined;
+      if (before !== undefined) {
+        touches.push(before);
+        continue;
+      }
       const touch: TouchRow = {
         ledger: this.#ledger,
         entity,
