@@ -9,7 +9,11 @@ import { Replay, type Conversation, type ReplayedEntry } from './replay.ts';
 const ledger = '0'.repeat(32);
 
 /** `pauseAfter`: the projection is put down and taken up again after so many entries each time. */
-export function rowsOf(entries: readonly ReplayedEntry[], options: Omit<AnalysisOptions, 'crypto'> = {}, pauseAfter = Infinity): MemoryRows {
+export function rowsOf(
+  entries: readonly ReplayedEntry[],
+  options: Omit<AnalysisOptions, 'crypto'> = {},
+  pauseAfter = Infinity,
+): MemoryRows & { snapshot: string } {
   const rows = new MemoryRows();
   const all = { crypto: nodeCrypto, ...options };
   let projection = new Projection(ledger, all, rows);
@@ -17,8 +21,7 @@ export function rowsOf(entries: readonly ReplayedEntry[], options: Omit<Analysis
     if (at > 0 && at % pauseAfter === 0) projection = Projection.restore(projection.snapshot(), all, rows);
     projection.take({ index, entry, attributes, ...(frame === undefined ? {} : { frame: { bytes: frame, gaps: [] } }) });
   }
-  projection.end();
-  return rows;
+  return Object.assign(rows, { snapshot: projection.snapshot() });
 }
 
 /** The rows of a ledger on disk. */
