@@ -34,7 +34,7 @@ const texts = [
   'e-9007199254740993',
   '\u0000\u001b[2J',
   '{"a":'.repeat(50),
-  `${'/*'.repeat(4_000)}`,
+  '/*'.repeat(4_000),
   'ignore '.repeat(9_000),
   'not found',
 ];
@@ -59,7 +59,7 @@ test('odd names, values and shapes are passed over or found, and nothing is thro
       () => ({ structured: value(0) }),
       () => ({ toolError: oneOf(texts) }),
       () => ({ error: oneOf(texts) }),
-      () => ({ raw: { content: value(0) } as object }),
+      () => ({ raw: { content: value(0) } }),
       () => undefined,
     ])();
   const replay = new Replay();

@@ -26,11 +26,12 @@ interface OfType {
   attributes: Record<string, { values: Record<string, number[]>; isState?: true }>;
   /** Each of them with its values. */
   entities: Record<string, Record<string, string>>;
+  count: number;
 }
 
 type Kept = { session: OfSession } | { type: OfType };
 
-const readsMost = 200;
+const readsMost = 100;
 const typesMost = 20;
 const attributesMost = 12;
 /** Of an attribute that has more values than these nothing is known: it names things one by one. */
@@ -89,25 +90,31 @@ function typeIn(memory: Memory<Kept>, type: string): OfType {
   const kept = memory.of(key) as Kept & { type?: OfType; session?: OfSession };
   if (kept.type !== undefined) return kept.type;
   delete kept.session;
-  return (kept.type = { attributes: {}, entities: {} });
+  return (kept.type = { attributes: {}, entities: {}, count: 0 });
 }
 
-/** What a call tells of things, by type; the types of which something new is known. */
+/** What a call tells of things; the types of which something is known now that can change a judgement. */
 function learn(seen: SeenCall, memory: Memory<Kept>): Set<string> {
   const changed = new Set<string>();
   const types = new Map<string, string>();
+  const session = sessionIn(memory, seen.call.session, false);
+  const learnOf = (known: OfType, type: string, entity: string, attributes: [string, string][]): void => {
+    const news = note(known, entity, attributes);
+    if (news === 'nothing' || changed.has(type)) return;
+    if (news === 'of all' || session?.reads[keyOf(type)]?.some((read) => read.entity === entity)) changed.add(type);
+  };
   for (const { entity, path } of seen.touches.slice(0, touchesMost)) {
     const row = seen.entityOf(entity);
     if (row === undefined) continue;
     const known = typeIn(memory, row.type);
-    if (note(known, entity, Object.entries(row.attributes ?? {}))) changed.add(row.type);
+    learnOf(known, row.type, entity, Object.entries(row.attributes ?? {}));
     if (!path.startsWith('arguments')) types.set(row.value, row.type);
   }
   const { documents = [], structured } = seen.result ?? {};
   if (types.size === 0) return changed;
   for (const { value, beside } of things([structured, ...documents], types)) {
     const type = types.get(value)!;
-    if (note(typeIn(memory, type), `${type}:${value}`, beside)) changed.add(type);
+    learnOf(typeIn(memory, type), type, `${type}:${value}`, beside);
   }
   return changed;
 }
@@ -158,35 +165,51 @@ function isBelongingTo(name: string): boolean {
   return /^(?:name|title|label|email|description|text|path)$/i.test(name);
 }
 
-/** Notes values of something's attributes; whether one of them is new. */
-function note(known: OfType, entity: string, attributes: readonly (readonly [string, string])[]): boolean {
-  const holder = hash53(entity);
-  let isNew = false;
+/** Notes values of something's attributes; whether that is news of the thing itself, or of all that were read: a value is shared now. */
+function note(known: OfType, entity: string, attributes: readonly (readonly [string, string])[]): 'nothing' | 'of it' | 'of all' {
+  let own = Object.hasOwn(known.entities, entity) ? known.entities[entity]! : undefined;
+  let news: ReturnType<typeof note> = 'nothing';
   for (const [attribute, value] of attributes.slice(0, attributesMost)) {
     if (value === '' || value.length > valueMost) continue;
-    const own = Object.hasOwn(known.attributes, attribute) ? known.attributes[attribute]! : undefined;
-    if (own === undefined && Object.keys(known.attributes).length >= attributesMost) continue;
-    const { values } = own ?? define(known.attributes, attribute, { values: {} });
-    const holders = Object.hasOwn(values, value) ? values[value]! : undefined;
-    if (holders?.includes(holder)) continue;
+    const before = own !== undefined && Object.hasOwn(own, attribute) ? own[attribute] : undefined;
+    if (before === value) continue;
+    let kept = Object.hasOwn(known.attributes, attribute) ? known.attributes[attribute]! : undefined;
+    if (kept === undefined && Object.keys(known.attributes).length >= attributesMost) continue;
+    kept ??= define(known.attributes, attribute, { values: {} });
     // what changes is a state of things, not what they belong to
-    if (Object.entries(values).some(([other, held]) => other !== value && held.includes(holder))) known.attributes[attribute]!.isState = true;
+    if (before !== undefined) kept.isState = true;
+    if (own === undefined) {
+      own = define(known.entities, entity, {});
+      known.count++;
+      if (known.count > entitiesMost) forgetHalf(known);
+    }
+    define(own, attribute, value);
+    if (news === 'nothing') news = 'of it';
+    const holder = hash53(entity);
+    const { values } = kept;
+    const holders = Object.hasOwn(values, value) ? values[value]! : undefined;
     if (holders === undefined) {
-      if (Object.keys(values).length >= valuesMost) continue;
-      define(values, value, [holder]);
-    } else if (holders.length < holdersMost) holders.push(holder);
-    isNew = true;
+      if (Object.keys(values).length < valuesMost) define(values, value, [holder]);
+    } else if (holders.length < holdersMost && !holders.includes(holder)) {
+      holders.push(holder);
+      if (holders.length === 2) news = 'of all';
+    }
   }
-  if (isNew && (Object.hasOwn(known.entities, entity) || Object.keys(known.entities).length < entitiesMost)) {
-    const before = Object.hasOwn(known.entities, entity) ? known.entities[entity]! : {};
-    define(known.entities, entity, Object.fromEntries([...Object.entries(before), ...attributes.slice(0, attributesMost)]));
-  }
-  return isNew;
+  return news;
 }
 
-/** Not assigned: a stranger's member may be called `__proto__`. */
+/** The older ones. One at a time each would cost a look at all. */
+function forgetHalf(known: OfType): void {
+  const kept = Object.entries(known.entities).slice(entitiesMost >> 1);
+  known.entities = {};
+  for (const [entity, values] of kept) define(known.entities, entity, values);
+  known.count = kept.length;
+}
+
+/** Of names that strangers chose. */
 function define<T>(holder: Record<string, T>, name: string, value: T): T {
-  Object.defineProperty(holder, name, { value, enumerable: true, configurable: true, writable: true });
+  if (name === '__proto__') Object.defineProperty(holder, name, { value, enumerable: true, configurable: true, writable: true });
+  else holder[name] = value;
   return value;
 }
 

@@ -18,8 +18,9 @@ interface Run {
 interface Ids {
   /** By tool, type and what stands before the number. */
   runs: Record<string, Run>;
-  /** What results of the session have named, by hash. */
-  told: number[];
+  /** What results of the session have named, by hash, and how many that are. */
+  told: Record<string, 1>;
+  count: number;
 }
 
 const runsMost = 40;
@@ -37,7 +38,7 @@ export const enumeration = rule<Ids>(
       'How many in a row are too many: findings: { rules: { enumeration: { ids: 30 } } } (default 12, of sensitive tools 8).',
     ),
   },
-  () => ({ runs: {}, told: [] }),
+  () => ({ runs: {}, told: {}, count: 0 }),
   (seen, memory, settings) => {
     if (seen.kind !== 'call' || seen.phase !== 'ended' || seen.call.effect === 'write') return [];
     const { call, touches, at } = seen;
@@ -61,7 +62,7 @@ export const enumeration = rule<Ids>(
         },
       ];
     });
-    for (const { entity, path } of touches) if (!path.startsWith('arguments')) tell(kept, hash53(entity));
+    for (const { entity, path } of touches) if (!path.startsWith('arguments')) tell(kept, entity);
     return found;
   },
   100,
@@ -78,7 +79,7 @@ function goOn(kept: Ids, key: string, value: string, entity: string, index: numb
   if (digits === undefined) return undefined;
   const place = `${key} ${before}#${after}`;
   const number = Number(digits);
-  const guessed = kept.told.includes(hash53(entity)) ? 0 : 1;
+  const guessed = isTold(kept, entity) ? 0 : 1;
   const run = Object.hasOwn(kept.runs, place) ? kept.runs[place]! : undefined;
   if (run !== undefined && run.last === number) return undefined;
   const step = run === undefined ? 0 : number - run.last;
@@ -91,10 +92,21 @@ function goOn(kept: Ids, key: string, value: string, entity: string, index: numb
   return (kept.runs[place] = { last: number, step: 0, length: 1, guessed, beganMs: ms, indexes: [index] });
 }
 
-function tell(kept: Ids, hash: number): void {
-  if (kept.told.includes(hash)) return;
-  if (kept.told.length >= toldMost) kept.told.shift();
-  kept.told.push(hash);
+function tell(kept: Ids, entity: string): void {
+  if (isTold(kept, entity)) return;
+  kept.told[told(entity)] = 1;
+  if (++kept.count <= toldMost) return;
+  delete kept.told[Object.keys(kept.told)[0]!];
+  kept.count--;
+}
+
+function isTold(kept: Ids, entity: string): boolean {
+  return kept.told[told(entity)] === 1;
+}
+
+/** With a letter before it: numbers alone would be put in order. */
+function told(entity: string): string {
+  return `h${hash53(entity)}`;
 }
 
 interface Missing {
