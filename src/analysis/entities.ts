@@ -28,7 +28,7 @@ export interface Place {
 
 const depthMost = 12;
 /** Members that are looked at in one value. */
-const membersMost = 20_000;
+const membersMost = 10_000;
 const valueChars = 512;
 const typeChars = 64;
 const attributeChars = 128;
@@ -80,13 +80,16 @@ export class EntityFinder {
     };
     // `attributes`: what stands beside it
     const walk = (inner: unknown, path: string, key: string, parent: string, depth: number, attributes?: Record<string, string>): void => {
-      if (depth > depthMost || ++members > membersMost) return;
+      if (depth > depthMost || ++members > membersMost || found.size >= place.most) return;
       if (Array.isArray(inner)) {
         // what stands in a list has the list's name
         for (const one of inner) walk(one, `${path}[]`, key, parent, depth + 1, attributes);
       } else if (isObject(inner)) {
         const beside = place.in === 'result' ? this.#attributesIn(inner) : undefined;
-        for (const [name, one] of Object.entries(inner)) walk(one, `${path}.${name.slice(0, typeChars)}`, joinedWords(name), key, depth + 1, beside);
+        for (const [name, one] of Object.entries(inner)) {
+          if (members > membersMost) return;
+          walk(one, `${path}.${name.slice(0, typeChars)}`, joinedWords(name), key, depth + 1, beside);
+        }
       } else if (typeof inner === 'string' || typeof inner === 'number') {
         for (const named of this.#named(inner, path, key, parent, place)) add(attributes === undefined ? named : { ...named, attributes });
       }

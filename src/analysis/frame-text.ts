@@ -1,5 +1,6 @@
 /** The text of a frame of which stretches may be missing, and JSON that is read as far as it goes. */
 import { lossyText } from '../bytes/bytes.ts';
+import { jsonDepth } from '../limits.ts';
 
 /** A stretch that is not in a frame's bytes (`Payload` of the readers): never stored, erased, or withheld from a report. */
 export interface Gap {
@@ -55,11 +56,27 @@ const depthMost = 128;
 
 /** The value of a JSON text; of one that is cut off or damaged what stands before that, and `undefined` where nothing does. Never throws. */
 export function looseJson(text: string): unknown {
+  // the recorder takes such a frame for opaque, but a text in a result may be nested as deeply as it likes
+  if (text.length > jsonDepth && isDeeper(text, jsonDepth)) return new Loose(text).value(0);
   try {
     return JSON.parse(text) as unknown;
   } catch {
     return new Loose(text).value(0);
   }
+}
+
+function isDeeper(text: string, most: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 0x22) {
+      // a string: to its end
+      for (at++; at < text.length && text.charCodeAt(at) !== 0x22; at++) if (text.charCodeAt(at) === 0x5c) at++;
+    } else if (code === 0x5b || code === 0x7b) {
+      if (++depth > most) return true;
+    } else if (code === 0x5d || code === 0x7d) depth--;
+  }
+  return false;
 }
 
 const word = /[^\s,:\]}"]+/y;
