@@ -27,6 +27,7 @@ export const errorKinds = {
   'socket-path': { exit: 2, hint: 'a Unix socket path has at most 107 bytes: choose a shorter --socket' },
   'socket-unsafe': { exit: 77, hint: 'the folder must belong to you with mode 0700: remove it, or choose --socket' },
   'catalog-held': { exit: 75, hint: 'it follows the ledger: ask it, or end it (a running `sworn serve`, or another command)' },
+  'catalog-missing': { exit: 3, hint: 'it is made by `sworn serve`, and again with: sworn catalog rebuild' },
   'catalog-create': { exit: 73, hint: 'choose a place that can be written: --catalog FILE' },
   'lock-held': { exit: 75, hint: 'another recorder writes this ledger: sworn recorder status' },
   'ledger-corrupt': { exit: 65, hint: 'run `sworn verify` for the extent; keep a copy, and begin a new ledger with --ledger DIR' },

@@ -64,6 +64,9 @@ export const catalogFacets = 50_000;
 export const catalogBatch = 1_000;
 /** Of one entry's content and attributes, what of each is found by its text. */
 export const foundTextBytes = 64 * KiB;
+/** Newest entries that a search for free text finds in a catalog, and those that it looks through for it. */
+export const foundTexts = 5_000;
+export const searchedTexts = 10_000;
 
 export const idBytes = 64;
 export const methodBytes = 128;

@@ -119,8 +119,13 @@ describe.each(engines)('with %s', (engine) => {
         JOIN groupings f USING (grouping) WHERE level = ${level} GROUP BY ${group}, t.bucket HAVING sum(t.calls) <> 0 ORDER BY ${group}, t.bucket`);
       expect(summed.all()).toEqual(counted.all());
     }
-    const entries = database.prepare('SELECT facet, count(*) AS entries FROM entries GROUP BY facet ORDER BY facet').all();
-    expect(database.prepare('SELECT facet, entries FROM entry_counts WHERE entries <> 0 ORDER BY facet').all()).toEqual(entries);
+    for (const [table, counts] of [
+      ['entries', 'entry_counts'],
+      ['calls', 'call_counts'],
+    ]) {
+      const rows = database.prepare(`SELECT facet, count(*) AS rows FROM ${table} GROUP BY facet ORDER BY facet`).all();
+      expect(database.prepare(`SELECT facet, rows FROM ${counts} WHERE rows <> 0 ORDER BY facet`).all()).toEqual(rows);
+    }
     database.close();
   });
 

@@ -239,8 +239,8 @@ function view({ name, columns, facets }: TableShape): string {
   return `CREATE VIEW sworn_${name} AS SELECT (SELECT value FROM state WHERE name = 'ledger') AS ledger, ${list.join(', ')} FROM ${from}`;
 }
 
-/** How long a sum's stretches of time are, in µs: a second, a minute, an hour. */
-export const levelsUs = [1_000_000, 60_000_000, 3_600_000_000] as const;
+/** How long a sum's stretches of time are, in µs: a tenth of a second, a minute, an hour. Each is a multiple of the one before. */
+export const levelsUs = [100_000, 60_000_000, 3_600_000_000] as const;
 
 /** What sums over calls are kept by: the facets that do not grow with the number of sessions. */
 export const groupedBy = ['server', 'method', 'target', 'effect', 'sensitive', 'destructive', 'state', 'verdict'] as const;
@@ -253,18 +253,21 @@ export const creation: readonly string[] = [
   `CREATE TABLE groupings (grouping INTEGER PRIMARY KEY, same TEXT NOT NULL UNIQUE, ${groupedBy.join(', ')})`,
   // calls by stretches of their beginning, grouping and duration (`bucketOf`; -1 without one): what overview, timeline and tools are summed from
   'CREATE TABLE tallies (level INTEGER, at INTEGER, grouping INTEGER, bucket INTEGER, calls INTEGER, resultBytes INTEGER, contextTokens INTEGER, ' +
-    'PRIMARY KEY (level, at, grouping, bucket)) WITHOUT ROWID',
-  'CREATE TABLE entry_counts (facet INTEGER PRIMARY KEY, entries INTEGER)',
+    'longestUs INTEGER, firstUs INTEGER, lastUs INTEGER, endUs INTEGER, PRIMARY KEY (level, at, grouping, bucket)) WITHOUT ROWID',
+  'CREATE TABLE entry_counts (facet INTEGER PRIMARY KEY, rows INTEGER)',
+  'CREATE TABLE call_counts (facet INTEGER PRIMARY KEY, rows INTEGER)',
   // which entries a finding names
   'CREATE TABLE finding_entries (entry INTEGER, finding TEXT, PRIMARY KEY (entry, finding)) WITHOUT ROWID',
-  'CREATE INDEX calls_facet ON calls (facet, beganAt, bucket)',
+  'CREATE INDEX calls_facet ON calls (facet, beganAt, bucket, endedAt)',
   'CREATE INDEX calls_beganAt ON calls (beganAt)',
   'CREATE INDEX calls_durationUs ON calls (durationUs)',
   'CREATE INDEX calls_resultBytes ON calls (resultBytes)',
   'CREATE INDEX entries_facet ON entries (facet, "index")',
   'CREATE INDEX entries_time ON entries (time)',
+  'CREATE INDEX entries_sizeBytes ON entries (sizeBytes)',
   'CREATE INDEX entries_call ON entries (call) WHERE call IS NOT NULL',
   'CREATE INDEX touches_call ON touches (call)',
+  'CREATE INDEX finding_entries_finding ON finding_entries (finding)',
   'CREATE INDEX sessions_openedAt ON sessions (openedAt)',
   'CREATE INDEX calls_facets_session ON calls_facets (session)',
   'CREATE INDEX entries_facets_session ON entries_facets (session)',

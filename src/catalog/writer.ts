@@ -14,10 +14,15 @@ interface TableStatements {
   get: Statement;
 }
 
+/** Sums over calls. First and last are those of calls that have been in it. */
 interface Tally {
   calls: number;
   resultBytes: number;
   contextTokens: number;
+  longestUs: number;
+  firstUs: number;
+  lastUs: number;
+  endUs: number;
 }
 
 /** What of a stored call its sums were counted with. */
@@ -27,6 +32,8 @@ interface Counted {
   bucket: number;
   resultBytes: number;
   contextTokens: number;
+  durationUs: number;
+  endUs: number;
 }
 
 export class RowWriter implements RowSink {
@@ -39,9 +46,9 @@ export class RowWriter implements RowSink {
   /** Grouping by facet of calls. */
   readonly #groupingOf = new Map<number, number>();
   readonly #tallies = new Map<string, Tally>();
-  readonly #entryCounts = new Map<number, number>();
+  readonly #counts = { calls: new Map<number, number>(), entries: new Map<number, number>() };
   readonly #tally: Statement;
-  readonly #countEntries: Statement;
+  readonly #countRows: Record<'calls' | 'entries', Statement>;
   readonly #counted: Statement;
   readonly #findingEntries: { drop: Statement; put: Statement };
   #lastCall: number;
@@ -62,11 +69,17 @@ export class RowWriter implements RowSink {
     }
     this.#groupings = new Interned(database, 'groupings', 'grouping', groupedBy);
     this.#tally = database.prepare(
-      'INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, ' +
-        'resultBytes = resultBytes + excluded.resultBytes, contextTokens = contextTokens + excluded.contextTokens',
+      'INSERT INTO tallies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, ' +
+        'resultBytes = resultBytes + excluded.resultBytes, contextTokens = contextTokens + excluded.contextTokens, ' +
+        'longestUs = max(longestUs, excluded.longestUs), firstUs = min(firstUs, excluded.firstUs), ' +
+        'lastUs = max(lastUs, excluded.lastUs), endUs = max(endUs, excluded.endUs)',
     );
-    this.#countEntries = database.prepare('INSERT INTO entry_counts VALUES (?, ?) ON CONFLICT DO UPDATE SET entries = entries + excluded.entries');
-    this.#counted = database.prepare('SELECT facet, beganAt AS beganUs, bucket, resultBytes, contextTokens FROM calls WHERE "index" = ?');
+    const counting = (table: string): Statement =>
+      database.prepare(`INSERT INTO ${table} VALUES (?, ?) ON CONFLICT DO UPDATE SET rows = rows + excluded.rows`);
+    this.#countRows = { calls: counting('call_counts'), entries: counting('entry_counts') };
+    this.#counted = database.prepare(
+      'SELECT facet, beganAt AS beganUs, bucket, resultBytes, contextTokens, durationUs, endedAt AS endUs FROM calls WHERE "index" = ?',
+    );
     this.#findingEntries = {
       drop: database.prepare('DELETE FROM finding_entries WHERE finding = ?'),
       put: database.prepare('INSERT OR IGNORE INTO finding_entries VALUES (?, ?)'),
@@ -104,13 +117,13 @@ export class RowWriter implements RowSink {
       for (const row of rows.values()) this.#write(shape, row as unknown as Record<string, unknown>);
     }
     this.#pending.clear();
-    for (const [key, { calls, resultBytes, contextTokens }] of this.#tallies) {
-      if (calls === 0 && resultBytes === 0 && contextTokens === 0) continue;
-      this.#tally.run(...key.split(' ').map(Number), calls, resultBytes, contextTokens);
-    }
+    for (const [key, { calls, resultBytes, contextTokens, longestUs, firstUs, lastUs, endUs }] of this.#tallies)
+      this.#tally.run(...key.split(' ').map(Number), calls, resultBytes, contextTokens, longestUs, firstUs, lastUs, endUs);
     this.#tallies.clear();
-    for (const [facet, count] of this.#entryCounts) if (count !== 0) this.#countEntries.run(facet, count);
-    this.#entryCounts.clear();
+    for (const [table, counts] of Object.entries(this.#counts)) {
+      for (const [facet, count] of counts) if (count !== 0) this.#countRows[table as 'calls' | 'entries'].run(facet, count);
+      counts.clear();
+    }
   }
 
   #write(shape: TableShape, row: Record<string, unknown>): void {
@@ -158,29 +171,38 @@ export class RowWriter implements RowSink {
     } else this.#lastCall = call.index;
     const bucket = bucketOf(call.durationUs);
     const beganUs = toValue('time', call.beganAt) as number;
-    this.#add({ facet, beganUs, bucket, resultBytes: call.resultBytes ?? 0, contextTokens: call.contextTokens ?? 0 }, 1);
+    const { resultBytes = 0, contextTokens = 0, durationUs = 0, endedAt } = call;
+    const endUs = endedAt === undefined ? beganUs : (toValue('time', endedAt) as number);
+    this.#add({ facet, beganUs, bucket, resultBytes, contextTokens, durationUs, endUs }, 1);
     return bucket;
   }
 
-  #add({ facet, beganUs, bucket, resultBytes, contextTokens }: Counted, sign: 1 | -1): void {
+  #add({ facet, beganUs, bucket, resultBytes, contextTokens, durationUs, endUs }: Counted, sign: 1 | -1): void {
     const grouping = this.#grouping(facet);
+    this.#counts.calls.set(facet, (this.#counts.calls.get(facet) ?? 0) + sign);
     for (const [level, us] of levelsUs.entries()) {
       const key = `${level} ${Math.floor(beganUs / us) * us} ${grouping} ${bucket}`;
       let tally = this.#tallies.get(key);
-      if (tally === undefined) this.#tallies.set(key, (tally = { calls: 0, resultBytes: 0, contextTokens: 0 }));
+      if (tally === undefined)
+        this.#tallies.set(key, (tally = { calls: 0, resultBytes: 0, contextTokens: 0, longestUs: 0, firstUs: beganUs, lastUs: 0, endUs: 0 }));
       tally.calls += sign;
       tally.resultBytes += sign * resultBytes;
       tally.contextTokens += sign * contextTokens;
+      tally.longestUs = Math.max(tally.longestUs, durationUs);
+      tally.firstUs = Math.min(tally.firstUs, beganUs);
+      tally.lastUs = Math.max(tally.lastUs, beganUs);
+      tally.endUs = Math.max(tally.endUs, endUs);
     }
   }
 
   #countEntry(index: number, facet: number): void {
+    const counts = this.#counts.entries;
     if (index <= this.#lastEntry) {
       const before = this.#database.prepare('SELECT facet FROM entries WHERE "index" = ?').get(index)?.['facet'];
       if (before === facet) return;
-      if (typeof before === 'number') this.#entryCounts.set(before, (this.#entryCounts.get(before) ?? 0) - 1);
+      if (typeof before === 'number') counts.set(before, (counts.get(before) ?? 0) - 1);
     } else this.#lastEntry = index;
-    this.#entryCounts.set(facet, (this.#entryCounts.get(facet) ?? 0) + 1);
+    counts.set(facet, (counts.get(facet) ?? 0) + 1);
   }
 
   #putEntriesOf({ finding, indexes }: FindingRow): void {
