@@ -1,4 +1,5 @@
 /** Verifies one ledger in a thread of its own, as `sworn verify --json` does, and tells how far it is: the dashboard's questions do not wait for it. */
+import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { verifyCommand, type VerifyCommandOptions } from './verify.ts';
 import type { VerifyJson } from './evidence-state.ts';
@@ -11,6 +12,8 @@ function say(answer: VerifyAnswer): void {
   parentPort!.postMessage(answer);
 }
 
+// of this thread alone (Linux): recording and questions go first
+setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 let saidMs = 0;
 let text = '';
 const output = { out: (more: string) => void (text += more), err: () => undefined, isTTY: false, color: false };

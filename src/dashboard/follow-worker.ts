@@ -2,6 +2,7 @@
  * Makes rows of one ledger in a thread of its own, and says when there are new ones: questions do not wait for it. Where another process makes them already (a second
  * dashboard, `sworn findings`), it waits until that one ends.
  */
+import { setPriority } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { AnalysisOptions } from '../analysis/options.ts';
@@ -18,6 +19,9 @@ export interface FollowTask {
 
 /** How often it is looked whether the other process has ended. */
 const heldMs = 1_000;
+
+// of this thread alone (Linux): recording goes first, also while there is much to catch up with
+setPriority(5);
 
 const { ledger, path, analysis } = workerData as FollowTask;
 for (;;) {
