@@ -8,6 +8,7 @@ import type { Exit, Finding, FindingCode } from '../verify/finding.ts';
 import type { CosignedBy } from '../verify/trust.ts';
 import type { Witnessed } from '../verify/anchors.ts';
 import { custodyTexts } from '../entry/custody.ts';
+import { custodyWords } from './verify.ts';
 import type { Checked } from '../dashboard/evidence.ts';
 
 /** The fields of it that are used here. */
@@ -100,13 +101,20 @@ function stepOf({ name, codes, ok }: (typeof steps)[number], found: VerifyJson):
   return { name, result: 'ok', detail: ok(found) };
 }
 
+/** The headline without whose custody it is, which stands beside it. Of a ledger whose first checkpoint is still to come there is nothing to conclude, and nothing wrong. */
+function sentenceOf({ headline, custody, size, laterRecords }: VerifyJson): string {
+  if (size === 0 && laterRecords > 0) return 'Nothing is signed yet: the first checkpoint comes within 10 s while a recorder runs.';
+  const words = custody === undefined ? undefined : `${custodyWords[custody]}.`;
+  return words !== undefined && headline.endsWith(words) ? `${headline.slice(0, -words.length).replace(/[,;] *$/, '')}.` : headline;
+}
+
 export function checkedOf(found: VerifyJson): Checked {
-  const { exit, headline, size, root, vkey, pinned, laterRecords, custody, firstBad, findings, checked, notChecked } = found;
+  const { exit, size, root, vkey, pinned, laterRecords, custody, firstBad, findings, checked, notChecked } = found;
   const publicKey = vkey === undefined ? undefined : parseVkey(nodeCrypto, vkey)?.publicKey;
   const improve = custody === undefined ? undefined : custodyTexts[custody].improve;
   return {
-    state: states[exit],
-    sentence: headline,
+    state: size === 0 && laterRecords > 0 && exit === 3 ? 'unverified' : states[exit],
+    sentence: sentenceOf(found),
     size,
     later: laterRecords,
     ...(root === undefined || !found.rootHolds || exit === 1 || exit === 5 ? {} : { root }),

@@ -8,6 +8,7 @@ import { Dashboard, inThread, isLoopback } from '../dashboard/dashboard.ts';
 import { readPage } from '../dashboard/page.ts';
 import { readTokens } from '../dashboard/viewers.ts';
 import { socketPathOf } from '../wire/socket-path.ts';
+import { analysisOf, analysisOptions, type AnalysisFlags } from './analysis.ts';
 import { checkedOf, commandsFor, type VerifyJson } from './evidence-state.ts';
 import type { CommandHelp } from './help.ts';
 import { ledgerPaths } from './ledger-path.ts';
@@ -27,13 +28,14 @@ export const serveHelp: CommandHelp = {
     { flags: '--allow-host <host>', description: 'a further name, with or without port, in the Host header', repeat: true },
     { flags: '--ledger <dir>', description: 'the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn); may be given several times', repeat: true },
     { flags: '--policy <file>', description: "a trust file (C2SP tlog-policy), as for `sworn verify`: the log's key, witnesses and their quorum" },
+    ...analysisOptions,
     { flags: '--unrecorded', description: 'show content although no recorder can record that it was opened: of a copy of a ledger' },
     { flags: '--json', description: 'the address as one JSON object' },
   ],
   example: 'sworn serve',
 };
 
-interface Options {
+interface Options extends AnalysisFlags {
   bind: string;
   port: string;
   tokenFile?: string;
@@ -58,7 +60,7 @@ export async function serveCommand(values: Record<string, unknown>, output: Outp
     if (twin !== i) throw usage(`${path} and ${ledgers[twin]!.path} hold the same ledger`);
   }
   const { catalogRows } = await import('../dashboard/catalog-rows.ts');
-  const rows = catalogRows(ledgers, {});
+  const rows = catalogRows(ledgers, await analysisOf(options));
   const task = options.policy === undefined ? {} : { policy: options.policy };
   const dashboard = new Dashboard({
     ledgers,

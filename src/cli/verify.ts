@@ -46,7 +46,7 @@ interface Pinning {
   why?: string;
 }
 
-const custodyWords: Record<Custody, string> = {
+export const custodyWords: Record<Custody, string> = {
   'same-user': "recorded under the agent's own user, who could rewrite what no kept checkpoint covers (custody: same-user)",
   'separate-user': "recorded under another user than the agent's (custody: separate-user)",
   remote: 'recorded on another host than the agent (custody: remote)',

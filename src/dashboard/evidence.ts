@@ -150,7 +150,9 @@ export class Evidence {
   #lookForMoved(): void {
     for (const known of this.#known.values()) {
       if (known.isWaiting || known.running !== undefined) continue;
-      if (performance.now() - known.endedAtMs < Math.max(verifyAgainMs, known.tookMs * verifyAgainShare)) continue;
+      // a ledger that has just begun is soon signed
+      const waitMs = known.checked?.size === 0 ? lookMs : verifyAgainMs;
+      if (performance.now() - known.endedAtMs < Math.max(waitMs, known.tookMs * verifyAgainShare)) continue;
       if (noteOf(known.ledger.path) !== known.note) this.#want(known);
     }
   }

@@ -198,10 +198,12 @@ export class DashboardServer {
       this.#deps.log(`defect: ${error instanceof Error ? error.stack : String(error)}`);
       answer = new AnswerError(500, 'This is a defect of sworn; its words are where `sworn serve` runs.');
     }
-    const body = Buffer.from(JSON.stringify({ error: { message: answer.message } }));
+    // a person reads what is wrong with the address, a program what is wrong with a question
+    const isApi = request.url?.startsWith(api) !== false;
+    const body = Buffer.from(isApi ? JSON.stringify({ error: { message: answer.message } }) : `${answer.message}\n`);
     // a body that was not read would be taken for the next request
     const more = request.complete ? answer.headers : { ...answer.headers, Connection: 'close' };
-    this.#send(response, answer.status, json, body, more);
+    this.#send(response, answer.status, isApi ? json : 'text/plain; charset=utf-8', body, more);
   }
 }
 
