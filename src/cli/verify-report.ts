@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { base64, utf8 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
+import { custodyTexts } from '../entry/custody.ts';
 import { SwornError } from '../errors.ts';
 import { dataMarker, reportPage } from '../report/page.ts';
 import { openReportFile, type ReportFile } from '../report/file.ts';
@@ -90,7 +91,7 @@ function asText(report: string, result: ReportVerification, trust: Trust, output
     text.say('range', `entries ${head.first} to ${head.end - 1}${head.filter === '' ? '' : `, those of ${head.filter}`}`);
     text.say('shown', `${result.shown.toLocaleString('en')} of ${count(result.inRange, 'record')}, ${size(result.contentBytes)} of content`);
   }
-  if (result.custody !== undefined) text.say('custody', result.custody);
+  if (result.custody !== undefined) text.say('custody', `${result.custody}: ${custodyTexts[result.custody].says}`);
   text.section('Findings', [
     ...findings.map(({ severity, message, path }) => `  ${severity.padEnd(9)} ${visible(message)}${path === undefined ? '' : ` [${visible(path)}]`}`),
     ...(findingsOmitted > 0 ? [`  and ${findingsOmitted} more`] : []),

@@ -9,20 +9,16 @@ import type { Crypto } from '../bytes/crypto.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { parseCosignature, parseCosigner, readCosignatures } from '../tlog/cosignature.ts';
 import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
-import { hashBytes, hashLeaf } from '../tlog/tree.ts';
+import { hashLeaf } from '../tlog/tree.ts';
 import { contentCounts } from './content.ts';
 import { Erasures } from './erasures.ts';
 import { Findings, type Exit, type Finding, type FindingCode, type Severity } from './finding.ts';
 import { Keys } from './keys.ts';
-import { Edge } from './range.ts';
 import {
   decodeContent,
   decodeEntries,
-  hashChunks,
   parseReportHead,
-  Places,
   readChunk,
   type BlockEntry,
   type ReportHead,
@@ -31,6 +27,8 @@ import {
 } from './report-data.ts';
 import { attributesOf, checkItems, frameOf, stretchOf, unexplained, type Frame, type ReportEntry } from './report-entry.ts';
 import { ReportOpener } from './report-open.ts';
+import { ReportTree } from './report-tree.ts';
+import { readWitnesses, type ReportWitness } from './report-witnesses.ts';
 import { judgeCheckpoint, utcText, type Judged, type Wanted } from './trust.ts';
 
 export interface ReportOptions {
@@ -82,7 +80,7 @@ export interface ReportVerification {
   contentBytes: number;
   /** The lowest entry that a finding of tampering, or of something missing, names. */
   firstBad: number | undefined;
-  witnesses: { name: string; timeS: number; isVerified: boolean }[];
+  witnesses: ReportWitness[];
   cosigned: Judged['cosigned'];
   quorum: Judged['quorum'];
   findings: Finding[];
@@ -95,8 +93,6 @@ export interface ReportVerification {
 }
 
 const weakestFirst: Custody[] = ['in-process', 'same-user', 'separate-user', 'remote'];
-/** Entries that are remembered as not having their hash, to find out which of the two was changed. */
-const oddMost = 1_000;
 /** What is erased is held against erasures up to this index: it takes a byte for each, and whoever forges a tree says how large it is. */
 const erasuresMost = 2 ** 28;
 
@@ -141,18 +137,10 @@ class ReportVerifier {
     checked: [],
     notChecked: [],
   };
-  #places = new Places({ first: 0, end: 0, context: [] }, 0);
-  /** The hashes of `#places`, one behind the other. */
-  #hashes = new Uint8Array(0);
-  /** They lead to the root of the checkpoint. */
-  #isRooted = false;
-  /** They do not: said when the entries were read, and may tell which it is. */
+  /** The hashes do not lead to the root: said when the entries were read, and may tell which it is. */
   #oddTree: { message: string; where: { path?: string } } | undefined;
-  /** Entries that do not have their hash, with the hash that they have. */
-  readonly #odd = new Map<number, Uint8Array>();
   readonly #counts = { withContent: 0, without: 0, withheld: 0, dropped: 0, unread: 0 };
   #batch: { index: number; frame: Frame } | undefined;
-  #knownRoot: Uint8Array | undefined;
   #lastMs = 0;
 
   constructor(options: ReportOptions) {
@@ -215,11 +203,11 @@ class ReportVerifier {
     this.#step('data', 0, `${countOf(this.#source.names().length, 'chunk')} of data, as the head lists them`);
 
     const own = this.#checkOwnKey(head, note, checkpoint);
-    await this.#checkTree(head, checkpoint);
-    result.opener = new ReportOpener(this.#crypto, this.#source, head, (index) => (this.#isRooted ? this.#hashOf(index) : undefined));
-    await this.#checkBlocks(head);
-    this.#checkOdd(checkpoint, own === 'bad');
-    this.#checkKeys(note, checkpoint, own);
+    const tree = await this.#checkTree(head, checkpoint);
+    result.opener = new ReportOpener(this.#crypto, this.#source, head, (index) => (tree.isRooted ? tree.hashOf(index) : undefined));
+    await this.#checkBlocks(head, tree);
+    this.#checkOdd(tree, own === 'bad');
+    this.#checkKeys(note, checkpoint, own, tree);
     this.#checkWitnesses(head, note);
 
     const judged = judgeCheckpoint(this.#crypto, this.#options.wanted, note, result.lastTime);
@@ -268,74 +256,34 @@ class ReportVerifier {
   }
 
   /** The hashes of the report lead to the root. */
-  async #checkTree(head: ReportHead, { size, root }: ParsedCheckpoint): Promise<void> {
+  async #checkTree(head: ReportHead, checkpoint: ParsedCheckpoint): Promise<ReportTree> {
     const before = this.#findings.list.length;
-    this.#places = new Places(head, size);
-    const pieces: Uint8Array[] = [];
-    let changed: string | undefined;
-    for (const name of hashChunks(this.#places.count)) {
-      const chunk = await readChunk(this.#crypto, this.#source, head, name);
-      if (chunk === undefined) {
-        // said already
-        this.#step('tree', before, `without the chunk ${name} no entry can be held against the signed root`, 'unknown');
-        return;
-      }
-      if (!chunk.isWhole) changed ??= name;
-      pieces.push(chunk.bytes);
-    }
-    let lengthBytes = 0;
-    for (const piece of pieces) lengthBytes += piece.length;
-    if (lengthBytes === this.#places.count * hashBytes) {
-      this.#hashes = new Uint8Array(lengthBytes);
-      let at = 0;
-      for (const piece of pieces) {
-        this.#hashes.set(piece, at);
-        at += piece.length;
-      }
-      this.#isRooted = equal(this.#rootOf(new Map()), root);
+    const tree = new ReportTree(this.#crypto, head, checkpoint, this.#options.known?.size);
+    const { missing, changed, count, needed } = await tree.read(this.#source, head);
+    if (missing !== undefined) {
+      // said already
+      this.#step('tree', before, `without the chunk ${missing} no entry can be held against the signed root`, 'unknown');
+      return tree;
     }
     const where = changed === undefined ? {} : { path: changed };
-    if (this.#hashes.length === 0) {
-      const message = `the report has ${countOf(Math.floor(lengthBytes / hashBytes), 'hash', 'hashes')} that can be read, ${this.#places.count} are needed`;
+    if (!tree.isThere) {
+      const message = `the report has ${countOf(count, 'hash', 'hashes')} that can be read, ${needed} are needed`;
       this.#say('tampered', 'proof', message, where);
-    } else if (!this.#isRooted)
+    } else if (!tree.isRooted)
       this.#oddTree = {
         message: 'the hashes of the report do not lead to the root of the checkpoint: an entry, a hash or the checkpoint was changed',
         where,
       };
     else if (changed !== undefined) this.#say('tampered', 'proof', `the chunk ${changed} was changed, though its hashes were not`, where);
-    const inRange = countOf(head.end - head.first, 'record');
-    const good = `the hashes of ${inRange} lead to the root of the ${countOf(size, 'entry', 'entries')} under the checkpoint`;
+    const { first, end } = head;
+    const good = `the hashes of ${countOf(end - first, 'record')} lead to the root of the ${countOf(checkpoint.size, 'entry', 'entries')} under the checkpoint`;
     this.#step('tree', before, this.#oddTree?.message ?? good, this.#oddTree ? 'bad' : 'ok');
-    if (this.#isRooted) {
-      const { first, end } = head;
-      this.#result.checked.push(`that the hashes of entries ${first} to ${end - 1} are those of the ${size} entries under the checkpoint`);
-    }
+    if (tree.isRooted)
+      this.#result.checked.push(`that the hashes of entries ${first} to ${end - 1} are those of the ${checkpoint.size} entries under the checkpoint`);
+    return tree;
   }
 
-  /** The root that follows from the hashes, with some of them replaced. */
-  #rootOf(instead: ReadonlyMap<number, Uint8Array>): Uint8Array {
-    const edge = new Edge(this.#crypto);
-    const { known } = this.#options;
-    let k = 0;
-    let covered = 0;
-    for (const { level, index } of this.#places.inOrder()) {
-      if (covered === known?.size) this.#knownRoot = edge.root();
-      const at = k++ * hashBytes;
-      edge.push(level, (level === 0 ? instead.get(index) : undefined) ?? this.#hashes.subarray(at, at + hashBytes));
-      covered += 2 ** level;
-    }
-    const root = edge.root();
-    if (covered === known?.size) this.#knownRoot = root;
-    return root;
-  }
-
-  #hashOf(index: number): Uint8Array | undefined {
-    const place = this.#places.of(index);
-    return place === undefined || this.#hashes.length === 0 ? undefined : this.#hashes.subarray(place * hashBytes, (place + 1) * hashBytes);
-  }
-
-  async #checkBlocks(head: ReportHead): Promise<void> {
+  async #checkBlocks(head: ReportHead, tree: ReportTree): Promise<void> {
     const result = this.#result;
     const before = this.#findings.list.length;
     const { blocks, filter, first, end } = head;
@@ -348,7 +296,7 @@ class ReportVerifier {
     };
     for (const [k, block] of blocks.entries()) {
       this.#options.onProgress?.(k / blocks.length);
-      const entries = await this.#readBlock(head, k, block);
+      const entries = await this.#readBlock(head, k, block, tree);
       const content = block.content ? await readChunk(this.#crypto, this.#source, head, `content-${k}`) : undefined;
       const found = this.#findings.list.length;
       const decoded = content && decodeContent(content.bytes, block.entries);
@@ -357,7 +305,7 @@ class ReportVerifier {
           absent(seen.index);
           due = seen.index + 1;
         }
-        this.#take(seen, decoded?.items[i], head);
+        this.#take(seen, decoded?.items[i], head, tree.isRooted);
       }
       // what is missing of a block was said with it
       if (entries.length < block.entries && block.last < end) due = Math.max(due, block.last + 1);
@@ -370,17 +318,17 @@ class ReportVerifier {
     }
     absent(end);
     this.#options.onProgress?.(1);
-    const isHeld = this.#hashes.length > 0;
+    const isHeld = tree.isThere;
     const all = countOf(result.inRange, 'record');
     const shown = `${result.shown.toLocaleString('en')} of ${all} are shown`;
     this.#step('entries', before, isHeld ? `${shown}, each has its hash` : shown, isHeld ? 'ok' : 'unknown');
-    if (this.#isRooted && this.#findings.list.length === before)
+    if (tree.isRooted && this.#findings.list.length === before)
       result.checked.push(`the ${countOf(result.shown + result.context, 'entry', 'entries')} that are here against their hashes`);
     this.#sayContent(head);
   }
 
   /** The entries of a block, as far as it can be read; whatever is wrong with it is said. */
-  async #readBlock(head: ReportHead, k: number, block: ReportHead['blocks'][number]): Promise<SeenEntry[]> {
+  async #readBlock(head: ReportHead, k: number, block: ReportHead['blocks'][number], tree: ReportTree): Promise<SeenEntry[]> {
     const name = `entries-${k}`;
     const at = { index: block.first, path: name };
     const which = `the chunk ${name} (${countOf(block.entries, 'entry', 'entries')} from ${block.first} to ${block.last})`;
@@ -398,7 +346,7 @@ class ReportVerifier {
     }
     const found = this.#findings.list.length;
     const fits = (index: number): boolean => index >= block.first && index <= block.last;
-    const seen = decoded.entries.filter(({ index }) => fits(index)).map((one) => this.#checkLeaf(one));
+    const seen = decoded.entries.filter(({ index }) => fits(index)).map((one) => this.#checkLeaf(one, tree));
     const other = decoded.entries.find(({ index }) => !fits(index));
     if (other) this.#say('tampered', 'record', `${which} holds entry ${other.index}, which does not belong there`, at);
     const missing = block.entries - seen.length;
@@ -412,15 +360,15 @@ class ReportVerifier {
     return seen;
   }
 
-  #checkLeaf(one: BlockEntry): SeenEntry {
+  #checkLeaf(one: BlockEntry, tree: ReportTree): SeenEntry {
     const { index, leaf } = one;
     const leafHash = hashLeaf(this.#crypto, leaf);
-    const listed = this.#hashOf(index);
+    const listed = tree.hashOf(index);
     const hasHash = listed !== undefined && equal(listed, leafHash);
-    if (!hasHash && this.#hashes.length > 0) {
-      if (this.#odd.size < oddMost) this.#odd.set(index, leafHash);
+    if (!hasHash && tree.isThere) {
+      tree.noteOdd(index, leafHash);
       // where the hashes are not sound themselves, which of the two was changed is found out when all are read
-      if (this.#isRooted) {
+      if (tree.isRooted) {
         const what = listed
           ? 'is not the one that was recorded: its bytes do not have the hash'
           : 'has no place in the range: the report has no hash for it';
@@ -437,7 +385,7 @@ class ReportVerifier {
   }
 
   /** An entry with its content, which is `undefined` where it is not here. */
-  #take({ index, leaf, leafHash, entry, hasHash, isContext }: SeenEntry, items: ReportItem[] | undefined, head: ReportHead): void {
+  #take({ index, leaf, leafHash, entry, hasHash, isContext }: SeenEntry, items: ReportItem[] | undefined, head: ReportHead, isRooted: boolean): void {
     const result = this.#result;
     if (isContext) result.context++;
     else result.shown++;
@@ -464,7 +412,7 @@ class ReportVerifier {
       entry,
       isContext,
       attributes: shown ? attributesOf(entry, shown) : {},
-      isVerified: this.#isRooted && hasHash && holds,
+      isVerified: isRooted && hasHash && holds,
     };
     if (entry.kind === 'message' || entry.kind === 'batch') {
       if (entry.kind === 'message' && entry.batch !== undefined) {
@@ -550,29 +498,29 @@ class ReportVerifier {
   }
 
   /** Where the hashes do not lead to the root: which of them, or which entry, was changed, as far as what does fit tells it. */
-  #checkOdd({ root }: ParsedCheckpoint, isSignatureBad: boolean): void {
+  #checkOdd(tree: ReportTree, isSignatureBad: boolean): void {
     if (this.#oddTree === undefined) return;
-    if (this.#odd.size > 0 && equal(this.#rootOf(this.#odd), root)) {
-      for (const index of this.#odd.keys())
+    if (tree.areOddEntriesGenuine) {
+      for (const index of tree.odd)
         this.#say('tampered', 'proof', `the hash of entry ${index} in the report was changed; the entry itself leads to the signed root`, { index });
       return;
     }
-    for (const index of this.#odd.keys()) {
+    for (const index of tree.odd) {
       const message = `entry ${index} does not have the hash that the report has for it, and does not lead to the signed root`;
       this.#say('tampered', 'leaf', message, { index });
     }
     const { message, where } = this.#oddTree;
-    const isCheckpoint = this.#odd.size === 0 && isSignatureBad;
+    const isCheckpoint = tree.odd.length === 0 && isSignatureBad;
     this.#say('tampered', 'range', isCheckpoint ? 'entries and hashes fit to each other, and not to the checkpoint: it was changed' : message, where);
   }
 
-  #checkKeys(note: Uint8Array, checkpoint: ParsedCheckpoint, own: Vkey | 'bad' | undefined): void {
+  #checkKeys(note: Uint8Array, checkpoint: ParsedCheckpoint, own: Vkey | 'bad' | undefined, tree: ReportTree): void {
     const { vkeys, known, isOwnKeyTaken } = this.#options;
     const result = this.#result;
     const { checked, notChecked } = result;
     const before = this.#findings.list.length;
     const isKnown = known !== undefined && known.size === checkpoint.size && equal(known.root, checkpoint.root);
-    this.#compareKnown(checkpoint);
+    this.#compareKnown(checkpoint, tree);
     const trusted = vkeys.length > 0 ? vkeys : own !== 'bad' && own !== undefined ? [own] : [];
     this.#keys.trust(trusted);
     if (vkeys.length > 0 && own !== 'bad') this.#checkKnownKey(note, checkpoint, vkeys);
@@ -613,10 +561,10 @@ class ReportVerifier {
     else this.#say('tampered', 'signature', `the checkpoint of ${origin} has no signature by a key that is known for it`);
   }
 
-  #compareKnown(checkpoint: ParsedCheckpoint): void {
+  #compareKnown(checkpoint: ParsedCheckpoint, tree: ReportTree): void {
     const { known } = this.#options;
     if (!known || known.size === 0) return;
-    const root = known.size === checkpoint.size ? checkpoint.root : this.#isRooted ? this.#knownRoot : undefined;
+    const root = known.size === checkpoint.size ? checkpoint.root : tree.knownRoot;
     if (root === undefined) {
       this.#result.notChecked.push(`the checkpoint known before (${known.size} entries): the report has no proof from it`);
     } else if (equal(root, known.root)) this.#result.checked.push(`that the checkpoint continues the ${known.size} entries known before`);
@@ -629,34 +577,19 @@ class ReportVerifier {
   }
 
   /** Cosignatures by the witnesses whose keys the maker knew. */
-  #checkWitnesses({ witnesses }: ReportHead, note: Uint8Array): void {
+  #checkWitnesses(head: ReportHead, note: Uint8Array): void {
     const { checked, notChecked, origin } = this.#result;
     const before = this.#findings.list.length;
-    const cosigners = witnesses.flatMap((text) => {
-      const cosigner = parseCosigner(this.#crypto, text);
-      if (!cosigner) this.#say('tampered', 'witness', 'the key of a witness in the report was changed: it does not have its id');
-      return cosigner ?? [];
-    });
-    const { text, signatures } = parseNote(note)!;
-    const read = readCosignatures(this.#crypto, text, signatures, cosigners);
-    const newest = new Map<string, { timeS: number; isVerified: boolean }>();
-    if ('problem' in read) this.#say('tampered', 'cosignature', read.message);
-    else {
-      for (const { cosigner, timeS } of read.cosignatures)
-        newest.set(cosigner.name, { timeS: Math.max(timeS, newest.get(cosigner.name)?.timeS ?? 0), isVerified: true });
-      for (const { name, signature } of read.unknown) {
-        const timeS = name === origin ? undefined : parseCosignature(signature)?.timeS;
-        if (timeS !== undefined && !newest.has(name)) newest.set(name, { timeS, isVerified: false });
-      }
-    }
-    this.#result.witnesses = [...newest].map(([name, one]) => ({ name, ...one }));
-    const verified = this.#result.witnesses.filter(({ isVerified }) => isVerified);
+    const { witnesses, problems } = readWitnesses(this.#crypto, head.witnesses, note, origin!);
+    for (const { code, message } of problems) this.#say('tampered', code, message);
+    this.#result.witnesses = witnesses;
+    const verified = witnesses.filter(({ isVerified }) => isVerified);
     const names = verified.map(({ name, timeS }) => `${name} (${utcText(timeS)})`).join(', ');
     if (verified.length > 0) {
       checked.push(`${countOf(verified.length, 'cosignature')}, by the keys that stand in the report: ${names}`);
       if (this.#options.wanted.policy === undefined) notChecked.push('whose keys those of the witnesses are');
     } else notChecked.push('no witness: a rewrite by whoever holds the key cannot be excluded');
-    const unknown = this.#result.witnesses.length - verified.length;
+    const unknown = witnesses.length - verified.length;
     if (unknown > 0) notChecked.push(`${countOf(unknown, 'cosignature')} by keys that are not known`);
     this.#step('witnesses', before, verified.length > 0 ? `cosigned by ${names}` : 'no witness has cosigned', verified.length > 0 ? 'ok' : 'unknown');
   }

@@ -5,7 +5,7 @@
 import { Buffer, isUtf8 } from 'node:buffer';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { brotliCompressSync, crc32, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, crc32, deflateSync, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { base64, concat, equal, fromBase64, fromHex, hex, utf8, utf8Text } from '../../src/bytes/bytes.ts';
 import { PublishedLog } from '../../src/readers/published.ts';
 import { makeProof } from '../../src/cli/prove.ts';
@@ -56,6 +56,8 @@ import { decodeBundle, encodeBundle, parseTilePath, tilePath, TileStack } from '
 import { hashLeaf, rootOfHashes } from '../../src/tlog/tree.ts';
 import { PayloadReader, type PayloadEvent } from '../../src/verify/payload.ts';
 import { readExtra, verifyProof } from '../../src/verify/proof.ts';
+import { decodeContent as decodeReportContent, decodeEntries, parseReportHead } from '../../src/verify/report-data.ts';
+import { verifyReport } from '../../src/verify/report.ts';
 import type { SegmentName, Source } from '../../src/verify/source.ts';
 import {
   encodeAnswer,
@@ -90,7 +92,7 @@ function must(holds: boolean, what: string): void {
 
 /** The parsers. What they need on a disk goes into `folder`. */
 export async function parsers(folder: string): Promise<Parser[]> {
-  return [...texts(), ...trees(), ...segments(folder), ...wire(), ...messages(), ...http(), ...(await proofs(folder))];
+  return [...texts(), ...trees(), ...segments(folder), ...wire(), ...messages(), ...http(), ...reports(), ...(await proofs(folder))];
 }
 
 function texts(): Parser[] {
@@ -798,6 +800,96 @@ function http(): Parser[] {
         const { bytes: decoded, problem } = await decodeContent(bytes.subarray(1), codings[(bytes[0] ?? 0) % codings.length], most);
         must(decoded.length <= most, 'no more comes out than was asked for');
         return problem === undefined;
+      },
+    },
+  ];
+}
+
+/** What a forger of a report hands on: a head, and chunks as they are before they are zipped. */
+interface ForgedReport {
+  head: Record<string, unknown>;
+  chunks: Record<string, string>;
+}
+
+function reports(): Parser[] {
+  const { vkey: text, accept } = vectors('reports') as { vkey: string; accept: { head: string; chunks: Record<string, string> }[] };
+  const vkey = parseVkey(nodeCrypto, text)!;
+  const isZipped = (name: string): boolean => !name.startsWith('hashes');
+  const opened = accept.map(({ head, chunks }): ForgedReport => {
+    const bytes = (name: string): Uint8Array => {
+      const stored = fromBase64(chunks[name]!)!;
+      return isZipped(name) ? gunzipSync(stored) : stored;
+    };
+    return {
+      head: JSON.parse(textOf(fromBase64(head)!.slice(32))) as Record<string, unknown>,
+      chunks: Object.fromEntries(Object.keys(chunks).map((name) => [name, base64(bytes(name))])),
+    };
+  });
+  const chunk = (name: string): Uint8Array[] => opened.flatMap(({ chunks }) => (chunks[name] === undefined ? [] : [fromBase64(chunks[name])!]));
+  const genuine = new Set(chunk('entries-0').flatMap((bytes) => decodeEntries(bytes)!.entries.map(({ leaf }) => textOf(leaf))));
+  return [
+    {
+      name: 'head of a report',
+      seeds: opened.map(({ head }) => utf8(JSON.stringify(head))),
+      // with its hash, which nothing that is changed would have
+      read: (bytes) => typeof parseReportHead(nodeCrypto, base64(concat(nodeCrypto.sha256(bytes), bytes))) !== 'string',
+    },
+    {
+      name: 'entries of a report',
+      seeds: chunk('entries-0'),
+      read: (bytes) => {
+        const decoded = decodeEntries(bytes);
+        if (decoded) must(decoded.entries.length <= 1_000, 'a block is bounded');
+        return decoded !== undefined;
+      },
+    },
+    {
+      name: 'content of a report',
+      seeds: chunk('content-0'),
+      read: (bytes) => {
+        const { items, isWhole } = decodeReportContent(bytes, 5);
+        for (const item of items.flat()) if (item?.state === 'kept') must(item.salt.length === 16, 'a kept segment has its salt');
+        return isWhole;
+      },
+    },
+    {
+      name: 'report',
+      seeds: opened.map((one) => utf8(JSON.stringify(one))),
+      share: 0.1,
+      read: async (bytes) => {
+        let given: ForgedReport;
+        try {
+          given = JSON.parse(textOf(bytes)) as ForgedReport;
+          if (Object.values(given.chunks).some((one) => typeof one !== 'string')) return false;
+        } catch {
+          return false;
+        }
+        const stored = new Map<string, Uint8Array>();
+        const listed: Record<string, unknown> = {};
+        for (const [name, one] of Object.entries(given.chunks)) {
+          const plain = Buffer.from(one, 'base64');
+          stored.set(name, isZipped(name) ? gzipSync(plain, { level: 1 }) : plain);
+          listed[name] = { sizeBytes: plain.length, sha256: base64(nodeCrypto.sha256(stored.get(name)!)) };
+        }
+        const json = utf8(JSON.stringify({ ...given.head, chunks: listed }));
+        const seen: string[] = [];
+        const { exit, opener, head } = await verifyReport({
+          crypto: nodeCrypto,
+          source: {
+            head: async () => base64(concat(nodeCrypto.sha256(json), json)),
+            chunk: async (name) => {
+              const found = stored.get(name);
+              return found && base64(found);
+            },
+            names: () => [...stored.keys()],
+          },
+          vkeys: [vkey],
+          wanted: { nowS: 0 },
+          onEntry: ({ leaf, isVerified }) => void (isVerified && seen.push(textOf(leaf))),
+        });
+        if (exit === 0) for (const leaf of seen) must(genuine.has(leaf), 'what is said to hold is what was signed');
+        for (const { first } of head?.blocks ?? []) await opener?.open(first);
+        return exit === 0;
       },
     },
   ];
