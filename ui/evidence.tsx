@@ -35,7 +35,7 @@ const custodies: Readonly<Record<string, string>> = {
 };
 
 export function custodyWords(custody: string): string {
-  return custodies[custody] ?? custody;
+  return custodies[custody] ?? plain(custody, 40);
 }
 
 export function shapeOf(state: EvidenceState['state']): Shape {
