@@ -187,7 +187,7 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
           <p key={finding.finding} class="callfinding">
             <Mark shape={finding.severity}>{finding.severity}</Mark>{' '}
             <a href={link('findings', [finding.finding])}>
-              <Text>{finding.title}</Text>
+              <Text most={300}>{finding.title}</Text>
             </a>
           </p>
         ))}
@@ -225,13 +225,13 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
             {call.rule === undefined ? null : (
               <>
                 {' by '}
-                <Text>{call.rule}</Text>
+                <Text most={200}>{call.rule}</Text>
               </>
             )}
             {call.reason === undefined ? null : (
               <>
                 {': '}
-                <Text>{call.reason}</Text>
+                <LongText lines={false}>{call.reason}</LongText>
               </>
             )}
           </dd>

@@ -74,7 +74,8 @@ describe.skipIf(typeof browser === 'string')('hostile strings', () => {
         if (document.querySelector('main :is(h1, .empty, .broken)') !== null && document.querySelector('main .waiting, .pending') === null) break;
       }
     })()`);
-    expect(await page.locator('.broken').count(), hash).toBe(0);
+    // a filter may be none: that is said
+    if (!hash.includes('filter=')) expect(await page.locator('.broken').count(), hash).toBe(0);
     expect(await page.evaluate(strange), hash).toEqual([]);
   };
 
@@ -104,18 +105,18 @@ describe.skipIf(typeof browser === 'string')('hostile strings', () => {
     for (const [n, text] of hostileStrings.entries()) {
       const call = calls[n]!;
       const name = encodeURIComponent(text.slice(0, 2_000).replaceAll(/\p{Surrogate}/gu, '\uFFFD'));
-      // each kind of page for some, all kinds for all: one page a string would show, four take the time
-      const pages = [
-        [`#/call/${ledger}/${call.index}`, `#/findings/${findings[n]!.finding}`],
-        [`#/entry/${ledger}/${call.index + 2}`, `#/tool/${ledger}/${name}/${name}`],
-        [
-          `#/entity/${ledger}/${encodeURIComponent(`${text}:${text}`.slice(0, 4_000).replaceAll(/\p{Surrogate}/gu, '\uFFFD'))}`,
-          `#/calls?filter=${name}`,
-        ],
-        [`#/compare/${ledger}/${call.index}/${calls[(n + 1) % calls.length]!.index}`, `#/${name}/${name}?${name}=${name}&since=${name}&open=${name}`],
+      const entity = encodeURIComponent(`${text}:${text}`.slice(0, 4_000).replaceAll(/\p{Surrogate}/gu, '\uFFFD'));
+      // every string in its call, and in one of the others: they draw with the same parts
+      const others = [
+        `#/entry/${ledger}/${call.index + 2}`,
+        `#/tool/${ledger}/${name}/${name}`,
+        `#/entity/${ledger}/${entity}`,
+        `#/calls?filter=${name}`,
+        `#/compare/${ledger}/${call.index}/${calls[(n + 1) % calls.length]!.index}`,
+        `#/${name}/${name}?${name}=${name}&since=${name}&open=${name}`,
       ];
-      for (const hash of pages[n % 4]!) await look(hash);
-      if (n % 4 !== 0) await look(`#/call/${ledger}/${call.index}`);
+      await look(`#/call/${ledger}/${call.index}`);
+      await look(n % 24 === 0 ? `#/findings/${findings[n]!.finding}` : others[n % others.length]!);
     }
     expect(watched.errors).toEqual([]);
     expect(watched.requests).toEqual([]);

@@ -135,19 +135,19 @@ function Opened({ finding }: { finding: FindingRow }): JSX.Element {
         <div>
           <dt>Why it matters</dt>
           <dd>
-            <Text>{finding.why}</Text>
+            <LongText>{finding.why}</LongText>
           </dd>
         </div>
         <div>
           <dt>To silence it</dt>
           <dd>
-            <Text>{finding.silence}</Text>
+            <LongText>{finding.silence}</LongText>
           </dd>
         </div>
         <div>
           <dt>Rule</dt>
           <dd class="mono">
-            <Text>{finding.rule}</Text> <span class="faint">{plain(finding.finding, 20)}</span>
+            <Text most={200}>{finding.rule}</Text> <span class="faint">{plain(finding.finding, 20)}</span>
           </dd>
         </div>
       </dl>
