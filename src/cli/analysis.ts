@@ -23,12 +23,16 @@ export interface AnalysisFlags {
 export async function analysisOf({ config, sensitive, write, read }: AnalysisFlags): Promise<Omit<AnalysisOptions, 'crypto'>> {
   const { defaultConfigPath, loadConfig } = await import('../config/config.ts');
   const path = config ?? defaultConfigPath();
-  const findings = config === undefined && !existsSync(path) ? undefined : (await loadConfig(path)).findings;
+  const file = config === undefined && !existsSync(path) ? undefined : await loadConfig(path);
+  const { findings } = file ?? {};
+  const witnesses = file?.anchors.witnesses.length ?? 0;
+  // who configures witnesses expects them, also before the first one has answered
+  const rules = witnesses === 0 ? findings?.rules : { ...findings?.rules, unwitnessed: { witnesses, ...findings?.rules['unwitnessed'] } };
   return {
     ...(sensitive === undefined ? {} : { sensitive: [sensitive] }),
     ...(write === undefined ? {} : { write: [write] }),
     ...(read === undefined ? {} : { read: [read] }),
     ...(findings === undefined || findings.ignore.length === 0 ? {} : { ignore: findings.ignore }),
-    ...(findings === undefined || Object.keys(findings.rules).length === 0 ? {} : { rules: findings.rules }),
+    ...(rules === undefined || Object.keys(rules).length === 0 ? {} : { rules }),
   };
 }
