@@ -72,6 +72,12 @@ function Ledger({ one }: { one: EvidenceState }): JSX.Element {
       </p>
       <h3>Steps</h3>
       <table class="steps">
+        <colgroup>
+          <col />
+          <col />
+          <col />
+          <col />
+        </colgroup>
         <thead class="unseen">
           <tr>
             <th scope="col">Result</th>
