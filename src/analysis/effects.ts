@@ -1,7 +1,9 @@
-/** The effect of a call as its entry says it, or as whoever reads says (`--sensitive`, `--write`, `--read`, `tools:`), which is labelled so. */
+/** The effect of a call as its entry says it, or as whoever reads says (`--sensitive`, `--write`, `--read`, `servers:`), which is labelled so. */
 import type { MessageEntry } from '../entry/entry.ts';
+import { projectedTools } from '../limits.ts';
 import { splitOverrides, type Effect, type ToolWord } from '../mcp/effect.ts';
-import { anyGlobMatches, globMatches } from '../mcp/glob.ts';
+import { anyGlobMatches } from '../mcp/glob.ts';
+import { wordOn } from '../policy/match.ts';
 import type { AnalysisOptions } from './options.ts';
 import type { EffectFrom } from './rows.ts';
 
@@ -16,23 +18,25 @@ type Said = Pick<MessageEntry, 'effect' | 'effectSource' | 'sensitive' | 'destru
 
 export class Effects {
   readonly #globs: ReturnType<typeof splitOverrides>;
-  readonly #words: [glob: string, word: ToolWord][];
+  readonly #servers: NonNullable<AnalysisOptions['servers']>;
+  /** What the configuration says of a tool, by server and name. */
+  readonly #words = new Map<string, ToolWord>();
   readonly #isNothing: boolean;
 
-  constructor({ sensitive = [], write = [], read = [], tools = {} }: AnalysisOptions) {
+  constructor({ sensitive = [], write = [], read = [], servers = {} }: AnalysisOptions) {
     this.#globs = splitOverrides({ sensitive, write, read });
-    this.#words = Object.entries(tools);
-    this.#isNothing = this.#words.length === 0 && Object.values(this.#globs).every(({ length }) => length === 0);
+    this.#servers = servers;
+    this.#isNothing = Object.keys(servers).length === 0 && Object.values(this.#globs).every(({ length }) => length === 0);
   }
 
   /** Of a request: `target` is a tool, a prompt or a resource's URI; what only concerns tools is asked of `tools/call` alone. */
-  of(method: string | undefined, target: string | undefined, said: Said): RowEffect {
+  of(server: string, method: string | undefined, target: string | undefined, said: Said): RowEffect {
     const row: RowEffect = { effect: said.effect ?? 'unknown', effectFrom: said.effectSource ?? 'default' };
     if (said.sensitive) row.sensitive = true;
     if (said.destructive) row.destructive = true;
     if (this.#isNothing || target === undefined) return row;
     const isTool = method === 'tools/call';
-    const word: ToolWord = (isTool ? this.#words.findLast(([glob]) => globMatches(glob, target))?.[1] : undefined) ?? {};
+    const word = isTool ? this.#wordOn(server, target) : {};
     const listed = !isTool
       ? undefined
       : anyGlobMatches(this.#globs.write, target)
@@ -47,5 +51,15 @@ export class Effects {
     const isChanged = effect !== row.effect || isSensitive !== (row.sensitive === true) || isDestructive !== (row.destructive === true);
     if (!isChanged) return row;
     return { effect, effectFrom: 'reading', ...(isSensitive ? { sensitive: true } : {}), ...(isDestructive ? { destructive: true } : {}) };
+  }
+  #wordOn(server: string, tool: string): ToolWord {
+    const name = `${server}\0${tool}`;
+    let word = this.#words.get(name);
+    if (word === undefined) {
+      word = wordOn(this.#servers, server, tool);
+      if (this.#words.size >= projectedTools) this.#words.clear();
+      this.#words.set(name, word);
+    }
+    return word;
   }
 }

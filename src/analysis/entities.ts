@@ -174,11 +174,12 @@ function shaped(value: string | number, { type, value: shape }: EntityRule, key:
     if (typeof value !== 'string' || !isSql(value)) return [];
     return tablesIn(value).flatMap(({ name, kind }) => (isMissing(name) ? [] : [{ type, value: name.slice(0, valueChars), kind }]));
   }
-  if (typeof value === 'number') return shape === 'id' && Number.isSafeInteger(value) ? typed(type, key, String(value)) : [];
+  if (typeof value === 'number') return (shape === 'id' || shape === 'number') && Number.isSafeInteger(value) ? typed(type, key, String(value)) : [];
   const text = value.trim();
   if (text === '' || text.length > valueChars || /[\r\n]/u.test(text) || isMissing(text)) return [];
   const known: Record<Exclude<ValueShape, 'sql'>, () => Shaped[]> = {
     id: () => (/\s/u.test(text) || text.length > 128 ? [] : typed(type, key, text)),
+    number: () => (/\s/u.test(text) || text.length > 128 || !/\p{N}/u.test(text) ? [] : typed(type, key, text)),
     path: () => ofPath(text, key, type),
     uri: () => ofUri(text),
     table: () => (/^[\p{L}\p{N}_."`[\]$-]{1,128}$/u.test(text) ? [{ type, value: text }] : []),

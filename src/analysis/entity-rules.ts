@@ -1,7 +1,8 @@
 /** What of arguments and results names a thing. Rules are data: the first that fits a member's name and value counts, those of the configuration before these. */
 
-/** What a value must look like. */
-export type ValueShape = 'id' | 'path' | 'uri' | 'table' | 'sql' | 'email' | 'text';
+/** What a value must look like: `id` a word or a whole number, `number` one with a digit in it. */
+export const valueShapes = ['id', 'number', 'path', 'uri', 'table', 'sql', 'email', 'text'] as const;
+export type ValueShape = (typeof valueShapes)[number];
 
 export interface EntityRule {
   /**
@@ -71,8 +72,14 @@ export const qualifiers: readonly string[] = [
   'external',
 ];
 
-const things =
-  'account bucket channel company contact container customer database device document domain employee event folder group host invoice issue order organization patient payment person policy product project record repo repository server service task team tenant ticket transaction user vm volume workspace'.split(
+/** Named by a word: `customer: acme`. */
+const named =
+  'account bucket channel customer database domain employee host organization patient project repo repository team tenant user vm workspace'.split(
+    ' ',
+  );
+/** Words there say how, not what (`order: asc`, `event: click`), so that a value needs a digit. */
+const numbered =
+  'company contact container device document event group invoice issue order payment person policy product record server service task ticket transaction volume'.split(
     ' ',
   );
 
@@ -119,5 +126,6 @@ export const entityRules: readonly EntityRule[] = [
     keys: ['order_number', 'invoice_number', 'account_number', 'issue_number', 'ticket_number', 'customer_number', 'pull_number'],
     value: 'id',
   },
-  ...things.map((type): EntityRule => ({ type, keys: [type, `${type}s`], value: 'id', in: 'arguments' })),
+  ...named.map((type): EntityRule => ({ type, keys: [type, `${type}s`], value: 'id', in: 'arguments' })),
+  ...numbered.map((type): EntityRule => ({ type, keys: [type, `${type}s`], value: 'number', in: 'arguments' })),
 ];

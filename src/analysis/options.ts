@@ -12,8 +12,8 @@ export interface AnalysisOptions {
   sensitive?: readonly string[];
   write?: readonly string[];
   read?: readonly string[];
-  /** By glob over tool names; the last one that fits counts, and goes before the lists. */
-  tools?: Readonly<Record<string, ToolWord>>;
+  /** `servers` of a configuration: as the recorder goes by it (`wordOn`); goes before the lists. */
+  servers?: Readonly<Record<string, { tools: Record<string, ToolWord> }>>;
   entities?: EntityOptions;
   /** Findings that nobody wants: rules, or `rule/tool` with a glob over the tool, cut at the first slash. */
   ignore?: readonly string[];

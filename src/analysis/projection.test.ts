@@ -166,7 +166,7 @@ test('sessions, calls and entries become rows', () => {
 });
 
 test('who reads may say what a tool does, and the row says that', () => {
-  const rows = story().project([], new MemoryRows(), { write: ['get_*'], tools: { submit: { sensitive: true } } });
+  const rows = story().project([], new MemoryRows(), { write: ['get_*'], servers: { '*': { tools: { submit: { sensitive: true } } } } });
   expect(rows.rows('calls').slice(1, 3)).toMatchObject([
     { effect: 'write', effectFrom: 'reading', sensitive: true },
     { effect: 'write', effectFrom: 'reading', sensitive: true },

@@ -199,7 +199,7 @@ export class Projection {
     const first = entry.kind === 'message' ? callOf(index, entry) : undefined;
     const known = isBeginning || first === undefined ? undefined : this.#known(first, entry as MessageEntry);
     if (known?.row.target !== undefined && entry.kind === 'message' && entry.exchange === first) target = known.row.target;
-    const effect = entry.kind === 'message' && entry.effect !== undefined ? this.#effects.of(entry.method, target, entry) : undefined;
+    const effect = entry.kind === 'message' && entry.effect !== undefined ? this.#effects.of(entry.server, entry.method, target, entry) : undefined;
     this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open.id, target, call: first, effect }));
     const session = this.#lazyRow(open);
     this.#see({
@@ -215,7 +215,7 @@ export class Projection {
     });
     if (entry.kind !== 'message' || entry.repeats !== undefined) return;
     if (entry.type === 'result' && entry.method === 'tools/list' && entry.direction === 's2c') this.#list(index, entry, open, text);
-    if (isBeginning) this.#begin(index, entry, open, target, effect ?? this.#effects.of(entry.method, target, entry), text);
+    if (isBeginning) this.#begin(index, entry, open, target, effect ?? this.#effects.of(entry.server, entry.method, target, entry), text);
     else if (known !== undefined) this.#advance(known, index, entry, open, text);
   }
 

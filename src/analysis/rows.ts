@@ -5,7 +5,7 @@
  */
 import type { Custody, Direction, Effect, EffectSource, Era, Kind, MessageType, Mode, Outcome, Transport, VerdictKind } from '../entry/entry.ts';
 
-/** Where an effect or a mark was taken from; `reading`: reclassified where it is read (`--sensitive`, `tools:`), the ledger says otherwise. */
+/** Where an effect or a mark was taken from; `reading`: reclassified where it is read (`--sensitive`, `servers:`), the ledger says otherwise. */
 export type EffectFrom = EffectSource | 'reading';
 
 export type CallState = 'open' | 'ok' | 'error' | 'toolError' | 'blocked' | 'cancelled' | 'unanswered';

@@ -163,7 +163,7 @@ export class Tools {
     if (Object.keys(nouns).length > 0) known.nouns = nouns;
     else delete known.nouns;
     // what calls say of it goes before, since it holds what the tap was told too
-    if (row.calls === 0) tell(row, this.#effectOf(tool, definition));
+    if (row.calls === 0) tell(row, this.#effectOf(server, tool, definition));
     const hidden = [...new Set([...textsOf(definition)].flatMap((one) => orElse(hiddenTextIn(one), () => instructionsIn(one))))].slice(0, hiddenMost);
     if (hidden.length > 0) row.hiddenText = hidden;
     else delete row.hiddenText;
@@ -175,7 +175,7 @@ export class Tools {
     return { digest, changed: { definition: now, ...(previous === undefined ? {} : { previous }), tool: row } };
   }
 
-  #effectOf(tool: string, { annotations }: Record<string, unknown>): RowEffect {
+  #effectOf(server: string, tool: string, { annotations }: Record<string, unknown>): RowEffect {
     const definition: ToolDefinition = { name: tool };
     for (const hint of ['readOnlyHint', 'destructiveHint', 'openWorldHint'] as const) {
       const said = isObject(annotations) ? annotations[hint] : undefined;
@@ -183,7 +183,7 @@ export class Tools {
     }
     const target = { kind: 'tool', value: tool } as const;
     const said = effectOf({ method: 'tools/call', target }, { get: () => definition }, noOverrides);
-    return this.#effects.of('tools/call', tool, said);
+    return this.#effects.of(server, 'tools/call', tool, said);
   }
 
   #of(server: string, tool: string): KnownTool {

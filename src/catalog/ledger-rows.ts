@@ -376,8 +376,7 @@ function orderSql(table: Table, sort: string | undefined, otherwise: string): st
 
 function severityOrder(sort: string): string {
   const rank = severityRank.replaceAll(/\b(acknowledged|severity)\b/g, 't.$1');
-  // of the same weight in the order in which it happened
-  return sort.startsWith('-') ? `${rank} DESC, t.firstAt DESC` : `${rank}, t.firstAt`;
+  return sort.startsWith('-') ? `${rank} DESC, t.lastAt` : `${rank}, t.lastAt DESC`;
 }
 
 function add(counts: Counts, { calls, effect, sensitive, state, bucket, firstUs, endUs }: Sum): void {

@@ -143,8 +143,8 @@ const wrong: [text: string, ...problems: string[]][] = [
   ['polcy: {}\n', '1:1 polcy error: unknown key "polcy" (did you mean `policy`?)'],
   [
     'a: 1\nb: 2\n',
-    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, onUnrecordable, findings, anchors, proxy, encryption, auth, trustedTaps, retention)',
-    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, onUnrecordable, findings, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
   ],
   ['policy:\n  defalt: deny\n', '2:3 policy.defalt error: unknown key "defalt" in `policy` (did you mean `default`?)'],
   ['policy:\n  default: denny\n', '2:12 policy.default error: `default` must be allow or deny, not "denny" (did you mean deny?)'],
@@ -639,7 +639,7 @@ describe('files', () => {
     const bad = file('esc.yaml', 'polcy: {}\n"\\e[31m": 1\nredact: []\n');
     expect(await run(bad)).toEqual({
       status: 65,
-      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, onUnrecordable, findings, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
+      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
     });
     const json = JSON.parse((await run(bad, '--json')).out) as { valid: boolean; problems: ConfigProblem[] };
     expect(json).toMatchObject({ valid: false, problems: [{ line: 1, column: 1, path: 'polcy', severity: 'error' }, { line: 2 }] });

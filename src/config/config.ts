@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { hex, lossyText, utf8, utf8Text } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
+import type { EntityOptions } from '../analysis/entity-rules.ts';
 import type { Matchers, OnUnrecordable, Policy, PrincipalMatcher, RedactRule, Rule, ServerSettings, ToolSettings } from '../policy/policy.ts';
 import { authOf, type AuthSettings } from './auth.ts';
 import { proxyOf, type ProxySettings } from './proxy.ts';
@@ -30,6 +31,7 @@ export interface Config {
   digest: string;
   policy: Policy;
   findings: FindingSettings;
+  entities: EntityOptions;
   anchors: AnchorSettings;
   auth: AuthSettings;
   proxy: ProxySettings;
@@ -97,12 +99,13 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   const conditions = await conditionFindings(yaml.value);
   const problems = [...findings, ...conditions.errors].slice(0, problemsCount).map((finding) => placed(finding, yaml, 'error'));
   let policy: Policy | undefined;
-  let settings: Pick<Config, 'findings' | 'anchors' | 'auth' | 'proxy' | 'trustedTaps'> | undefined;
+  let settings: Pick<Config, 'findings' | 'entities' | 'anchors' | 'auth' | 'proxy' | 'trustedTaps'> | undefined;
   if (parsed.success && problems.length === 0) {
     policy = policyOf(parsed.data);
-    const { anchors, trustedTaps, findings: sought } = parsed.data;
+    const { anchors, trustedTaps, findings: sought, entities } = parsed.data;
     settings = {
       findings: { ignore: sought?.ignore ?? [], rules: (sought?.rules ?? {}) as FindingSettings['rules'] },
+      entities: (entities ?? {}) as EntityOptions,
       anchors: { ...noAnchors, ...present<AnchorSettings>(anchors ?? {}) },
       auth: authOf(parsed.data),
       proxy: proxyOf(parsed.data),

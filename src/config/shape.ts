@@ -2,6 +2,7 @@
  * The shape of `sworn.yaml`: what may stand where, in which bounds. The JSON Schema for editors is made from it; what a shape cannot say is in `check.ts`.
  */
 import * as z from 'zod';
+import { valueShapes } from '../analysis/entity-rules.ts';
 import { ruleIds, ruleSettings } from '../analysis/rules/settings.ts';
 import { utf8 } from '../bytes/bytes.ts';
 import { visible } from '../bytes/visible.ts';
@@ -495,6 +496,46 @@ const findings = z
   })
   .meta({ title: 'Findings', description: 'What the analyses of sworn report, serve and findings look for.' });
 
+/** No colon: it ends the type of an entity. */
+const entityType = () =>
+  text(
+    (value) =>
+      /^(?:[a-z][a-z0-9_]{0,63}|\*|\?)$/.test(value)
+        ? undefined
+        : { message: 'is no type', hint: 'lower case letters, digits and _, as in employee; * for the words before id; ? for a bare id' },
+    { pattern: '^(?:[a-z][a-z0-9_]{0,63}|\\*|\\?)$' },
+  );
+
+const entityRule = z
+  .strictObject({
+    type: entityType().meta({ description: 'What it is: employee. `*`: the words before `id`. `?`: of a bare `id`, what its surroundings say.' }),
+    keys: z.array(glob()).min(1).max(listCount).meta({
+      description: 'Globs over the name of the member, in words joined by _, lower case: employee_id. With the name of what it stands in: orders.no.',
+    }),
+    value: z.enum(valueShapes).meta({ description: 'What a value must look like.' }),
+    in: z.enum(['arguments', 'result']).optional().meta({ description: 'Default: both.' }),
+    tools: z.array(glob()).min(1).max(listCount).optional().meta({ description: 'Globs over the name of the tool. Default: all.' }),
+  })
+  .meta({ id: 'entityRule', title: 'A rule for entities' });
+
+const entities = z
+  .strictObject({
+    rules: z
+      .array(entityRule)
+      .max(listCount)
+      .optional()
+      .meta({ description: 'The first one that fits a member counts; they go before the built-in ones.' }),
+    defaults: z.boolean().optional().meta({ description: 'Whether the built-in rules count. Default: true.' }),
+    attributes: z.array(glob()).max(listCount).optional().meta({
+      description: 'Members beside an entity in a result that are told of it. Default: department, tenant, team, org, organization, region.',
+    }),
+    known: z
+      .record(glob(), z.record(glob(), glob()))
+      .optional()
+      .meta({ description: 'What you know of entities, by glob over type:value; goes before what was seen.' }),
+  })
+  .meta({ title: 'Entities', description: 'What of arguments and results names a thing, for the data access map.' });
+
 export const fileShape = z
   .strictObject({
     servers: z
@@ -540,6 +581,7 @@ export const fileShape = z
         description: 'Whether a message that cannot be recorded is blocked or passes. A word alone is the default.',
       }),
     findings: findings.optional(),
+    entities: entities.optional(),
     anchors: anchors.optional(),
     proxy: proxy.optional(),
     encryption: encryption.optional(),

@@ -1,5 +1,8 @@
 /** Which things calls name, in conversations as the recorder's own code stores them. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parseConfig } from '../../src/config/config.ts';
 import type { AnalysisOptions, MemoryRows } from '../../src/analysis/projection.ts';
 import { rowsOf } from './analysed.ts';
 import { conversationsIn, Replay } from './replay.ts';
@@ -104,6 +107,7 @@ test.each<[string, string, object, string[]]>([
     ['email:ada@example.org', 'email:bob@example.org', 'email:c@example.org'],
   ],
   ['things by name', 'go', { customer: 'c-9', user: 'Ada Okafor', repo: 'a/b' }, ['customer:c-9', 'repo:a/b']],
+  ['words that say how', 'go', { order: 'asc', event: 'click', policy: 'strict', documents: ['a', 'b-7'] }, ['document:b-7']],
   ['long texts, blanks and nothing', 'go', { employeeId: '', orderId: 'a b', userId: 'x'.repeat(200), itemId: null, flagId: true }, []],
   ['what redaction left', 'go', { employeeId: '[redacted]', path: '/home/[redacted pii]/[redacted]' }, []],
 ])('%s', async (_name, tool, args, entities) => {
@@ -192,4 +196,31 @@ test('rules of the configuration go before ours', async () => {
     entities: { rules, defaults: false },
   });
   expect(rows.rows('touches').map(({ entity }) => entity)).toEqual(['ship:9074729', 'ship:v']);
+});
+
+test('the example of docs/entities.md is read, and does what it says', async () => {
+  const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'entities.md'), 'utf8');
+  const { config, problems } = await parseConfig(/```yaml\n([\s\S]*?)```/u.exec(page)![1]!, 'sworn.yaml');
+  expect(problems).toEqual([]);
+  const found = { documents: [{ no: '2026-1' }, { no: 'none' }], employee_id: 'e-201' };
+  const rows = await rowsIn(
+    new Talk('one', 'x').hello([{ name: 'list_invoices', readOnly: true }]).call('list_invoices', { imo: 9_074_729 }, JSON.stringify(found)),
+    { entities: config!.entities },
+  );
+  expect(touches(rows)).toEqual([
+    'list_invoices read vessel:9074729 arguments.imo',
+    'list_invoices read invoice:2026-1 result.documents[].no',
+    'list_invoices read employee:e-201 result.employee_id',
+  ]);
+  expect(rows.rows('entities').at(-1)?.attributes).toEqual({ department: 'Finance' });
+});
+
+test('a rule of the configuration that is none is named with its place', async () => {
+  const text = 'entities:\n  rules:\n    - { type: "Em ployee", keys: [id], value: id }\n    - { type: a, keys: [], value: words }\n';
+  const { problems } = await parseConfig(text, 'sworn.yaml');
+  expect(problems.map(({ line, path }) => `${line} ${path}`)).toEqual([
+    '3 entities.rules[0].type',
+    '4 entities.rules[1].keys',
+    '4 entities.rules[1].value',
+  ]);
 });

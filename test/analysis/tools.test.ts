@@ -45,7 +45,7 @@ test('counts, sizes and times of every tool, listed or not', async () => {
 test('what a tool does may be said anew where it is read, also of tools that nobody called', async () => {
   const rows = await rowsIn([new Talk('one', 'x').hello(tools).call('look', {}, 'x')], {
     write: ['look'],
-    tools: { wipe: { effect: 'read', sensitive: true } },
+    servers: { x: { tools: { wipe: { effect: 'read', sensitive: true } } }, y: { tools: { put: { effect: 'read' } } } },
   });
   expect(rows.rows('tools')).toMatchObject([
     { tool: 'look', effect: 'write', effectFrom: 'reading' },
