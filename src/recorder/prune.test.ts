@@ -12,10 +12,13 @@ import type { Files } from '../ledger/files.ts';
 import { PublishedLog } from '../readers/published.ts';
 import { firstIndexOf, indexSince, readEntries, readEntriesBackwards, readEntryAt, sizeOf } from '../readers/entries.ts';
 import { readSessions } from '../readers/sessions.ts';
+import { choose } from '../report/choose.ts';
+import { writeReportData } from '../report/data.ts';
 import { parseCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote, parseVkey } from '../tlog/note.ts';
 import { verifyConsistency } from '../tlog/proof.ts';
 import { tilePath } from '../tlog/tile.ts';
+import { verifyReport } from '../verify/report.ts';
 import { verifyLedger, type Verification } from '../verify/verifier.ts';
 
 let at: Scratch;
@@ -119,6 +122,26 @@ describe('pruning', () => {
     expect(told(await verified(world, before))).toEqual(['note pruned']);
     expect(told(await verified(world, { size: before.size, root: new Uint8Array(32) }))).toEqual(['note pruned', 'rollback fork']);
     expect(told(await verified(world, { size: 300, root: new Uint8Array(32) }))).toEqual(['note pruned', 'rollback fork']);
+  });
+
+  it('leaves a ledger of which a report is made, whose key follows from what is restated', async () => {
+    const world = await written(40);
+    const { end } = await world.pruner.prune(older(23), {});
+    await world.ledger.publish();
+    const log = new PublishedLog(at.folder);
+    const texts = new Map<string, string>();
+    const made = { witnesses: [], isWithheld: false, filter: '', later: 0, madeAt: '', version: '', name: '' };
+    const { headText } = await writeReportData(
+      log,
+      choose(log, { first: end, end: log.size }, undefined),
+      made,
+      (name, text) => void texts.set(name, text),
+    );
+    const source = { head: async () => headText, chunk: async (name: string) => texts.get(name), names: () => [...texts.keys()] };
+    const vkeys = [parseVkey(nodeCrypto, world.ledger.key.vkey)!];
+    const result = await verifyReport({ crypto: nodeCrypto, source, vkeys, wanted: { nowS: 0 } });
+    expect(result.findings).toEqual([]);
+    expect(result).toMatchObject({ exit: 0, isKeyKnown: true, shown: log.size - end, inRange: log.size - end, size: log.size });
   });
 
   it('proves every entry and every size that is left, and every size that is not', async () => {
