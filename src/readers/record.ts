@@ -48,9 +48,9 @@ export function contentHolds({ leaf, attributes, frame }: StoredRecord): boolean
   if (entry instanceof EntryProblem) return attributes.length + frame.length === 0;
   const holds = (items: ContentItem[], commitment: string | undefined): boolean =>
     items.length === 0 ? commitment === undefined : base64(commitmentOf(nodeCrypto, items.map(hashOf))) === commitment;
-  return (
-    holds(attributes, entry.attributesCommitment) && holds(frame, entry.kind === 'message' || entry.kind === 'batch' ? entry.commitment : undefined)
-  );
+  // an erasure stores again what it left of others
+  const isBound = entry.kind === 'message' || entry.kind === 'batch' || entry.kind === 'erasure';
+  return holds(attributes, entry.attributesCommitment) && holds(frame, isBound ? entry.commitment : undefined);
 }
 
 /** Of a segment of content, stored or not. */

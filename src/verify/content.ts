@@ -34,10 +34,14 @@ export interface ContentCheck {
   unopenedBytes: number;
 }
 
+/** Entries whose segments are bound by a commitment of their own: frames, and what an erasure stores again. */
+function hasSegments(entry: Entry): entry is Entry & { kind: 'message' | 'batch' | 'erasure' } {
+  return entry.kind === 'message' || entry.kind === 'batch' || entry.kind === 'erasure';
+}
+
 /** How many attributes and segments an entry has content of. A batch's items have none of their own. */
 export function contentCounts(entry: Entry): { attributes: number; segments: number } {
-  const isFrame = entry.kind === 'message' || entry.kind === 'batch';
-  return { attributes: entry.attributes ?? 0, segments: isFrame ? (entry.segments ?? 0) : 0 };
+  return { attributes: entry.attributes ?? 0, segments: hasSegments(entry) ? (entry.segments ?? 0) : 0 };
 }
 
 /** Holds content against what its entry says of it. Never throws. */
@@ -64,7 +68,7 @@ export function checkContent(crypto: Crypto, entry: Entry, { attributes, segment
     }
   };
   compare(attributes, counts.attributes, entry.attributesCommitment, 'attributes');
-  if (entry.kind === 'message' || entry.kind === 'batch') {
+  if (hasSegments(entry)) {
     compare(segments, counts.segments, entry.commitment, 'segments');
     let sizeBytes = 0;
     for (const item of segments) sizeBytes += item.sizeBytes;

@@ -75,9 +75,25 @@ export function attributesOf(entry: Entry, items: readonly ReportItem[]): Record
   return attributes;
 }
 
-/** What is left of a frame. `items`: of the whole entry; `undefined`: its content is not in the report. */
-export function frameOf(entry: MessageEntry | BatchEntry, items: readonly ReportItem[] | undefined): Frame {
-  const segments: readonly Segment[] = items?.slice(contentCounts(entry).attributes) ?? [{ state: 'withheld', sizeBytes: entry.sizeBytes }];
+/** A stretch of an erased segment: bytes that an erasure stored again, or the gap between. */
+export interface RestPiece {
+  sizeBytes: number;
+  bytes?: Uint8Array;
+}
+
+/**
+ * What is left of a frame. `items`: of the whole entry; `undefined`: its content is not in the report. `rests`: of segments that were erased in part, by their position.
+ */
+export function frameOf(
+  entry: MessageEntry | BatchEntry,
+  items: readonly ReportItem[] | undefined,
+  rests?: ReadonlyMap<number, readonly RestPiece[]>,
+): Frame {
+  const stored = items?.slice(contentCounts(entry).attributes);
+  const segments: readonly Segment[] = stored?.flatMap((item, k): Segment[] => {
+    const pieces = item.state === 'erased' ? rests?.get(k) : undefined;
+    return pieces?.map(({ bytes, sizeBytes }) => (bytes ? { state: 'kept', bytes } : { state: 'erased', sizeBytes })) ?? [item];
+  }) ?? [{ state: 'withheld', sizeBytes: entry.sizeBytes }];
   const gaps: FrameGap[] = [];
   const kept: Uint8Array[] = [];
   let offset = 0;
@@ -103,7 +119,7 @@ export function frameOf(entry: MessageEntry | BatchEntry, items: readonly Report
   return { bytes, gaps };
 }
 
-type Segment = ReportItem | { state: 'withheld'; sizeBytes: number };
+type Segment = { state: 'kept'; bytes: Uint8Array } | { state: 'dropped' | 'erased' | 'withheld'; sizeBytes: number };
 
 /** The stretch [start, end) of a frame: that of a batch's item. */
 export function stretchOf({ bytes, gaps }: Frame, [start, end]: readonly [number, number]): Frame {

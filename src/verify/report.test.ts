@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixtureConnection, fixtureKey, fixtureOrigin, sampleLedger, writeFixture } from '../../test/ledger-fixture.ts';
 import { cryptos } from '../../test/noble-crypto.ts';
 import { base64, utf8 } from '../bytes/bytes.ts';
+import { bundleCommand } from '../cli/bundle.ts';
 import { reportCommand } from '../cli/report.ts';
+import { verifyAny } from '../cli/verify-any.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { openReportFile } from '../report/file.ts';
 import { parseCheckpoint } from '../tlog/checkpoint.ts';
@@ -371,6 +373,42 @@ describe('a report', () => {
     const result = await verify(data, { onEntry: ({ frame: of }) => of?.gaps.forEach(({ reason }) => gaps.add(reason)) });
     expect([result.exit, result.contentBytes, [...gaps]]).toEqual([0, 0, ['withheld']]);
     expect(result.notChecked.join()).toContain('withheld');
+  });
+
+  it('puts back what an erasure left of a message, as sworn bundle gives it too', async () => {
+    const text = '{"secret":"hunter2","a":1}';
+    const ledger = sampleLedger({
+      pairs: 2,
+      later: (fixture) => {
+        const index = fixture.add(message(9000), {}, [{ bytes: utf8(text), as: 'erased' }]);
+        const ranges = [
+          [0, 11],
+          [18, text.length],
+        ];
+        const rest = `${text.slice(0, 11)}${text.slice(18)}`;
+        fixture.add(
+          { kind: 'erasure', scope: 'index', fields: true, targets: [{ index, segments: [0] }], rest: [{ index, segment: 0, ranges }] },
+          { reason: 'asked' },
+          [rest],
+        );
+      },
+    });
+    writeFixture(ledger.files(), at('fields'));
+    const data = await dataOf(await report('fields.html', { ledger: at('fields') }));
+    const result = await verify(data);
+    expect(bad(result)).toEqual([]);
+    const index = ledger.leaves.findIndex((leaf) => leaf.includes('"kind":"erasure"')) - 1;
+    const { frame: left } = (await result.opener!.open(index))!;
+    expect(Buffer.from(left!.bytes).toString()).toBe('{"secret":"","a":1}');
+    expect(left!.gaps).toEqual([{ reason: 'erased', offset: 11, sizeBytes: 7, at: 11 }]);
+    expect(
+      await bundleCommand(
+        { ledger: at('fields'), output: at('fields.tar'), json: true },
+        { ...output, out: (said) => expect(said).toContain('"lackingContent":0') },
+      ),
+    ).toBe(0);
+    writeFileSync(at('trust'), `log ${ledger.key.vkey}\nquorum none\n`);
+    expect(await verifyAny({ what: at('fields.tar'), json: true, policy: at('trust'), keysHome: at('nowhere') }, output)).toBe(0);
   });
 
   it('of a period has the prefix that a checkpoint known before is held against', async () => {

@@ -8,6 +8,7 @@ import { equal, hex, utf8 } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
+import { Rests } from '../entry/rest.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { hashLeaf } from '../tlog/tree.ts';
@@ -111,6 +112,7 @@ class ReportVerifier {
   readonly #keyFindings = new Findings();
   readonly #keys: Keys;
   readonly #erasures = new Erasures();
+  readonly #rests = new Rests();
   readonly #result: ReportVerification = {
     exit: 3,
     head: undefined,
@@ -204,7 +206,7 @@ class ReportVerifier {
 
     const own = this.#checkOwnKey(head, note, checkpoint);
     const tree = await this.#checkTree(head, checkpoint);
-    result.opener = new ReportOpener(this.#crypto, this.#source, head, (index) => (tree.isRooted ? tree.hashOf(index) : undefined));
+    result.opener = new ReportOpener(this.#crypto, this.#source, head, (index) => (tree.isRooted ? tree.hashOf(index) : undefined), this.#rests);
     await this.#checkBlocks(head, tree);
     this.#checkOdd(tree, own === 'bad');
     this.#checkKeys(note, checkpoint, own, tree);
@@ -432,7 +434,10 @@ class ReportVerifier {
     } else if (entry.kind === 'start') this.#keys.start(index, entry);
     else if (entry.kind === 'key') this.#keys.take(index, entry);
     else if (entry.kind === 'prune') this.#keys.restate(entry);
-    else if (entry.kind === 'erasure') this.#erasures.take(index, entry, this.#findings);
+    else if (entry.kind === 'erasure') {
+      this.#erasures.take(index, entry, this.#findings);
+      this.#rests.add(index, entry);
+    }
   }
 
   #checkContent(index: number, entry: Entry, items: readonly ReportItem[], hasHash: boolean): boolean {
