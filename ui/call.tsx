@@ -171,7 +171,8 @@ function legTitle(leg: EntryDetail): string {
   return `entry ${leg.index} · ${from} · ${typeof type === 'string' ? plain(type, 30) : 'message'}${typeof method === 'string' ? ` ${plain(method, 60)}` : ''}`;
 }
 
-export function CallDetails({ detail }: { detail: CallDetail }): JSX.Element {
+/** `within`: a finding that is already named where this stands. */
+export function CallDetails({ detail, within }: { detail: CallDetail; within?: string }): JSX.Element {
   const { call, legs } = detail;
   const [request] = legs;
   const answers = legs.filter((leg, at) => at > 0 && isReply(leg));
@@ -180,14 +181,16 @@ export function CallDetails({ detail }: { detail: CallDetail }): JSX.Element {
   const picked = route.value.query['with'];
   return (
     <div class="call">
-      {detail.findings.map((finding) => (
-        <p key={finding.finding} class="callfinding">
-          <Mark shape={finding.severity}>{finding.severity}</Mark>{' '}
-          <a href={link('findings', [finding.finding])}>
-            <Text>{finding.title}</Text>
-          </a>
-        </p>
-      ))}
+      {detail.findings
+        .filter(({ finding }) => finding !== within)
+        .map((finding) => (
+          <p key={finding.finding} class="callfinding">
+            <Mark shape={finding.severity}>{finding.severity}</Mark>{' '}
+            <a href={link('findings', [finding.finding])}>
+              <Text most={300}>{finding.title}</Text>
+            </a>
+          </p>
+        ))}
       <div class="frames">
         {request === undefined ? null : (
           <Frame detail={request} title="Request" pick={call.method === 'tools/call' ? ['params', 'arguments'] : ['params']} />
@@ -195,7 +198,7 @@ export function CallDetails({ detail }: { detail: CallDetail }): JSX.Element {
         {answer === undefined ? (
           <section class="frame" aria-label="Answer">
             <header>
-              <h4>Answer</h4>
+              <b class="frametitle">Answer</b>
             </header>
             <p class="faint">{call.state === 'open' ? 'None yet.' : 'No answer was recorded.'}</p>
           </section>
@@ -217,18 +220,18 @@ export function CallDetails({ detail }: { detail: CallDetail }): JSX.Element {
         <div>
           <dt>Verdict</dt>
           <dd>
-            {call.verdict}
+            {plain(call.verdict, 20)}
             {call.rule === undefined ? ' (no rule)' : null}
             {call.rule === undefined ? null : (
               <>
                 {' by '}
-                <Text>{call.rule}</Text>
+                <Text most={200}>{call.rule}</Text>
               </>
             )}
             {call.reason === undefined ? null : (
               <>
                 {': '}
-                <Text>{call.reason}</Text>
+                <LongText lines={false}>{call.reason}</LongText>
               </>
             )}
           </dd>
@@ -282,7 +285,7 @@ export function CallDetails({ detail }: { detail: CallDetail }): JSX.Element {
       </dl>
       <p class="actions">
         <Copy text={() => legs.map((leg) => rawText(leg)).join('\n')}>copy JSON</Copy>
-        <Copy text={`sworn show ${call.index}`}>copy `sworn show {call.index}`</Copy>
+        <Copy text={`sworn show ${call.index}`}>copy sworn show {call.index}</Copy>
         <Copy text={() => `${location.href.split('#')[0]}${link('call', [call.ledger, call.index])}`}>copy link</Copy>
         <a class="quiet" href={link('call', [call.ledger, call.index])}>
           open alone
@@ -315,7 +318,7 @@ export function Who({ principal }: { principal: Principal }): JSX.Element {
           <LongText lines={false}>{part}</LongText>
         </span>
       ))}
-      <span class="faint"> ({principal.source})</span>
+      <span class="faint"> ({plain(principal.source, 20)})</span>
     </span>
   );
 }

@@ -35,7 +35,7 @@ const custodies: Readonly<Record<string, string>> = {
 };
 
 export function custodyWords(custody: string): string {
-  return custodies[custody] ?? custody;
+  return custodies[custody] ?? plain(custody, 40);
 }
 
 export function shapeOf(state: EvidenceState['state']): Shape {
@@ -133,7 +133,7 @@ function Details({ one }: { one: EvidenceState }): JSX.Element {
           <ul>
             {one.notChecked.map((what) => (
               <li key={what}>
-                <Text>{what}</Text>
+                <Text most={400}>{what}</Text>
               </li>
             ))}
           </ul>
@@ -178,7 +178,7 @@ export function Commands({ one }: { one: EvidenceState }): JSX.Element {
       {one.commands.map(({ does, command }) => (
         <div key={command}>
           <dt>
-            <Text>{does}</Text>
+            <Text most={300}>{does}</Text>
           </dt>
           <dd>
             <Command>{command}</Command>

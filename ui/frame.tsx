@@ -47,7 +47,7 @@ export function Frame({ detail, title, pick }: { detail: EntryDetail; title: str
   return (
     <section class="frame" aria-label={title}>
       <header>
-        <h4>{title}</h4>
+        <b class="frametitle">{title}</b>
         {json === undefined ? null : (
           <span class="choice" role="group" aria-label="how it is shown">
             {looks.map(([name, word]) => (

@@ -235,7 +235,7 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
     if (row === undefined) {
       rows.push(
         <div key={`gap ${index}`} class="row pending" style={place} role="row" aria-rowindex={index + 2}>
-          <span role="cell" class="unseen">
+          <span role={detail === undefined ? 'cell' : 'gridcell'} class="unseen">
             being read
           </span>
         </div>,
@@ -275,7 +275,12 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
           }}
         >
           {columns.map((column) => (
-            <div key={column.name} role="cell" class={`cell ${column.name} ${column.isNumber ? 'number' : ''}`} data-title={column.title}>
+            <div
+              key={column.name}
+              role={detail === undefined ? 'cell' : 'gridcell'}
+              class={`cell ${column.name} ${column.isNumber ? 'number' : ''}`}
+              data-title={column.title}
+            >
               {column.cell(row)}
             </div>
           ))}
@@ -297,7 +302,12 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   }
 
   return (
-    <div class={`list ${detail === undefined ? '' : 'opens'}`} role="table" aria-label={label} aria-rowcount={(source.total ?? 0) + 1}>
+    <div
+      class={`list ${detail === undefined ? '' : 'opens'}`}
+      role={detail === undefined ? 'table' : 'treegrid'}
+      aria-label={label}
+      aria-rowcount={(source.total ?? 0) + 1}
+    >
       <div class="head" role="rowgroup">
         <div class="row" role="row" aria-rowindex={1}>
           {columns.map((column) => (
@@ -357,7 +367,7 @@ function Measured({ children, onHeight }: { children: ComponentChildren; onHeigh
   }, []);
   return (
     <div class="detail" role="row" ref={element}>
-      <div role="cell">{children}</div>
+      <div role="gridcell">{children}</div>
     </div>
   );
 }

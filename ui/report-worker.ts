@@ -43,6 +43,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
   let evidence: EvidenceState = verifying(id, texts.file, 0);
   let found: ReportVerification | undefined;
   let lastAt = about?.madeAt ?? '';
+  let lastIndex = 0;
   let toldMs = 0;
 
   const check = async (isFirst: boolean): Promise<void> => {
@@ -66,12 +67,14 @@ export function readReport(texts: ReportTexts): MemoryBackend {
           ? {
               onEntry: ({ index, entry, attributes, frame }) => {
                 lastAt = entry.time;
+                lastIndex = index;
                 projection.take({ index, entry, attributes, ...(frame === undefined ? {} : { frame }) });
               },
             }
           : {}),
       });
       evidence = evidenceOf(id, texts.file, found, new Date().toISOString());
+      if (isFirst) projection.weigh(evidence, lastIndex, lastAt);
     } catch (error) {
       evidence = unverified(texts.file, error instanceof Error ? error.message : String(error));
     }

@@ -33,10 +33,15 @@ export function readRoute(hash: string): Route {
   return { view: view === '' ? 'overview' : view, parts, query: Object.fromEntries(query) };
 }
 
+/** Half of a surrogate pair has no encoding: it stands as what decoders put in its place. */
+function encoded(part: string | number): string {
+  return encodeURIComponent(String(part).replaceAll(/\p{Surrogate}/gu, '\uFFFD'));
+}
+
 export function link(view: string, parts: readonly (string | number)[] = [], query: Readonly<Record<string, string | undefined>> = {}): string {
-  const path = [view === 'overview' ? '' : view, ...parts].map((part) => encodeURIComponent(part)).join('/');
+  const path = [view === 'overview' ? '' : view, ...parts].map(encoded).join('/');
   const pairs = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== '');
-  const search = pairs.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&');
+  const search = pairs.map(([name, value]) => `${encoded(name)}=${encoded(value)}`).join('&');
   return `#/${path}${search === '' ? '' : `?${search}`}`;
 }
 

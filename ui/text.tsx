@@ -69,14 +69,14 @@ interface TextProps {
   children: string | undefined;
   /** Line ends stay line ends: only where the element shows them. */
   lines?: boolean;
-  /** At most so many characters, without a way to see the rest: for cells of a table. */
+  /** At most so many characters, without a way to see the rest. */
   most?: number;
-  class?: string;
+  class?: string | undefined;
 }
 
-/** Untrusted text, whole or cut at `most`. */
-export function Text({ children = '', lines = false, most, class: name }: TextProps): JSX.Element {
-  const isCut = most !== undefined && children.length > most;
+/** Untrusted text, cut at `most`: what may be long is a `LongText`. */
+export function Text({ children = '', lines = false, most = 1_000, class: name }: TextProps): JSX.Element {
+  const isCut = children.length > most;
   return (
     <bdi class={name}>
       {marked(isCut ? children.slice(0, most) : children, lines)}
@@ -91,7 +91,7 @@ export function LongText({ children, lines = true, class: name }: TextProps): JS
   const [shown, show] = useState(foldAt);
   if (text.length <= foldAt) {
     return (
-      <Text lines={lines} class={name ?? ''}>
+      <Text lines={lines} class={name}>
         {text}
       </Text>
     );

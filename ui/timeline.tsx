@@ -39,7 +39,8 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
   const answer = useAsk(() => backend().timeline(whole, wanted), ['timeline', whole, wanted]);
   const timeline = answer.value;
   const [drag, setDrag] = useState<{ from: number; to: number } | undefined>(undefined);
-  const isDown = useRef(false);
+  /** Where the pointer went down; events may come faster than the page is drawn. */
+  const start = useRef<number | undefined>(undefined);
   useEffect(() => setDrag(undefined), [since, until]);
 
   const beginMs = timeline?.buckets[0] === undefined ? 0 : Date.parse(timeline.buckets[0].at);
@@ -64,7 +65,8 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
   const most = Math.max(1, ...(timeline?.buckets.map(total) ?? []));
   const buckets = timeline?.buckets ?? [];
   const bar = width / Math.max(1, buckets.length);
-  const gap = bar > 4 ? 1 : 0;
+  // few bars stay bars, in the middle of their stretch
+  const thick = Math.max(1, Math.min(12, bar > 4 ? bar - 1 : bar));
   const chosen =
     drag ??
     (since === undefined && until === undefined
@@ -98,20 +100,20 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
             aria-label={`${counted(all, 'call')} between ${buckets.length === 0 ? 'no time and no time' : span(new Date(beginMs).toISOString(), new Date(endMs).toISOString())}; drag to choose a stretch`}
             onPointerDown={(event) => {
               if (event.button !== 0) return;
-              isDown.current = true;
-              (event.currentTarget as Element).setPointerCapture(event.pointerId);
-              const x = place(event);
-              setDrag({ from: x, to: x });
+              event.currentTarget.setPointerCapture(event.pointerId);
+              start.current = place(event);
+              setDrag({ from: start.current, to: start.current });
             }}
             onPointerMove={(event) => {
-              if (isDown.current && drag !== undefined) setDrag({ from: drag.from, to: place(event) });
+              if (start.current !== undefined) setDrag({ from: start.current, to: place(event) });
             }}
             onPointerUp={(event) => {
-              isDown.current = false;
-              if (drag !== undefined) choose(drag.from, place(event));
+              const from = start.current;
+              start.current = undefined;
+              if (from !== undefined) choose(from, place(event));
             }}
             onPointerCancel={() => {
-              isDown.current = false;
+              start.current = undefined;
               setDrag(undefined);
             }}
           >
@@ -127,9 +129,9 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
                   <rect
                     key={`${index} ${layer}`}
                     class={`bar ${layer}`}
-                    x={index * bar}
+                    x={index * bar + (bar - thick) / 2}
                     y={Math.max(0, y)}
-                    width={Math.max(1, bar - gap)}
+                    width={thick}
                     height={tall}
                   />
                 );
@@ -158,7 +160,10 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
             {day(new Date(beginMs).toISOString())} {clock(new Date(beginMs).toISOString())}
           </span>
           <span class="faint">{chosen === undefined ? `drag to choose a stretch · times are ${zone.value}` : `times are ${zone.value}`}</span>
-          <span>{clock(new Date(endMs).toISOString())}</span>
+          <span>
+            {day(new Date(endMs).toISOString()) === day(new Date(beginMs).toISOString()) ? '' : `${day(new Date(endMs).toISOString())} `}
+            {clock(new Date(endMs).toISOString())}
+          </span>
         </div>
       )}
     </section>

@@ -118,7 +118,8 @@ export function narrowed(entity: EntityRow, touches: readonly TouchRow[]): Entit
 
 export function bySeverity(a: FindingRow, b: FindingRow): number {
   const rank = (finding: FindingRow): number => (finding.acknowledged === undefined ? 0 : severities.length) + severities.indexOf(finding.severity);
-  return rank(a) - rank(b) || (a.lastAt < b.lastAt ? 1 : -1);
+  // of the same weight in the order in which it happened, as a story is told
+  return rank(a) - rank(b) || (a.firstAt < b.firstAt ? -1 : Number(a.firstAt > b.firstAt));
 }
 
 /** By a field's name, descending with a leading `-`; what has no value comes last. Findings by `severity` in the order of weight. */

@@ -376,7 +376,8 @@ function orderSql(table: Table, sort: string | undefined, otherwise: string): st
 
 function severityOrder(sort: string): string {
   const rank = severityRank.replaceAll(/\b(acknowledged|severity)\b/g, 't.$1');
-  return sort.startsWith('-') ? `${rank} DESC, t.lastAt` : `${rank}, t.lastAt DESC`;
+  // of the same weight in the order in which it happened
+  return sort.startsWith('-') ? `${rank} DESC, t.firstAt DESC` : `${rank}, t.firstAt`;
 }
 
 function add(counts: Counts, { calls, effect, sensitive, state, bucket, firstUs, endUs }: Sum): void {

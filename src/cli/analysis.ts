@@ -1,7 +1,6 @@
 /** How rows are made of entries, from flags and the configuration: of every command that shows findings or effects. */
 import { existsSync } from 'node:fs';
 import type { AnalysisOptions } from '../analysis/options.ts';
-import type { Config } from '../config/config.ts';
 import type { OptionHelp } from './help.ts';
 import { effectOptions } from './run.ts';
 
@@ -25,13 +24,17 @@ export interface AnalysisFlags {
 export async function analysisOf({ config, sensitive, write, read }: AnalysisFlags): Promise<Omit<AnalysisOptions, 'crypto'>> {
   const { defaultConfigPath, loadConfig } = await import('../config/config.ts');
   const path = config ?? defaultConfigPath();
-  const { findings, entities, policy } = config === undefined && !existsSync(path) ? {} : ((await loadConfig(path)) as Partial<Config>);
+  const file = config === undefined && !existsSync(path) ? undefined : await loadConfig(path);
+  const { findings, entities, policy } = file ?? {};
+  const witnesses = file?.anchors.witnesses.length ?? 0;
+  // who configures witnesses expects them, also before the first one has answered
+  const rules = witnesses === 0 ? findings?.rules : { ...findings?.rules, unwitnessed: { witnesses, ...findings?.rules['unwitnessed'] } };
   return {
     ...(sensitive === undefined ? {} : { sensitive: [sensitive] }),
     ...(write === undefined ? {} : { write: [write] }),
     ...(read === undefined ? {} : { read: [read] }),
     ...(findings === undefined || findings.ignore.length === 0 ? {} : { ignore: findings.ignore }),
-    ...(findings === undefined || Object.keys(findings.rules).length === 0 ? {} : { rules: findings.rules }),
+    ...(rules === undefined || Object.keys(rules).length === 0 ? {} : { rules }),
     ...(entities === undefined || Object.keys(entities).length === 0 ? {} : { entities }),
     ...(policy === undefined || Object.keys(policy.servers).length === 0 ? {} : { servers: policy.servers }),
   };

@@ -2,11 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { MemoryRows, Projection } from '../../src/analysis/projection.ts';
 import { rules } from '../../src/analysis/rules/index.ts';
 import { ruleIds, ruleSettings } from '../../src/analysis/rules/settings.ts';
+import type { EvidenceState } from '../../src/analysis/views.ts';
 import { parseConfig } from '../../src/config/config.ts';
+import { nodeCrypto } from '../../src/crypto-node.ts';
 import { findingsOf } from './analysed.ts';
-import { conversations, type Conversation } from './replay.ts';
+import { conversations, Replay, type Conversation } from './replay.ts';
 
 const raising = conversations('raises');
 const quiet = conversations('quiet');
@@ -42,6 +45,41 @@ test.each(raising.map((conversation) => [conversation.session, conversation] as 
 
 test.each(quiet.map((conversation) => [conversation.session, conversation] as const))('quiet: %s', async (_, conversation) => {
   expect((await findingsOf(conversation)).map(({ rule, severity, title, detail }) => [rule, severity, title, detail])).toEqual([]);
+});
+
+test.each([
+  ['tampered', 'high', 7],
+  ['fork', 'high', undefined],
+  ['inconclusive', 'low', undefined],
+  ['unverified', 'low', undefined],
+  ['holds', undefined, undefined],
+  ['policy', undefined, undefined],
+] as const)('what a verifier says of the record: %s', async (state, severity, firstBad) => {
+  const replay = new Replay();
+  await replay.play(quiet[0]!);
+  const rows = new MemoryRows();
+  const projection = new Projection('0'.repeat(32), { crypto: nodeCrypto }, rows);
+  for (const { index, entry, attributes } of replay.entries) projection.take({ index, entry, attributes });
+  const { index, entry } = replay.entries.at(-1)!;
+  const evidence: EvidenceState = {
+    ledger: '0'.repeat(32),
+    name: 'a',
+    state,
+    sentence: 'As it was found.',
+    size: 9,
+    shown: 9,
+    later: 0,
+    witnesses: [],
+    findings: [],
+    steps: [],
+    checked: [],
+    notChecked: [],
+    commands: [],
+    ...(firstBad === undefined ? {} : { firstBad }),
+  };
+  projection.weigh(evidence, index, entry.time);
+  const found = rows.rows('findings').map((one) => [one.rule, one.severity, one.indexes]);
+  expect(found).toEqual(severity === undefined ? [] : [['unverifiable', severity, [firstBad ?? index]]]);
 });
 
 test('the configuration and the docs know the same rules', () => {

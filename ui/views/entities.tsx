@@ -172,7 +172,7 @@ const columns: readonly Column<Touched>[] = [
     cell: (touch) => (
       <span class="tags">
         <Mark shape={touch.kind === 'read' || touch.kind === 'write' ? touch.kind : 'unknown'} title={plain(touch.path)}>
-          {touch.kind}
+          {plain(touch.kind, 20)}
         </Mark>
         {touch.sensitive ? <Mark shape="sensitive">sensitive</Mark> : null}
       </span>

@@ -3,10 +3,10 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import type { FindingRow } from '../../src/analysis/rows.ts';
 import type { Range } from '../../src/analysis/views.ts';
-import { OpenCall } from '../call.tsx';
+import { CallDetails, CallName } from '../call.tsx';
 import { backend, round, useAsk } from '../ask.ts';
-import { clock, count, counted, day, span } from '../figures.ts';
-import { Command, Copy, Empty, SeverityMark, Waiting } from '../parts.tsx';
+import { clock, count, counted, day, exactClock, span } from '../figures.ts';
+import { Command, Copy, Effects, Empty, SeverityMark, Waiting } from '../parts.tsx';
 import { Narrowed } from '../search.tsx';
 import { link, narrowedLink, range, route } from '../route.ts';
 import { LongText, plain, Text } from '../text.tsx';
@@ -135,26 +135,23 @@ function Opened({ finding }: { finding: FindingRow }): JSX.Element {
         <div>
           <dt>Why it matters</dt>
           <dd>
-            <Text>{finding.why}</Text>
+            <LongText>{finding.why}</LongText>
           </dd>
         </div>
         <div>
           <dt>To silence it</dt>
           <dd>
-            <Text>{finding.silence}</Text>
+            <LongText>{finding.silence}</LongText>
           </dd>
         </div>
         <div>
           <dt>Rule</dt>
           <dd class="mono">
-            <Text>{finding.rule}</Text> <span class="faint">{plain(finding.finding, 20)}</span>
+            <Text most={200}>{finding.rule}</Text> <span class="faint">{plain(finding.finding, 20)}</span>
           </dd>
         </div>
       </dl>
-      {finding.indexes.slice(0, 3).map((index) => (
-        <OpenCall key={index} ledger={finding.ledger} index={index} />
-      ))}
-      {finding.indexes.length > 3 ? <Records finding={finding} most={100} /> : null}
+      <Proof finding={finding} />
       <p class="actions">
         <Copy text={() => JSON.stringify(finding, null, 2)}>copy JSON</Copy>
         <Copy text={() => location.href}>copy link</Copy>
@@ -164,6 +161,37 @@ function Opened({ finding }: { finding: FindingRow }): JSX.Element {
       </p>
       {finding.acknowledged === undefined ? <Acknowledge finding={finding} /> : null}
     </div>
+  );
+}
+
+/** Entries that are looked at, and calls that are shown of them at once. */
+const entriesMost = 12;
+const callsMost = 4;
+
+/** The calls behind a finding, each once, however many of its entries are named. */
+function Proof({ finding }: { finding: FindingRow }): JSX.Element {
+  const { ledger, indexes } = finding;
+  const wanted = indexes.slice(0, entriesMost);
+  const answer = useAsk(() => Promise.all(wanted.map((index) => backend().call(ledger, index))), ['proof', ledger, wanted]);
+  if (answer.value === undefined) return <Waiting answer={answer} />;
+  const calls = new Map(answer.value.flatMap((detail) => (detail === undefined ? [] : [[detail.call.index, detail] as const])));
+  const shown = [...calls.values()].slice(0, callsMost);
+  return (
+    <>
+      {shown.map((detail) => (
+        <section key={detail.call.index} class="proof">
+          <h3>
+            <CallName call={detail.call} /> <Effects row={detail.call} /> <span class="faint">{exactClock(detail.call.beganAt)}</span>
+          </h3>
+          <CallDetails detail={detail} within={finding.finding} />
+        </section>
+      ))}
+      {calls.size === 0 || indexes.length > entriesMost || calls.size > callsMost ? (
+        <p>
+          <Records finding={finding} most={100} />
+        </p>
+      ) : null}
+    </>
   );
 }
 

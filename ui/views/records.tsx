@@ -69,7 +69,7 @@ function Wrong({ problem }: { problem: string }): JSX.Element {
 const columns: readonly Column<EntryRow>[] = [
   { name: 'index', title: 'Entry', sort: 'index', isNumber: true, cell: (entry) => entry.index },
   {
-    name: 'when',
+    name: 'instant',
     title: 'Time',
     sort: 'time',
     cell: (entry) => (

@@ -172,12 +172,14 @@ function SessionHead({ session }: { session: SessionRow }): JSX.Element {
       </p>
       <p class="figures">
         <Figure value={count(session.calls)} name={session.calls === 1 ? 'call' : 'calls'} />
-        <Figure value={count(session.writes)} name="writes" tone={session.writes > 0 ? 'write' : undefined} />
-        <Figure value={count(session.errors)} name="errors" tone={session.errors > 0 ? 'error' : undefined} />
+        <Figure value={count(session.writes)} name={session.writes === 1 ? 'write' : 'writes'} tone={session.writes > 0 ? 'write' : undefined} />
+        <Figure value={count(session.errors)} name={session.errors === 1 ? 'error' : 'errors'} tone={session.errors > 0 ? 'error' : undefined} />
         <Figure value={count(session.blocked)} name="denied" tone={session.blocked > 0 ? 'denied' : undefined} />
         <Figure value={count(session.unanswered)} name="unanswered" />
-        {session.lost > 0 ? <Figure value={count(session.lost)} name="lost frames" tone="error" /> : null}
-        {session.anomalies > 0 ? <Figure value={count(session.anomalies)} name="odd messages" tone="flagged" /> : null}
+        {session.lost > 0 ? <Figure value={count(session.lost)} name={session.lost === 1 ? 'lost frame' : 'lost frames'} tone="error" /> : null}
+        {session.anomalies > 0 ? (
+          <Figure value={count(session.anomalies)} name={session.anomalies === 1 ? 'odd message' : 'odd messages'} tone="flagged" />
+        ) : null}
         <Figure value={counted(session.messages, 'message')} name={size(session.sizeBytes)} />
       </p>
       <dl class="facts">

@@ -12,7 +12,7 @@ import { List, type Column } from '../list.tsx';
 import { Effects, Empty, Figure, Mark, SeverityMark, Waiting } from '../parts.tsx';
 import { link, narrowedLink, range, route, setQuery } from '../route.ts';
 import { Narrowed } from '../search.tsx';
-import { LongText, Text } from '../text.tsx';
+import { LongText, plain, Text } from '../text.tsx';
 import { Tree } from '../tree.tsx';
 import { filterLine } from '../../src/analysis/filter.ts';
 
@@ -127,7 +127,7 @@ export function ToolView(): JSX.Element {
         </p>
         <p class="figures">
           <Figure value={count(tool.calls)} name={tool.calls === 1 ? 'call' : 'calls'} />
-          <Figure value={count(tool.errors)} name="errors" tone={tool.errors > 0 ? 'error' : undefined} />
+          <Figure value={count(tool.errors)} name={tool.errors === 1 ? 'error' : 'errors'} tone={tool.errors > 0 ? 'error' : undefined} />
           <Figure value={count(tool.blocked)} name="denied" tone={tool.blocked > 0 ? 'denied' : undefined} />
           <Figure value={count(tool.unanswered)} name="unanswered" />
           {tool.p50Us === undefined ? null : <Figure value={length(tool.p50Us)} name="median" />}
@@ -180,7 +180,7 @@ function linesOf(text: string): string[] {
 }
 
 function nameOf(definition: DefinitionRow): string {
-  return `${short(definition.digest)} · since ${day(definition.firstAt)} ${clock(definition.firstAt)}, entry ${definition.firstIndex}`;
+  return `${plain(short(definition.digest))} · since ${day(definition.firstAt)} ${clock(definition.firstAt)}, entry ${definition.firstIndex}`;
 }
 
 function Definitions({ all }: { all: readonly DefinitionRow[] }): JSX.Element {

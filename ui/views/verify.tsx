@@ -7,7 +7,7 @@ import { Commands, Custody, shapeOf, stateWords } from '../evidence.tsx';
 import { count, day, exactClock, zone } from '../figures.ts';
 import { Empty, Icon, Mark, type Shape } from '../parts.tsx';
 import { link } from '../route.ts';
-import { Text } from '../text.tsx';
+import { LongText, Text } from '../text.tsx';
 
 const results: Readonly<Record<string, [Shape, string]>> = {
   ok: ['ok', 'holds'],
@@ -72,6 +72,12 @@ function Ledger({ one }: { one: EvidenceState }): JSX.Element {
       </p>
       <h3>Steps</h3>
       <table class="steps">
+        <colgroup>
+          <col />
+          <col />
+          <col />
+          <col />
+        </colgroup>
         <thead class="unseen">
           <tr>
             <th scope="col">Result</th>
@@ -92,7 +98,7 @@ function Ledger({ one }: { one: EvidenceState }): JSX.Element {
                   <Text most={80}>{step.name}</Text>
                 </th>
                 <td>
-                  <Text>{step.detail}</Text>
+                  <LongText lines={false}>{step.detail}</LongText>
                 </td>
                 <td class="number">{step.tookMs === undefined ? '' : `${step.tookMs < 10 ? step.tookMs.toFixed(1) : Math.round(step.tookMs)} ms`}</td>
               </tr>
@@ -109,7 +115,7 @@ function Ledger({ one }: { one: EvidenceState }): JSX.Element {
                 <Mark shape={finding.severity === 'tampered' || finding.severity === 'fork' ? 'error' : 'flagged'}>
                   <Text most={30}>{finding.severity}</Text>
                 </Mark>{' '}
-                <Text>{finding.message}</Text>
+                <LongText lines={false}>{finding.message}</LongText>
                 {finding.index === undefined ? null : (
                   <>
                     {' '}
@@ -118,7 +124,7 @@ function Ledger({ one }: { one: EvidenceState }): JSX.Element {
                 )}
                 <span class="faint mono">
                   {' '}
-                  <Text>{finding.code}</Text> <Text>{finding.path}</Text>
+                  <Text most={60}>{finding.code}</Text> <Text most={120}>{finding.path}</Text>
                 </span>
               </li>
             ))}
@@ -153,7 +159,7 @@ function Sentences({ title, all }: { title: string; all: readonly string[] }): J
       <ul>
         {all.map((what) => (
           <li key={what}>
-            <Text>{what}</Text>
+            <LongText lines={false}>{what}</LongText>
           </li>
         ))}
       </ul>
