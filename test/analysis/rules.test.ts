@@ -8,7 +8,7 @@ import { ruleIds, ruleSettings } from '../../src/analysis/rules/settings.ts';
 import type { EvidenceState } from '../../src/analysis/views.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import { nodeCrypto } from '../../src/crypto-node.ts';
-import { findingsOf } from './analysed.ts';
+import { findingsOf, rowsOf } from './analysed.ts';
 import { conversations, Replay, type Conversation } from './replay.ts';
 
 const raising = conversations('raises');
@@ -113,6 +113,31 @@ test('a rule or a setting that does not exist is a mistake in the file', async (
     expect(config, text).toBeUndefined();
     expect(problems.length, text).toBe(1);
   }
+});
+
+test('one thing in one session is one finding that grows, and in another session another one', async () => {
+  // about a server's definitions, or about the ledger as such
+  const wide = new Set(['changed-definition', 'hidden-instructions', 'unverifiable', 'unwitnessed', 'slow']);
+  for (const conversation of raising) {
+    if (conversation.expect!.some((rule) => wide.has(rule))) continue;
+    const replay = new Replay();
+    await replay.play(conversation);
+    await replay.play(conversation);
+    const found = rowsOf(replay.entries).rows('findings');
+    for (const rule of conversation.expect!) {
+      const own = found.filter((one) => one.rule === rule);
+      expect(own.length, `${conversation.session}: ${rule}`).toBe(2);
+      expect(own[0]!.count, `${conversation.session}: ${rule}`).toBe(own[1]!.count);
+      expect(own[0]!.indexes.at(-1)! < own[1]!.indexes[0]!).toBe(true);
+    }
+  }
+  const twice = await findingsOf(raising.find(({ session }) => session === 'payroll, then a post to a channel')!);
+  expect(twice.map(({ rule, count }) => [rule, count])).toEqual(
+    expect.arrayContaining([
+      ['sensitive-then-outward', 2],
+      ['unapproved-write', 2],
+    ]),
+  );
 });
 
 test('a projection that is put down and taken up again after each entry finds the same', async () => {

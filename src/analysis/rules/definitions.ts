@@ -1,7 +1,7 @@
 /** What servers say their tools are: definitions that change, that speak to the model, and tools that no list names. */
 import type { Found } from '../events.ts';
 import { hash53 } from './hash.ts';
-import { placeOf, rule, short, silencing } from './rule.ts';
+import { firstOf, placeOf, rule, short, silencing } from './rule.ts';
 
 interface Version {
   /** As the server said it with the definition. */
@@ -106,11 +106,11 @@ export const hiddenInstructions = rule<Record<string, never>>(
 interface Listed {
   /** Names that the server has listed, by hash; none: it has listed nothing. */
   tools: number[];
-  /** By tool: the first entry of its finding. */
+  /** By session and tool: the first entry of its finding. */
   firsts: Record<string, number>;
 }
 
-const unlistedMost = 50;
+const unlistedMost = 200;
 
 export const neverListed = rule<Listed>(
   {
@@ -134,12 +134,7 @@ export const neverListed = rule<Listed>(
     const own = memory.get(call.server);
     // of a server with more tools than are remembered nothing is known
     if (own === undefined || own.tools.length === 0 || own.tools.length >= toolsMost || own.tools.includes(hash53(tool))) return [];
-    const key = `tool ${tool}`;
-    const first = own.firsts[key] ?? call.index;
-    if (own.firsts[key] === undefined) {
-      if (Object.keys(own.firsts).length >= unlistedMost) return [];
-      own.firsts[key] = first;
-    }
+    const first = firstOf(own.firsts, `${call.session} ${tool}`, call.index, unlistedMost);
     const found: Found = {
       first,
       title: `Where does the agent know ${short(tool, 80)} from?`,

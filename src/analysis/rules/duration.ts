@@ -1,17 +1,19 @@
 /** Calls that take much longer than their tool usually does, and those that nobody answers. */
 import type { Found, SeenCall } from '../events.ts';
-import { msOf, nameOf, placeOf, rule, silencing } from './rule.ts';
+import { firstOf, msOf, nameOf, placeOf, rule, silencing } from './rule.ts';
 
 interface Durations {
   /** Of a tool's newest calls, µs. */
   latest: number[];
-  first?: number;
+  /** By session: the first entry of its finding. */
+  firsts: Record<string, number>;
 }
 
 const latestMost = 31;
 const latestLeast = 8;
 const slowMs = 10_000;
 const slowTimes = 10;
+const slowSessions = 20;
 
 export const slow = rule<Durations>(
   {
@@ -21,7 +23,7 @@ export const slow = rule<Durations>(
     why: 'A server that suddenly hangs holds the agent up, and may do something else than usual.',
     silence: silencing('slow', 'What is slow: findings: { rules: { slow: { afterMs: 60000 } } } (default 10000).'),
   },
-  () => ({ latest: [] }),
+  () => ({ latest: [], firsts: {} }),
   (seen, memory, settings) => {
     if (seen.kind !== 'call' || seen.phase !== 'ended' || seen.call.method !== 'tools/call' || isWaiting(seen)) return [];
     const { call } = seen;
@@ -33,10 +35,9 @@ export const slow = rule<Durations>(
     own.latest.push(durationUs);
     if (own.latest.length > latestMost) own.latest.shift();
     if (!isKnown || durationUs < settings.count('afterMs', slowMs) * 1000 || durationUs < usual * slowTimes) return [];
-    own.first ??= call.index;
     return [
       {
-        first: own.first,
+        first: firstOf(own.firsts, call.session, call.index, slowSessions),
         title: `Why did ${nameOf(seen)} take so long?`,
         detail: `${seconds(durationUs)}, where half of its calls take less than ${seconds(usual)}`,
         indexes: [call.index, seen.index],
@@ -106,10 +107,7 @@ export const hung = rule<Open>(
 );
 
 function told({ index, place }: Waiting, waitedMs: number, { firsts }: Open): Found {
-  const key = `${place.session} ${place.tool}`;
-  const first = Object.hasOwn(firsts, key) ? firsts[key]! : index;
-  if (Object.keys(firsts).length >= firstsMost) delete firsts[Object.keys(firsts)[0]!];
-  firsts[key] = first;
+  const first = firstOf(firsts, `${place.session} ${place.tool}`, index, firstsMost);
   return {
     first,
     title: `Why was ${place.tool ?? 'a call'} not answered?`,

@@ -1,7 +1,7 @@
 /** A sensitive read, and afterwards, in the same session, something that goes outward. */
 import type { Found, SeenCall } from '../events.ts';
 import { distinctive, leavesOf, outsideAddress } from './leaves.ts';
-import { nameOf, placeOf, rule, short, silencing } from './rule.ts';
+import { firstOf, nameOf, placeOf, rule, short, silencing } from './rule.ts';
 import { looking, outwardWords, subjectOf, wordsOf } from './words.ts';
 
 interface Read {
@@ -72,9 +72,7 @@ function outward(seen: SeenCall, kept: Kept): Found[] {
   const again = kept.reads.find(({ values }) => values.some((value) => said.has(value)));
   if (call.effect === 'read' && again === undefined) return [];
   const read = again ?? kept.reads.at(-1)!;
-  const key = `tool ${tool}`;
-  const first = kept.firsts[key] ?? call.index;
-  if (kept.firsts[key] === undefined && Object.keys(kept.firsts).length < toolsMost) kept.firsts[key] = first;
+  const first = firstOf(kept.firsts, tool, call.index, toolsMost);
   const subject = read.subject ?? 'sensitive data';
   const where = address === undefined ? '' : ` to ${short(address, 80)}`;
   return [

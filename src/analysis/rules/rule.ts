@@ -125,3 +125,14 @@ export function short(text: string, most = 120): string {
     .trim();
   return line.length <= most ? line : `${line.slice(0, most - 1)}…`;
 }
+
+/** The first entry of the finding of this subject, which names it for good; `index` where there is none yet. `firsts` holds at most `most`, and forgets the oldest. */
+export function firstOf(firsts: Record<string, number>, subject: string, index: number, most: number): number {
+  const key = `of ${subject}`;
+  const known = firsts[key];
+  if (known !== undefined) return known;
+  const keys = Object.keys(firsts);
+  if (keys.length >= most) delete firsts[keys[0]!];
+  firsts[key] = index;
+  return index;
+}

@@ -1,7 +1,7 @@
 /** Writes in somebody's name, and those that destroy much, that neither a rule nor a person let happen. */
 import type { Found, SeenCall } from '../events.ts';
 import { leavesOf } from './leaves.ts';
-import { nameOf, placeOf, rule, short, silencing } from './rule.ts';
+import { firstOf, nameOf, placeOf, rule, short, silencing } from './rule.ts';
 import { actOf, deletions, destructions, moneyActs, objectIn, wordsOf } from './words.ts';
 
 interface Kept {
@@ -39,9 +39,7 @@ export const unapprovedWrite = rule<Kept>(
     const deed = deedOf(seen, settings.count('deleted', manyDeleted));
     if (deed === undefined) return [];
     const kept = memory.of(call.session);
-    const key = `${call.target} ${deed.called}`;
-    const first = Object.hasOwn(kept.firsts, key) ? kept.firsts[key]! : call.index;
-    if (Object.keys(kept.firsts).length < deedsMost) kept.firsts[key] = first;
+    const first = firstOf(kept.firsts, `${call.target} ${deed.called}`, call.index, deedsMost);
     const found: Found = {
       first,
       severity: deed.isGrave ? 'high' : 'medium',
