@@ -516,9 +516,9 @@ function callOf(index: number, entry: MessageEntry): number | undefined {
   return isOfClient ? entry.exchange : undefined;
 }
 
-/** A rule of a file let it pass; the default is nobody's decision. */
-function isAllowed({ verdict, rule }: MessageEntry): boolean {
-  return verdict === 'pass' && rule !== undefined && !rule.startsWith('sworn:');
+/** A rule of a file let it pass, marked or not; the default is nobody's decision, and a rule in the shadow would have refused it. */
+function isAllowed({ verdict, rule, shadow }: MessageEntry): boolean {
+  return verdict !== 'block' && shadow !== true && rule !== undefined && !rule.startsWith('sworn:');
 }
 
 /** Microseconds since 1970 of an entry's time. */

@@ -52,9 +52,10 @@ export const unapprovedWrite = rule<Kept>(
   },
 );
 
+/** Of calls whose effect is not known the verdict says it, as of others `approvedBy` does. */
 function isApproved({ call: { approvedBy, verdict, rule: name } }: SeenCall): boolean {
-  if (approvedBy === 'rule' || approvedBy === 'person') return true;
-  return verdict === 'flag' || verdict === 'ask' || (name !== undefined && !name.startsWith('sworn:'));
+  if (approvedBy !== undefined) return approvedBy !== 'nobody';
+  return verdict !== 'block' && name !== undefined && !name.startsWith('sworn:');
 }
 
 function deedOf(seen: SeenCall, many: number): Deed | undefined {
