@@ -107,6 +107,20 @@ test('what is ignored is not found, and what is set counts', async () => {
   expect(await rulesOf('patients of two wards; the ward of the second one is known afterwards')).toEqual(['other-attribute']);
 });
 
+test('an attribute that is only seen to divide things weighs less than one that is known to', async () => {
+  const weights = async (session: string, rules = {}): Promise<string[]> =>
+    (
+      await findingsOf(
+        raising.find((one) => one.session === session)!,
+        { rules },
+      )
+    ).map(({ severity, title }) => `${severity}: ${title}`);
+  expect(await weights('documents of two tenants')).toEqual(['medium: Why was sensitive data of a document in another tenant read?']);
+  expect(await weights('students of two schools')).toEqual(['low: Why was sensitive data of someone in another school read?']);
+  const told = { 'other-attribute': { attributes: ['school'] } };
+  expect(await weights('students of two schools', told)).toEqual(['medium: Why was sensitive data of someone in another school read?']);
+});
+
 test('a rule or a setting that does not exist is a mistake in the file', async () => {
   for (const text of ['ignore: [lop]', 'rules: { loop: { call: 3 } }', 'rules: { loop: { calls: 0 } }', 'rules: { secret: {} }']) {
     const { config, problems } = await parseConfig(`findings:\n  ${text}\n`, 'sworn.yaml');

@@ -21,9 +21,17 @@ interface OfSession {
   found: Record<string, { attribute: string; first: number; indexes: number[] }>;
 }
 
+interface Known {
+  /** Who was seen with a value, by hash. */
+  values: Record<string, number[]>;
+  isState?: true;
+  /** The configuration, or what is commonly called so, says that things belong to it. */
+  isTold?: true;
+}
+
 /** Of a type, over all sessions: who was seen with which value of an attribute, by hash. */
 interface OfType {
-  attributes: Record<string, { values: Record<string, number[]>; isState?: true }>;
+  attributes: Record<string, Known>;
   /** Each of them with its values. */
   entities: Record<string, Record<string, string>>;
   count: number;
@@ -98,8 +106,8 @@ function learn(seen: SeenCall, memory: Memory<Kept>): Set<string> {
   const changed = new Set<string>();
   const types = new Map<string, string>();
   const session = sessionIn(memory, seen.call.session, false);
-  const learnOf = (known: OfType, type: string, entity: string, attributes: [string, string][]): void => {
-    const news = note(known, entity, attributes);
+  const learnOf = (known: OfType, type: string, entity: string, attributes: [string, string][], isTold: boolean): void => {
+    const news = note(known, entity, attributes, isTold);
     if (news === 'nothing' || changed.has(type)) return;
     if (news === 'of all' || session?.reads[keyOf(type)]?.some((read) => read.entity === entity)) changed.add(type);
   };
@@ -107,14 +115,14 @@ function learn(seen: SeenCall, memory: Memory<Kept>): Set<string> {
     const row = seen.entityOf(entity);
     if (row === undefined) continue;
     const known = typeIn(memory, row.type);
-    learnOf(known, row.type, entity, Object.entries(row.attributes ?? {}));
+    learnOf(known, row.type, entity, Object.entries(row.attributes ?? {}), true);
     if (!path.startsWith('arguments')) types.set(row.value, row.type);
   }
   const { documents = [], structured } = seen.result ?? {};
   if (types.size === 0) return changed;
   for (const { value, beside } of things([structured, ...documents], types)) {
     const type = types.get(value)!;
-    learnOf(typeIn(memory, type), type, `${type}:${value}`, beside);
+    learnOf(typeIn(memory, type), type, `${type}:${value}`, beside, false);
   }
   return changed;
 }
@@ -166,7 +174,7 @@ function isBelongingTo(name: string): boolean {
 }
 
 /** Notes values of something's attributes; whether that is news of the thing itself, or of all that were read: a value is shared now. */
-function note(known: OfType, entity: string, attributes: readonly (readonly [string, string])[]): 'nothing' | 'of it' | 'of all' {
+function note(known: OfType, entity: string, attributes: readonly (readonly [string, string])[], isTold: boolean): 'nothing' | 'of it' | 'of all' {
   let own = Object.hasOwn(known.entities, entity) ? known.entities[entity]! : undefined;
   let news: ReturnType<typeof note> = 'nothing';
   for (const [attribute, value] of attributes.slice(0, attributesMost)) {
@@ -175,7 +183,8 @@ function note(known: OfType, entity: string, attributes: readonly (readonly [str
     if (before === value) continue;
     let kept = Object.hasOwn(known.attributes, attribute) ? known.attributes[attribute]! : undefined;
     if (kept === undefined && Object.keys(known.attributes).length >= attributesMost) continue;
-    kept ??= define(known.attributes, attribute, { values: {} });
+    kept ??= define<Known>(known.attributes, attribute, { values: {} });
+    if (isTold) kept.isTold = true;
     // what changes is a state of things, not what they belong to
     if (before !== undefined) kept.isState = true;
     if (own === undefined) {
@@ -257,6 +266,8 @@ function judge(seen: SeenCall, type: string, session: OfSession, known: OfType, 
     return [
       {
         first,
+        // a city, a plan or a shop divides things, too: where it is only seen to, that is a hint
+        severity: named.length > 0 || known.attributes[attribute]?.isTold ? 'medium' : 'low',
         title: `Why was ${subject} of ${whose} in another ${wordsOf(attribute).join(' ')} read?`,
         detail: short(
           `${nameOf(seen)}: ${short(other.entity, 60)} (${short(other.value, 40)}) after ${short(base.entity, 60)} (${short(base.value, 40)})`,
@@ -271,11 +282,14 @@ function judge(seen: SeenCall, type: string, session: OfSession, known: OfType, 
   return [];
 }
 
-/** Attributes that divide the type into groups, the one with the fewest first. */
+/** Attributes that divide the type into groups: those first of which it is told that they do, then the one with the fewest. */
 function dividing({ attributes }: OfType): string[] {
   return Object.entries(attributes)
     .filter(([, { values, isState }]) => isState === undefined && Object.values(values).filter((holders) => holders.length >= 2).length >= 2)
-    .sort(([, one], [, other]) => Object.keys(one.values).length - Object.keys(other.values).length)
+    .sort(
+      ([, one], [, other]) =>
+        Number(other.isTold ?? false) - Number(one.isTold ?? false) || Object.keys(one.values).length - Object.keys(other.values).length,
+    )
     .map(([attribute]) => attribute);
 }
 
