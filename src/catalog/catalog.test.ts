@@ -1,9 +1,10 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { erase, policyOf, Recording, type Talk } from '../../test/reading/recorded.ts';
 import { place, type Place } from '../../test/reading/fixture.ts';
 import { MemoryRows, Projection, type AnalysisOptions } from '../analysis/projection.ts';
+import type { CallRow } from '../analysis/rows.ts';
 import { keyText, type Table } from '../analysis/sink.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { readEntries } from '../readers/entries.ts';
@@ -162,7 +163,7 @@ describe('a catalog that cannot be gone on with is made again', () => {
   };
 
   test.each([
-    ['PRAGMA user_version = 9', 'it is of version 9'],
+    ['PRAGMA user_version = 9', 'it is of another version'],
     [`UPDATE state SET value = '${'0'.repeat(32)}' WHERE name = 'ledger'`, 'it is of another ledger'],
     [`UPDATE state SET value = '${'0'.repeat(64)}' WHERE name = 'leaf'`, 'it is of another history of this ledger'],
     [`UPDATE state SET value = 'x' WHERE name = 'options'`, 'how rows are made has changed'],
@@ -226,6 +227,48 @@ test('what comes is followed, and readers see whole transactions', async () => {
   ending.abort();
   await following;
   catalog.close();
+});
+
+test('the queries of docs/catalog.md work, in the words of the API', async () => {
+  converse(await talk(), 5);
+  await durable();
+  await caughtUp();
+  const page = readFileSync(join(import.meta.dirname, '../../docs/catalog.md'), 'utf8');
+  const queries = [...page.matchAll(/```sql\n([^`]+)```/g)].map(([, sql]) => sql!);
+  expect(queries.length).toBeGreaterThan(4);
+  const database = openDatabase(path, { readOnly: true });
+  for (const sql of queries) expect(() => database.prepare(sql).all()).not.toThrow();
+  expect(database.prepare('SELECT * FROM catalog_version').get()).toEqual({ version: 1 });
+  for (const table of Object.keys(tables)) {
+    expect(page).toContain(`\`sworn_${table}\``);
+    database.prepare(`SELECT ledger FROM sworn_${table}`).all();
+  }
+  const [call] = (await expected()).calls as CallRow[];
+  const row = database.prepare('SELECT * FROM sworn_calls WHERE "index" = ?').get(call!.index)!;
+  expect(row).toMatchObject({
+    ledger: recording.ledger.id,
+    beganAt: call!.beganAt,
+    endedAt: call!.endedAt,
+    target: call!.target,
+    state: call!.state,
+  });
+  database.close();
+});
+
+test('a file that is taken away while it is followed is made again', async () => {
+  converse(await talk(), 5);
+  await durable();
+  const catalog = await Catalog.open(at.ledger, { path, analysis });
+  const ending = new AbortController();
+  const following = catalog.follow(ending.signal);
+  await vi.waitFor(() => expect(catalog.cursor).toBe(recording.ledger.nextIndex), 10_000);
+  rmSync(path);
+  await vi.waitFor(() => expect(existsSync(path) && catalog.cursor === recording.ledger.nextIndex).toBe(true), 10_000);
+  expect(catalog.rebuilt).toBe('its file was taken away');
+  ending.abort();
+  await following;
+  catalog.close();
+  expect(stored()).toEqual(await expected());
 });
 
 describe('what the ledger erases is in no byte of the catalog', () => {

@@ -6,7 +6,7 @@
  * kill finds a state that was once whole. What the ledger erases is not looked for in tables, indexes and snapshots: the file is removed and made again.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, rmSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Projection, projectionVersion, type AnalysisOptions } from '../analysis/projection.ts';
 import { SwornError } from '../errors.ts';
@@ -41,6 +41,8 @@ class Again extends Error {}
 
 /** How long nothing is indexed for free text when nothing is left, or rows are to be written. */
 const restMs = 100;
+/** How often it is looked whether the file is still there. */
+const watchMs = 1_000;
 /** How long rows wait for more of them before they are committed. */
 const gatherMs = 25;
 
@@ -62,6 +64,7 @@ export class Catalog {
   /** Why it was made again, if it was. */
   #rebuilt: string | undefined;
   #isMended = false;
+  #inode: bigint | undefined;
   cursor = 0;
 
   /**
@@ -165,6 +168,13 @@ export class Catalog {
       failed = error;
       ending.abort();
     };
+    // a recorder that erases removes it, and so may anybody
+    const watching =
+      range.follow === undefined
+        ? undefined
+        : setInterval(() => {
+            if (inodeOf(this.path) !== this.#inode) fail(new Again('its file was taken away'));
+          }, watchMs);
     const stopTexts = texts === undefined ? undefined : inIdleTime(texts, () => timer === undefined, fail);
     const follow = range.follow === undefined ? undefined : AbortSignal.any([range.follow, ending.signal]);
     try {
@@ -190,6 +200,7 @@ export class Catalog {
       commit();
     } finally {
       clearTimeout(timer);
+      clearInterval(watching);
       await stopTexts?.();
     }
   }
@@ -258,7 +269,7 @@ export class Catalog {
   async #whyNot(): Promise<string | undefined> {
     const { user_version: found } = this.#database.prepare('PRAGMA user_version').get() as { user_version: number };
     if (found === 0) return 'it is new';
-    if (found !== version) return `it is of version ${found}, this is ${version}`;
+    if (found !== version) return 'it is of another version';
     const state = stateOf(this.#database);
     const { id, origin } = this.#identity;
     if (state.get('ledger') !== id || (origin !== undefined && state.get('origin') !== origin)) return 'it is of another ledger';
@@ -287,7 +298,7 @@ export class Catalog {
     for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${this.path}${end}`, { force: true });
     closeSync(openSync(this.path, 'w', 0o600));
     this.#database = this.#openForWriting();
-    this.#database.exec(`BEGIN; ${creation.join(';\n')}; COMMIT`);
+    this.#database.exec(`BEGIN; ${creation.join(';\n')}; PRAGMA user_version = ${version}; COMMIT`);
     this.#prepare();
     const { id, origin } = this.#identity;
     const begun = { ledger: id, origin: origin ?? null, options: this.#optionsText(), cursor: 0, textCursor: 0 };
@@ -309,6 +320,7 @@ export class Catalog {
   }
 
   #prepare(): void {
+    this.#inode = inodeOf(this.path);
     this.#writer = new RowWriter(this.#identity.id, this.#database);
     this.#putState = this.#database.prepare('INSERT OR REPLACE INTO state VALUES (?, ?)');
   }
@@ -339,6 +351,10 @@ function lockAt(path: string, engine: Engine | undefined): Database {
     if (/locked|busy/i.test(message)) throw new SwornError('catalog-held', `another process writes the catalog ${path}`);
     throw new SwornError('catalog-create', `the catalog ${path} cannot be made: ${message}`);
   }
+}
+
+export function inodeOf(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 }
 
 /** SQLite's words for a file that is not, or no longer, one of its own. */

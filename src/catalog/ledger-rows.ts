@@ -2,13 +2,13 @@
  * The questions of `Backend` about one ledger, answered from its catalog, read-only and beside whoever writes it. What several ledgers answer is put together in
  * `queries.ts`.
  */
-import { statSync } from 'node:fs';
 import { SwornError } from '../errors.ts';
 import { layerOf } from '../analysis/buckets.ts';
 import { severities } from '../analysis/memory-figures.ts';
 import type { CallRow, EntityRow, EntryRow, FindingRow, SessionRow, ToolRow } from '../analysis/rows.ts';
 import type { CallDetail, EntityDetail, Paging, Range, ToolDetail } from '../analysis/views.ts';
 import type { Rows, Table } from '../analysis/sink.ts';
+import { inodeOf } from './catalog.ts';
 import { openDatabase, type Database, type Row, type Value } from './driver.ts';
 import { listRows, listSmall, orderOf } from './lists.ts';
 import { quantileOf, timeText, timeUs, toRow } from './rows.ts';
@@ -78,7 +78,7 @@ export class LedgerRows {
     try {
       database = openDatabase(this.path, { readOnly: true });
       const found = database.prepare('PRAGMA user_version').get()!['user_version'];
-      if (found !== version) throw new Error(`it is of version ${String(found)}, this is ${version}`);
+      if (found !== version) throw new Error('it is of another version');
     } catch (error) {
       database?.close();
       throw new SwornError('catalog-missing', `the catalog ${this.path} cannot be asked: ${(error as Error).message}`);
@@ -184,6 +184,10 @@ export class LedgerRows {
 
   finding(finding: string): FindingRow | undefined {
     return this.#get('findings', 't.finding = ?', finding);
+  }
+
+  findingsLike(beginning: string): FindingRow[] {
+    return this.#all('findings', 't.finding GLOB ?', `${beginning}*`);
   }
 
   /** All tools with calls that are meant; of everything also those without. Figures are of what is meant. */
@@ -343,10 +347,6 @@ export class LedgerRows {
   #get<T extends Table>(table: T, where: string, ...values: Value[]): Rows[T] | undefined {
     return this.#all(table, where, ...values)[0];
   }
-}
-
-function inodeOf(path: string): bigint | undefined {
-  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 }
 
 function isFiltered({ filter }: Range): boolean {

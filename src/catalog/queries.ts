@@ -181,6 +181,11 @@ export class CatalogRows {
     return this.#of(ledger)?.finding(finding);
   }
 
+  /** Findings whose id begins so. */
+  findingsLike(ledger: string, beginning: string): FindingRow[] {
+    return this.#of(ledger)?.findingsLike(beginning) ?? [];
+  }
+
   #of(ledger: string): LedgerRows | undefined {
     return this.#ledgers.find((one) => one.ledger === ledger);
   }

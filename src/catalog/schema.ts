@@ -2,12 +2,12 @@
  * The catalog's tables. A row of `analysis/rows.ts` is a row here, column by field; what many rows of a table have in common (a call's session, tool, state and so on)
  * stands once in the table `…_facets`, which keeps a million rows small and lets questions be answered from sums over a few facets.
  *
- * `version` changes with anything here: a catalog of another version is made again. People may query the views `sworn_…` (docs/catalog.md).
+ * A catalog with other tables than these is made again (`version`). People may query the views `sworn_…` (docs/catalog.md).
  */
 import { keys, type Table } from '../analysis/sink.ts';
 
-/** Of the tables and of what is in them. */
-export const version = 1;
+/** What is in the tables, where that changes and the tables do not. */
+const contents = 1;
 /** Of the views that people may query (docs/catalog.md): what they lack is added without a change of it, nothing is taken away or renamed. */
 export const viewsVersion = 1;
 
@@ -276,5 +276,8 @@ export const creation: readonly string[] = [
   `CREATE VIRTUAL TABLE found_texts USING fts5(text, content='texts', content_rowid='index', tokenize='trigram', detail='none', columnsize=0)`,
   ...Object.values(tables).map(view),
   `CREATE VIEW catalog_version AS SELECT ${viewsVersion} AS version`,
-  `PRAGMA user_version = ${version}`,
 ];
+
+/** Of tables and contents: 31 bits (FNV-1a), kept in the file's `user_version`. */
+export const version =
+  [...`${contents} ${creation.join(';')}`].reduce((hash, char) => Math.imul(hash ^ char.charCodeAt(0), 0x01000193), 0x811c9dc5) >>> 1;

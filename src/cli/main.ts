@@ -179,6 +179,27 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'findings',
+    words: [
+      { name: 'action', flags: '[action]', description: 'what to do (default: list)', choices: ['list', 'ack'] },
+      { name: 'id', flags: '[id]', description: 'of `ack`: the finding, or the beginning of its id' },
+    ],
+    summary: 'what somebody should look at, and acknowledging it',
+    load: async () => {
+      const { findingsCommand, findingsHelp } = await import('./findings.ts');
+      return { help: findingsHelp, start: findingsCommand };
+    },
+  },
+  {
+    name: 'catalog',
+    words: [{ name: 'action', flags: '[action]', description: 'what to do (default: status)', choices: ['status', 'rebuild'] }],
+    summary: 'the rows that dashboard and findings stand on',
+    load: async () => {
+      const { catalogCommand, catalogHelp } = await import('./catalog.ts');
+      return { help: catalogHelp, start: catalogCommand };
+    },
+  },
+  {
     name: 'policy',
     words: [
       { name: 'action', flags: '[action]', description: 'what to do (default: check)', choices: ['check', 'test', 'simulate', 'reload'] },

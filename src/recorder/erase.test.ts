@@ -1,5 +1,5 @@
 /** The eraser on a real ledger, without sockets: what it names, what it leaves, and what happens when something comes between. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -109,6 +109,16 @@ describe('the eraser', () => {
       expect(targets.length).toBeLessThanOrEqual(500);
     }
     for (let i = 100; i < 2_600; i += 333) expect(world.has(`secret ${i}.`), String(i)).toBe(i % 2 === 0);
+    await world.ledger.close();
+  });
+
+  it('removes the rows that readers made', async () => {
+    const world = new World();
+    await world.message('the secret');
+    const rows = ['catalog.sqlite', 'catalog.sqlite-wal', 'catalog.sqlite-shm'].map((name) => join(at.folder, name));
+    for (const path of rows) writeFileSync(path, 'the secret');
+    await world.eraser.erase(whole([[0, 0]]), {});
+    expect(rows.filter((path) => existsSync(path))).toEqual([]);
     await world.ledger.close();
   });
 

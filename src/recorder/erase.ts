@@ -5,7 +5,7 @@
  * If we die here: before the entry nothing has changed; after it the next recorder finds it, in the snapshot or behind it, and erases again. Doing it twice changes nothing.
  * Everything is read and written in slices: messages are recorded meanwhile.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Entry, ErasureEntry, ErasureRest, ErasureTarget } from '../entry/entry.ts';
 import { Rests } from '../entry/rest.ts';
@@ -122,6 +122,14 @@ const recordsMost = 8;
 /** Connections that one entry names for their unfinished frames. */
 const unfinishedMost = 200;
 
+/**
+ * Rows that readers made hold parts of content, in places that only they know (`src/catalog/`). They are made again from what is left; a reader that follows the ledger does it
+ * by itself once it reads the entry.
+ */
+function removeCatalog(folder: string): void {
+  for (const end of ['', '-wal', '-shm', '-journal']) rmSync(join(folder, `catalog.sqlite${end}`), { force: true });
+}
+
 export class Eraser {
   readonly #deps: EraseDeps;
   readonly #payload: string;
@@ -180,6 +188,7 @@ export class Eraser {
 
   /** Entries below `end` are gone. */
   pruned(end: number): void {
+    removeCatalog(this.#deps.ledger.folder);
     this.#state.rests = this.#state.rests.filter((index) => index >= end);
     this.#state.expired = Math.max(this.#state.expired, end);
   }
@@ -529,6 +538,7 @@ export class Eraser {
       named,
     );
     const erased = await ledger.erase({ targets, unfinished }, () => this.#isEnding);
+    removeCatalog(ledger.folder);
     this.#state.pending = this.#state.pending.filter((index) => !doing.includes(index));
     this.#problem = undefined;
     this.#cleanLog(new Set());
