@@ -57,6 +57,8 @@ export function readReport(texts: ReportTexts): MemoryBackend {
         isOwnKeyTaken: true,
         wanted: { nowS: Math.floor(Date.now() / 1_000) },
         clock: () => performance.now(),
+        // a turn of the event loop: questions are answered meanwhile
+        pause: () => new Promise((resolve) => setTimeout(resolve)),
         onProgress: (done) => {
           evidence.progress = done;
           if (performance.now() - toldMs < tellEveryMs) return;

@@ -366,6 +366,19 @@ describe('a report', () => {
     expect([after.exit, after.shown]).toEqual([0, 699]);
   });
 
+  it('lets others have their turn behind each block', async () => {
+    let turns = 0;
+    let done = false;
+    setTimeout(() => (done = true));
+    await verify(whole, {
+      pause: async () => {
+        turns++;
+        await new Promise((resolve) => setTimeout(resolve));
+      },
+    });
+    expect([turns, done]).toEqual([whole.head.blocks.length, true]);
+  });
+
   it('without content shows none, and says so', async () => {
     const data = await dataOf(await report('closed.html', { redact: true }));
     expect([...data.chunks.keys()].some((name) => name.startsWith('content'))).toBe(false);

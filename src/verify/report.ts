@@ -45,6 +45,8 @@ export interface ReportOptions {
   onEntry?: (seen: ReportEntry) => void;
   /** 0 … 1 */
   onProgress?: (done: number) => void;
+  /** Awaited after each block: a page lets questions and clicks have their turn. What is read here resolves without the event loop. */
+  pause?: () => Promise<void>;
   /** Milliseconds, for how long a step took. */
   clock?: () => number;
 }
@@ -298,6 +300,7 @@ class ReportVerifier {
     };
     for (const [k, block] of blocks.entries()) {
       this.#options.onProgress?.(k / blocks.length);
+      await this.#options.pause?.();
       const entries = await this.#readBlock(head, k, block, tree);
       const content = block.content ? await readChunk(this.#crypto, this.#source, head, `content-${k}`) : undefined;
       const found = this.#findings.list.length;
