@@ -261,9 +261,14 @@ export const pollWords: ReadonlySet<string> = new Set([
   'next',
 ]);
 
-/** The words of a name, lower case: `getPayInfo`, `hr.get_pay-info` → `get pay info`, `hr get pay info`. At most 12. */
-export function wordsOf(name: string): string[] {
-  return name
+const known = new Map<string, readonly string[]>();
+const knownMost = 2_000;
+
+/** The words of a name, lower case: `getPayInfo`, `hr.get_pay-info` → `get pay info`, `hr get pay info`. At most 12. Names repeat, so what was cut up is remembered. */
+export function wordsOf(name: string): readonly string[] {
+  let words = known.get(name);
+  if (words !== undefined) return words;
+  words = name
     .slice(0, 256)
     .replaceAll(/([\p{Ll}\d])(\p{Lu})/gu, '$1 $2')
     .replaceAll(/(\p{Lu})(\p{Lu}\p{Ll})/gu, '$1 $2')
@@ -271,6 +276,9 @@ export function wordsOf(name: string): string[] {
     .split(/[^\p{L}\p{N}]+/u)
     .filter((word) => word !== '')
     .slice(0, 12);
+  if (known.size >= knownMost) known.clear();
+  if (name.length <= 256) known.set(name, words);
+  return words;
 }
 
 /** `an employee`, `a file`. By its letter: no dictionary of sounds is carried for the few words where that is wrong. */
