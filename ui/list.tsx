@@ -112,7 +112,8 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   const { columns, keyOf, hrefOf, detail, opened = [], onOpen, label, empty, most } = props;
   const [, redraw] = useState(0);
   const again = (): void => redraw((n) => n + 1);
-  const key = JSON.stringify([...props.about, round.value]);
+  const about = JSON.stringify(props.about);
+  const key = `${about} ${round.value}`;
   const pages = useMemo(() => new Pages(props.ask, again), [key]);
   const shownBefore = useRef<Pages<Row> | undefined>(undefined);
   const body = useRef<HTMLDivElement>(null);
@@ -130,6 +131,16 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   useEffect(() => {
     pages.want(0, 1);
   }, [pages]);
+
+  // another question: what was scrolled to is no more, and its answer begins at the top
+  const asked = useRef(about);
+  useEffect(() => {
+    if (asked.current === about) return;
+    asked.current = about;
+    heights.current.clear();
+    const above = body.current?.getBoundingClientRect().top ?? 0;
+    if (above < 0) scrollBy(0, above - 120);
+  }, [about]);
 
   useEffect(() => {
     const onScroll = (): void => setTop(Math.max(0, -(body.current?.getBoundingClientRect().top ?? 0)));

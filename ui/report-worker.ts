@@ -22,16 +22,22 @@ export interface ReportTexts {
   chunks: readonly [string, string][];
 }
 
-/** So long a question waits for the verification to end, before it is answered from what was read so far. */
+/** So long the overview waits for the verification to end, before it says what was read so far. */
 const patienceMs = 1_000;
 const tellEveryMs = 100;
+/** How often the overview is told of rows while they are read. */
+const rowsEveryMs = 2_000;
 
 /** Reads a report. Answers can be asked for at once. */
 export function readReport(texts: ReportTexts): MemoryBackend {
   const chunks = new Map(texts.chunks);
   const source = {
     head: () => Promise.resolve(texts.head),
-    chunk: (name: string) => Promise.resolve(chunks.get(name)),
+    // between two chunks questions are answered: how far the verification is, and what is there so far
+    chunk: async (name: string) => {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      return chunks.get(name);
+    },
     names: () => texts.chunks.map(([name]) => name),
   };
   const head = texts.head === undefined ? undefined : parseReportHead(pageCrypto, texts.head);
@@ -45,6 +51,9 @@ export function readReport(texts: ReportTexts): MemoryBackend {
   let lastAt = about?.madeAt ?? '';
   let lastIndex = 0;
   let toldMs = 0;
+  let toldRowsMs = 0;
+  const dueEntries = about?.blocks.reduce((sum, block) => sum + block.entries, 0) ?? 0;
+  let isWhole = false;
 
   const check = async (isFirst: boolean): Promise<void> => {
     evidence = { ...verifying(id, texts.file, 0), name: about?.name ?? '' };
@@ -63,7 +72,12 @@ export function readReport(texts: ReportTexts): MemoryBackend {
           evidence.progress = done;
           if (performance.now() - toldMs < tellEveryMs) return;
           toldMs = performance.now();
-          backend.changed({ evidence: true });
+          const { size } = rows.tables.entries;
+          if (!isWhole && size > 0 && toldMs - toldRowsMs > rowsEveryMs) {
+            toldRowsMs = toldMs;
+            projection.end();
+            backend.changed({ evidence: true, entries: size });
+          } else backend.changed({ evidence: true });
         },
         ...(isFirst
           ? {
@@ -81,6 +95,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
       evidence = unverified(texts.file, error instanceof Error ? error.message : String(error));
     }
     projection.end();
+    isWhole = true;
     backend.changed(isFirst ? { evidence: true, entries: rows.tables.entries.size, calls: rows.tables.calls.size } : { evidence: true });
   };
 
@@ -109,10 +124,12 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     // "now" is when the report was made: what is open was open then
     now: () => about?.madeAt ?? lastAt,
     zone: 'UTC',
+    behind: () => (isWhole ? 0 : Math.max(0, dueEntries - rows.tables.entries.size)),
   });
   const whole = check(true);
   const patience = new Promise<void>((resolve) => setTimeout(resolve, patienceMs));
-  backend.ready = Promise.race([whole, patience]).then(() => projection.end());
+  backend.ready = whole;
+  backend.begun = Promise.race([whole, patience]).then(() => projection.end());
   return backend;
 }
 

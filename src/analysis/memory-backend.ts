@@ -47,6 +47,8 @@ export interface MemoryDeps {
   /** When the newest record was made, where "now" is not the reader's clock. ISO 8601. */
   now(): string;
   zone: string;
+  /** Entries that are not yet rows; absent: none. */
+  behind?(): number;
 }
 
 const limitMost = 1_000;
@@ -63,8 +65,10 @@ export class MemoryBackend implements Backend {
   readonly #lists = new Map<string, unknown>();
   readonly #subscribers = new Set<Subscriber>();
   #indexed: Indexes | undefined;
-  /** Lists wait for it: that there are rows to answer from. Evidence does not. */
+  /** What is said of rows waits until all of them are there. Evidence does not wait. */
   ready: Promise<void> = Promise.resolve();
+  /** The overview and the timeline wait for it instead: the overview says what is missing in it. */
+  begun: Promise<void> = Promise.resolve();
 
   constructor(deps: MemoryDeps) {
     this.#deps = deps;
@@ -93,6 +97,7 @@ export class MemoryBackend implements Backend {
   }
 
   async overview(range: Range): Promise<Overview> {
+    await this.begun;
     const calls = (await this.#calls(range)).filter(isOfTool);
     const sessions = await this.#sessions(range);
     const findings = await this.#findings(range);
@@ -124,11 +129,12 @@ export class MemoryBackend implements Backend {
       findings: counted,
       acknowledged: findings.filter((finding) => finding.acknowledged !== undefined).length,
       ...times,
-      behind: 0,
+      behind: this.#deps.behind?.() ?? 0,
     };
   }
 
   async timeline(range: Range, wanted: number): Promise<Timeline> {
+    await this.begun;
     return buckets((await this.#calls(range)).filter(isOfTool), wanted);
   }
 
@@ -181,6 +187,7 @@ export class MemoryBackend implements Backend {
   }
 
   async tool(ledger: string, server: string, tool: string): Promise<ToolDetail | undefined> {
+    await this.ready;
     const { rows } = this.#deps;
     const found = (await this.#tools({ ledger })).find((row) => row.ledger === ledger && row.server === server && row.tool === tool);
     if (found === undefined) return undefined;
@@ -236,6 +243,7 @@ export class MemoryBackend implements Backend {
 
   /** A page of a list: sorted, cut, and the sorted list kept for the next piece. */
   async #page<Row extends object>(name: string, range: Range, paging: Paging, list: () => Promise<Row[]>): Promise<Page<Row>> {
+    await this.ready;
     const { offset = 0, sort } = paging;
     const limit = Math.max(1, Math.min(limitMost, paging.limit ?? limitDefault));
     const sorted =
@@ -244,7 +252,6 @@ export class MemoryBackend implements Backend {
   }
 
   async #kept<Value>(key: string, make: () => Promise<Value>): Promise<Value> {
-    await this.ready;
     if (this.#lists.has(key)) return this.#lists.get(key) as Value;
     const made = await make();
     if (this.#lists.size >= keptLists) this.#lists.delete(this.#lists.keys().next().value!);

@@ -19,6 +19,7 @@ export function OverviewView(): JSX.Element {
   const sessions = useAsk(() => backend().sessions(within, { limit: 5, sort: '-openedAt' }), ['overview sessions', within]);
   const figures = overview.value;
   if (figures === undefined) return <Waiting answer={overview} />;
+  if (figures.behind > 0 && figures.calls === 0) return <Waiting answer={{ state: 'asking' }} />;
   if (figures.sessions === 0 && figures.calls === 0) return <Nothing isNarrowed={Object.keys(within).length > 0} />;
   return (
     <>
@@ -80,14 +81,18 @@ function Story({ figures, sessions }: { figures: Figures; sessions: readonly Ses
           ? ''
           : ` in ${length(Math.max(0, Date.parse(figures.lastAt) - Date.parse(figures.firstAt)) * 1_000)}`}
         {'. '}
-        <span class={wantLook > 0 ? 'wants' : 'faint'}>
-          {wantLook === 0 ? 'Nothing in it was found to need a look.' : `${counted(wantLook, 'question')} to answer.`}
+        <span class={wantLook > 0 && figures.behind === 0 ? 'wants' : 'faint'}>
+          {figures.behind > 0
+            ? 'Still reading …'
+            : wantLook === 0
+              ? 'Nothing in it was found to need a look.'
+              : `${counted(wantLook, 'question')} to answer.`}
         </span>
       </h1>
       <p class="faint">
         {figures.firstAt === undefined || figures.lastAt === undefined ? 'No record has a time.' : `${span(figures.firstAt, figures.lastAt)} `}
         {`(all times are ${zone.value})`}
-        {figures.behind > 0 ? ` · ${counted(figures.behind, 'newer record')} not yet read into these figures` : ''}
+        {figures.behind > 0 ? ` · ${counted(figures.behind, 'record')} not yet in these figures` : ''}
       </p>
     </header>
   );
