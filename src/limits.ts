@@ -240,13 +240,18 @@ export const connectionsOfOthers = 256;
 
 /** Of one frame, what the analyses read. */
 export const analysedBytes = 1 * MiB;
-/** Sessions and connections that a projection of rows remembers; the silent ones are forgotten first, and asked for again when they go on. */
-export const projectedSessions = 10_000;
+/**
+ * Sessions and connections that a projection of rows remembers; the silent ones are forgotten first, and taken up again from their rows when they go on. What is
+ * remembered goes into a snapshot with each transaction of a catalog, so these bounds are its cost.
+ */
+export const projectedSessions = 2_000;
+/** Of these, sessions whose earlier calls and entities are remembered too. */
+export const projectedWindows = 256;
 /** Calls without an end of one ledger that a projection remembers. */
-export const projectedCalls = 10_000;
+export const projectedCalls = 2_000;
 /** Of one open call's arguments, as JSON, until its end; of all of them together. */
 export const projectedArgumentsChars = 64 * KiB;
-export const projectedArgumentsTotalChars = 16 * MiB;
+export const projectedArgumentsTotalChars = 4 * MiB;
 /** Calls of its session that a finding rule sees with a call. */
 export const earlierCalls = 50;
 /** Entities of one call. */
@@ -255,6 +260,6 @@ export const touchesPerCall = 200;
 export const changedRows = 1_000;
 /** Tools and entities of one ledger that a projection has at hand; others are asked for. */
 export const projectedTools = 10_000;
-export const projectedEntities = 10_000;
+export const projectedEntities = 4_000;
 /** Of a definition of a tool that is kept. */
 export const definitionBytes = 64 * KiB;

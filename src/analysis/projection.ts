@@ -3,8 +3,16 @@
  * was restored from one, with the rows as they were at that moment, puts the same rows from then on.
  */
 import { base64, fromBase64, hex, utf8 } from '../bytes/bytes.ts';
-import type { BatchEntry, Entry, MessageEntry } from '../entry/entry.ts';
-import { changedRows, earlierCalls, projectedArgumentsChars, projectedArgumentsTotalChars, projectedCalls, projectedSessions } from '../limits.ts';
+import type { BatchEntry, Entry, MessageEntry, Transport } from '../entry/entry.ts';
+import {
+  changedRows,
+  earlierCalls,
+  projectedArgumentsChars,
+  projectedArgumentsTotalChars,
+  projectedCalls,
+  projectedSessions,
+  projectedWindows,
+} from '../limits.ts';
 import { abandon, advance, begin, isFirst, type Begun } from './calls.ts';
 import { Effects, type RowEffect } from './effects.ts';
 import { entryRow } from './entry-row.ts';
@@ -36,7 +44,7 @@ export interface Observed {
 }
 
 /** Of the rows and of the snapshot: rows that another version made are made again. */
-export const projectionVersion = 1;
+export const projectionVersion = 2;
 
 interface OpenCall {
   begun: Begun;
@@ -50,9 +58,8 @@ interface OpenCall {
   isRecalled?: true;
 }
 
-/** What is remembered beside a session. */
+/** What is remembered beside a session, of those that were seen last. */
 interface Beside {
-  writes: number;
   earlier: EarlierCall[];
   touched: Touched;
 }
@@ -88,6 +95,7 @@ export class Projection {
   readonly #touches: Touches;
   readonly #sessions: Sessions;
   readonly #besides = new Map<string, Beside>();
+  #lastBeside: string | undefined;
   /** By their first request, oldest first. */
   readonly #calls = new Map<number, OpenCall>();
   #argumentsChars = 0;
@@ -144,7 +152,7 @@ export class Projection {
       version: projectionVersion,
       ledger: this.#ledger,
       sessions: this.#sessions.toJSON(),
-      besides: [...this.#besides].map(([id, { writes, earlier, touched }]) => [id, { writes, earlier, touched: [...touched] }]),
+      besides: [...this.#besides].map(([id, { earlier, touched }]) => [id, { earlier, touched: [...touched] }]),
       tools: this.#tools.toJSON(),
       types: this.#touches.toJSON(),
       calls: [...this.#calls.values()],
@@ -263,7 +271,7 @@ export class Projection {
     this.#changedCalls.add(call);
     if (this.#calls.size > projectedCalls) this.#forget(this.#calls.values().next().value!);
     const beside = this.#beside(open.id);
-    if (effect.effect === 'write' && row.method === 'tools/call') beside.writes++;
+    if (effect.effect === 'write' && row.method === 'tools/call') open.writes++;
     const remembered = this.#remember(beside, call);
     if (row.method === 'tools/call') this.#tools.began(row);
     this.#touches.asked(call, call.arguments, this.#tools.nounsOf(row.server, row.target ?? ''), beside.touched, remembered);
@@ -446,11 +454,13 @@ export class Projection {
   }
 
   #beside(id: string): Beside {
-    let beside = this.#besides.get(id);
-    if (beside === undefined) {
-      beside = { writes: this.#sink.get('sessions', { ledger: this.#ledger, session: id })?.writes ?? 0, earlier: [], touched: new Map() };
-      this.#besides.set(id, beside);
-    }
+    const known = this.#besides.get(id);
+    if (known !== undefined && id === this.#lastBeside) return known;
+    const beside = known ?? { earlier: [], touched: new Map() };
+    this.#besides.delete(id);
+    this.#besides.set(id, beside);
+    this.#lastBeside = id;
+    if (this.#besides.size > projectedWindows) this.#besides.delete(this.#besides.keys().next().value!);
     return beside;
   }
 
@@ -473,7 +483,7 @@ export class Projection {
       transport: open.transport,
       ...session,
       who: session.who.map((principal) => ({ ...principal })),
-      writes: this.#beside(open.id).writes,
+      writes: open.writes,
       unanswered: session.unanswered + waitingCount(open),
     };
   }
@@ -485,11 +495,11 @@ export class Projection {
   }
 
   /** What a row knows of a session that was forgotten. */
-  #recall(id: string): Partial<Session> | undefined {
+  #recall(id: string): { session: Session; transport: Transport; writes: number } | undefined {
     const row = this.#sink.get('sessions', { ledger: this.#ledger, session: id });
     if (row === undefined) return undefined;
-    const { ledger: _, session: __, transport: ___, writes: ____, ...known } = row;
-    return { ...known, who: known.who.map((principal) => ({ ...principal })) };
+    const { ledger: _, session: __, transport, writes, ...known } = row;
+    return { session: { ...known, who: known.who.map((principal) => ({ ...principal })), uncaptured: 0, tools: [] }, transport, writes };
   }
 
   /** An item's frame is its range of the batch's. */

@@ -188,7 +188,7 @@ export interface EntityRow {
   reads: number;
   writes: number;
   sensitive: number;
-  /** Touched by so many sessions; one that was forgotten among 10,000 open ones counts again. */
+  /** Touched by so many sessions; one that goes on after 256 others, or after 1,000 other entities, may count again. */
   sessions: number;
   firstAt: string;
   lastAt: string;

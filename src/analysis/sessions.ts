@@ -85,20 +85,25 @@ export interface OpenSession {
   /** Of a proxy's connection: the ids of sessions that ended with a silence, and close with it. */
   silent: string[];
   principals: Map<number, Principal>;
+  /** Calls of writing effect: counted by whoever knows what is reclassified. */
+  writes: number;
 }
 
 const toolsMost = 1_000;
 /** Without a session id a longer silence is the end of a session. */
 const gapMs = 30 * 60_000;
-/** Of one proxy's connection. */
+/** Of one proxy's connection: the ids of its sessions, and those who are behind them; beyond it the oldest are no more known to belong to it. */
+const partsMost = 100_000;
 const principalsMost = 100_000;
+/** The same where what is remembered is bounded. */
+const boundedMost = 10_000;
 
 export interface SessionsOptions {
   /** Sessions and connections that are remembered; beyond it `forgotten` gets the one that was silent for longest. Default: no bound. */
   most?: number;
   forgotten?: (open: OpenSession) => void;
-  /** What is known from elsewhere of a session that seems to begin. */
-  recall?: (id: string) => Partial<Session> | undefined;
+  /** What is known from elsewhere of a session that was forgotten. */
+  recall?: (id: string) => { session: Session; transport: Transport; writes: number } | undefined;
   /** Default true. */
   tools?: boolean;
 }
@@ -107,6 +112,7 @@ export class Sessions {
   readonly #options: SessionsOptions;
   /** By id; with a bound, who was seen last is last. */
   readonly #all = new Map<string, OpenSession>();
+  #newest: OpenSession | undefined;
 
   constructor(options: SessionsOptions = {}) {
     this.#options = options;
@@ -116,21 +122,23 @@ export class Sessions {
   take(index: number, entry: Entry): OpenSession | undefined {
     if (entry.kind === 'prune') this.#restate(entry);
     if (!('connection' in entry) || entry.connection === undefined) return undefined;
-    const whole = this.#of(entry.connection, () => begin(entry.connection!, index, entry.connection!, entry));
+    const { connection } = entry;
+    const whole = this.#keep(this.#find(connection) ?? begin(connection, index, connection, entry));
     let open = whole;
     if ((entry.kind === 'message' || entry.kind === 'batch') && entry.transport === 'http') {
       const part = partOf(entry, index);
-      const known = this.#all.get(whole.parts.get(part) ?? '');
-      const isGap = entry.session === undefined && known !== undefined && Date.parse(entry.time) - Date.parse(known.session.lastAt) > gapMs;
       whole.isProxied = true;
-      if (isGap) {
-        whole.silent.push(known.id);
-        // who is forgotten will not be closed either
-        if (whole.silent.length > (this.#options.most ?? Infinity)) whole.silent.shift();
+      let id = whole.parts.get(part) ?? `${connection}/${part}`;
+      let known = this.#find(id);
+      if (entry.session === undefined && known !== undefined && Date.parse(entry.time) - Date.parse(known.session.lastAt) > gapMs) {
+        whole.silent.push(id);
+        if (whole.silent.length > this.#mostOf(partsMost)) whole.silent.shift();
+        id = `${connection}/${part}@${index}`;
+        known = undefined;
       }
-      const id = isGap ? `${entry.connection}/${part}@${index}` : (whole.parts.get(part) ?? `${entry.connection}/${part}`);
-      open = this.#of(id, () => beginPart(whole, id, part, index, entry));
+      open = this.#keep(known ?? beginPart(whole, id, part, index, entry));
       whole.parts.set(part, id);
+      if (whole.parts.size > this.#mostOf(partsMost)) whole.parts.delete(whole.parts.keys().next().value!);
     }
     open.session.lastAt = entry.time;
     this.#add(open, index, entry);
@@ -147,7 +155,7 @@ export class Sessions {
     if (whole === undefined) return;
     yield whole;
     for (const id of [...whole.silent, ...whole.parts.values()]) {
-      const part = this.#all.get(id);
+      const part = this.#find(id);
       if (part !== undefined) yield part;
     }
   }
@@ -161,24 +169,35 @@ export class Sessions {
     return this.#all.values();
   }
 
-  #of(id: string, make: () => OpenSession): OpenSession {
-    let open = this.#all.get(id);
-    const { most, forgotten, recall } = this.#options;
-    if (open === undefined) {
-      open = make();
-      const recalled = recall?.(id);
-      if (recalled !== undefined) Object.assign(open.session, recalled);
-      this.#all.set(id, open);
-      if (most !== undefined && this.#all.size > most) {
-        const [oldest] = this.#all.values();
-        this.#all.delete(oldest!.id);
-        forgotten?.(oldest!);
-      }
-    } else if (most !== undefined) {
-      this.#all.delete(id);
-      this.#all.set(id, open);
+  /** One that is remembered, or that is known from elsewhere, which is not remembered by that. */
+  #find(id: string): OpenSession | undefined {
+    const open = this.#all.get(id);
+    if (open !== undefined) return open;
+    const recalled = this.#options.recall?.(id);
+    return recalled === undefined ? undefined : opened(id, recalled.session, recalled.transport, recalled.writes);
+  }
+
+  /** `open`, as the one that was seen last. */
+  #keep(open: OpenSession): OpenSession {
+    const { most = Number.POSITIVE_INFINITY, forgotten } = this.#options;
+    if (this.#newest === open) return open;
+    // without a bound the order is that of beginning
+    if (most !== Number.POSITIVE_INFINITY) this.#all.delete(open.id);
+    this.#all.set(open.id, open);
+    this.#newest = open;
+    if (this.#all.size <= most) return open;
+    for (const oldest of this.#all.values()) {
+      // a proxy's connection knows what belongs together, and is seen with each of its sessions
+      if (oldest.isProxied && oldest.session.part === undefined) continue;
+      this.#all.delete(oldest.id);
+      forgotten?.(oldest);
+      break;
     }
     return open;
+  }
+
+  #mostOf(most: number): number {
+    return this.#options.most === undefined ? most : Math.min(most, boundedMost);
   }
 
   /** What the `open` entries said that were pruned. */
@@ -208,11 +227,15 @@ export class Sessions {
         if (entry.uid !== undefined) principal.uid = entry.uid;
         if (entry.pid !== undefined) principal.pid = entry.pid;
         if (session.who.length < 16) session.who.push(principal);
-        if (open.principals.size < principalsMost) open.principals.set(index, principal);
+        open.principals.set(index, principal);
+        if (open.principals.size > this.#mostOf(principalsMost)) open.principals.delete(open.principals.keys().next().value!);
         break;
       }
       case 'close':
-        for (const one of this.of(session.connection)) close(one.session, entry);
+        for (const one of this.of(session.connection)) {
+          close(one.session, entry);
+          if (!this.#all.has(one.id)) this.#options.forgotten?.(one);
+        }
         leftOut(session, entry.uncaptured);
         break;
       case 'gap':
@@ -230,11 +253,12 @@ export class Sessions {
   }
 
   toJSON(): unknown {
-    return [...this.#all.values()].map(({ id, session, transport, isProxied, waiting, parts, silent, principals }) => ({
+    return [...this.#all.values()].map(({ id, session, transport, isProxied, waiting, parts, silent, principals, writes }) => ({
       id,
       session,
       transport,
       isProxied,
+      writes,
       waiting: [...waiting].map(([index, { isCancelled }]) => [index, isCancelled]),
       parts: [...parts],
       silent,
@@ -315,16 +339,21 @@ function begin(id: string, index: number, connection: string, entry: Entry): Ope
     sizeBytes: 0,
     tools: [],
   };
+  return opened(id, session, 'transport' in entry ? entry.transport : 'stdio', 0);
+}
+
+function opened(id: string, session: Session, transport: Transport, writes: number): OpenSession {
   return {
     id,
     session,
-    transport: 'transport' in entry ? entry.transport : 'stdio',
+    transport,
     tools: new Map(),
     waiting: new Map(),
     isProxied: false,
     parts: new Map(),
     silent: [],
     principals: new Map(),
+    writes,
   };
 }
 

@@ -1,6 +1,6 @@
 /** The data access map: which call touched what, as rows. */
 import type { MessageEntry } from '../entry/entry.ts';
-import { projectedEntities, touchesPerCall } from '../limits.ts';
+import { projectedEntities, projectedTools, touchesPerCall } from '../limits.ts';
 import { EntityFinder, type Named, type Place } from './entities.ts';
 import type { EarlierCall } from './events.ts';
 import type { ResultView } from './message-view.ts';
@@ -27,8 +27,12 @@ export class Touches {
   readonly #ledger: string;
   readonly #sink: RowSink;
   readonly #finder: EntityFinder;
-  /** Rows that are at hand; who was used last is last. All of them stand in the sink or in `#changed`. */
-  readonly #rows = new Map<string, EntityRow>();
+  /**
+   * Rows that are at hand, in two generations: what was not used while the younger one filled goes. (Taking the oldest out of one map again and again takes longer
+   * the more were taken out before.) All of them stand in the sink or in `#changed`.
+   */
+  #rows = new Map<string, EntityRow>();
+  #older = new Map<string, EntityRow>();
   readonly #changed = new Set<EntityRow>();
   readonly #types: Map<string, string[]>;
 
@@ -54,7 +58,7 @@ export class Touches {
   }
 
   entityOf(entity: string): EntityRow | undefined {
-    return this.#rows.get(entity) ?? this.#sink.get('entities', { ledger: this.#ledger, entity });
+    return this.#rows.get(entity) ?? this.#older.get(entity) ?? this.#sink.get('entities', { ledger: this.#ledger, entity });
   }
 
   /** What a call asks for. One that was refused touched nothing. */
@@ -159,37 +163,43 @@ export class Touches {
   #learn(server: string, type: string): void {
     const types = this.#types.get(server);
     if (types === undefined) {
-      if (this.#types.size < projectedEntities) this.#types.set(server, [type]);
+      if (this.#types.size < projectedTools) this.#types.set(server, [type]);
     } else if (!types.includes(type) && types.length < typesMost) types.push(type);
   }
 
   #of(entity: string, at: string): EntityRow {
-    let row = this.#rows.get(entity);
-    if (row === undefined) {
-      const stored = this.#sink.get('entities', { ledger: this.#ledger, entity });
-      if (stored === undefined) {
-        row = {
-          ledger: this.#ledger,
-          entity,
-          type: typeIn(entity),
-          value: valueOf(entity),
-          reads: 0,
-          writes: 0,
-          sensitive: 0,
-          sessions: 0,
-          firstAt: at,
-          lastAt: at,
-        };
-        const attributes = this.#finder.attributesOf(entity);
-        if (attributes !== undefined) row.attributes = attributes;
-      } else row = { ...stored };
-    } else this.#rows.delete(entity);
-    this.#rows.set(entity, row);
-    if (this.#rows.size > projectedEntities) {
-      const [[oldest, gone]] = this.#rows as unknown as [[string, EntityRow]];
-      this.#rows.delete(oldest);
-      if (this.#changed.delete(gone)) this.#sink.put('entities', { ...gone });
+    const young = this.#rows.get(entity);
+    if (young !== undefined) return young;
+    const row = this.#older.get(entity) ?? this.#stored(entity) ?? this.#new(entity, at);
+    if (this.#rows.size >= projectedEntities / 2) {
+      this.end();
+      this.#older = this.#rows;
+      this.#rows = new Map();
     }
+    this.#rows.set(entity, row);
+    return row;
+  }
+
+  #stored(entity: string): EntityRow | undefined {
+    const row = this.#sink.get('entities', { ledger: this.#ledger, entity });
+    return row === undefined ? undefined : { ...row };
+  }
+
+  #new(entity: string, at: string): EntityRow {
+    const row: EntityRow = {
+      ledger: this.#ledger,
+      entity,
+      type: typeIn(entity),
+      value: valueOf(entity),
+      reads: 0,
+      writes: 0,
+      sensitive: 0,
+      sessions: 0,
+      firstAt: at,
+      lastAt: at,
+    };
+    const attributes = this.#finder.attributesOf(entity);
+    if (attributes !== undefined) row.attributes = attributes;
     return row;
   }
 }

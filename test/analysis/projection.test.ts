@@ -110,6 +110,39 @@ test('sessions, calls and entities beyond what is remembered are taken up again 
   expect(snapshotBytes).toBeLessThan(32 * 1024 * 1024);
 }, 60_000);
 
+test('a proxy closes with all its sessions, also those that were forgotten, and its principals stay known', () => {
+  const connection = 'd'.repeat(32);
+  const http = { connection, transport: 'http' };
+  const rows = new MemoryRows();
+  let projection = new Projection(ledger, { crypto: nodeCrypto }, rows, []);
+  const most = projectedSessions + 300;
+  let index = 0;
+  projection.take(observed(index++, { kind: 'open', connection, transport: 'http', server: 'x', client: 'c', mode: 'commit', custody: 'same-user' }));
+  projection.take({
+    ...observed(index++, { kind: 'principal', connection, source: 'verified', attributes: 1 }),
+    attributes: { verified: { subject: 'ada' } },
+  });
+  const firsts: number[] = [];
+  for (let n = 0; n < most; n++) {
+    firsts.push(index);
+    projection.take(request(index++, { ...http, method: 'initialize', target: undefined, who: 1 }));
+    if (n === most / 2) projection = Projection.restore(projection.snapshot(), { crypto: nodeCrypto }, rows, []);
+  }
+  for (const first of firsts) projection.take(reply(index++, first, { ...http, method: 'initialize', session: first, who: 1 }));
+  const snapshotBytes = projection.snapshot().length;
+  projection.take(observed(index, { kind: 'close', connection, reason: 'server exited' }));
+  projection.end();
+  expect(rows.rows('sessions')).toHaveLength(most);
+  const odd = rows
+    .rows('sessions')
+    .filter(
+      ({ closeReason, who, client, messages, unanswered }) =>
+        closeReason !== 'server exited' || who[0]?.name !== 'ada' || client?.name !== 'c' || messages !== 2 || unanswered !== 0,
+    );
+  expect(odd).toEqual([]);
+  expect(snapshotBytes).toBeLessThan(4 * 1024 * 1024);
+});
+
 test('whatever is asked and answered, nothing is thrown, and a cut changes nothing', async () => {
   const word = fc.oneof(
     fc.string({ maxLength: 20 }),
