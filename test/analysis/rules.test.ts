@@ -121,6 +121,25 @@ test('an attribute that is only seen to divide things weighs less than one that 
   expect(await weights('students of two schools', told)).toEqual(['medium: Why was sensitive data of someone in another school read?']);
 });
 
+test('what is said about silencing a rule is what the configuration takes', async () => {
+  for (const { id, silence } of rules) {
+    const lines = [...silence.matchAll(/\b(?:findings|servers|policy|redact): (?=\{)/g)].map(({ index }) => balanced(silence.slice(index)));
+    expect(lines.length, id).toBeGreaterThan(0);
+    for (const line of lines) expect((await parseConfig(`${line}\n`, 'sworn.yaml')).problems, line).toEqual([]);
+    expect(silence).toContain(`ignore: [${id}]`);
+  }
+});
+
+/** Up to the brace that closes the first one. */
+function balanced(text: string): string {
+  let depth = 0;
+  for (const [at, character] of [...text].entries()) {
+    if (character === '{') depth++;
+    else if (character === '}' && --depth === 0) return text.slice(0, at + 1);
+  }
+  return text;
+}
+
 test('a rule or a setting that does not exist is a mistake in the file', async () => {
   for (const text of ['ignore: [lop]', 'rules: { loop: { call: 3 } }', 'rules: { loop: { calls: 0 } }', 'rules: { secret: {} }']) {
     const { config, problems } = await parseConfig(`findings:\n  ${text}\n`, 'sworn.yaml');

@@ -29,7 +29,10 @@ export const sensitiveThenOutward = rule<Kept>(
     severity: 'medium',
     title: 'a sensitive read is followed, in its session, by a write that goes outward',
     why: 'What an agent has read it can pass on: a mail, a message, an upload or a request to another machine is where data leaves.',
-    silence: silencing('sensitive-then-outward', 'If the tool does not send anything anywhere, call it a read: tools: { NAME: { effect: read } }.'),
+    silence: silencing(
+      'sensitive-then-outward',
+      'If the tool does not send anything anywhere, call it a read: servers: { "*": { tools: { NAME: { effect: read } } } } in sworn.yaml.',
+    ),
   },
   () => ({ reads: [], firsts: {} }),
   (seen, memory) => {
