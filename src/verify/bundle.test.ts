@@ -199,7 +199,10 @@ describe('a bundle', () => {
       return { exit, json };
     };
     writeFileSync(at('changed.tar'), whole);
+    // which period was asked for is the maker's word, and said to be
+    const withoutPeriod = (json: string): object => ({ ...(JSON.parse(json) as object), since: undefined, until: undefined });
     const before = await run('changed.tar');
+    expect((JSON.parse(before.json) as { notChecked: string[] }).notChecked).toContainEqual(expect.stringMatching(/period/));
     expect(before.exit).toBe(0);
     await fc.assert(
       fc.asyncProperty(fc.nat(), fc.integer({ min: 1, max: 255 }), async (place, mask) => {
@@ -207,7 +210,7 @@ describe('a bundle', () => {
         copy[place % copy.length]! ^= mask;
         writeFileSync(at('changed.tar'), copy);
         const after = await run('changed.tar');
-        if (after.exit === 0) expect(after.json).toBe(before.json);
+        if (after.exit === 0) expect(withoutPeriod(after.json)).toEqual(withoutPeriod(before.json));
       }),
       { numRuns: 400 },
     );
