@@ -447,7 +447,8 @@ const refusals = {
   429: ofProblem('Too many requests', { 'Retry-After': 'seconds' }),
 };
 const missing = { 404: ofProblem('There is no such thing in the record, or it is gone') };
-const unrecorded = { 503: ofProblem('Opening content is recorded first, and it could not be') };
+const unrecorded = { 503: ofProblem('There are no rows yet; or opening content is recorded first, and it could not be') };
+const unready = { 503: ofProblem('There are no rows yet') };
 
 const inQuery = ({ name, isRequired, description, schema }: Parameter): object => ({
   name,
@@ -478,7 +479,7 @@ export function openapi(): object {
           200: { description: 'The answer', content: { 'application/json': { schema: schemaOf(answer) } } },
           ...refusals,
           ...(isOne ? missing : {}),
-          ...(opens ? unrecorded : {}),
+          ...(opens ? unrecorded : name === 'evidence' ? {} : unready),
         },
       },
     };

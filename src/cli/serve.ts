@@ -59,8 +59,8 @@ export async function serveCommand(values: Record<string, unknown>, output: Outp
     const twin = ledgers.findIndex((one) => one.id === id);
     if (twin !== i) throw usage(`${path} and ${ledgers[twin]!.path} hold the same ledger`);
   }
-  const { catalogRows } = await import('../dashboard/catalog-rows.ts');
-  const rows = catalogRows(ledgers, await analysisOf(options));
+  const { catalogsOf } = await import('../dashboard/catalog-rows.ts');
+  const rows = catalogsOf(ledgers, await analysisOf(options));
   const task = options.policy === undefined ? {} : { policy: options.policy };
   const dashboard = new Dashboard({
     ledgers,

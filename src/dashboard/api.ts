@@ -154,6 +154,7 @@ export function answerOf(error: unknown): AnswerError | undefined {
   if (error instanceof AnswerError) return error;
   if (error instanceof FilterProblem) return new AnswerError(400, error.message);
   if (!(error instanceof SwornError)) return undefined;
+  if (error.code === 'catalog-missing') return new AnswerError(503, `There are no rows yet: ${error.message}.`, { 'Retry-After': '1' });
   const status = error.code === 'usage' ? 400 : error.code === 'not-found' || error.code === 'pruned' || error.code === 'no-ledger' ? 404 : 503;
   return new AnswerError(status, error.message);
 }

@@ -3,6 +3,7 @@
  * record that content was opened, or a finding acknowledged.
  */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { commandsOf, questionsOf, type Rows } from './api.ts';
 import { Evidence, type EvidenceDeps, type Ledger } from './evidence.ts';
@@ -30,6 +31,8 @@ export interface DashboardOptions extends OpeningsDeps, Pick<EvidenceDeps, 'chec
   log(line: string): void;
 }
 
+/** How long the address waits for catalogs to be opened. */
+const openMs = 5_000;
 /** A thread that died is started again after so long. */
 const againMs = 1_000;
 /** Rows that another process makes are looked for so often. */
@@ -73,10 +76,16 @@ export class Dashboard {
 
   /** The port that it listens at. @throws (rejects) SwornError `dashboard-listen` */
   async start(): Promise<number> {
+    // first: threads would keep a process that cannot listen from ending
     const port = await this.#server.listen();
+    const opened = this.#options.ledgers.map((ledger) => {
+      const worker = this.#follow(ledger);
+      return Promise.race([once(worker, 'message'), once(worker, 'exit'), sleep(openMs, undefined, { ref: false })]).catch(() => undefined);
+    });
+    // the first question finds rows, if not yet all of them
+    await Promise.all(opened);
     for (const ledger of this.#options.ledgers) {
       this.#look(ledger);
-      this.#follow(ledger);
       // also where another process writes the catalog, which tells us nothing
       this.#timers.push(setInterval(() => this.#look(ledger), lookMs));
     }
@@ -96,15 +105,15 @@ export class Dashboard {
     await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
   }
 
-  #follow(ledger: Ledger): void {
-    if (this.#isEnding) return;
+  #follow(ledger: Ledger): Worker {
     const worker = this.#options.follow(ledger);
     this.#workers.set(ledger.id, worker);
     worker.on('message', () => this.#look(ledger));
     worker.on('error', (error: Error) => this.#options.log(`${ledger.path} is not followed: ${error.message}`));
     worker.on('exit', () => {
-      if (!this.#isEnding) this.#timers.push(setTimeout(() => this.#follow(ledger), againMs));
+      if (!this.#isEnding) this.#timers.push(setTimeout(() => this.#isEnding || this.#follow(ledger), againMs));
     });
+    return worker;
   }
 
   #look(ledger: Ledger): void {

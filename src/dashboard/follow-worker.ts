@@ -23,15 +23,22 @@ const heldMs = 1_000;
 // of this thread alone (Linux): recording goes first, also while there is much to catch up with
 setPriority(5);
 
+function say(cursor: number): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+  parentPort!.postMessage(cursor);
+}
+
 const { ledger, path, analysis } = workerData as FollowTask;
 for (;;) {
   try {
     const catalog = await Catalog.open(ledger, { path, analysis: { ...analysis, crypto: nodeCrypto } });
+    say(catalog.cursor);
     // until this thread is ended: what is written stays whole, whenever that is
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-    await catalog.follow(new AbortController().signal, ({ cursor }) => parentPort!.postMessage(cursor));
+    await catalog.follow(new AbortController().signal, ({ cursor }) => say(cursor));
   } catch (error) {
     if (!(error instanceof SwornError) || error.code !== 'catalog-held') throw error;
+    // there are rows all the same
+    say(0);
   }
   await sleep(heldMs);
 }

@@ -1,6 +1,7 @@
 /** `sworn serve` as a process, in front of ledgers that a recorder writes: who gets in, what it answers, and what it leaves in the record. */
 import { chmodSync, cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { dashboardFailures, dashboardRequests, streamClients } from '../../src/limits.ts';
 import { readCalls } from '../../src/readers/calls.ts';
@@ -279,4 +280,43 @@ test('a port that is taken, a bind that others reach, a file that others read: s
     world.run(['serve', '--ledger', world.ledger, '--ledger', `${world.ledger}/../ledger`, '--ledger', join(world.folder, 'copy')]).stderr,
   ).toContain('the same ledger');
   expect(isAlive(serving.child.pid!)).toBe(true);
+});
+
+test('a finding is acknowledged: an entry of the ledger, and seen in every view', async () => {
+  const ledger = join(world.folder, 'secrets');
+  const client = sessionOf(world, ledger);
+  // put together here: nobody's, but of the form
+  await call(client, 'push', { token: ['ghp', 'aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5'].join('_') });
+  await closed(client);
+  const other = await Serving.start(world, [], [ledger]);
+  const [finding] = await until('a finding', async () => {
+    await sleep(100);
+    const { rows } = (await other.json('findings')) as { rows: { ledger: string; finding: string; rule: string; severity: string }[] };
+    return rows.length > 0 ? rows : undefined;
+  });
+  expect(finding).toMatchObject({ ledger: other.ledgers[0]!.id });
+  const before = await other.json('overview');
+  const body = { ledger: finding!.ledger, finding: finding!.finding, note: 'of a test, and of no use' };
+  expect((await other.post('acknowledge', { ...body, finding: 'f'.repeat(12) })).status).toBe(404);
+  expect((await other.post('acknowledge', { ...body, note: '' })).status).toBe(400);
+  expect((await other.post('acknowledge', body)).status).toBe(204);
+  await until('the acknowledgement to be a row', async () => {
+    await sleep(100);
+    const { rows } = await other.json('findings');
+    return rows.some(
+      (row: { finding: string; acknowledged?: { note: string } }) => row.finding === body.finding && row.acknowledged?.note === body.note,
+    );
+  });
+  const after = await other.json('overview');
+  expect(after.acknowledged).toBe(before.acknowledged + 1);
+  expect(after.findings[finding!.severity]).toBe(before.findings[finding!.severity] - 1);
+  await world.endRecorder(ledger);
+  const accesses = [];
+  for await (const { entry, content } of readEntries(ledger, { content: true }))
+    if (entry.kind === 'access') accesses.push({ ...entry, ...content?.attributes });
+  expect(accesses).toMatchObject([
+    { act: 'acknowledge', how: 'dashboard', finding: body.finding, rule: finding!.rule, note: body.note, by: { pid: other.pid } },
+  ]);
+  expect(world.run(['log', '--ledger', ledger]).stdout).toContain(`acknowledged: finding ${body.finding} of ${finding!.rule}`);
+  other.child.kill();
 });
