@@ -127,9 +127,19 @@ describe.skipIf(typeof browser === 'string')('hostile strings', () => {
     for (const view of ['', 'sessions', 'calls', 'tools', 'entities?rows=1000', 'findings', 'verify']) await look(`#/${view}`);
   });
 
-  test('an image is drawn only when it is asked for, and only from its bytes', async () => {
+  test('an image is drawn only when it is asked for, only from its bytes, and never one that could hold a script', async () => {
     await page.setViewportSize({ width: 1000, height: 900 });
-    await look('#/calls');
-    expect(await page.locator('img, audio, video, iframe, object, embed').count()).toBe(0);
+    await look(`#/call/${ledger}/${world.rows.rows('calls').at(-1)!.index}`);
+    const drawn = page.locator('img, audio, video, iframe, object, embed');
+    expect(await drawn.count()).toBe(0);
+    expect(await page.getByText('is not shown here').count()).toBe(2);
+    await page.getByRole('button', { name: 'show the image' }).click();
+    expect(await drawn.count()).toBe(1);
+    expect(await page.evaluate(`document.querySelector('img').complete && document.querySelector('img').naturalWidth`)).toBe(1);
+    await page.getByRole('button', { name: 'play' }).click();
+    expect(await drawn.count()).toBe(2);
+    await page.getByRole('button', { name: 'hide' }).first().click();
+    expect(await drawn.count()).toBe(1);
+    expect(watched.requests).toEqual([]);
   });
 });

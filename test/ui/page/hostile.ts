@@ -44,6 +44,16 @@ export function hostile(strings: readonly string[]): World {
   told.details.get(call.index + 1)!.frame = [
     { text: JSON.stringify({ jsonrpc: '2.0', id: 1, error: { code: -1, message: strings.join('\n'), data: strings } }) },
   ];
+  // the last call: images of which one could hold a script, and a sound
+  const pictures = told.call({ tool: 'pictures', args: {}, result: '', effect: 'read' });
+  const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+  const content = [
+    { type: 'image', data: png, mimeType: 'image/png' },
+    { type: 'image', data: 'PHN2ZyBvbmxvYWQ9Ii8vIi8+', mimeType: 'image/svg+xml' },
+    { type: 'image', data: `${png}"><script>`, mimeType: 'image/png' },
+    { type: 'audio', data: 'UklGRiQAAABXQVZF', mimeType: 'audio/wav' },
+  ];
+  told.details.get(pictures.index + 1)!.frame = [{ text: JSON.stringify({ jsonrpc: '2.0', id: 1, result: { content } }) }];
   told.close({
     client: { name: strings.slice(0, 3).join(' '), version: first },
     serverInfo: { name: strings.slice(3, 6).join(' '), version: first },
