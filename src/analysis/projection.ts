@@ -25,7 +25,8 @@ import type { CallRow, SessionRow, TouchRow } from './rows.ts';
 import type { Touched } from './touches.ts';
 import { Touches } from './touches.ts';
 import { Tools } from './tools.ts';
-import { Sessions, takeNames, tellsNames, waitingCount, type OpenSession, type Session } from './sessions.ts';
+import { takeNames, tellsNames } from './names.ts';
+import { Sessions, waitingCount, type OpenSession, type Session } from './sessions.ts';
 import type { RowSink } from './sink.ts';
 import type { EvidenceState } from './views.ts';
 

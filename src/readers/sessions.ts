@@ -1,5 +1,6 @@
 /** Reads the sessions of a ledger, with the names that payloads say. */
-import { Sessions, takeNames, tellsNames, waitingCount, type Session as Projected } from '../analysis/sessions.ts';
+import { takeNames, tellsNames } from '../analysis/names.ts';
+import { Sessions, waitingCount, type Session as Projected } from '../analysis/sessions.ts';
 import type { Principal } from '../analysis/rows.ts';
 import { readEntries, readEntryAt } from './entries.ts';
 import { readPayload } from './payload.ts';
