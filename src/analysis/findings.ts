@@ -53,7 +53,7 @@ export class Findings {
     // the ledger is part of it: an id names one finding, whichever ledgers are looked at together
     const finding = hex(this.#options.crypto.sha256(utf8(`${this.#ledger}\0${rule.id}\0${first}\0${found.subject ?? ''}`))).slice(0, 12);
     const before = this.#sink.get('findings', { ledger: this.#ledger, finding });
-    const indexes = [...new Set([...(before?.indexes ?? []), ...found.indexes])].sort((a, b) => a - b).slice(0, indexesMost);
+    const indexes = joined(before?.indexes ?? [], found.indexes);
     const { session, server, tool } = found;
     const row: FindingRow = {
       ledger: this.#ledger,
@@ -85,4 +85,11 @@ export class Findings {
   toJSON(): Record<string, unknown> {
     return Object.fromEntries(this.#watches.map(({ rule, watch }) => [rule.id, watch.state()]));
   }
+}
+
+/** The first of both, ascending. The same list where nothing comes to it, as with a finding that goes on for long. */
+function joined(before: number[], more: readonly number[]): number[] {
+  const last = before.at(-1) ?? -1;
+  if (before.length === indexesMost && more.every((index) => index >= last)) return before;
+  return [...new Set([...before, ...more])].sort((a, b) => a - b).slice(0, indexesMost);
 }

@@ -4,11 +4,26 @@ import type { Column, Kind } from './schema.ts';
 
 /** Microseconds since 1970 of an entry's time; `null`: none that an entry can have. */
 export function timeUs(time: string): number | null {
-  const ms = Date.parse(time);
-  if (Number.isNaN(ms)) return null;
   // exactly six decimals (spec/entry.md); of other times what Date.parse tells
-  const micros = time.length === 27 ? Number(time.slice(23, 26)) : 0;
-  return ms * 1000 + (Number.isNaN(micros) ? 0 : micros);
+  if (time.length === 27) {
+    const micros = Number(time.slice(20, 26));
+    const seconds = secondsUs(time.slice(0, 19));
+    if (!Number.isNaN(seconds + micros)) return seconds + micros;
+  }
+  const ms = Date.parse(time);
+  return Number.isNaN(ms) ? null : ms * 1000;
+}
+
+let second = '';
+let secondUs = Number.NaN;
+
+/** Of a time without decimals; the last one is remembered, since times come in their order. */
+function secondsUs(text: string): number {
+  if (text !== second) {
+    second = text;
+    secondUs = Date.parse(`${text}Z`) * 1000;
+  }
+  return secondUs;
 }
 
 export function timeText(us: number): string {

@@ -9,6 +9,8 @@ import type { Database, Statement, Value } from './driver.ts';
 import { bucketOf, toRow, toValue } from './rows.ts';
 import { groupedBy, levelsUs, quoted, tables, type Column, type TableShape } from './schema.ts';
 
+const namedFindings = 1_000;
+
 interface TableStatements {
   put: Statement;
   get: Statement;
@@ -50,6 +52,8 @@ export class RowWriter implements RowSink {
   readonly #tally: Statement;
   readonly #countRows: Record<'calls' | 'entries', Statement>;
   readonly #counted: Statement;
+  /** What was written of findings, by their list itself: it is never changed, only replaced. */
+  readonly #named = new Map<string, readonly number[]>();
   readonly #findingEntries: { drop: Statement; put: Statement };
   #lastCall: number;
   #lastEntry: number;
@@ -144,7 +148,7 @@ export class RowWriter implements RowSink {
     const values = valuesOf(facets, row);
     if (name !== 'calls') return interned.of(values);
     // the grouping follows from the facet: its place in the key adds nothing
-    const same = JSON.stringify(values);
+    const same = sameText(values);
     const known = interned.known(same);
     if (known !== undefined) return known;
     const grouping = this.#groupings.of(
@@ -206,6 +210,10 @@ export class RowWriter implements RowSink {
   }
 
   #putEntriesOf({ finding, indexes }: FindingRow): void {
+    // a finding that goes on names no more than so many entries
+    if (this.#named.get(finding) === indexes) return;
+    if (this.#named.size >= namedFindings) this.#named.clear();
+    this.#named.set(finding, indexes);
     this.#findingEntries.drop.run(finding);
     for (const index of indexes) this.#findingEntries.put.run(index, finding);
   }
@@ -236,6 +244,17 @@ function lastIndex(database: Database, table: 'calls' | 'entries'): number {
   return (database.prepare(`SELECT max("index") AS last FROM ${table}`).get()?.['last'] as number | null) ?? -1;
 }
 
+/** Of the values of some columns: equal for equal ones alone. Nothing is no empty text. */
+function sameText(values: readonly Value[]): string {
+  let text = '';
+  for (const value of values)
+    text += value === null ? '\u0001\u0002' : `\u0001${typeof value === 'string' ? value.replaceAll(control, '\u0002$&') : String(value)}`;
+  return text;
+}
+
+// oxlint-disable-next-line no-control-regex -- what separates values must not stand in them
+const control = /[\u0001\u0002]/g;
+
 /** Lists of values that many rows share, each stored once and named by a number. */
 class Interned {
   readonly #find: Statement;
@@ -258,7 +277,7 @@ class Interned {
     return found;
   }
 
-  of(values: readonly Value[], same = JSON.stringify(values)): number {
+  of(values: readonly Value[], same = sameText(values)): number {
     const known = this.known(same);
     if (known !== undefined) return known;
     const made = this.#insert.get(same, ...values)![this.#id] as number;
