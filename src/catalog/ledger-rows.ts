@@ -129,8 +129,7 @@ export class LedgerRows {
       behind: 0,
     };
     for (const sum of sums) add(counts, sum);
-    const today = meant.since === undefined || meant.since < todayUs ? { ...meant, since: todayUs } : meant;
-    for (const { calls } of sumsOf(database, today, false)) counts.callsToday += calls;
+    counts.callsToday = counts.calls === 0 || sums.every(({ firstUs }) => firstUs >= todayUs) ? counts.calls : this.#callsSince(meant, todayUs, sums);
     const { next, size } = this.progress();
     counts.behind = size - next;
     return counts;
@@ -285,6 +284,11 @@ export class LedgerRows {
     };
   }
 
+  #callsSince(meant: Meant, us: number, sums: readonly Sum[]): number {
+    if (sums.every(({ lastUs }) => lastUs < us)) return 0;
+    return sumsOf(this.#open, { ...meant, since: Math.max(us, meant.since ?? us) }, false).reduce((all, { calls }) => all + calls, 0);
+  }
+
   #sessionCounts(range: Range, meant: Meant): Pick<Counts, 'sessions' | 'openSessions'> {
     const where = this.#sessionsMeant(range, meant);
     const sql = `SELECT count(*) AS sessions, count(*) - count(closedAt) AS openSessions FROM sessions t WHERE ${where.sql}`;
@@ -328,7 +332,7 @@ export class LedgerRows {
     if (isFiltered(range)) {
       const where = conditions(meant);
       all.push({
-        sql: `t.finding IN (SELECT n.finding FROM finding_entries n JOIN entries e ON e."index" = n.entry JOIN calls t ON t."index" = e.call WHERE ${where.sql})`,
+        sql: `t.finding IN (SELECT n.finding FROM finding_entries n CROSS JOIN entries e ON e."index" = n.entry CROSS JOIN calls t ON t."index" = e.call WHERE ${where.sql})`,
         values: where.values,
       });
     }

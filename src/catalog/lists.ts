@@ -62,8 +62,14 @@ export function listRows(
   const ids = facets.map(({ facet }) => facet);
   if (ids.length === 0) return { rows: [], total: 0 };
 
-  if (order?.column.isFacet)
-    return byFacets(facets, order.isDescending, isCounted, countOf, (some, cut) => fetch(database, shape, whereOf(some), undefined, cut), paging);
+  if (order?.column.isFacet) {
+    const every = totalOf(database, counts);
+    const fetchSome = (some: readonly number[], rows: number, cut: Cut): Row[] =>
+      rows * 8 < every
+        ? fetch(database, shape, whereOf(some), undefined, cut)
+        : fetchAlong(database, shape, whereOf(some), undefined, time, cut, rows);
+    return byFacets(facets, order.isDescending, isCounted, countOf, fetchSome, paging);
+  }
 
   const meantIds = isEvery ? undefined : ids;
   const total = isCounted ? all : countOf(meantIds);
@@ -100,7 +106,7 @@ function byFacets(
   isDescending: boolean,
   isCounted: boolean,
   countOf: (ids: readonly number[]) => number,
-  fetchSome: (ids: readonly number[], cut: Cut) => Row[],
+  fetchSome: (ids: readonly number[], rows: number, cut: Cut) => Row[],
   { offset, limit }: Cut,
 ): Found {
   const groups = new Map<Value, { ids: number[]; rows: number }>();
@@ -121,7 +127,7 @@ function byFacets(
   for (const [, group] of sorted) {
     const count = isCounted ? group.rows : countOf(group.ids);
     const skipped = Math.max(0, offset - total);
-    if (count > skipped && rows.length < limit) rows.push(...fetchSome(group.ids, { offset: skipped, limit: limit - rows.length }));
+    if (count > skipped && rows.length < limit) rows.push(...fetchSome(group.ids, count, { offset: skipped, limit: limit - rows.length }));
     total += count;
   }
   return { rows, total };

@@ -49,9 +49,10 @@ export function meantBy(range: Range, asked: Asked, database: Database, nowMs: n
   }
   for (const [word, terms] of words) {
     isGrouped &&= groupedWords.has(word);
-    const isOfRows = word === 'entity' || word === 'finding' || (asked === 'entries' && (word === 'who' || word === 'outcome'));
+    const isOfCalls = asked === 'entries' && (word === 'who' || (word === 'outcome' && terms.some(({ value }) => ofCalls.has(value))));
+    const isOfRows = word === 'entity' || word === 'finding' || isOfCalls;
     const conditions = (isNot: boolean): Condition[] =>
-      terms.filter((term) => term.isNot === isNot).map((term) => (asked === 'calls' ? ofCall(term, database) : ofEntry(term, database)));
+      terms.filter((term) => term.isNot === isNot).map((term) => (asked === 'calls' ? ofCall(term, database) : ofEntry(term, database, isOfRows)));
     const all = [...conditions(true).map(not)];
     const some = conditions(false);
     if (some.length > 0) all.push(joined(some, 'OR'));
@@ -135,7 +136,7 @@ function ofCall({ word, value }: Term, database: Database): Condition {
 const findingEntries = 'SELECT fe.entry FROM finding_entries fe JOIN findings USING (finding) WHERE finding = ? OR rule GLOB ?';
 const isMessage = "f.kind = 'message'";
 
-function ofEntry({ word, value }: Term, database: Database): Condition {
+function ofEntry({ word, value }: Term, database: Database, isOfRows: boolean): Condition {
   switch (word) {
     case 'session':
       return ofSession(value);
@@ -144,7 +145,7 @@ function ofEntry({ word, value }: Term, database: Database): Condition {
     case 'direction':
       return { sql: `(${isMessage} AND f.direction = ?)`, values: [value] };
     case 'outcome':
-      return ofEntryOutcome(value);
+      return ofEntryOutcome(value, isOfRows);
     case 'who':
       return {
         sql: 't.call IN (SELECT c."index" FROM calls c JOIN calls_facets cf USING (facet) WHERE cf.who IN (SELECT value FROM json_each(?)))',
@@ -161,13 +162,18 @@ function ofEntry({ word, value }: Term, database: Database): Condition {
   }
 }
 
-/** Of entries a condition on rows: what became of a request is its call's. */
-function ofEntryOutcome(value: string): Condition {
-  const facets = (condition: string): string => `t.facet IN (SELECT facet FROM entries_facets f WHERE ${isMessage} AND ${condition})`;
-  if (value === 'blocked') return { sql: facets("f.type = 'request' AND f.verdict = 'block'"), values: [] };
-  if (value !== 'cancelled' && value !== 'unanswered') return { sql: facets('f.outcome = ?'), values: [value] };
+/** Outcomes of requests that only their calls know. */
+const ofCalls: ReadonlySet<string> = new Set(['cancelled', 'unanswered']);
+
+function ofEntryOutcome(value: string, isOfRows: boolean): Condition {
+  const facets = (condition: string, values: Value[] = []): Condition =>
+    isOfRows
+      ? { sql: `t.facet IN (SELECT facet FROM entries_facets f WHERE ${isMessage} AND ${condition})`, values }
+      : { sql: `(${isMessage} AND ${condition})`, values };
+  if (value === 'blocked') return facets("f.type = 'request' AND f.verdict = 'block'");
+  if (!ofCalls.has(value)) return facets('f.outcome = ?', [value]);
   const other = 'EXISTS (SELECT 1 FROM calls c JOIN calls_facets cf USING (facet) WHERE c."index" = t.call AND cf.state <> ?)';
-  return { sql: `(${facets("f.type = 'request'")} AND NOT ${other})`, values: [value] };
+  return { sql: `(${facets("f.type = 'request'").sql} AND NOT ${other})`, values: [value] };
 }
 
 function principalsOf(value: string, database: Database): number[] {
