@@ -67,6 +67,7 @@ export interface SeenMessage extends Common {
   session: Readonly<SessionRow>;
   /** The call that it belongs to. */
   call?: number;
+  attributes: Readonly<Record<string, unknown>>;
   /** The frame as text, with stand-ins for what is missing; read when asked for. */
   text(): string | undefined;
 }

@@ -45,7 +45,7 @@ export interface Observed {
 }
 
 /** Of the rows and of the snapshot: rows that another version made are made again. */
-export const projectionVersion = 2;
+export const projectionVersion = 3;
 
 interface OpenCall {
   begun: Begun;
@@ -216,6 +216,7 @@ export class Projection {
       index,
       at: entry.time,
       entry,
+      attributes,
       get session() {
         return session();
       },

@@ -121,6 +121,13 @@ test('an attribute that is only seen to divide things weighs less than one that 
   expect(await weights('students of two schools', told)).toEqual(['medium: Why was sensitive data of someone in another school read?']);
 });
 
+test('what headers say is set against the message, decoded', async () => {
+  const told = async (session: string): Promise<string[]> =>
+    (await findingsOf(raising.find((one) => one.session === session)!)).map(({ tool, detail }) => `${tool}: ${detail}`);
+  expect(await told('a header names another tool, encoded')).toEqual(['read_log: Mcp-Name: tail_log, the message tools/call read_log 2026-07-28']);
+  expect(await told('a header names another method')).toEqual(['tail_log: mcp-method: tools/list, the message tools/call tail_log 2026-07-28']);
+});
+
 test('what is said about silencing a rule is what the configuration takes', async () => {
   for (const { id, silence } of rules) {
     const lines = [...silence.matchAll(/\b(?:findings|servers|policy|redact): (?=\{)/g)].map(({ index }) => balanced(silence.slice(index)));

@@ -22,6 +22,7 @@ export class Talk {
   #at = 0;
   #id = 0;
   #stream = 0;
+  #headers: [string, string][] = [];
 
   constructor(session: string, server: string, more: Omit<Beginning, 'session' | 'server'> & { era?: 'modern' } = {}) {
     const { era, ...rest } = more;
@@ -89,6 +90,12 @@ export class Talk {
     return this;
   }
 
+  /** What the client's requests over HTTP say from now on in headers that are kept. */
+  headed(...headers: [string, string][]): this {
+    this.#headers = headers;
+    return this;
+  }
+
   /** A notification of the client's. */
   say(message: object): this {
     if (this.beginning.transport === 'http') this.#stream++;
@@ -124,7 +131,13 @@ export class Talk {
   #put(said: Pick<Happening, 'c2s' | 's2c'>): void {
     const http =
       this.beginning.transport === 'http'
-        ? { stream: this.#stream, head: said.c2s === undefined ? { status: 200 } : { method: 'POST', path: '/mcp' } }
+        ? {
+            stream: this.#stream,
+            head:
+              said.c2s === undefined
+                ? { status: 200 }
+                : { method: 'POST', path: '/mcp', ...(this.#headers.length === 0 ? {} : { headers: this.#headers }) },
+          }
         : {};
     this.happenings.push({ at: this.#at, ...http, ...said });
   }

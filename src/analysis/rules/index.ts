@@ -5,6 +5,7 @@ import { gap, replyToNothing, strayStdout } from './conversation.ts';
 import { changedDefinition, hiddenInstructions, neverListed } from './definitions.ts';
 import { hung, slow } from './duration.ts';
 import { unverifiable, unwitnessed } from './evidence.ts';
+import { headerMismatch } from './headers.ts';
 import { enumeration, missingEntity } from './lookups.ts';
 import { sensitiveThenOutward } from './outward.ts';
 import { personalData, secret } from './private-values.ts';
@@ -24,6 +25,7 @@ export const rules: readonly Rule[] = [
   missingEntity,
   secret,
   personalData,
+  headerMismatch,
   gap,
   loop,
   retryStorm,

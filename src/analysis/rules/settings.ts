@@ -11,6 +11,7 @@ export const ruleSettings = {
   'missing-entity': {},
   secret: {},
   'personal-data': {},
+  'header-mismatch': {},
   gap: {},
   loop: { calls: 'count' },
   'retry-storm': { calls: 'count' },
