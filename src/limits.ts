@@ -64,6 +64,10 @@ export const catalogFacets = 50_000;
 export const catalogBatch = 1_000;
 /** Of one entry's content and attributes, what of each is found by its text. */
 export const foundTextBytes = 64 * KiB;
+/** How long who is told of a finding may take; findings that wait to be told; findings that are remembered as told. */
+export const notifyWaitMs = 10_000;
+export const notificationsWaiting = 1_000;
+export const notifiedFindings = 100_000;
 /** Newest entries that a search for free text finds in a catalog, and those that it looks through for it. */
 export const foundTexts = 5_000;
 export const searchedTexts = 10_000;

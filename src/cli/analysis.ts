@@ -1,6 +1,7 @@
 /** How rows are made of entries, from flags and the configuration: of every command that shows findings or effects. */
 import { existsSync } from 'node:fs';
 import type { AnalysisOptions } from '../analysis/options.ts';
+import type { NotifySettings } from '../config/config.ts';
 import type { OptionHelp } from './help.ts';
 import { effectOptions } from './run.ts';
 
@@ -18,6 +19,13 @@ export interface AnalysisFlags {
   sensitive?: string;
   write?: string;
   read?: string;
+}
+
+/** Who is told of new findings. @throws (rejects) SwornError `config-missing`, `config-invalid` */
+export async function notifyOf({ config }: AnalysisFlags): Promise<NotifySettings[]> {
+  const { defaultConfigPath, loadConfig } = await import('../config/config.ts');
+  const path = config ?? defaultConfigPath();
+  return config === undefined && !existsSync(path) ? [] : (await loadConfig(path)).findings.notify;
 }
 
 /** @throws (rejects) SwornError `config-missing`, `config-invalid` */

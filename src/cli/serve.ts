@@ -8,7 +8,7 @@ import { Dashboard, inThread, isLoopback } from '../dashboard/dashboard.ts';
 import { readPage } from '../dashboard/page.ts';
 import { readTokens } from '../dashboard/viewers.ts';
 import { socketPathOf } from '../wire/socket-path.ts';
-import { analysisOf, analysisOptions, type AnalysisFlags } from './analysis.ts';
+import { analysisOf, analysisOptions, notifyOf, type AnalysisFlags } from './analysis.ts';
 import { checkedOf, commandsFor, type VerifyJson } from './evidence-state.ts';
 import type { CommandHelp } from './help.ts';
 import { ledgerPaths } from './ledger-path.ts';
@@ -60,7 +60,7 @@ export async function serveCommand(values: Record<string, unknown>, output: Outp
     if (twin !== i) throw usage(`${path} and ${ledgers[twin]!.path} hold the same ledger`);
   }
   const { catalogsOf } = await import('../dashboard/catalog-rows.ts');
-  const rows = catalogsOf(ledgers, await analysisOf(options));
+  const rows = catalogsOf(ledgers, await analysisOf(options), await notifyOf(options));
   const task = options.policy === undefined ? {} : { policy: options.policy };
   const dashboard = new Dashboard({
     ledgers,

@@ -743,3 +743,22 @@ test('retention is a span of time', async () => {
     { severity: 'error', path: 'retention.entries', message: 'entries would go before their content' },
   ]);
 });
+
+test('who is told of findings: a url or a command, from medium on', async () => {
+  const { config } = await parseConfig(
+    'findings: { notify: [{ url: "https://x.example/h" }, { command: [a, b], secret: /s, from: high }] }',
+    'sworn.yaml',
+  );
+  expect(config!.findings.notify).toEqual([
+    { url: 'https://x.example/h', from: 'medium' },
+    { command: ['a', 'b'], secret: '/s', from: 'high' },
+  ]);
+  for (const wrong of [
+    '{}',
+    '{ url: "https://x.example", command: [a] }',
+    '{ url: "ftp://x.example" }',
+    '{ command: [] }',
+    '{ url: "https://x.example", secret: s }',
+  ])
+    expect((await parseConfig(`findings: { notify: [${wrong}] }`, 'sworn.yaml')).problems, wrong).toHaveLength(1);
+});

@@ -48,6 +48,15 @@ export interface FindingSettings {
   ignore: string[];
   /** By rule. */
   rules: Record<string, Record<string, number | string[]>>;
+  notify: NotifySettings[];
+}
+
+/** Who is told of new findings: one of `url` and `command` is there. */
+export interface NotifySettings {
+  url?: string;
+  command?: string[];
+  secret?: string;
+  from: 'high' | 'medium' | 'low' | 'info';
 }
 
 /** Where checkpoints are kept beside the ledger. */
@@ -104,7 +113,7 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
     policy = policyOf(parsed.data);
     const { anchors, trustedTaps, findings: sought, entities } = parsed.data;
     settings = {
-      findings: { ignore: sought?.ignore ?? [], rules: (sought?.rules ?? {}) as FindingSettings['rules'] },
+      findings: { ignore: sought?.ignore ?? [], rules: (sought?.rules ?? {}) as FindingSettings['rules'], notify: notifyOf(sought?.notify) },
       entities: (entities ?? {}) as EntityOptions,
       anchors: { ...noAnchors, ...present<AnchorSettings>(anchors ?? {}) },
       auth: authOf(parsed.data),
@@ -119,6 +128,10 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   const ordered = inOrder(problems);
   if (policy === undefined || settings === undefined || ordered.some(({ severity }) => severity === 'error')) return { problems: ordered };
   return { config: { path, text, digest: digestOf(bytes), policy, ...settings, ...encryptionOf(parsed.data) }, problems: ordered };
+}
+
+function notifyOf(notify: NonNullable<FileContent['findings']>['notify'] = []): NotifySettings[] {
+  return notify.map(({ from = 'medium', ...place }) => ({ ...present<Required<Omit<NotifySettings, 'from'>>>(place), from }));
 }
 
 function encryptionOf({ encryption }: Pick<FileContent, 'encryption'> = {}): Pick<Config, 'encryption'> {

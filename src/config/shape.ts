@@ -493,6 +493,25 @@ const findings = z
       )
       .optional()
       .meta({ description: 'What rules go by.' }),
+    notify: z
+      .array(
+        z
+          .strictObject({
+            url: url().optional().meta({ description: 'Each new finding is sent there (POST, JSON).' }),
+            command: words().optional().meta({ description: 'Or a command, word by word and without a shell, that gets it on standard input.' }),
+            secret: absolutePath()
+              .optional()
+              .meta({ description: 'A file whose first line signs what is sent: HMAC-SHA256, in Sworn-Signature, or SWORN_SIGNATURE of a command.' }),
+            from: z.enum(['high', 'medium', 'low', 'info']).optional().meta({ description: 'The least severity. Default: medium.' }),
+          })
+          .check(({ value, issues }) => {
+            if ((value.url === undefined) === (value.command === undefined))
+              issues.push({ code: 'custom', message: 'has either a url or a command', input: value });
+          }),
+      )
+      .max(anchorsCount)
+      .optional()
+      .meta({ description: 'Who is told of new findings while sworn serve runs.' }),
   })
   .meta({ title: 'Findings', description: 'What the analyses of sworn report, serve and findings look for.' });
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { AnalysisOptions } from '../analysis/options.ts';
+import type { NotifyPlace } from '../catalog/notify.ts';
 import { CatalogRows } from '../catalog/queries.ts';
 import type { Rows } from './api.ts';
 import type { Ledger } from './evidence.ts';
@@ -17,13 +18,15 @@ export interface Catalogs {
   close(): void;
 }
 
-export function catalogsOf(ledgers: readonly Ledger[], analysis: Omit<AnalysisOptions, 'crypto'>): Catalogs {
+export function catalogsOf(ledgers: readonly Ledger[], analysis: Omit<AnalysisOptions, 'crypto'>, notify: readonly NotifyPlace[] = []): Catalogs {
   const rows = new CatalogRows(ledgers.map((ledger) => ({ ledger: ledger.id, path: catalogOf(ledger) })));
   return {
     rows,
     progressOf: (ledger) => rows.progressOf(ledger),
     follow: (ledger) =>
-      new Worker(program('follow-worker'), { workerData: { ledger: ledger.path, path: catalogOf(ledger), analysis } satisfies FollowTask }),
+      new Worker(program('follow-worker'), {
+        workerData: { ledger: ledger.path, path: catalogOf(ledger), id: ledger.id, analysis, notify } satisfies FollowTask,
+      }),
     close: () => rows.close(),
   };
 }

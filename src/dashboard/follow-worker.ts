@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { AnalysisOptions } from '../analysis/options.ts';
 import { Catalog } from '../catalog/catalog.ts';
+import { Notifier, type NotifyPlace } from '../catalog/notify.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
 
@@ -14,7 +15,11 @@ export interface FollowTask {
   ledger: string;
   /** Of the catalog. */
   path: string;
+  /** The ledger's. */
+  id: string;
   analysis: Omit<AnalysisOptions, 'crypto'>;
+  /** Who is told of new findings. */
+  notify: readonly NotifyPlace[];
 }
 
 /** How often it is looked whether the other process has ended. */
@@ -28,13 +33,18 @@ function say(cursor: number): void {
   parentPort!.postMessage(cursor);
 }
 
-const { ledger, path, analysis } = workerData as FollowTask;
+const { ledger, path, id, analysis, notify } = workerData as FollowTask;
+const notifier =
+  notify.length === 0 ? undefined : new Notifier({ ledger: id, path, places: notify, log: (line) => console.error(`sworn: note: ${line}`) });
 for (;;) {
   try {
     const catalog = await Catalog.open(ledger, { path, analysis: { ...analysis, crypto: nodeCrypto } });
     say(catalog.cursor);
     // until this thread is ended: what is written stays whole, whenever that is
-    await catalog.follow(new AbortController().signal, ({ cursor }) => say(cursor));
+    await catalog.follow(new AbortController().signal, ({ cursor }) => {
+      say(cursor);
+      notifier?.look();
+    });
   } catch (error) {
     if (!(error instanceof SwornError) || error.code !== 'catalog-held') throw error;
     // there are rows all the same
