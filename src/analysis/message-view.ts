@@ -134,10 +134,15 @@ export function lineOf(value: unknown): string | undefined {
   // a long value is not written out whole for its beginning
   const text = typeof value === 'string' ? value.slice(0, shownChars * 4) : briefJson(value, shownChars * 2);
   const line = text.replace(/\s+/g, ' ').trim();
-  if (line.length <= shownChars) return line;
+  if (line.length <= shownChars) return apart(line);
   // not within a character of two units
   const end = (line.charCodeAt(shownChars - 2) & 0xfc00) === 0xd800 ? shownChars - 2 : shownChars - 1;
-  return `${line.slice(0, end)}…`;
+  return apart(`${line.slice(0, end)}…`);
+}
+
+/** The same text in memory of its own: a slice keeps all of the text that it was cut from, and rows stay when messages go. */
+function apart(text: string): string {
+  return JSON.parse(JSON.stringify(text)) as string;
 }
 
 export function resultLine(view: ResultView): string | undefined {
