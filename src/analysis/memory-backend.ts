@@ -5,10 +5,13 @@
 import { matchesCall, matchesEntry, parseFilter, type Beside, type Filter } from './filter.ts';
 import { buckets } from './buckets.ts';
 import {
+  byFirst,
   bySeverity,
+  byTool,
   durationsOf,
   grouped,
   indexesOf,
+  inLedgers,
   isError,
   leastOf,
   mostOf,
@@ -219,10 +222,12 @@ export class MemoryBackend implements Backend {
       .filter((touch) => rowOf.has(`${touch.ledger} ${touch.entity}`) && calls.has(`${touch.ledger} ${touch.call}`));
     const counts = new Map<string, number>();
     for (const touch of touches) counts.set(toolKey(touch), (counts.get(toolKey(touch)) ?? 0) + 1);
-    const columns = [...counts]
-      .toSorted((a, b) => b[1] - a[1])
-      .slice(0, toolsOfMatrix)
-      .map(([key]) => key);
+    const named = [...counts].map(([key, touched]) => {
+      const [server, tool] = key.split('\0') as [string, string];
+      return { key, touched, server, tool };
+    });
+    const sorted = named.toSorted((a, b) => b.touched - a.touched || byTool(a, b)).slice(0, toolsOfMatrix);
+    const columns = sorted.map(({ key }) => key);
     const columnOf = new Map(columns.map((key, column) => [key, column]));
     const sensitive = new Set(touches.filter((touch) => touch.sensitive).map(toolKey));
     const cells = page.rows.map(() => columns.map(() => ({ reads: 0, writes: 0, sensitive: 0 })));
@@ -234,10 +239,7 @@ export class MemoryBackend implements Backend {
       else cell.reads++;
       if (touch.sensitive) cell.sensitive++;
     }
-    const tools = columns.map((key) => {
-      const [server, tool] = key.split('\0') as [string, string];
-      return { server, tool, ...(sensitive.has(key) ? { sensitive: true as const } : {}) };
-    });
+    const tools = sorted.map(({ key, server, tool }) => ({ server, tool, ...(sensitive.has(key) ? { sensitive: true as const } : {}) }));
     return { tools, entities: page.rows, cells, total: page.total };
   }
 
@@ -303,23 +305,27 @@ export class MemoryBackend implements Backend {
         if (range.ledger !== undefined && base !== undefined && base.ledger !== range.ledger) continue;
         tools.push(toolRow(calls.get(key) ?? [], base));
       }
-      return tools;
+      return inLedgers(tools, byTool);
     });
   }
 
   #entities(range: Range): Promise<EntityRow[]> {
     return this.#kept(`entities ${JSON.stringify(range)}`, async () => {
-      const all = this.#deps.rows.rows('entities').filter((entity) => range.ledger === undefined || entity.ledger === range.ledger);
+      const all = inLedgers(
+        this.#deps.rows.rows('entities').filter((entity) => range.ledger === undefined || entity.ledger === range.ledger),
+        byFirst,
+      );
       if (range.since === undefined && range.until === undefined && range.session === undefined && filterOf(range) === undefined) return all;
       const calls = new Set((await this.#calls(range)).map((call) => `${call.ledger} ${call.index}`));
       const touched = grouped(
         this.#deps.rows.rows('touches').filter((touch) => calls.has(`${touch.ledger} ${touch.call}`)),
         (touch) => `${touch.ledger} ${touch.entity}`,
       );
-      return all.flatMap((entity) => {
+      const meant = all.flatMap((entity) => {
         const touches = touched.get(`${entity.ledger} ${entity.entity}`);
         return touches === undefined ? [] : [narrowed(entity, touches)];
       });
+      return inLedgers(meant, byFirst);
     });
   }
 

@@ -119,7 +119,26 @@ export function narrowed(entity: EntityRow, touches: readonly TouchRow[]): Entit
 export function bySeverity(a: FindingRow, b: FindingRow): number {
   const rank = (finding: FindingRow): number => (finding.acknowledged === undefined ? 0 : severities.length) + severities.indexOf(finding.severity);
   // of the same weight in the order in which it happened, as a story is told
-  return rank(a) - rank(b) || (a.firstAt < b.firstAt ? -1 : Number(a.firstAt > b.firstAt));
+  return rank(a) - rank(b) || compared(a.firstAt, b.firstAt) || compared(a.finding, b.finding);
+}
+
+/** Of two texts as SQLite compares them, but for characters beyond U+FFFF. */
+function compared(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** The order of what no other order tells apart, in both backends. */
+export function byTool(a: { server: string; tool: string }, b: { server: string; tool: string }): number {
+  return compared(a.server, b.server) || compared(a.tool, b.tool);
+}
+
+export function byFirst(a: EntityRow, b: EntityRow): number {
+  return compared(a.firstAt, b.firstAt) || compared(a.entity, b.entity);
+}
+
+/** Ledger by ledger, as they came. */
+export function inLedgers<Row extends { ledger: string }>(rows: readonly Row[], order: (a: Row, b: Row) => number): Row[] {
+  return [...grouped(rows, ({ ledger }) => ledger).values()].flatMap((some) => some.toSorted(order));
 }
 
 /** By a field's name, descending with a leading `-`; what has no value comes last. Findings by `severity` in the order of weight. */

@@ -177,7 +177,7 @@ export class LedgerRows {
   findings(range: Range, cut: Cut, nowMs: number): List<FindingRow> {
     const where = this.#findingsMeant(range, meantBy(range, 'calls', this.#open, nowMs));
     const { sort = 'severity' } = cut;
-    const order = sort === 'severity' || sort === '-severity' ? severityOrder(sort) : orderSql('findings', sort, 't.firstAt');
+    const order = sort === 'severity' || sort === '-severity' ? severityOrder(sort) : orderSql('findings', sort, 't.firstAt, t.finding');
     return this.#rows('findings', listSmall(this.#open, 'findings', where, order, cut));
   }
 
@@ -193,7 +193,7 @@ export class LedgerRows {
   tools(range: Range, nowMs: number): ToolRow[] {
     const database = this.#open;
     const meant = meantBy(range, 'calls', database, nowMs);
-    const known = this.#all('tools', '1');
+    const known = this.#all('tools', '1 ORDER BY t.server, t.tool');
     const byTool = new Map<string, Sum[]>();
     for (const sum of sumsOf(database, meant, true)) {
       const key = `${sum.server}\0${sum.target ?? ''}`;
@@ -381,7 +381,7 @@ function orderSql(table: Table, sort: string | undefined, otherwise: string): st
 function severityOrder(sort: string): string {
   const rank = severityRank.replaceAll(/\b(acknowledged|severity)\b/g, 't.$1');
   // of the same weight in the order in which it happened
-  return sort.startsWith('-') ? `${rank} DESC, t.firstAt DESC` : `${rank}, t.firstAt`;
+  return sort.startsWith('-') ? `${rank} DESC, t.firstAt DESC, t.finding DESC` : `${rank}, t.firstAt, t.finding`;
 }
 
 function add(counts: Counts, { calls, effect, sensitive, state, bucket, firstUs, endUs }: Sum): void {

@@ -237,6 +237,26 @@ describe('the same answers as from rows in memory', () => {
     }
   });
 
+  test('what one order does not tell apart stands in another, the same in both', async () => {
+    for (const [name, range] of ranges()) {
+      for (const [method, sort] of [
+        ['tools', undefined],
+        ['tools', '-calls'],
+        ['tools', '-errors'],
+        ['entities', '-sensitive'],
+        ['entities', undefined],
+        ['findings', 'severity'],
+        ['findings', '-severity'],
+      ] as const) {
+        const paging: Paging = { limit: 1_000, ...(sort === undefined ? {} : { sort }) };
+        const named = (list: readonly object[]): unknown[] =>
+          list.map((row) => ['ledger', 'server', 'tool', 'entity', 'finding'].map((field) => (row as Record<string, unknown>)[field]).join(' '));
+        expect(named(rows[method](range, paging).rows), `${method} ${sort} ${name}`).toEqual(named((await backend[method](range, paging)).rows));
+      }
+      expect(rows.matrix(range, {}), name).toEqual(await backend.matrix(range, {}));
+    }
+  });
+
   test('tools, and their figures in a range', async () => {
     for (const [name, range] of ranges()) {
       const found = rows.tools(range, { limit: 1_000 }).rows;

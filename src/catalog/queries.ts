@@ -1,6 +1,6 @@
 /** The questions of `Backend` about rows, over the catalogs of one or several ledgers. */
 import { bucketLength } from '../analysis/buckets.ts';
-import { severities, sortedBy } from '../analysis/memory-figures.ts';
+import { byTool, severities, sortedBy } from '../analysis/memory-figures.ts';
 import type { CallRow, EntityRow, EntryRow, FindingRow, SessionRow, Severity, ToolRow } from '../analysis/rows.ts';
 import type { Bucket, CallDetail, EntityDetail, Matrix, Overview, Page, Paging, Range, Timeline, ToolDetail } from '../analysis/views.ts';
 import { LedgerRows, toolsOfMatrix, type Counts, type Cut, type List } from './ledger-rows.ts';
@@ -150,7 +150,7 @@ export class CatalogRows {
       const column = columns.get(key) ?? { touches: 0, isSensitive: false, server, tool };
       columns.set(key, { ...column, touches: column.touches + reads + writes, isSensitive: column.isSensitive || sensitive > 0 });
     }
-    const kept = [...columns].sort(([, a], [, b]) => b.touches - a.touches).slice(0, toolsOfMatrix);
+    const kept = [...columns].sort(([, a], [, b]) => b.touches - a.touches || byTool(a, b)).slice(0, toolsOfMatrix);
     const columnOf = new Map(kept.map(([key], column) => [key, column]));
     const cells = page.rows.map(() => kept.map(() => ({ reads: 0, writes: 0, sensitive: 0 })));
     for (const { key, row, reads, writes, sensitive } of counted) {

@@ -8,7 +8,7 @@ import type { Exit, Finding, FindingCode } from '../verify/finding.ts';
 import type { CosignedBy } from '../verify/trust.ts';
 import type { Witnessed } from '../verify/anchors.ts';
 import { custodyTexts } from '../entry/custody.ts';
-import { custodyWords } from './verify.ts';
+import { custodyWords, noCustodyWords } from './verify.ts';
 import type { Checked } from '../dashboard/evidence.ts';
 
 /** The fields of it that are used here. */
@@ -101,11 +101,23 @@ function stepOf({ name, codes, ok }: (typeof steps)[number], found: VerifyJson):
   return { name, result: 'ok', detail: ok(found) };
 }
 
-/** The headline without whose custody it is, which stands beside it. Of a ledger whose first checkpoint is still to come there is nothing to conclude, and nothing wrong. */
-function sentenceOf({ headline, custody, size, laterRecords }: VerifyJson): string {
-  if (size === 0 && laterRecords > 0) return 'Nothing is signed yet: the first checkpoint comes within 10 s while a recorder runs.';
-  const words = custody === undefined ? undefined : `${custodyWords[custody]}.`;
-  return words !== undefined && headline.endsWith(words) ? `${headline.slice(0, -words.length).replace(/[,;] *$/, '')}.` : headline;
+/** What `headline` writes in capitals, as reports say it. */
+const calm: readonly [string, string][] = [
+  ['TAMPERED:', 'Tampered:'],
+  ['ROLLED BACK OR FORKED:', 'Rolled back or forked:'],
+  ['CANNOT CONCLUDE:', 'It cannot be concluded whether it holds:'],
+];
+
+/**
+ * The headline as a report says it: without whose custody it is, which stands beside it, and without a full stop. Of a ledger whose first checkpoint is still to come there
+ * is nothing to conclude, and nothing wrong.
+ */
+export function sentenceOf({ headline, custody, size, laterRecords }: Pick<VerifyJson, 'headline' | 'custody' | 'size' | 'laterRecords'>): string {
+  if (size === 0 && laterRecords > 0) return 'Nothing is signed yet: the first checkpoint comes within 10 s while a recorder runs';
+  const words = `${custody === undefined ? noCustodyWords : custodyWords[custody]}.`;
+  const said = (headline.endsWith(words) ? headline.slice(0, -words.length) : headline).replace(/[,;.] *$/, '');
+  const [loud, quiet] = calm.find(([word]) => said.startsWith(word)) ?? ['', ''];
+  return `${quiet}${said.slice(loud.length)}`;
 }
 
 export function checkedOf(found: VerifyJson): Checked {

@@ -52,6 +52,7 @@ export const custodyWords: Record<Custody, string> = {
   remote: 'recorded on another host than the agent (custody: remote)',
   'in-process': "recorded inside the agent's own process, which could rewrite what no kept checkpoint covers (custody: in-process)",
 };
+export const noCustodyWords = 'no connection is recorded (custody unknown)';
 
 /**
  * Verifies the ledger in a directory, or the tree of one that a web server gives, and prints the result.
@@ -228,7 +229,7 @@ export function progressText(done: number, total: number, tookMs: number): strin
 
 /** The sentence that stands first: what holds, and in whose custody it was recorded. */
 function headline(result: Verified): string {
-  const custody = result.custody === undefined ? 'no connection is recorded (custody unknown)' : custodyWords[result.custody];
+  const custody = result.custody === undefined ? noCustodyWords : custodyWords[result.custody];
   const unsigned = result.size === 0 && result.laterRecords > 0 ? ` under the checkpoint, ${grouped(result.laterRecords)} not yet signed` : '';
   const records = `${grouped(result.size)} ${result.size === 1 ? 'record' : 'records'}${unsigned}`;
   const worst = result.findings.find((finding) => exitOfSeverity(finding.severity) === result.exit);
