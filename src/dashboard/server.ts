@@ -105,6 +105,7 @@ export class DashboardServer {
       this.#page(method, url.searchParams, response);
       return;
     }
+    if (isForeign(request)) throw new AnswerError(403, 'A page of another address asks: only the dashboard’s own does.');
     if (!url.pathname.startsWith(api)) throw new AnswerError(404, 'There is nothing at this address.');
     const viewer = this.#viewerOf(request);
     const name = url.pathname.slice(api.length);
@@ -221,6 +222,15 @@ function unauthorized(message: string): AnswerError {
 
 function tooMany(retryAfterS: number): AnswerError {
   return new AnswerError(429, `Too many requests: try again in ${retryAfterS} s.`, { 'Retry-After': String(retryAfterS) });
+}
+
+/**
+ * A page of another port of this host is the same site to a browser, which sends our cookie with its requests and no `Origin` where it only loads something. It would read
+ * no answer, but what was opened would be recorded as opened by whoever sits there. A browser says where it stands.
+ */
+function isForeign({ headers }: IncomingMessage): boolean {
+  const from = headers['sec-fetch-site'];
+  return from !== undefined && from !== 'same-origin' && from !== 'none';
 }
 
 /** What changes something must come from our own page, which a browser says; what is no browser shows a token. @throws AnswerError 403 */

@@ -73,6 +73,11 @@ test('other names of this machine are not served (DNS rebinding), nor other orig
   const { status, headers } = await serving.ask(overview, { headers: { ...bearer, Origin: `http://127.0.0.1:${serving.port}` } });
   expect(status).toBe(200);
   expect(Object.keys(headers).filter((name) => name.startsWith('access-control'))).toEqual([]);
+  // an image of a page at another port, which sends no Origin, and our cookie
+  for (const from of ['same-site', 'cross-site'])
+    expect((await serving.ask(overview, { headers: { Cookie: await serving.cookie(), 'Sec-Fetch-Site': from } })).status, from).toBe(403);
+  for (const from of ['same-origin', 'none'])
+    expect((await serving.ask(overview, { headers: { Cookie: await serving.cookie(), 'Sec-Fetch-Site': from } })).status, from).toBe(200);
   // also of the address itself, before its token is looked at
   expect((await serving.ask('/?token=x', { headers: { Host: 'evil.example' } })).status).toBe(403);
 });
