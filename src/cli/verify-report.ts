@@ -61,7 +61,7 @@ function isPageOfOurs(file: ReportFile): boolean {
     return false;
   }
   // each element of the data stands on a line of its own
-  const lines = '\n'.repeat(file.names().length + 2);
+  const lines = `${'\n\0'.repeat(file.names().length + 1)}\n`;
   return (
     createHash('sha256')
       .update(page.replace(dataMarker, () => lines))

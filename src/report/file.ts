@@ -4,7 +4,10 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { ReportSource } from '../verify/report-data.ts';
 
 const opening = Buffer.from('<script type="application/octet-stream" ');
-const closing = Buffer.from('</script>');
+const closing = '</script>';
+const bracket = Buffer.from('<');
+/** Stands for an element in the digest, so that its place counts. */
+const elementMark = Uint8Array.of(0);
 const headAttribute = 'id="sworn-head">';
 const pieceBytes = 1024 * 1024;
 /** Attributes of an element of ours are no longer. */
@@ -16,14 +19,14 @@ interface Place {
 }
 
 export interface ReportFile extends ReportSource {
-  /** SHA-256 of the file without its data, hex: that of the page with nothing in its place. */
+  /** SHA-256 of the file, hex, with a NUL in the place of each element of the data. */
   readonly pageDigest: string;
   close(): void;
 }
 
 /**
- * Opens a file that may be a report; `undefined`: it holds no element of a report's data. Elements are found as a browser finds them: by their text alone, since what
- * is in them cannot end them.
+ * Opens a file that may be a report; `undefined`: it holds no element of a report's data. Elements are found as a browser finds them: by their text alone, since base64
+ * cannot end them. Whatever else stands in one is read as part of the page: a browser may see another end of the element there, and other data behind it.
  */
 export function openReportFile(path: string): ReportFile | undefined {
   const fd = openSync(path, 'r');
@@ -96,10 +99,12 @@ function scan(fd: number): { chunks: (Place & { name: string })[]; heads: Place[
       continue;
     }
     const from = start + opening.length + (isHead ? headAttribute.length : name![0].length);
-    const to = find(closing, from, nothing);
+    const to = find(bracket, from, nothing);
     if (isHead) heads.push({ from, to });
     else chunks.push({ name: name![1]!, from, to });
-    at = to + closing.length;
+    page.update(elementMark);
+    const isEnded = to < size && view(to, Math.min(closing.length, size - to)).toString('latin1', 0, closing.length) === closing;
+    at = isEnded ? to + closing.length : to;
   }
   return { chunks, heads, pageDigest: page.digest('hex') };
 }
