@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import type { EvidenceState } from '../src/analysis/views.ts';
-import { evidence, evidenceError } from './ask.ts';
+import { backend, evidence, evidenceError } from './ask.ts';
 import { ago, count, counted, exactClock, day, short } from './figures.ts';
 import { Command, Icon, type Shape } from './parts.tsx';
 import { link, narrowedLink } from './route.ts';
@@ -87,8 +87,11 @@ function Line({ one, isOnly }: { one: EvidenceState; isOnly: boolean }): JSX.Ele
   if (one.keyFingerprint !== undefined) facts.push(`key ${short(one.keyFingerprint)}${one.isPinned ? ', known before' : ''}`);
   if (one.custody !== undefined) facts.push(`custody: ${custodyWords(one.custody)}`);
   const seen = one.witnesses.filter((witness) => witness.isVerified).length;
-  if (one.state !== 'verifying') facts.push(seen === 0 ? 'no witness' : counted(seen, 'witness', 'witnesses'));
-  if (one.later > 0) facts.push(`${counted(one.later, 'later record')} not yet signed`);
+  const isReport = backend().kind === 'report';
+  // anybody can be a witness of a name of their choice: a file that brings its witnesses' keys proves no more
+  if (one.state !== 'verifying')
+    facts.push(seen === 0 ? 'no witness' : `${counted(seen, 'witness', 'witnesses')}${isReport ? ' by keys in this file' : ''}`);
+  if (one.later > 0) facts.push(`${counted(one.later, 'later record')} not yet signed${isReport ? ', says who made this file' : ''}`);
   return (
     <div class={`evidence ${one.state}`}>
       <Icon shape={shapeOf(one.state)} />
@@ -163,7 +166,11 @@ export function Custody({ one }: { one: EvidenceState }): JSX.Element | null {
             <li key={`${witness.name} ${witness.at}`}>
               Witness <Text>{witness.name}</Text>
               {`, ${day(witness.at)} ${exactClock(witness.at)} (${ago(witness.at)}): `}
-              {witness.isVerified ? 'its signature was checked' : 'named in the record; its signature was not checked'}
+              {!witness.isVerified
+                ? 'named in the record; its signature was not checked'
+                : backend().kind === 'report'
+                  ? 'its signature was checked with a key that stands in this file; whose key that is was not'
+                  : 'its signature was checked'}
             </li>
           ))}
         </ul>

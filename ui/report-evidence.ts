@@ -2,6 +2,7 @@
 import { custodyTexts } from '../src/entry/custody.ts';
 import type { EvidenceState } from '../src/analysis/views.ts';
 import { exitOfSeverity, type Exit } from '../src/verify/finding.ts';
+import type { ReportHead } from '../src/verify/report-data.ts';
 import type { ReportVerification, StepName } from '../src/verify/report.ts';
 import { count } from './figures.ts';
 
@@ -76,9 +77,20 @@ export function evidenceOf(ledger: string, file: string, found: ReportVerificati
     })),
     steps: found.steps.map(({ name, result, detail, tookMs }) => ({ name: stepNames[name], result, detail, tookMs })),
     checked: found.checked,
-    notChecked: ['this page: whoever forges the records may forge the page and its verifier with them', ...found.notChecked],
+    notChecked: [
+      'this page: whoever forges the records may forge the page and its verifier with them',
+      ...found.notChecked,
+      ...(head === undefined ? [] : [saidOf(head)]),
+    ],
     commands: commandsFor(file),
   };
+}
+
+/** What nothing but the head of the data says. */
+function saidOf({ name, madeAt, version, later }: ReportHead): string {
+  const behind =
+    later === 0 ? 'that the ledger had nothing beyond its checkpoint' : `that the ledger had ${count(later)} records beyond its checkpoint`;
+  return `what only its maker says: that the ledger is called ${JSON.stringify(name)}, that the file was made at ${madeAt} by sworn ${version}, and ${behind}`;
 }
 
 function sentenceOf({ exit, findings, inRange, shown, size }: ReportVerification): string {

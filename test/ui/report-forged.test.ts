@@ -10,6 +10,7 @@ import { nodeCrypto } from '../../src/crypto-node.ts';
 import { chunkElement, headElement } from '../../src/report/page.ts';
 import type { ReportHead } from '../../src/verify/report-data.ts';
 import { startBrowser, type TestBrowser } from '../browser.ts';
+import { fixtureWitness } from '../fixture-witness.ts';
 import { fixtureKey, fixtureOrigin, sampleLedger, writeFixture } from '../ledger-fixture.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'sworn-report-page-'));
@@ -88,6 +89,24 @@ describe.skipIf(typeof browser === 'string')('a report in a browser', () => {
     expect([kind, where]).toEqual(['holds', null]);
     expect(says).toContain(`${sample.leaves.length} records, unbroken`);
     expect(says).toMatch(/key [0-9a-f]{4} [0-9a-f]{4}.*custody: same user.*no witness/);
+  });
+
+  it('says whose word a witness, a later record and a name are, that stand in the file alone', async () => {
+    const witness = fixtureWitness('witness.example');
+    const head = headOf();
+    const said = await judged(
+      withHead(html, {
+        ...head,
+        checkpoint: Buffer.from(witness.cosigned(Buffer.from(head.checkpoint), 1_790_000_000)).toString(),
+        witnesses: [witness.vkey],
+        later: 7,
+        name: 'audited',
+      }),
+    );
+    expect(said.kind).toBe('holds');
+    expect(said.says).toContain('1 witness by keys in this file');
+    expect(said.says).toContain('7 later records not yet signed, says who made this file');
+    expect(said.says).not.toContain('audited');
   });
 
   it.each<[string, () => string, RegExp, number | null]>([

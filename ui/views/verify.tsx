@@ -53,7 +53,7 @@ function Ledger({ one }: { one: EvidenceState }): JSX.Element {
           <Icon shape={shapeOf(one.state)} />
           {stateWords(one.state)}
         </span>{' '}
-        <Text most={120}>{one.name}</Text>
+        {backend().kind === 'report' ? null : <Text most={120}>{one.name}</Text>}
       </h2>
       <p>
         <Text>{one.sentence}</Text>
