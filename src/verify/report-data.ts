@@ -88,7 +88,7 @@ export function parseReportHead(crypto: Crypto, text: string): ReportHead | stri
     return 'the head of the data lacks a field';
   let after = 0;
   for (const run of context) {
-    if (!Array.isArray(run) || !run.every(isCount)) return 'the head of the data lists entries that are none';
+    if (!Array.isArray(run) || run.length !== 2 || !run.every(isCount)) return 'the head of the data lists entries that are none';
     const [from, to] = run;
     if (from < after || from >= to || (from < end && to > first)) return 'the head of the data lists entries out of order';
     after = to;
@@ -101,6 +101,7 @@ export function parseReportHead(crypto: Crypto, text: string): ReportHead | stri
       return 'the head of the data lists blocks out of order';
     last = block.last;
   }
+  if (head.isWithheld && blocks.some(({ content }) => content)) return 'the head of the data calls content withheld, and lists some';
   for (const chunk of Object.values(chunks))
     if (!isObject(chunk) || !isCount(chunk.sizeBytes) || chunk.sizeBytes > reportChunkBytes || fromBase64(String(chunk.sha256))?.length !== hashBytes)
       return 'the head of the data lists a chunk that is none';
@@ -234,9 +235,13 @@ export interface BlockEntry {
   isContext: boolean;
 }
 
+/** `[<16 digits>,<16 digits>,1],` is shorter. */
+const runChars = 64;
+
 /** The entries of a block, as far as they can be read; `undefined` when not even its first line can. */
 export function decodeEntries(bytes: Uint8Array): { entries: BlockEntry[]; isWhole: boolean } | undefined {
   const head = bytes.indexOf(10);
+  if (head > reportBlockEntries * runChars) return undefined;
   let runs: [number, number, number][];
   try {
     runs = JSON.parse(utf8Text(bytes.subarray(0, Math.max(0, head))) ?? '') as [number, number, number][];
@@ -268,6 +273,18 @@ export type ReportItem =
 
 export const itemStates = ['kept', 'dropped', 'erased', 'withheld'] as const;
 
+/** A list of sizes has no more brackets and commas than there are entries, and salts and hashes behind it: what has is not parsed, for it becomes far longer. */
+function areFew(json: Uint8Array, count: number, behindBytes: number): boolean {
+  const most = count + Math.max(0, behindBytes) / saltBytes;
+  let brackets = 0;
+  let commas = 0;
+  for (const byte of json) {
+    if (byte === 0x5b) brackets++;
+    else if (byte === 0x2c) commas++;
+  }
+  return brackets <= most + 1 && commas <= most;
+}
+
 /**
  * The content of a block's entries, of which there are `count`: the items of each, attributes first; `undefined` for one whose content is not here, and where the chunk
  * ends early. Whole: it holds just that.
@@ -276,6 +293,7 @@ export function decodeContent(bytes: Uint8Array, count: number): { items: (Repor
   const none = { items: [], isWhole: false };
   if (bytes.length < 4) return none;
   const jsonBytes = ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0;
+  if (!areFew(bytes.subarray(4, 4 + jsonBytes), count, bytes.length - 4 - jsonBytes)) return none;
   let sizes: (([number, number] | number)[] | null)[];
   try {
     sizes = JSON.parse(utf8Text(bytes.subarray(4, 4 + jsonBytes)) ?? '') as typeof sizes;

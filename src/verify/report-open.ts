@@ -49,10 +49,11 @@ export class ReportOpener {
     if (entry.kind !== 'message' && entry.kind !== 'batch') return seen;
     if (entry.kind === 'batch' || entry.batch === undefined)
       return { ...seen, frame: frameOf(entry, items, await this.#restsOf(index, entry, items)) };
-    const batch = await this.open(entry.batch);
-    return batch?.frame && entry.range
-      ? { ...seen, frame: stretchOf(batch.frame, entry.range), isVerified: seen.isVerified && batch.isVerified }
-      : seen;
+    // what is no batch may name itself
+    const batch = await this.#find(entry.batch);
+    if (batch?.seen.entry.kind !== 'batch' || !entry.range) return seen;
+    const frame = frameOf(batch.seen.entry, batch.items, await this.#restsOf(entry.batch, batch.seen.entry, batch.items));
+    return { ...seen, frame: stretchOf(frame, entry.range), isVerified: seen.isVerified && batch.seen.isVerified };
   }
 
   /** An entry with its items, where these fit to it. */

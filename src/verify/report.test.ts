@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { fixtureConnection, fixtureKey, fixtureOrigin, sampleLedger, writeFixture } from '../../test/ledger-fixture.ts';
 import { cryptos } from '../../test/noble-crypto.ts';
 import { base64, utf8 } from '../bytes/bytes.ts';
@@ -336,6 +336,27 @@ describe('a report', () => {
     ['a range that ends beyond the checkpoint', ({ head }) => void (head.end += 10), 1, 'manifest', undefined],
     ['content that is called never stored', (_, edit) => edit('content-1', (bytes) => closedItem(bytes, 1)), 1, 'dropped', undefined],
     ['content that is called erased', (_, edit) => edit('content-1', (bytes) => closedItem(bytes, 2)), 3, 'erased-unstated', undefined],
+    [
+      'erased content that nothing erased, in a report that calls its content withheld',
+      ({ head }, edit) => {
+        head.isWithheld = true;
+        edit('content-1', (bytes) => closedItem(bytes, 2));
+      },
+      1,
+      'manifest',
+      undefined,
+    ],
+    [
+      'a chunk that is listed, and belongs to nothing',
+      ({ head, chunks }) => {
+        chunks.set('entries-77', chunks.get('entries-0')!);
+        head.chunks['entries-77'] = head.chunks['entries-0']!;
+      },
+      1,
+      'manifest',
+      undefined,
+    ],
+    ['a context that has no end', ({ head }) => void head.context.push([size] as unknown as [number, number]), 1, 'manifest', undefined],
   ])('says of %s', async (_what, change, exit, code, index) => {
     const result = await verify(forged(whole, change));
     expect([result.exit, codes(result)]).toEqual([exit, expect.arrayContaining([code])]);
@@ -364,6 +385,88 @@ describe('a report', () => {
     });
     const after = await verify(hidden);
     expect([after.exit, after.shown]).toEqual([0, 699]);
+    // what stands outside of the range does not make up for it
+    const counted = forged(hidden, (_, edit) =>
+      edit('entries-0', (bytes) => {
+        const lines = bytes.toString('latin1').split('\n');
+        const runs = JSON.parse(lines[0]!) as number[][];
+        runs[0]![2] = 0;
+        lines[0] = JSON.stringify(runs);
+        return Buffer.from(lines.join('\n'), 'latin1');
+      }),
+    );
+    const made = await verify(counted);
+    expect([made.exit, made.shown, codes(made)]).toEqual([1, 699, expect.arrayContaining(['record'])]);
+  });
+
+  it('says no custody when how a connection began was left out', async () => {
+    const some = await dataOf(await report('some-custody.html', { method: 'tools/call', direction: 's2c' }));
+    expect(await verify(some)).toMatchObject({ exit: 0, custody: 'same-user' });
+    const open = sample.leaves.findIndex((leaf) => leaf.includes('"kind":"open"'));
+    const without = forged(some, ({ head }, edit) => {
+      head.blocks[0]!.entries--;
+      edit('entries-0', (bytes) => {
+        const lines = bytes.toString('latin1').split('\n');
+        const indexes = (JSON.parse(lines[0]!) as number[][]).flatMap(([from, to, mark]) =>
+          Array.from({ length: to! - from! }, (_, i) => [from! + i, from! + i + 1, mark!]),
+        );
+        const place = indexes.findIndex(([from]) => from === open);
+        lines[0] = JSON.stringify(indexes.toSpliced(place, 1));
+        lines.splice(1 + place, 1);
+        return Buffer.from(lines.join('\n'), 'latin1');
+      });
+      const place = lineOfEntry(some, open);
+      edit('content-0', (bytes) => recoded(bytes, (lists) => void lists.splice(place, 1)));
+    });
+    const result = await verify(without);
+    expect([result.exit, result.custody]).toEqual([0, undefined]);
+    expect(result.notChecked.join()).toContain('the custody of 1 connection');
+  });
+
+  it('does not parse what becomes far longer by it, than there are entries or content', async () => {
+    const lists = Buffer.from(`[${'[],'.repeat(200_000)}[]]`);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(lists.length);
+    const bombs = forged(whole, (_, edit) => {
+      edit('entries-0', () => Buffer.from(`[${'[0,1,0],'.repeat(200_000)}[0,1,0]]\n`));
+      edit('content-1', () => Buffer.concat([length, lists]));
+    });
+    const parse = vi.spyOn(JSON, 'parse');
+    const result = await verify(bombs);
+    const longest = Math.max(...parse.mock.calls.map(([text]) => text.length));
+    parse.mockRestore();
+    expect([result.exit, longest < 100_000, codes(result)]).toEqual([1, true, expect.arrayContaining(['record', 'content'])]);
+  });
+
+  it('is read from its file as a browser reads it: what is no base64 in an element belongs to the page', async () => {
+    const text = readFileSync(at('whole.html'), 'latin1');
+    const first = '<script type="application/octet-stream" data-block="hashes-0">';
+    const digest = (changed: string): string => {
+      writeFileSync(at('other.html'), changed, 'latin1');
+      const file = openReportFile(at('other.html'))!;
+      file.close();
+      return file.pageDigest;
+    };
+    const ours = digest(text);
+    expect(digest(text.replace(/(data-block="hashes-0">)....(.)/, '$1AAAA$2'))).toBe(ours);
+    for (const inserted of ['</script ><p>another page</p>', '</SCRIPT><script id="sworn-head">AAAA</SCRIPT>', '<!--<script>', '<'])
+      expect(digest(text.replace(first, `${first}AAAA${inserted}`)), inserted).not.toBe(ours);
+    const element = `${first}${whole.chunks.get('hashes-0')!}</script>`;
+    // as many elements, one of them elsewhere
+    expect(digest(`${element}${text.replace(element, '')}`)).not.toBe(ours);
+  });
+
+  it('ends where an item of a batch names itself as its batch', async () => {
+    const own = sampleLedger({
+      pairs: 2,
+      later: (fixture) => void fixture.add({ ...message(9000), batch: fixture.leaves.length, item: 0, range: [0, 1], sizeBytes: 1 }),
+    });
+    writeFixture(own.files(), at('own-batch'));
+    const data = await dataOf(await report('own-batch.html', { ledger: at('own-batch') }));
+    const { opener } = await verify(data);
+    const index = own.leaves.findIndex((leaf, i) => leaf.includes(`"batch":${i},`));
+    const seen = (await opener!.open(index))!;
+    expect([seen.index, seen.isVerified, seen.frame]).toEqual([index, true, undefined]);
   });
 
   it('lets others have their turn behind each block', async () => {
@@ -437,6 +540,13 @@ interface Item {
   size: number | [number, number];
   secret: Buffer;
   bytes: Buffer;
+}
+
+/** Which of the entries of the first block is at an index. */
+function lineOfEntry(data: Data, index: number): number {
+  const bytes = gunzipSync(Buffer.from(data.chunks.get('entries-0')!, 'base64'));
+  const runs = JSON.parse(bytes.toString('latin1').split('\n', 1)[0]!) as number[][];
+  return runs.flatMap(([from, to]) => Array.from({ length: to! - from! }, (_, i) => from! + i)).indexOf(index);
 }
 
 function recoded(chunk: Buffer, change: (lists: Item[][]) => void): Buffer {

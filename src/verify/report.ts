@@ -6,9 +6,10 @@
  */
 import { equal, hex, utf8 } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
-import type { Custody, Entry } from '../entry/entry.ts';
+import type { Custody, Entry, OpenEntry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { Rests } from '../entry/rest.ts';
+import { reportChunkHashes } from '../limits.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { hashLeaf } from '../tlog/tree.ts';
@@ -20,6 +21,7 @@ import {
   decodeContent,
   decodeEntries,
   parseReportHead,
+  Places,
   readChunk,
   type BlockEntry,
   type ReportHead,
@@ -144,6 +146,8 @@ class ReportVerifier {
   /** The hashes do not lead to the root: said when the entries were read, and may tell which it is. */
   #oddTree: { message: string; where: { path?: string } } | undefined;
   readonly #counts = { withContent: 0, without: 0, withheld: 0, dropped: 0, unread: 0 };
+  /** Those that entries were recorded of: whether it is known how they began. */
+  readonly #connections = new Map<string, boolean>();
   #batch: { index: number; frame: Frame } | undefined;
   #lastMs = 0;
 
@@ -203,7 +207,7 @@ class ReportVerifier {
       this.#step('data', 0, '');
       return;
     }
-    this.#checkNames(head);
+    this.#checkNames(head, size);
     this.#step('data', 0, `${countOf(this.#source.names().length, 'chunk')} of data, as the head lists them`);
 
     const own = this.#checkOwnKey(head, note, checkpoint);
@@ -220,11 +224,29 @@ class ReportVerifier {
     result.notChecked.push(...judged.notChecked);
     result.cosigned = judged.cosigned;
     result.quorum = judged.quorum;
+    this.#judgeCustody();
     this.#sayNotChecked(head);
   }
 
-  /** The chunks are those that the head lists. */
-  #checkNames({ chunks }: ReportHead): void {
+  /** A custody is said when it is that of all that is here: whoever leaves out how a connection began would choose it. */
+  #judgeCustody(): void {
+    const result = this.#result;
+    const unknown = [...this.#connections.values()].filter((isKnown) => !isKnown).length;
+    if (unknown === 0) return;
+    if (result.custody !== weakestFirst[0]) result.custody = undefined;
+    result.notChecked.push(`the custody of ${countOf(unknown, 'connection')}: the entries that say how they began are not in the report`);
+  }
+
+  /** The chunks are those that the head lists, and no others than its blocks and its tree have. */
+  #checkNames(head: ReportHead, size: number): void {
+    const { chunks, blocks } = head;
+    const hashes = Math.ceil(new Places(head, size).count / reportChunkHashes);
+    for (const name of Object.keys(chunks)) {
+      const [, kind, text] = /^([a-z]+)-(0|[1-9]\d{0,8})$/.exec(name) ?? [];
+      const k = Number(text);
+      const isMeant = kind === 'hashes' ? k < hashes : kind === 'entries' ? k < blocks.length : kind === 'content' && blocks[k]?.content === true;
+      if (!isMeant) this.#say('tampered', 'manifest', `the chunk ${name} holds nothing of the range`, { path: name });
+    }
     const seen = new Set<string>();
     for (const name of this.#source.names()) {
       if (seen.has(name)) this.#say('tampered', 'manifest', `the chunk ${name} stands in the report twice`, { path: name });
@@ -392,10 +414,12 @@ class ReportVerifier {
   /** An entry with its content, which is `undefined` where it is not here. */
   #take({ index, leaf, leafHash, entry, hasHash, isContext }: SeenEntry, items: ReportItem[] | undefined, head: ReportHead, isRooted: boolean): void {
     const result = this.#result;
-    if (isContext) result.context++;
-    else result.shown++;
-    if (entry instanceof EntryProblem) return;
     const isInRange = index >= head.first && index < head.end;
+    if (!isContext && isInRange) result.shown++;
+    else result.context++;
+    if (!isContext && !isInRange)
+      this.#say('tampered', 'record', `entry ${index} stands outside of the range, and is counted as one of it`, { index });
+    if (entry instanceof EntryProblem) return;
     if (isInRange) {
       result.firstTime ??= entry.time;
       result.lastTime = entry.time;
@@ -431,13 +455,19 @@ class ReportVerifier {
   /** What an entry says that is judged in the end. */
   #learn(index: number, entry: Entry): void {
     const result = this.#result;
-    if (entry.kind === 'open') {
-      const { custody } = result;
-      if (custody === undefined || weakestFirst.indexOf(entry.custody) < weakestFirst.indexOf(custody)) result.custody = entry.custody;
-    } else if (entry.kind === 'start') this.#keys.start(index, entry);
+    const opened = ({ connection, custody }: Pick<OpenEntry, 'connection' | 'custody'>): void => {
+      this.#connections.set(connection, true);
+      if (result.custody === undefined || weakestFirst.indexOf(custody) < weakestFirst.indexOf(result.custody)) result.custody = custody;
+    };
+    if (entry.kind === 'message' || entry.kind === 'batch') {
+      if (!this.#connections.has(entry.connection)) this.#connections.set(entry.connection, false);
+    } else if (entry.kind === 'open') opened(entry);
+    else if (entry.kind === 'start') this.#keys.start(index, entry);
     else if (entry.kind === 'key') this.#keys.take(index, entry);
-    else if (entry.kind === 'prune') this.#keys.restate(entry);
-    else if (entry.kind === 'erasure') {
+    else if (entry.kind === 'prune') {
+      this.#keys.restate(entry);
+      for (const connection of entry.connections) opened(connection);
+    } else if (entry.kind === 'erasure') {
       this.#erasures.take(index, entry, this.#findings);
       this.#rests.add(index, entry);
     }
@@ -609,6 +639,7 @@ class ReportVerifier {
         `${countOf(inRange - shown, 'record')} of the range that are not shown${filter === '' ? '' : `, and that ${filter} left them out`}: only their hashes are here`,
       );
     if (first > 0 || end < size) notChecked.push('entries outside of the range of this report');
+    notChecked.push('whether the ledger went on behind this checkpoint');
     notChecked.push('rules between entries (counts, references): they need the whole ledger');
     notChecked.push('times: they are those of the recorder’s own clock');
   }
