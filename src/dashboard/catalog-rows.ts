@@ -1,10 +1,10 @@
 /** Rows of the ledgers' catalogs: made in a thread for each ledger, asked for here. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { AnalysisOptions } from '../analysis/options.ts';
 import type { NotifyPlace } from '../catalog/notify.ts';
+import { catalogPathOf } from '../catalog/place.ts';
 import { CatalogRows } from '../catalog/queries.ts';
 import type { Rows } from './api.ts';
 import type { Ledger } from './evidence.ts';
@@ -19,20 +19,17 @@ export interface Catalogs {
 }
 
 export function catalogsOf(ledgers: readonly Ledger[], analysis: Omit<AnalysisOptions, 'crypto'>, notify: readonly NotifyPlace[] = []): Catalogs {
-  const rows = new CatalogRows(ledgers.map((ledger) => ({ ledger: ledger.id, path: catalogOf(ledger) })));
+  const places = new Map(ledgers.map(({ id, path }) => [id, catalogPathOf(path)]));
+  const rows = new CatalogRows(ledgers.map(({ id }) => ({ ledger: id, path: places.get(id)! })));
   return {
     rows,
     progressOf: (ledger) => rows.progressOf(ledger),
     follow: (ledger) =>
       new Worker(program('follow-worker'), {
-        workerData: { ledger: ledger.path, path: catalogOf(ledger), id: ledger.id, analysis, notify } satisfies FollowTask,
+        workerData: { ledger: ledger.path, path: places.get(ledger.id)!, id: ledger.id, analysis, notify } satisfies FollowTask,
       }),
     close: () => rows.close(),
   };
-}
-
-function catalogOf({ path }: Ledger): string {
-  return join(path, 'catalog.sqlite');
 }
 
 /** A program of the build: chunks lie one folder deeper; or of a checkout that runs from its sources. */
