@@ -2,6 +2,7 @@
  * Text that speaks to a model rather than to a person: orders to ignore or to hide, tags that pretend to be the system's, characters that nobody sees, and text in
  * base64. A sign, not a proof: it errs on the side of saying nothing. Every pattern takes time that grows with the text and no faster.
  */
+import { folded } from './folded.ts';
 import { fromBase64, utf8Text } from '../bytes/bytes.ts';
 
 const orders: readonly RegExp[] = [
@@ -34,7 +35,8 @@ export function hiddenTextIn(text: string): string[] {
   const add = (one: string): void => {
     if (found.size < foundMost) found.add(one.length > foundChars ? `${one.slice(0, foundChars - 1)}…` : one);
   };
-  for (const pattern of orders) for (const [one] of text.matchAll(pattern)) add(one.replace(/\s+/gu, ' '));
+  const plain = folded(text);
+  for (const pattern of orders) for (const [one] of plain.matchAll(pattern)) add(one.replace(/\s+/gu, ' '));
   for (const [one] of text.matchAll(comment)) add(one.replace(/\s+/gu, ' '));
   if (hasBlanks(text)) add('text behind many blanks');
   const odd = new Set(text.replace(flag, '').match(invisible) ?? []);

@@ -15,13 +15,24 @@ const none = /\bno (?:\S{1,40} ){0,4}$/iu;
 /** Of a tool that the server does not have: nothing was looked up. */
 const aboutTools = /\b(?:tool|method|prompt)\b/iu;
 
+const lack = String.raw`(?:not found|(?:does|do|did)(?:n['’]t| not) exist|non-?existent|not exist)`;
+const part = String.raw`(?:column|field|function|parameter|argument|property|attribute|option|operator|constraint|key)`;
+/** `column "nam" of relation "users" does not exist`, `no such column: nam`: what it is a part of is there. */
+const aboutParts = new RegExp(
+  String.raw`\b${part}s?\b[^.;\n]{0,120}?\b${lack}\b|\b(?:no such|unknown|invalid|cannot find|could not find)\s{1,4}${part}\b`,
+  'iu',
+);
+const isPart = new RegExp(`(?:^|_)${part}$`, 'u');
+
 /** The entities among what a call asked for that its answer says are not there. */
 export function saysMissing(row: Readonly<CallRow>, touches: readonly TouchRow[], result: ResultView): string[] {
-  const asked = touches.filter(({ path }) => path.startsWith('arguments'));
+  let asked = touches.filter(({ path }) => path.startsWith('arguments'));
   if (asked.length === 0) return [];
   const text = result.texts.join('\n').slice(0, 4096);
   if (result.code === noResource) return asked.map(({ entity }) => entity);
   if (!result.isError && text.length > answerChars) return [];
+  if (aboutParts.test(text)) asked = asked.filter(({ entity }) => isPart.test(entity.slice(0, entity.indexOf(':'))));
+  if (asked.length === 0) return [];
   const named = asked.filter(({ entity }) => {
     const value = entity.slice(entity.indexOf(':') + 1);
     const at = placeOf(text, value);

@@ -3,6 +3,8 @@
  * wording, so a hint for a person and never a proof: an article about such attacks quotes them.
  */
 
+import { folded } from '../folded.ts';
+
 /** So much of a text is looked at, in UTF-16 units: from its beginning, and the last eighth of it from its end. */
 const lookedAt = 64 * 1024;
 
@@ -69,13 +71,14 @@ const unseen = /[\u{e0000}-\u{e007f}]{2,}|[\u200b\u200c\u2060\u2062-\u2064\ufeff
  */
 export function instructionsIn(text: string): string[] {
   const looked = text.length <= lookedAt ? text : text.slice(0, lookedAt) + text.slice(-lookedAt / 8);
+  const plain = folded(looked);
   const found: string[] = [];
   let weight = 0;
   for (const { pattern, isPlain } of wordings) {
-    const match = pattern.exec(looked);
+    const match = pattern.exec(plain);
     if (match === null) continue;
     weight += isPlain ? 2 : 1;
-    if (found.length < 4) found.push(around(looked, match.index, match[0].length));
+    if (found.length < 4) found.push(around(plain, match.index, match[0].length));
   }
   const hidden = unseen.exec(looked);
   if (hidden !== null) {

@@ -67,3 +67,15 @@ export function outsideAddress(leaves: readonly Leaf[]): string | undefined {
   }
   return undefined;
 }
+
+const commandNames = /^(?:command|cmd|commands|script|code|shell|bash|line|input|args|argv)$/i;
+const urlWithin = /\b(?:https?|wss?|ftp):\/\/([^\s/?#"'`<>|;]{1,255})[^\s"'`<>|;]{0,500}/gi;
+
+/** An address outside in the midst of a command line: `curl -d … https://…`. */
+export function commandAddress(leaves: readonly Leaf[]): string | undefined {
+  for (const { name, value } of leaves) {
+    if (typeof value !== 'string' || !commandNames.test(name)) continue;
+    for (const [address, host] of value.slice(0, textMost).matchAll(urlWithin)) if (!near.test(host!)) return address;
+  }
+  return undefined;
+}

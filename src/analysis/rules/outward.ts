@@ -1,6 +1,6 @@
 /** A sensitive read, and afterwards, in the same session, something that goes outward. */
 import type { Found, SeenCall } from '../events.ts';
-import { distinctive, leavesOf, outsideAddress } from './leaves.ts';
+import { commandAddress, distinctive, leavesOf, outsideAddress } from './leaves.ts';
 import { firstOf, nameOf, placeOf, rule, short, silencing } from './rule.ts';
 import { looking, outwardWords, subjectOf, wordsOf } from './words.ts';
 
@@ -66,14 +66,16 @@ function outward(seen: SeenCall, kept: Kept): Found[] {
   const { call } = seen;
   const tool = nameOf(seen);
   const leaves = leavesOf(seen.arguments);
-  const address = outsideAddress(leaves);
+  const whole = outsideAddress(leaves);
+  const address = whole ?? (call.effect === 'read' ? undefined : commandAddress(leaves));
   const words = wordsOf(tool);
   const isSender = !words.slice(0, 2).some((word) => looking.has(word)) && words.some((word) => outwardWords.has(word));
   // a read can carry data out too, in the address that it asks for: only then it is looked at
   if (call.effect === 'read' ? address === undefined : !isSender && address === undefined) return [];
   const said = distinctive(leaves.map(({ value }) => String(value)).join(' '));
   const again = kept.reads.find(({ values }) => values.some((value) => said.has(value)));
-  if (call.effect === 'read' && again === undefined) return [];
+  // commands name addresses all day
+  if ((call.effect === 'read' || (!isSender && whole === undefined)) && again === undefined) return [];
   const read = again ?? kept.reads.at(-1)!;
   const first = firstOf(kept.firsts, tool, call.index, toolsMost);
   const subject = read.subject ?? 'sensitive data';

@@ -20,6 +20,9 @@ const weakSecrets: ReadonlySet<string> = new Set(['generic-secret', 'generic-tok
 const everyday: ReadonlySet<string> = new Set(['email', 'phone', 'ipv4', 'ipv6', 'mac-address', 'ip', 'ip-address']);
 const manyEveryday = 25;
 
+/** Keys that documentation says of themselves to be none: `AKIAIOSFODNN7EXAMPLE`. */
+const example = /EXAMPLE(?:KEY)?$/;
+
 const detectors = new Detectors(['secrets', 'pii']);
 const secretKinds: ReadonlySet<string> = new Set(detectorGroups.secrets);
 /** By what was seen: both rules look at the same, and the search is what costs. */
@@ -78,8 +81,10 @@ function valuesIn(seen: SeenCall, side: Side): ReadonlyMap<string, Set<number>> 
   const kinds = new Map<string, Set<number>>();
   const text = textOf(seen, side);
   for (const { rule: kind, start, end } of detectors.find(text)) {
+    const value = text.slice(start, end);
+    if (example.test(value)) continue;
     const values = kinds.get(kind) ?? new Set();
-    kinds.set(kind, values.add(hash53(text.slice(start, end))));
+    kinds.set(kind, values.add(hash53(value)));
   }
   searched.set(seen, kinds);
   return kinds;

@@ -1,5 +1,6 @@
 /** Text in a result that speaks to the model, and then a call that looks as if the model had listened. */
 import type { Found, SeenCall } from '../events.ts';
+import { folded } from '../folded.ts';
 import { instructionsIn } from './instructions.ts';
 import { leavesOf, outsideAddress } from './leaves.ts';
 import { msOf, nameOf, placeOf, rule, short, silencing } from './rule.ts';
@@ -65,8 +66,9 @@ function listen(seen: SeenCall, kept: Kept): void {
   const { result, call } = seen;
   if (result === undefined) return;
   const texts = result.structured === undefined ? result.texts : [...result.texts, JSON.stringify(result.structured)];
-  const text = texts.find((one) => instructionsIn(one).length > 0);
-  if (text === undefined) return;
+  const found = texts.find((one) => instructionsIn(one).length > 0);
+  if (found === undefined) return;
+  const text = folded(found);
   const [said] = instructionsIn(text);
   const at = Math.max(0, text.indexOf(said!.slice(0, 20)) - keptChars / 4);
   if (kept.heard.length >= heardMost) kept.heard.shift();
