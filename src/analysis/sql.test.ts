@@ -37,3 +37,9 @@ test.each([
 test.each(['engineer', 'where is the table?', 'updated rows from yesterday', '{ user { id } }'])('%s is no SQL', (text) => {
   expect(isSql(text)).toBe(false);
 });
+
+test.each(['from a, ', 'into ', 'from if ', 'table a, ', 'with a as (', 'extract(', '("'])('a long text of %j holds nobody up', (unit) => {
+  const startMs = performance.now();
+  tablesIn(`select ${unit.repeat(10_000)}`);
+  expect(performance.now() - startMs).toBeLessThan(500);
+});

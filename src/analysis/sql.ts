@@ -55,6 +55,8 @@ export function tablesIn(text: string): NamedTable[] {
     do {
       while (skipped.has(words[next] ?? '')) next++;
       const [name, end] = nameAt(tokens, next);
+      // a list is gone through once, whatever words are in it
+      at = Math.max(at, end - 1);
       // a function that makes rows is no table, but `insert into t (…)` names one
       if (name === undefined || reserved.has(words[next]!) || (word !== 'into' && word !== 'table' && words[end] === '(')) break;
       if (!own.has(name.toLowerCase())) {
