@@ -57,6 +57,9 @@ export const witnessEvidence = 100;
 
 /** A line of the search language, in characters. */
 export const filterChars = 4_096;
+/** Words and texts of one filter; each text is looked for in many entries. */
+export const filterWords = 64;
+export const filterTexts = 8;
 
 /** Of a table's facets, how many are remembered while a catalog is written; others are looked up. */
 export const catalogFacets = 50_000;

@@ -50,6 +50,12 @@ const entriesOf = (line: string, beside?: Beside): number[] =>
   [loaded, request, reply].filter((row) => matchesEntry(parseFilter(line, nowMs), row, beside)).map(({ index }) => index);
 
 describe('the line of a filter', () => {
+  test('has only so many words and texts: a link may bring any', () => {
+    expect(parseFilter('tool:a '.repeat(64) + '"b" '.repeat(8), nowMs).texts).toHaveLength(8);
+    expect(() => parseFilter('tool:a '.repeat(65), nowMs)).toThrow(/at most 64 words/);
+    expect(() => parseFilter('a '.repeat(9), nowMs)).toThrow(/at most 8 texts/);
+  });
+
   test('has words, texts, quotes and `-`', () => {
     expect(parseFilter(' tool:get_*  -server:"my server" since:1h "salary of \\"x\\"" free\ttext ', nowMs)).toEqual({
       terms: [

@@ -4,7 +4,7 @@
  */
 import type { CallState, CallRow, EntryRow, FindingRow, Principal } from './rows.ts';
 import type { Direction, Effect, MessageType, Outcome, VerdictKind } from '../entry/entry.ts';
-import { filterChars } from '../limits.ts';
+import { filterChars, filterTexts, filterWords } from '../limits.ts';
 import { globMatches } from '../mcp/glob.ts';
 
 export const directions = ['c2s', 's2c'] as const;
@@ -81,6 +81,8 @@ export function parseFilter(line: string, nowMs: number): Filter {
     const value = readValue(line, at + (head?.length ?? 0));
     if (head === undefined) texts.push(value.text);
     else terms.push(termOf(name!, value.text, minus === '-', at, value.end, nowMs));
+    if (terms.length > filterWords) throw new FilterProblem(`a filter has at most ${filterWords} words`, at, value.end);
+    if (texts.length > filterTexts) throw new FilterProblem(`a filter has at most ${filterTexts} texts; "…" makes one of several`, at, value.end);
     at = value.end;
   }
   return { terms, texts: texts.filter((text) => text !== '') };
