@@ -107,9 +107,14 @@ function timeOf(seconds: number): string {
 }
 
 function commandsFor(file: string): EvidenceState['commands'] {
-  const name = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
+  // a name that begins with - would be an option
+  const name = file.startsWith('-') ? quoted(`./${file}`) : quoted(file);
   return [
     { does: 'Check this file with a verifier that did not come with it', command: `sworn verify ${name}` },
     { does: 'Check it against the ledger’s key, which you have from elsewhere', command: `sworn verify ${name} --policy <trust file>` },
   ];
+}
+
+function quoted(file: string): string {
+  return /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
 }

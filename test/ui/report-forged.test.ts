@@ -91,6 +91,15 @@ describe.skipIf(typeof browser === 'string')('a report in a browser', () => {
     expect(says).toMatch(/key [0-9a-f]{4} [0-9a-f]{4}.*custody: same user.*no witness/);
   });
 
+  it('hands on no option as a command, whatever the file is called', async () => {
+    const path = join(folder, '--policy=mine.html');
+    writeFileSync(path, html);
+    const { page } = await (browser as TestBrowser).open();
+    await page.goto(`${pathToFileURL(path).href}#/verify`);
+    await page.getByText('sworn verify ./--policy=mine.html').first().waitFor();
+    await page.context().close();
+  });
+
   it('says whose word a witness, a later record and a name are, that stand in the file alone', async () => {
     const witness = fixtureWitness('witness.example');
     const head = headOf();
