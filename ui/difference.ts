@@ -8,9 +8,12 @@ export interface Difference {
 
 /** Edits beyond which everything between the common beginning and end counts as changed. */
 const editsMost = 800;
+/** What is longer is compared so far. */
+const linesMost = 5_001;
 
 /** The shortest way from `a` to `b` (Myers, "An O(ND) Difference Algorithm", 1986), changed lines beside each other. */
-export function difference(a: readonly string[], b: readonly string[]): Difference[] {
+export function difference(left: readonly string[], right: readonly string[]): Difference[] {
+  const [a, b] = [bounded(left), bounded(right)];
   let start = 0;
   while (start < a.length && start < b.length && a[start] === b[start]) start++;
   let endA = a.length;
@@ -21,6 +24,10 @@ export function difference(a: readonly string[], b: readonly string[]): Differen
   }
   const same = (line: string): Difference => ({ left: line, right: line, isSame: true });
   return [...a.slice(0, start).map(same), ...paired(steps(a.slice(start, endA), b.slice(start, endB))), ...a.slice(endA).map(same)];
+}
+
+function bounded(lines: readonly string[]): readonly string[] {
+  return lines.length > linesMost ? [...lines.slice(0, linesMost - 1), '…'] : lines;
 }
 
 type Step = ['=' | '-' | '+', string];

@@ -6,7 +6,7 @@ import { size } from './figures.ts';
 import { at, joined, missingText, readJson, type Json } from './json.ts';
 import { Copy } from './parts.tsx';
 import { LongText, Text } from './text.tsx';
-import { MissingMark, Parts, Tree } from './tree.tsx';
+import { MissingMark, Parts, Stepped, Tree } from './tree.tsx';
 
 /** Types that a browser draws without running anything of them: an SVG image could hold a script, and is left out. */
 const images: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/avif', 'image/bmp']);
@@ -82,9 +82,12 @@ export function Frame({ detail, title, pick }: { detail: EntryDetail; title: str
 function Raw({ detail }: { detail: EntryDetail }): JSX.Element {
   return (
     <pre class="raw">
-      {detail.frame?.map((stretch, index) =>
-        'text' in stretch ? <LongText key={index}>{stretch.text}</LongText> : <MissingMark key={index} missing={stretch} />,
-      )}
+      <Stepped
+        all={detail.frame ?? []}
+        draw={(stretch, index) =>
+          'text' in stretch ? <LongText key={index}>{stretch.text}</LongText> : <MissingMark key={index} missing={stretch} />
+        }
+      />
     </pre>
   );
 }
@@ -107,9 +110,7 @@ function Content({ json, picked }: { json: Json; picked: Json | undefined }): JS
   if (content?.kind === 'array') {
     return (
       <div class="tree">
-        {content.items.map((item, index) => (
-          <Item key={index} item={item} />
-        ))}
+        <Stepped all={content.items} draw={(item, index) => <Item key={index} item={item} />} />
         {structured === undefined ? null : <Tree json={structured} name={<span class="key">structuredContent</span>} depth={1} />}
       </div>
     );

@@ -15,11 +15,27 @@ export function MissingMark({ missing }: { missing: Missing }): JSX.Element {
   );
 }
 
-export function Parts({ parts }: { parts: readonly Part[] }): JSX.Element {
+/** Of very many things first some, and more when somebody asks: a server may send any number. */
+export function Stepped<One>({ all, draw }: { all: readonly One[]; draw: (one: One, index: number) => JSX.Element }): JSX.Element {
+  const [shown, show] = useState(childrenStep);
   return (
     <>
-      {parts.map((part, index) => (typeof part === 'string' ? <LongText key={index}>{part}</LongText> : <MissingMark key={index} missing={part} />))}
+      {all.slice(0, shown).map(draw)}
+      {shown < all.length ? (
+        <button type="button" class="fold" onClick={() => show(shown + childrenStep * 10)}>
+          … {count(all.length - shown)} more
+        </button>
+      ) : null}
     </>
+  );
+}
+
+export function Parts({ parts }: { parts: readonly Part[] }): JSX.Element {
+  return (
+    <Stepped
+      all={parts}
+      draw={(part, index) => (typeof part === 'string' ? <LongText key={index}>{part}</LongText> : <MissingMark key={index} missing={part} />)}
+    />
   );
 }
 
@@ -98,15 +114,18 @@ function Branch({
 function Key({ parts }: { parts: readonly Part[] }): JSX.Element {
   return (
     <span class="key">
-      {parts.map((part, index) =>
-        typeof part === 'string' ? (
-          <Text key={index} most={120}>
-            {part}
-          </Text>
-        ) : (
-          <MissingMark key={index} missing={part} />
-        ),
-      )}
+      <Stepped
+        all={parts}
+        draw={(part, index) =>
+          typeof part === 'string' ? (
+            <Text key={index} most={120}>
+              {part}
+            </Text>
+          ) : (
+            <MissingMark key={index} missing={part} />
+          )
+        }
+      />
     </span>
   );
 }

@@ -28,3 +28,9 @@ test('texts that have nothing in common take no time', () => {
   const all = difference(many('a'), many('b'));
   expect(all.length).toBe(5_000);
 });
+
+test('what is very long is compared only so far', () => {
+  const lines = Array.from({ length: 200_000 }, (_, i) => `${i}`);
+  const all = difference(lines, []);
+  expect([all.length, all.at(-1)!.left]).toEqual([5_001, '…']);
+});

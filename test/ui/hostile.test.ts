@@ -127,6 +127,17 @@ describe.skipIf(typeof browser === 'string')('hostile strings', () => {
     for (const view of ['', 'sessions', 'calls', 'tools', 'entities?rows=1000', 'findings', 'verify']) await look(`#/${view}`);
   });
 
+  test('of very many things first some are drawn, and more when somebody asks', async () => {
+    await page.setViewportSize({ width: 1000, height: 900 });
+    await look(`#/call/${ledger}/${world.rows.rows('calls').at(-2)!.index}`);
+    expect(await page.locator('.textitem').count()).toBe(100);
+    await page.getByText('… 49,901 more').click();
+    expect(await page.locator('.textitem').count()).toBe(1_100);
+    await page.getByText('as recorded').last().click();
+    await page.getByText(/… 9,\d{3} more/).waitFor();
+    expect(await page.locator('.missing').count()).toBeLessThan(100);
+  });
+
   test('an image is drawn only when it is asked for, only from its bytes, and never one that could hold a script', async () => {
     await page.setViewportSize({ width: 1000, height: 900 });
     await look(`#/call/${ledger}/${world.rows.rows('calls').at(-1)!.index}`);

@@ -44,6 +44,13 @@ export function hostile(strings: readonly string[]): World {
   told.details.get(call.index + 1)!.frame = [
     { text: JSON.stringify({ jsonrpc: '2.0', id: 1, error: { code: -1, message: strings.join('\n'), data: strings } }) },
   ];
+  // very many things in one result, and in one text of it
+  const crowd = told.call({ tool: 'crowd', args: {}, result: '', effect: 'read' });
+  told.details.get(crowd.index + 1)!.frame = [
+    { text: `{"jsonrpc":"2.0","id":1,"result":{"content":[${'{"type":"text","text":"one"},'.repeat(50_000)}{"type":"text","text":"` },
+    ...Array.from({ length: 5_000 }, () => [{ missing: 'redacted' as const, sizeBytes: 7 }, { text: 'x' }]).flat(),
+    { text: '"}]}}' },
+  ];
   // the last call: images of which one could hold a script, and a sound
   const pictures = told.call({ tool: 'pictures', args: {}, result: '', effect: 'read' });
   const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
