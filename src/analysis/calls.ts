@@ -30,7 +30,7 @@ export interface Call {
   state: CallState;
   /** The JSON-RPC code of an error. */
   code?: number;
-  /** From its first request to its end, as the recorder's clock had it. */
+  /** From its first request to its end: of one request and its reply as the tap measured it and the reply's entry says it, else by the times of entries. */
   durationUs?: number;
   /** Requests of the client: more than one where it was asked again, or for a task. */
   requests: number;
@@ -109,7 +109,9 @@ export function advance(one: Begun, index: number, entry: MessageEntry): boolean
   one.isOver = true;
   if (call.state === 'open') call.state = stateOf(call, entry);
   if (entry.code !== undefined) call.code = entry.code;
-  call.durationUs = Math.max(0, entry.monotonicUs - one.beganUs);
+  // where the reply is one to the call's only request, as the tap has measured it: the recorder may have been late for either
+  const measured = isReply && call.requests === 1 && entry.exchange === call.index ? entry.durationUs : undefined;
+  call.durationUs = measured ?? Math.max(0, entry.monotonicUs - one.beganUs);
   return isReply;
 }
 

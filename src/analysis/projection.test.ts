@@ -143,7 +143,7 @@ test('sessions, calls and entries become rows', () => {
       sensitive: true,
       state: 'ok',
       sinceOpenUs: 4000,
-      durationUs: 1000,
+      durationUs: 900,
       argumentsText: '{"id":"e-101"}',
       resultText: '{"id":"e-101","salaryEur":1}',
       contextTokens: 7,

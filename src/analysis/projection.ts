@@ -45,7 +45,7 @@ export interface Observed {
 }
 
 /** Of the rows and of the snapshot: rows that another version made are made again. */
-export const projectionVersion = 3;
+export const projectionVersion = 4;
 
 interface OpenCall {
   begun: Begun;
