@@ -91,6 +91,22 @@ describe.skipIf(typeof browser === 'string')('a report in a browser', () => {
     expect(says).toMatch(/key [0-9a-f]{4} [0-9a-f]{4}.*custody: same user.*no witness/);
   });
 
+  it('says of some records nothing about the others', async () => {
+    const output = { out: () => undefined, err: () => undefined, isTTY: false, color: false, columns: 80 };
+    const path = join(folder, 'some.html');
+    const { page } = await (browser as TestBrowser).open();
+    for (const [options, says] of [
+      [{}, 'Nothing in it was found to need a look.'],
+      [{ method: 'tools/call' }, 'Nothing in what is shown of it was found to need a look.'],
+    ] as const) {
+      await reportCommand({ ledger: join(folder, 'ledger'), output: path, ...options }, output);
+      await page.goto('about:blank');
+      await page.goto(pathToFileURL(path).href);
+      await page.getByText(says).waitFor();
+    }
+    await page.context().close();
+  });
+
   it('hands on no option as a command, whatever the file is called', async () => {
     const path = join(folder, '--policy=mine.html');
     writeFileSync(path, html);
