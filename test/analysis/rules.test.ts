@@ -16,8 +16,7 @@ const quiet = conversations('quiet');
 const isWeighty = (severity: string): boolean => severity === 'high' || severity === 'medium';
 
 test('each rule has five conversations in which it finds something, and twenty in which nothing is to be found', () => {
-  for (const { id } of rules)
-    expect(raising.filter((one) => one.expect?.includes(id)).length, id).toBeGreaterThanOrEqual(id === 'unverifiable' ? 2 : 5);
+  for (const { id } of rules) expect(raising.filter((one) => one.expect?.includes(id)).length, id).toBeGreaterThanOrEqual(5);
   expect(quiet.length).toBeGreaterThanOrEqual(30);
   expect(new Set([...raising, ...quiet].map(({ session }) => session)).size).toBe(raising.length + quiet.length);
 });
