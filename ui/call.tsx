@@ -6,7 +6,7 @@ import { backend, useAsk } from './ask.ts';
 import { clock, count, day, exactClock, length, sinceOpen, size, zone } from './figures.ts';
 import { Frame, rawText } from './frame.tsx';
 import { List, type Column } from './list.tsx';
-import { Copy, Effects, Icon, Mark, State, Waiting } from './parts.tsx';
+import { Copy, Effects, Icon, Mark, sourceOf, State, Waiting } from './parts.tsx';
 import { link, route, setQuery } from './route.ts';
 import { LongText, plain, Text } from './text.tsx';
 
@@ -235,6 +235,10 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
               </>
             )}
           </dd>
+        </div>
+        <div>
+          <dt>Effect</dt>
+          <dd>{`${plain(call.effect, 20)}: ${sourceOf(call)}`}</dd>
         </div>
         {call.approvedBy === undefined ? null : (
           <div>

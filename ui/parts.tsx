@@ -54,6 +54,11 @@ const sources: Readonly<Record<string, string>> = {
   reading: 'reclassified where this is read; the ledger says otherwise',
 };
 
+/** Where it is known from what a call or a tool does. */
+export function sourceOf({ effectFrom }: Pick<CallRow, 'effectFrom'>): string {
+  return sources[effectFrom] ?? plain(effectFrom, 40);
+}
+
 type Marked = Pick<CallRow, 'effect' | 'sensitive' | 'destructive'> & { effectFrom?: CallRow['effectFrom'] };
 
 /** What a call or tool does: each word with its shape. */

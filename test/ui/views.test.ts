@@ -83,6 +83,12 @@ describe.skipIf(typeof browser === 'string')('the app', () => {
     });
   }
 
+  test('where it is known from what a call does can be read, not only pointed at', async () => {
+    await goto(`#/call/${ledger}/${search!.index}`, /read: said by the server's own annotation/);
+    await goto(`#/tool/${ledger}/hr/get_pay_info`, /read: said by the configuration/);
+    await goto(`#/tool/${ledger}/hr/submit_time_off`, /write: said by the server's own annotation/);
+  });
+
   test('nothing is wider than a phone', async () => {
     await page.setViewportSize({ width: 360, height: 800 });
     for (const [name, hash, shows] of views) {

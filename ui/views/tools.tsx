@@ -9,7 +9,7 @@ import { Diff } from '../diff.tsx';
 import { clock, count, counted, day, length, short, size, span } from '../figures.ts';
 import { lines, readJson } from '../json.ts';
 import { List, type Column } from '../list.tsx';
-import { Effects, Empty, Figure, Mark, SeverityMark, Waiting } from '../parts.tsx';
+import { Effects, Empty, Figure, Mark, SeverityMark, sourceOf, Waiting } from '../parts.tsx';
 import { link, narrowedLink, range, route, setQuery } from '../route.ts';
 import { Narrowed } from '../search.tsx';
 import { LongText, plain, Text } from '../text.tsx';
@@ -124,6 +124,7 @@ export function ToolView(): JSX.Element {
           of <Text most={60}>{tool.server}</Text>
           {tool.firstAt === undefined || tool.lastAt === undefined ? ', never called' : `, called ${span(tool.firstAt, tool.lastAt)}`}
           {tool.isListed ? '' : ' · called, but in no list of tools that was recorded'}
+          {` · ${plain(tool.effect, 20)}: ${sourceOf(tool)}`}
         </p>
         <p class="figures">
           <Figure value={count(tool.calls)} name={tool.calls === 1 ? 'call' : 'calls'} />
