@@ -2,8 +2,9 @@
 import type { JSX } from 'preact';
 import type { CallRow, Principal } from '../src/analysis/rows.ts';
 import type { CallDetail, EntryDetail, Page, Paging, Range } from '../src/analysis/views.ts';
+import { openedLegs } from '../src/analysis/calls.ts';
 import { backend, useAsk } from './ask.ts';
-import { clock, count, day, exactClock, length, sinceOpen, size, zone } from './figures.ts';
+import { clock, count, day, exactClock, length, sinceOpen, size, zone, counted } from './figures.ts';
 import { Frame, rawText } from './frame.tsx';
 import { List, type Column } from './list.tsx';
 import { Copy, Effects, Icon, Mark, sourceOf, State, Waiting } from './parts.tsx';
@@ -178,6 +179,7 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
   const answers = legs.filter((leg, at) => at > 0 && isReply(leg));
   const answer = answers.at(-1);
   const between = legs.filter((leg) => leg !== request && leg !== answer);
+  const unopened = call.legs.length - openedLegs(call.legs).length;
   const picked = route.value.query['with'];
   return (
     <div class="call">
@@ -208,12 +210,13 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
       </div>
       {between.length === 0 ? null : (
         <details class="between">
-          <summary>
-            {count(between.length)} {between.length === 1 ? 'message' : 'messages'} in between
-          </summary>
+          <summary>{counted(between.length + unopened, 'message')} in between</summary>
           {between.slice(0, 50).map((leg) => (
             <Frame key={leg.index} detail={leg} title={legTitle(leg)} />
           ))}
+          {between.length + unopened > 50 ? (
+            <p class="faint">{`and ${count(between.length + unopened - Math.min(50, between.length))} more, among the entries of this session`}</p>
+          ) : null}
         </details>
       )}
       <dl class="facts">

@@ -38,11 +38,13 @@ export interface Call {
   asked: number;
   /** What the server said of its task last. */
   taskStatus?: string;
-  /** Indexes of all its messages, at most `legsMost`. */
+  /** Indexes of its messages: of more than `legsMost` the first, and the last. */
   legs: number[];
 }
 
 const legsMost = 1_000;
+const openedFirst = 48;
+const openedLast = 16;
 const over: ReadonlySet<unknown> = new Set(['completed', 'failed', 'cancelled']);
 
 /** A call and what decides about its end. JSON. */
@@ -51,6 +53,11 @@ export interface Begun {
   beganUs: number;
   isModern: boolean;
   isOver: boolean;
+}
+
+/** Those that are opened with a call: of very many the first and the last, for a server that says much beforehand hides its answer by it. */
+export function openedLegs(legs: readonly number[]): readonly number[] {
+  return legs.length <= openedFirst + openedLast ? legs : [...legs.slice(0, openedFirst), ...legs.slice(-openedLast)];
 }
 
 export function begin(index: number, entry: MessageEntry): Begun {
@@ -80,7 +87,9 @@ export function begin(index: number, entry: MessageEntry): Begun {
 /** A further message of a call. Whether the message is the reply that ended it. */
 export function advance(one: Begun, index: number, entry: MessageEntry): boolean {
   const { call } = one;
+  // of very many the newest takes the last place: the answer comes last
   if (call.legs.length < legsMost) call.legs.push(index);
+  else call.legs[legsMost - 1] = index;
   call.endedAt = entry.time;
   // what was refused never began: our own answer to it changes nothing
   if (call.state === 'blocked') {

@@ -2,6 +2,7 @@
  * Answers the questions of pages from rows in memory: what the catalog does with SQL, for a report in a browser. Pure but for what it is handed. Answers are computed when they are
  * asked for; of the lists that a filter leaves over, the last few are kept, since pages ask for one list in many pieces.
  */
+import { openedLegs } from './calls.ts';
 import { matchesCall, matchesEntry, parseFilter, type Beside, type Filter } from './filter.ts';
 import { buckets } from './buckets.ts';
 import {
@@ -171,7 +172,7 @@ export class MemoryBackend implements Backend {
     const first = callOf(ledger, index);
     const call = first === undefined ? undefined : this.#deps.rows.get('calls', { ledger, index: first });
     if (call === undefined) return undefined;
-    const legs = await Promise.all(call.legs.slice(0, 100).map((leg) => this.#deps.entry(ledger, leg)));
+    const legs = await Promise.all(openedLegs(call.legs).map((leg) => this.#deps.entry(ledger, leg)));
     const principal = call.who === undefined ? undefined : this.#principal(call);
     const findings = new Map<string, FindingRow>();
     for (const leg of call.legs) for (const finding of findingsOf(ledger, leg)) findings.set(finding.finding, finding);

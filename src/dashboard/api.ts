@@ -2,6 +2,7 @@
  * The questions of `Backend` (`analysis/views.ts`) as paths below `/api/v1/`, from the rows of the catalog, the ledgers themselves and the last verification. What is asked
  * is read whole before anything is looked up.
  */
+import { openedLegs } from '../analysis/calls.ts';
 import type { Backend, CallDetail, EntryDetail, Page } from '../analysis/views.ts';
 import type { Table } from '../analysis/sink.ts';
 import { tables } from '../catalog/schema.ts';
@@ -36,9 +37,6 @@ export interface ApiDeps {
   evidence: Evidence;
   openings: Openings;
 }
-
-/** So many entries of a call are opened with it; more are opened one by one. */
-const openedLegs = 64;
 
 export type Question = (parameters: Parameters, viewer: Viewer) => Promise<unknown>;
 export type Command = (body: string, viewer: Viewer) => Promise<void>;
@@ -106,7 +104,7 @@ export function questionsOf({ ledgers, rows, evidence, openings }: ApiDeps): Rea
       parameters.end();
       const found = await rows.call(ledger.id, index);
       if (found === undefined) return undefined;
-      const legs = await open(ledger, found.call.legs.slice(0, openedLegs), viewer);
+      const legs = await open(ledger, openedLegs(found.call.legs), viewer);
       return { ...found, legs } satisfies CallDetail;
     },
     entry: async (parameters, viewer) => {

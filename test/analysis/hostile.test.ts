@@ -1,5 +1,6 @@
 /** What strangers write must not end an analysis, nor hold it up. */
 import { expect, test } from 'vitest';
+import { openedLegs } from '../../src/analysis/calls.ts';
 import { rules } from '../../src/analysis/rules/index.ts';
 import { rowsOf } from './analysed.ts';
 import { random } from './real-servers.ts';
@@ -117,4 +118,22 @@ test('what the rules remember is JSON, and stays small over many sessions', asyn
   }
   const { snapshot } = rowsOf(replay.entries);
   expect(snapshot.length / 1024).toBeLessThan(2_048);
+});
+
+test('a server that says very much before it answers does not hide its answer by it', async () => {
+  for (const many of [80, 1_200]) {
+    const talk = new Talk('much said', 'srv', { transport: 'http' }).hello([{ name: 'slow' }]);
+    talk.ask('tools/call', { name: 'slow', arguments: {}, _meta: { progressToken: 'p' } }, undefined);
+    for (let i = 0; i < many; i++) talk.told({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: 'p', progress: i } });
+    talk.told({ jsonrpc: '2.0', id: 3, result: { content: [{ type: 'text', text: 'the answer' }] } });
+    const replay = new Replay();
+    await replay.play({ ...talk.beginning, happenings: talk.happenings });
+    const call = rowsOf(replay.entries)
+      .rows('calls')
+      .find(({ target }) => target === 'slow')!;
+    const answer = replay.entries.find(({ frame }) => frame !== undefined && Buffer.from(frame).includes('the answer'))!;
+    expect([call.state, call.legs.length]).toEqual(['ok', Math.min(1_000, many + 2)]);
+    expect(openedLegs(call.legs)).toHaveLength(64);
+    expect(openedLegs(call.legs)).toEqual(expect.arrayContaining([call.index, answer.index]));
+  }
 });
