@@ -14,6 +14,11 @@ export function backend(): Backend {
   return current;
 }
 
+/** A report of some records says nothing of the others. */
+export function isPart(): boolean {
+  return backend().kind === 'report' && (evidence.value ?? []).some(({ shown, size }) => shown < size);
+}
+
 export type Answer<Value> =
   | { state: 'asking'; value?: Value | undefined }
   | { state: 'here'; value: Value }

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import type { CallRow, Principal } from '../src/analysis/rows.ts';
 import type { CallDetail, EntryDetail, Page, Paging, Range } from '../src/analysis/views.ts';
 import { openedLegs } from '../src/analysis/calls.ts';
-import { backend, useAsk } from './ask.ts';
+import { backend, isPart, useAsk } from './ask.ts';
 import { clock, count, day, exactClock, length, sinceOpen, size, zone, counted } from './figures.ts';
 import { Frame, rawText } from './frame.tsx';
 import { List, type Column } from './list.tsx';
@@ -202,7 +202,9 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
             <header>
               <b class="frametitle">Answer</b>
             </header>
-            <p class="faint">{call.state === 'open' ? 'None yet.' : 'No answer was recorded.'}</p>
+            <p class="faint">
+              {isPart() ? 'No answer is among the records of this file.' : call.state === 'open' ? 'None yet.' : 'No answer was recorded.'}
+            </p>
           </section>
         ) : (
           <Frame detail={answer} title={leafOf(answer)['origin'] === 'sworn' ? 'Answer of sworn, in the place of the server' : 'Answer'} />

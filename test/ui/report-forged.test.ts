@@ -107,6 +107,49 @@ describe.skipIf(typeof browser === 'string')('a report in a browser', () => {
     await page.context().close();
   });
 
+  it('does not say that nothing was answered where the answer was left out of the file', async () => {
+    const output = { out: () => undefined, err: () => undefined, isTTY: false, color: false, columns: 80 };
+    const path = join(folder, 'left-out.html');
+    await reportCommand({ ledger: join(folder, 'ledger'), output: path, method: 'tools/call', redact: true }, output);
+    const before = readFileSync(path, 'utf8');
+    const element = (pattern: RegExp): Buffer => Buffer.from(pattern.exec(before)![1]!, 'base64');
+    const head = JSON.parse(
+      element(/id="sworn-head">([^<]*)/)
+        .subarray(32)
+        .toString(),
+    ) as ReportHead;
+    const lines = gunzipSync(element(/data-block="entries-0">([^<]*)/))
+      .toString('latin1')
+      .split('\n');
+    const runs = (JSON.parse(lines[0]!) as number[][]).flatMap(([from, to, mark]) =>
+      Array.from({ length: to! - from! }, (_, i) => [from! + i, from! + i + 1, mark!]),
+    );
+    const place = runs.findIndex(([from]) => from === request + 1);
+    lines[0] = JSON.stringify(runs.toSpliced(place, 1));
+    lines.splice(1 + place, 1);
+    const zipped = gzipSync(Buffer.from(lines.join('\n'), 'latin1'));
+    head.blocks[0]!.entries--;
+    head.chunks['entries-0'] = {
+      sizeBytes: Buffer.byteLength(lines.join('\n'), 'latin1'),
+      sha256: Buffer.from(nodeCrypto.sha256(zipped)).toString('base64'),
+    };
+    const json = Buffer.from(JSON.stringify(head));
+    const text = before
+      .replace(/(data-block="entries-0">)[^<]*/, (_, start: string) => start + zipped.toString('base64'))
+      .replace(/(id="sworn-head">)[^<]*/, (_, start: string) => start + Buffer.concat([nodeCrypto.sha256(json), json]).toString('base64'));
+    writeFileSync(path, text);
+    const { page } = await (browser as TestBrowser).open();
+    const id =
+      /[0-9a-f]{32}$/.exec(fixtureOrigin)?.[0] ??
+      Buffer.from(nodeCrypto.sha256(Buffer.from(fixtureOrigin)))
+        .toString('hex')
+        .slice(0, 32);
+    await page.goto(`${pathToFileURL(path).href}#/call/${id}/${request}`);
+    await page.locator('.evidence.holds').waitFor();
+    await page.getByText('No answer is among the records of this file.').waitFor();
+    await page.context().close();
+  });
+
   it('hands on no option as a command, whatever the file is called', async () => {
     const path = join(folder, '--policy=mine.html');
     writeFileSync(path, html);

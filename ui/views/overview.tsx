@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import type { Overview as Figures } from '../../src/analysis/views.ts';
 import type { SessionRow } from '../../src/analysis/rows.ts';
-import { backend, evidence, useAsk } from '../ask.ts';
+import { backend, isPart, useAsk } from '../ask.ts';
 import { count, counted, length, percent, span, zone } from '../figures.ts';
 import { Command, Figure, Waiting } from '../parts.tsx';
 import { narrowedLink, link, range } from '../route.ts';
@@ -96,11 +96,6 @@ function Story({ figures, sessions }: { figures: Figures; sessions: readonly Ses
       </p>
     </header>
   );
-}
-
-/** A report of some records says nothing of the others. */
-function isPart(): boolean {
-  return backend().kind === 'report' && (evidence.value ?? []).some(({ shown, size }) => shown < size);
 }
 
 function Numbers({ figures }: { figures: Figures }): JSX.Element {
