@@ -19,6 +19,12 @@ export function isPart(): boolean {
   return backend().kind === 'report' && (evidence.value ?? []).some(({ shown, size }) => shown < size);
 }
 
+/** Not all records are here, or not their content: what was not found may stand in the rest. */
+export function isPartial(): boolean {
+  const lacksContent = (evidence.value ?? []).some(({ steps }) => steps.some(({ name, result }) => name === 'Content' && result === 'unknown'));
+  return isPart() || lacksContent;
+}
+
 export type Answer<Value> =
   | { state: 'asking'; value?: Value | undefined }
   | { state: 'here'; value: Value }

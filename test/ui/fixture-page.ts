@@ -9,6 +9,7 @@ const root = join(import.meta.dirname, '..', '..');
 export interface World {
   world: 'story' | 'many' | 'hostile' | 'empty';
   calls?: number;
+  isPart?: true;
   strings?: readonly string[];
 }
 

@@ -45,6 +45,7 @@ describe.skipIf(typeof browser === 'string')('the app', () => {
   let story: string;
   let many: string;
   let empty: string;
+  let part: string;
   let watched: Watched;
   let page: Page;
 
@@ -53,6 +54,7 @@ describe.skipIf(typeof browser === 'string')('the app', () => {
     story = write('story', { world: 'story' });
     many = write('many', { world: 'many', calls: 100_000 });
     empty = write('empty', { world: 'empty' });
+    part = write('part', { world: 'story', isPart: true });
     if (typeof browser === 'string') return;
     watched = await browser.open({ viewport: { width: 1280, height: 900 } });
     ({ page } = watched);
@@ -173,6 +175,16 @@ describe.skipIf(typeof browser === 'string')('the app', () => {
     await page.evaluate('scrollTo(0, document.documentElement.scrollHeight)');
     await page.locator('[data-at="99999"]').waitFor();
     expect(await page.locator('[data-at]').count()).toBeLessThan(100);
+  });
+
+  test('of a part of the record it does not say what only all of it could', async () => {
+    await page.goto(part);
+    await page.getByText('Nothing in what is shown of it was found to need a look.').waitFor();
+    await page.getByText('No finding in what is shown').waitFor();
+    expect(await page.getByText('never listed').count()).toBe(0);
+    await page.evaluate(`location.hash = ${JSON.stringify(`#/tool/${ledger}/hr/get_pay_info`)}`);
+    await page.getByText('said by the configuration').first().waitFor();
+    expect(await page.getByText('in no list of tools').count()).toBe(0);
   });
 
   test('without any record it says how to make one', async () => {

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import type { FindingRow } from '../../src/analysis/rows.ts';
 import type { Range } from '../../src/analysis/views.ts';
 import { CallDetails, CallName } from '../call.tsx';
-import { backend, round, useAsk } from '../ask.ts';
+import { backend, isPartial, round, useAsk } from '../ask.ts';
 import { clock, count, counted, day, exactClock, span } from '../figures.ts';
 import { Command, Copy, Effects, Empty, SeverityMark, Waiting } from '../parts.tsx';
 import { Narrowed } from '../search.tsx';
@@ -16,7 +16,12 @@ export function FindingLines({ range, most }: { range: Range; most: number }): J
   const answer = useAsk(() => backend().findings(range, { limit: most, sort: 'severity' }), ['finding lines', range, most]);
   const page = answer.value;
   if (page === undefined) return <Waiting answer={answer} />;
-  if (page.total === 0) return <Empty>No finding. The rules that looked for one are in the documentation.</Empty>;
+  if (page.total === 0)
+    return (
+      <Empty>
+        {`No finding${isPartial() ? ' in what is shown: there are more records, or content that is not here' : ''}. The rules that looked for one are in the documentation.`}
+      </Empty>
+    );
   return (
     <>
       <ol class="questions">

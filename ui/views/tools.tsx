@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 import type { DefinitionRow, ToolRow } from '../../src/analysis/rows.ts';
 import type { Range } from '../../src/analysis/views.ts';
-import { backend, useAsk } from '../ask.ts';
+import { backend, isPartial, useAsk } from '../ask.ts';
 import { callColumns, CallList } from '../call.tsx';
 import { Diff } from '../diff.tsx';
 import { clock, count, counted, day, length, short, size, span } from '../figures.ts';
@@ -29,7 +29,7 @@ const columns: readonly Column<ToolRow>[] = [
         <span class="args">
           <Text most={60}>{tool.server}</Text>
         </span>
-        {tool.isListed ? null : (
+        {tool.isListed || isPartial() ? null : (
           <Mark shape="flagged" title="called, but in no list of tools that was recorded">
             never listed
           </Mark>
@@ -123,7 +123,7 @@ export function ToolView(): JSX.Element {
         <p class="faint">
           of <Text most={60}>{tool.server}</Text>
           {tool.firstAt === undefined || tool.lastAt === undefined ? ', never called' : `, called ${span(tool.firstAt, tool.lastAt)}`}
-          {tool.isListed ? '' : ' · called, but in no list of tools that was recorded'}
+          {tool.isListed || isPartial() ? '' : ' · called, but in no list of tools that was recorded'}
           {` · ${plain(tool.effect, 20)}: ${sourceOf(tool)}`}
         </p>
         <p class="figures">

@@ -8,6 +8,8 @@ interface Wanted {
   world: 'story' | 'many' | 'hostile' | 'empty';
   calls?: number;
   strings?: string[];
+  /** A report of some records: no list of tools, no finding. */
+  isPart?: true;
 }
 
 const wanted = JSON.parse(document.querySelector('#fixture')!.textContent) as Wanted;
@@ -18,6 +20,11 @@ const world: World =
       ? hostile(wanted.strings ?? [])
       : many(wanted.world === 'empty' ? 0 : (wanted.calls ?? 1_000));
 if (wanted.world === 'empty') for (const table of Object.values(world.rows.tables)) table.clear();
+if (wanted.isPart) {
+  world.rows.tables.findings.clear();
+  for (const tool of world.rows.rows('tools')) world.rows.put('tools', { ...tool, isListed: false });
+  world.evidence.shown--;
+}
 
 const backend = new MemoryBackend({
   rows: world.rows,
