@@ -81,6 +81,7 @@ export function evidenceOf(ledger: string, file: string, found: ReportVerificati
       'this page: whoever forges the records may forge the page and its verifier with them',
       ...found.notChecked,
       ...(head === undefined ? [] : [saidOf(head)]),
+      ...(head?.reading === undefined ? [] : [readingOf(head.reading)]),
     ],
     commands: commandsFor(file),
   };
@@ -91,6 +92,21 @@ function saidOf({ name, madeAt, version, later }: ReportHead): string {
   const behind =
     later === 0 ? 'that the ledger had nothing beyond its checkpoint' : `that the ledger had ${count(later)} records beyond its checkpoint`;
   return `what only its maker says: that the ledger is called ${JSON.stringify(name)}, that the file was made at ${madeAt} by sworn ${version}, and ${behind}`;
+}
+
+/** Calls and findings are shown as the maker wanted them read: a finding that they did not want is not here. */
+function readingOf({ sensitive = [], write = [], read = [], ignore = [], servers, entities, rules }: NonNullable<ReportHead['reading']>): string {
+  const lists: [string, readonly string[]][] = [
+    ['sensitive', sensitive],
+    ['writing', write],
+    ['reading', read],
+  ];
+  const parts = lists.filter(([, tools]) => tools.length > 0).map(([what, tools]) => `tools called ${what} (${tools.join(', ')})`);
+  if (servers !== undefined) parts.push(`what tools do, of the servers ${Object.keys(servers).join(', ')}`);
+  if (entities !== undefined) parts.push('what names a thing');
+  if (rules !== undefined) parts.push(`what the rules ${Object.keys(rules).join(', ')} go by`);
+  if (ignore.length > 0) parts.push(`findings left out (${ignore.join(', ')})`);
+  return `how records are read, which its maker chose: ${parts.join('; ')}`;
 }
 
 function sentenceOf({ exit, findings, inRange, shown, size }: ReportVerification): string {

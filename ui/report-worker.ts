@@ -6,6 +6,7 @@ import { Projection } from '../src/analysis/projection.ts';
 import { MemoryBackend } from '../src/analysis/memory-backend.ts';
 import { needlesOf } from '../src/analysis/filter.ts';
 import { MemoryRows } from '../src/analysis/sink.ts';
+import type { AnalysisOptions } from '../src/analysis/options.ts';
 import type { EvidenceState } from '../src/analysis/views.ts';
 import { hex, lossyText, utf8 } from '../src/bytes/bytes.ts';
 import { parseReportHead } from '../src/verify/report-data.ts';
@@ -45,7 +46,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
   const origin = about?.checkpoint.split('\n', 1)[0] ?? '';
   const id = /[0-9a-f]{32}$/.exec(origin)?.[0] ?? hex(pageCrypto.sha256(utf8(origin))).slice(0, 32);
   const rows = new MemoryRows();
-  const projection = new Projection(id, { crypto: pageCrypto }, rows);
+  const projection = new Projection(id, { ...(about?.reading as Omit<AnalysisOptions, 'crypto'> | undefined), crypto: pageCrypto }, rows);
   let evidence: EvidenceState = verifying(id, texts.file, 0);
   let found: ReportVerification | undefined;
   let lastAt = about?.madeAt ?? '';
@@ -159,10 +160,16 @@ const methods: ReadonlySet<string> = new Set([
   ],
 ]);
 
+/** What is used of a worker's own end. */
+interface Port {
+  postMessage(value: unknown): void;
+  addEventListener(type: 'message', listener: (event: { data: ReportTexts | Question }) => void): void;
+}
+
 /** In a worker: the first message is the report, every other one a question. */
-export function serveReport(port: Pick<Worker, 'postMessage' | 'addEventListener'>): void {
+export function serveReport(port: Port): void {
   let backend: MemoryBackend | undefined;
-  port.addEventListener('message', ({ data }: MessageEvent<ReportTexts | Question>) => {
+  port.addEventListener('message', ({ data }) => {
     if (backend === undefined) {
       backend = readReport(data as ReportTexts);
       backend.subscribe((change) => port.postMessage({ change }));

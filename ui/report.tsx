@@ -3,7 +3,7 @@ import { start } from './app.tsx';
 import { reportBackend, textsOf } from './report-backend.ts';
 import { serveReport } from './report-worker.ts';
 
-if (typeof document === 'undefined') serveReport(globalThis as unknown as Parameters<typeof serveReport>[0]);
+if (typeof document === 'undefined') serveReport(globalThis);
 else {
   const script = document.currentScript?.textContent ?? '';
   // the data stands behind this script, so that the page is there before all of it is read

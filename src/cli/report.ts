@@ -8,11 +8,13 @@ import { readEntries, sizeOf, type Located } from '../readers/entries.ts';
 import { PublishedLog } from '../readers/published.ts';
 import { choose, type Chosen } from '../report/choose.ts';
 import { openReportFile } from '../report/file.ts';
+import type { ReportMade } from '../report/data.ts';
 import { reportPage, writeReport, type ReportWritten } from '../report/page.ts';
 import { formatCosigner } from '../tlog/cosignature.ts';
 import { parseNote } from '../tlog/note.ts';
 import { parseTrustPolicy } from '../tlog/policy.ts';
 import { version } from '../version.ts';
+import { analysisOf, analysisOptions } from './analysis.ts';
 import { periodOf } from './bundle.ts';
 import { filterHelp, filterOf, requestsOf, timeHelp, timeOf, type FilterOptions } from './filter.ts';
 import type { CommandHelp } from './help.ts';
@@ -29,6 +31,10 @@ export interface ReportCommandOptions extends FilterOptions {
   /** The page that the data is put into; default: that of this version. */
   page?: string;
   json?: boolean;
+  config?: string;
+  sensitive?: string;
+  write?: string;
+  read?: string;
 }
 
 export const reportHelp: CommandHelp = {
@@ -36,6 +42,7 @@ export const reportHelp: CommandHelp = {
     { flags: '-o, --output <file>', description: 'the file to write; a report that is there is replaced', default: 'report.html' },
     ...filterHelp,
     ...timeHelp,
+    ...analysisOptions,
     { flags: '--redact', description: 'leave the content out: entries and hashes only' },
     {
       flags: '--policy <file>',
@@ -74,9 +81,21 @@ export async function reportCommand(values: Record<string, unknown>, output: Out
     madeAt: new Date(nowMs).toISOString(),
     version,
     name: basename(ledger),
+    ...(await readingOf(options)),
   });
   say(output, options.json === true, path, log, chosen, written);
   return 0;
+}
+
+/** How the page is to make its rows: as the other commands do. */
+async function readingOf({ config, sensitive, write, read }: ReportCommandOptions): Promise<Pick<ReportMade, 'reading'>> {
+  const reading = await analysisOf({
+    ...(config === undefined ? {} : { config }),
+    ...(sensitive === undefined ? {} : { sensitive }),
+    ...(write === undefined ? {} : { write }),
+    ...(read === undefined ? {} : { read }),
+  });
+  return Object.keys(reading).length === 0 ? {} : { reading: JSON.parse(JSON.stringify(reading)) as NonNullable<ReportMade['reading']> };
 }
 
 /** Only a report, or nothing, is replaced. */

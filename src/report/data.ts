@@ -24,6 +24,7 @@ export interface ReportMade {
   madeAt: string;
   version: string;
   name: string;
+  reading?: NonNullable<ReportHead['reading']>;
 }
 
 export interface ReportData {

@@ -28,6 +28,17 @@ export interface ReportBlock {
   content: boolean;
 }
 
+/** As JSON at most `readingChars`; what stands in it is looked at by whoever goes by it. */
+export interface ReportReading {
+  sensitive?: string[];
+  write?: string[];
+  read?: string[];
+  ignore?: string[];
+  servers?: Record<string, unknown>;
+  entities?: Record<string, unknown>;
+  rules?: Record<string, unknown>;
+}
+
 export interface ReportHead {
   sworn: 1;
   /** The note. */
@@ -52,6 +63,8 @@ export interface ReportHead {
   version: string;
   /** What the maker called the ledger. */
   name: string;
+  /** How the maker's page makes rows of entries (`AnalysisOptions`): what tools do, what names a thing, which findings are left out. Nothing of the evidence depends on it. */
+  reading?: ReportReading;
   blocks: ReportBlock[];
   /** By name: bytes when unzipped, and the SHA-256 of the bytes as they stand in the page, in base64. */
   chunks: Record<string, { sizeBytes: number; sha256: string }>;
@@ -60,6 +73,18 @@ export interface ReportHead {
 const isCount = (one: unknown): one is number => Number.isSafeInteger(one) && (one as number) >= 0;
 const isText = (one: unknown, most: number): one is string => typeof one === 'string' && one.length <= most;
 const isObject = (one: unknown): one is Record<string, unknown> => typeof one === 'object' && one !== null && !Array.isArray(one);
+
+const readingChars = 100_000;
+
+function isReading(reading: unknown): boolean {
+  if (!isObject(reading) || JSON.stringify(reading).length > readingChars) return false;
+  const { sensitive, write, read, ignore, servers, entities, rules } = reading;
+  const lists = [sensitive, write, read, ignore].filter((one) => one !== undefined);
+  return (
+    lists.every((list) => Array.isArray(list) && list.every((one) => isText(one, 10_000))) &&
+    [servers, entities, rules].every((one) => one === undefined || isObject(one))
+  );
+}
 
 /** The head, or what is wrong with it. Never throws. */
 export function parseReportHead(crypto: Crypto, text: string): ReportHead | string {
@@ -86,6 +111,7 @@ export function parseReportHead(crypto: Crypto, text: string): ReportHead | stri
   for (const time of [head.since, head.until]) if (time !== undefined && !isText(time, 40)) return 'the head of the data names no period';
   if (!isText(head.name, 1_000) || !isObject(chunks) || !Array.isArray(context) || !Array.isArray(blocks))
     return 'the head of the data lacks a field';
+  if (head.reading !== undefined && !isReading(head.reading)) return 'the head of the data reads entries in a way that is none';
   let after = 0;
   for (const run of context) {
     if (!Array.isArray(run) || run.length !== 2 || !run.every(isCount)) return 'the head of the data lists entries that are none';

@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import type { Overview as Figures } from '../../src/analysis/views.ts';
 import type { SessionRow } from '../../src/analysis/rows.ts';
-import { backend, isPart, useAsk } from '../ask.ts';
+import { backend, isPartial, useAsk } from '../ask.ts';
 import { count, counted, length, percent, span, zone } from '../figures.ts';
 import { Command, Figure, Waiting } from '../parts.tsx';
 import { narrowedLink, link, range } from '../route.ts';
@@ -85,7 +85,7 @@ function Story({ figures, sessions }: { figures: Figures; sessions: readonly Ses
           {figures.behind > 0
             ? 'Still reading …'
             : wantLook === 0
-              ? `Nothing in ${isPart() ? 'what is shown of it' : 'it'} was found to need a look.`
+              ? `Nothing in ${isPartial() ? 'what is shown of it' : 'it'} was found to need a look.`
               : `${counted(wantLook, 'question')} to answer.`}
         </span>
       </h1>
