@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Fixture, fixtureConnection, fixtureKey, fixtureOrigin, sampleLedger, writeFixture } from '../../test/ledger-fixture.ts';
 import { cryptos } from '../../test/noble-crypto.ts';
-import { fromBase64, utf8 } from '../bytes/bytes.ts';
+import { fromBase64, utf8, utf8Text } from '../bytes/bytes.ts';
 import { bundleCommand } from '../cli/bundle.ts';
 import { readTar, TarWriter } from '../cli/tar.ts';
 import { piecesOf } from '../cli/verify-files.ts';
@@ -126,6 +126,19 @@ describe('a bundle', () => {
     const result = await verify(await filesOf('withheld.tar'));
     expect(result).toMatchObject({ exit: 0, contentBytes: 0 });
     expect(result.notChecked.join()).toContain('withheld');
+  });
+
+  it('says no custody where it is left out how a connection began', async () => {
+    const copy = new Map(await filesOf('whole.tar'));
+    const manifest = JSON.parse(utf8Text(copy.get('manifest.json')!)!) as { files: Record<string, unknown> };
+    const { index } = (await verify(copy)).context.find(({ entry }) => entry.kind === 'open')!;
+    const name = `context/${index}.tlog-proof`;
+    expect(copy.delete(name)).toBe(true);
+    delete manifest.files[name];
+    copy.set('manifest.json', utf8(JSON.stringify(manifest)));
+    const result = await verify(copy);
+    expect(result).toMatchObject({ exit: 0, custody: undefined });
+    expect(result.notChecked).toContain('the custody of 1 connection(s): the entries that say how they began are not in the bundle');
   });
 
   it('covers any period', async () => {

@@ -6,7 +6,7 @@
 import { concat, equal, fromBase64, hex, utf8Text } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { segmentHash } from '../entry/commitment.ts';
-import type { Custody, Entry } from '../entry/entry.ts';
+import type { Custody, Entry, OpenEntry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { bundleFileBytes, bundleSampleCount, entryBytes, proofFileBytes } from '../limits.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
@@ -138,6 +138,9 @@ class BundleVerifier {
   readonly #source: BundleSource;
   readonly #options: BundleOptions;
   readonly #findings = new Findings();
+  /** Connections with messages here, and those of which an entry says how they began. */
+  readonly #spoken = new Set<string>();
+  readonly #begun = new Set<string>();
   readonly #result: BundleVerification = {
     exit: 3,
     origin: undefined,
@@ -227,6 +230,7 @@ class BundleVerifier {
       if (manifest.isWithheld) notChecked.push('the content: it was withheld');
       else await this.#checkPayload(manifest);
       await this.#checkContext(manifest);
+      this.#judgeCustody();
       await this.#checkSample(manifest);
     }
 
@@ -370,6 +374,7 @@ class BundleVerifier {
     result.firstTime ??= entry.time;
     result.lastTime = entry.time;
     if ('connection' in entry && entry.connection !== undefined) connections.add(entry.connection);
+    if (entry.kind === 'message' || entry.kind === 'batch') this.#spoken.add(entry.connection);
     if (entry.kind === 'message') {
       result.messages++;
       if (entry.verdict === 'block') result.blocked++;
@@ -380,9 +385,23 @@ class BundleVerifier {
   }
 
   #custody(entry: Entry): void {
+    if (entry.kind === 'prune') for (const one of entry.connections) this.#opened(one);
+    else if (entry.kind === 'open') this.#opened(entry);
+  }
+
+  #opened({ connection, custody: own }: Pick<OpenEntry, 'connection' | 'custody'>): void {
     const { custody } = this.#result;
-    if (entry.kind !== 'open') return;
-    if (custody === undefined || weakestFirst.indexOf(entry.custody) < weakestFirst.indexOf(custody)) this.#result.custody = entry.custody;
+    this.#begun.add(connection);
+    if (custody === undefined || weakestFirst.indexOf(own) < weakestFirst.indexOf(custody)) this.#result.custody = own;
+  }
+
+  /** As of a report: whoever leaves out how a connection began would choose it. */
+  #judgeCustody(): void {
+    const result = this.#result;
+    const unknown = [...this.#spoken].filter((one) => !this.#begun.has(one)).length;
+    if (unknown === 0) return;
+    if (result.custody !== weakestFirst[0]) result.custody = undefined;
+    result.notChecked.push(`the custody of ${unknown} connection(s): the entries that say how they began are not in the bundle`);
   }
 
   async #checkStart({ start }: Manifest, { size, root, origin }: ParsedCheckpoint): Promise<void> {
