@@ -6,7 +6,7 @@
 import { concat, equal, fromBase64, hex, utf8Text } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { segmentHash } from '../entry/commitment.ts';
-import type { Custody, Entry, OpenEntry } from '../entry/entry.ts';
+import type { Custody, Entry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { bundleFileBytes, bundleSampleCount, entryBytes, proofFileBytes } from '../limits.ts';
 import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
@@ -14,7 +14,9 @@ import { formatVkey, openNote, parseNote, type Vkey } from '../tlog/note.ts';
 import { verifyConsistency } from '../tlog/proof.ts';
 import { hashLeaf } from '../tlog/tree.ts';
 import { checkContent, contentCounts, type ContentItem } from './content.ts';
+import { Custodies } from './custody.ts';
 import { Findings, type Exit, type Finding, type FindingCode, type Severity } from './finding.ts';
+import { compareKnown } from './known.ts';
 import { PayloadReader, type EntryRecord } from './payload.ts';
 import { openedItem, verifyProof, type ProofVerification } from './proof.ts';
 import { drawSample, Edge, leftOf, pushAll, rightOf } from './range.ts';
@@ -90,7 +92,6 @@ export interface BundleVerification {
   notChecked: string[];
 }
 
-const weakestFirst: Custody[] = ['in-process', 'same-user', 'separate-user', 'remote'];
 /** Of what is read whole. */
 const smallFileBytes = 64 * 1024 * 1024;
 
@@ -138,9 +139,7 @@ class BundleVerifier {
   readonly #source: BundleSource;
   readonly #options: BundleOptions;
   readonly #findings = new Findings();
-  /** Connections with messages here, and those of which an entry says how they began. */
-  readonly #spoken = new Set<string>();
-  readonly #begun = new Set<string>();
+  readonly #custodies = new Custodies();
   readonly #result: BundleVerification = {
     exit: 3,
     origin: undefined,
@@ -232,7 +231,7 @@ class BundleVerifier {
       await this.#checkContext(manifest);
       this.#judgeCustody();
       await this.#checkSample(manifest);
-    }
+    } else result.custody = this.#custodies.weakest;
 
     const judged = judgeCheckpoint(this.#crypto, this.#options.wanted, note, result.lastTime);
     for (const { severity, code, message } of judged.findings) this.#say(severity, code, message, { path: 'checkpoint' });
@@ -354,13 +353,7 @@ class BundleVerifier {
       // of a tree of another size this bundle shows no root, unless it was given when it was made
       if (this.#startSize !== known.size)
         this.#result.notChecked.push(`the checkpoint known before (${known.size} entries): the bundle has no proof from it`);
-    } else if (equal(root, known.root)) this.#result.checked.push(`that the checkpoint continues the ${known.size} entries known before`);
-    else
-      this.#say(
-        'rollback',
-        'fork',
-        `the first ${known.size} entries are not those that were known: history was rewritten, or this is another branch`,
-      );
+    } else compareKnown(root, known, this.#result.checked, (...found) => this.#say(...found));
   }
 
   #entry(index: number, leaf: Uint8Array, connections: Set<string>): void {
@@ -374,7 +367,7 @@ class BundleVerifier {
     result.firstTime ??= entry.time;
     result.lastTime = entry.time;
     if ('connection' in entry && entry.connection !== undefined) connections.add(entry.connection);
-    if (entry.kind === 'message' || entry.kind === 'batch') this.#spoken.add(entry.connection);
+    if (entry.kind === 'message' || entry.kind === 'batch') this.#custodies.spoke(entry.connection);
     if (entry.kind === 'message') {
       result.messages++;
       if (entry.verdict === 'block') result.blocked++;
@@ -385,23 +378,15 @@ class BundleVerifier {
   }
 
   #custody(entry: Entry): void {
-    if (entry.kind === 'prune') for (const one of entry.connections) this.#opened(one);
-    else if (entry.kind === 'open') this.#opened(entry);
+    if (entry.kind === 'prune') for (const one of entry.connections) this.#custodies.opened(one);
+    else if (entry.kind === 'open') this.#custodies.opened(entry);
   }
 
-  #opened({ connection, custody: own }: Pick<OpenEntry, 'connection' | 'custody'>): void {
-    const { custody } = this.#result;
-    this.#begun.add(connection);
-    if (custody === undefined || weakestFirst.indexOf(own) < weakestFirst.indexOf(custody)) this.#result.custody = own;
-  }
-
-  /** As of a report: whoever leaves out how a connection began would choose it. */
   #judgeCustody(): void {
-    const result = this.#result;
-    const unknown = [...this.#spoken].filter((one) => !this.#begun.has(one)).length;
-    if (unknown === 0) return;
-    if (result.custody !== weakestFirst[0]) result.custody = undefined;
-    result.notChecked.push(`the custody of ${unknown} connection(s): the entries that say how they began are not in the bundle`);
+    const { custody, unknown } = this.#custodies;
+    this.#result.custody = custody;
+    if (unknown > 0)
+      this.#result.notChecked.push(`the custody of ${unknown} connection(s): the entries that say how they began are not in the bundle`);
   }
 
   async #checkStart({ start }: Manifest, { size, root, origin }: ParsedCheckpoint): Promise<void> {

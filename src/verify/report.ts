@@ -6,7 +6,7 @@
  */
 import { equal, hex, utf8 } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
-import type { Custody, Entry, OpenEntry } from '../entry/entry.ts';
+import type { Custody, Entry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { Rests } from '../entry/rest.ts';
 import { reportChunkHashes } from '../limits.ts';
@@ -15,7 +15,9 @@ import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/n
 import { hashLeaf } from '../tlog/tree.ts';
 import { contentCounts } from './content.ts';
 import { Erasures } from './erasures.ts';
+import { Custodies } from './custody.ts';
 import { Findings, type Exit, type Finding, type FindingCode, type Severity } from './finding.ts';
+import { compareKnown } from './known.ts';
 import { Keys } from './keys.ts';
 import {
   decodeContent,
@@ -97,7 +99,6 @@ export interface ReportVerification {
   notChecked: string[];
 }
 
-const weakestFirst: Custody[] = ['in-process', 'same-user', 'separate-user', 'remote'];
 /** What is erased is held against erasures up to this index: it takes a byte for each, and whoever forges a tree says how large it is. */
 const erasuresMost = 2 ** 28;
 
@@ -146,8 +147,7 @@ class ReportVerifier {
   /** The hashes do not lead to the root: said when the entries were read, and may tell which it is. */
   #oddTree: { message: string; where: { path?: string } } | undefined;
   readonly #counts = { withContent: 0, without: 0, withheld: 0, dropped: 0, unread: 0 };
-  /** Those that entries were recorded of: whether it is known how they began. */
-  readonly #connections = new Map<string, boolean>();
+  readonly #custodies = new Custodies();
   #batch: { index: number; frame: Frame } | undefined;
   #lastMs = 0;
 
@@ -228,13 +228,11 @@ class ReportVerifier {
     this.#sayNotChecked(head);
   }
 
-  /** A custody is said when it is that of all that is here: whoever leaves out how a connection began would choose it. */
   #judgeCustody(): void {
-    const result = this.#result;
-    const unknown = [...this.#connections.values()].filter((isKnown) => !isKnown).length;
-    if (unknown === 0) return;
-    if (result.custody !== weakestFirst[0]) result.custody = undefined;
-    result.notChecked.push(`the custody of ${countOf(unknown, 'connection')}: the entries that say how they began are not in the report`);
+    const { custody, unknown } = this.#custodies;
+    this.#result.custody = custody;
+    if (unknown > 0)
+      this.#result.notChecked.push(`the custody of ${countOf(unknown, 'connection')}: the entries that say how they began are not in the report`);
   }
 
   /** The chunks are those that the head lists, and no others than its blocks and its tree have. */
@@ -454,19 +452,14 @@ class ReportVerifier {
 
   /** What an entry says that is judged in the end. */
   #learn(index: number, entry: Entry): void {
-    const result = this.#result;
-    const opened = ({ connection, custody }: Pick<OpenEntry, 'connection' | 'custody'>): void => {
-      this.#connections.set(connection, true);
-      if (result.custody === undefined || weakestFirst.indexOf(custody) < weakestFirst.indexOf(result.custody)) result.custody = custody;
-    };
-    if (entry.kind === 'message' || entry.kind === 'batch') {
-      if (!this.#connections.has(entry.connection)) this.#connections.set(entry.connection, false);
-    } else if (entry.kind === 'open') opened(entry);
+    const custodies = this.#custodies;
+    if (entry.kind === 'message' || entry.kind === 'batch') custodies.spoke(entry.connection);
+    else if (entry.kind === 'open') custodies.opened(entry);
     else if (entry.kind === 'start') this.#keys.start(index, entry);
     else if (entry.kind === 'key') this.#keys.take(index, entry);
     else if (entry.kind === 'prune') {
       this.#keys.restate(entry);
-      for (const connection of entry.connections) opened(connection);
+      for (const connection of entry.connections) custodies.opened(connection);
     } else if (entry.kind === 'erasure') {
       this.#erasures.take(index, entry, this.#findings);
       this.#rests.add(index, entry);
@@ -605,13 +598,7 @@ class ReportVerifier {
     const root = known.size === checkpoint.size ? checkpoint.root : tree.knownRoot;
     if (root === undefined) {
       this.#result.notChecked.push(`the checkpoint known before (${known.size} entries): the report has no proof from it`);
-    } else if (equal(root, known.root)) this.#result.checked.push(`that the checkpoint continues the ${known.size} entries known before`);
-    else
-      this.#say(
-        'rollback',
-        'fork',
-        `the first ${known.size} entries are not those that were known: history was rewritten, or this is another branch`,
-      );
+    } else compareKnown(root, known, this.#result.checked, (...found) => this.#say(...found));
   }
 
   /** Cosignatures by the witnesses whose keys the maker knew. */

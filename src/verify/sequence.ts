@@ -3,6 +3,7 @@
  * Keeps the state of each open connection, the name of each closed one, and five bytes for each entry.
  */
 import type { CloseEntry, Custody, CutConnection, Direction, Entry, MessageEntry, BatchEntry, PrincipalEntry } from '../entry/entry.ts';
+import { weaker } from './custody.ts';
 import type { Findings } from './finding.ts';
 
 interface Connection {
@@ -31,7 +32,6 @@ const isRequestS2c = 2;
 const isPrincipal = 3;
 const isBatch = 4;
 
-const weakestFirst: Custody[] = ['in-process', 'same-user', 'separate-user', 'remote'];
 const sideOf = (direction: Direction): 0 | 1 => (direction === 'c2s' ? 0 : 1);
 const sideName = ['client to server', 'server to client'] as const;
 
@@ -84,7 +84,7 @@ export class Sequences {
     this.#from = end;
     for (const { connection: name, index, mode, custody } of connections) {
       this.#cut(name, index, mode);
-      if (this.custody === undefined || weakestFirst.indexOf(custody) < weakestFirst.indexOf(this.custody)) this.custody = custody;
+      this.custody = weaker(this.custody, custody);
     }
   }
 
@@ -108,7 +108,7 @@ export class Sequences {
           this.#findings.add('note', 'recovery', 'a connection that was given up was opened again', { index });
           this.#reopen(entry.connection, index, entry.mode).entries = 1;
         } else this.#begin(entry.connection, index, entry.mode).entries = 1;
-        if (this.custody === undefined || weakestFirst.indexOf(entry.custody) < weakestFirst.indexOf(this.custody)) this.custody = entry.custody;
+        this.custody = weaker(this.custody, entry.custody);
         break;
       }
       case 'principal': {

@@ -24,6 +24,7 @@ import { Anchors, type Witnessed } from './anchors.ts';
 import { noOpeners, type Openers } from './encryption.ts';
 import { Findings, type Exit, type Finding, type FindingCode } from './finding.ts';
 import { Keys } from './keys.ts';
+import { isContinued } from './known.ts';
 import { findPruned, prunedText, type Pruned } from './pruned.ts';
 import { PayloadReader, type EntryRecord, type Header, type Item, type PartRecord, type Trouble } from './payload.ts';
 import { Sequences } from './sequence.ts';
@@ -1135,14 +1136,7 @@ class Verifier {
   #compareKnown(size: number, rootAt?: () => Uint8Array): void {
     const { known } = this.#options;
     if (!known || known.size !== size || !this.#stack) return;
-    this.#knownHolds = equal((rootAt ?? (() => this.#stack!.root()))(), known.root);
-    if (!this.#knownHolds) {
-      this.#say(
-        'rollback',
-        'fork',
-        `the first ${known.size} entries are not those that were known: history was rewritten, or this is another branch`,
-      );
-    }
+    this.#knownHolds = isContinued((rootAt ?? (() => this.#stack!.root()))(), known, (...found) => this.#say(...found));
   }
 
   async #finish(block: Block | undefined): Promise<void> {
