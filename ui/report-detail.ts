@@ -1,7 +1,8 @@
 /** One entry of a report, opened: as `EntryDetail` has it. */
 import { base64, hex, lossyText, utf8Text } from '../src/bytes/bytes.ts';
 import type { EntryDetail, Stretch } from '../src/analysis/views.ts';
-import type { Frame, ReportEntry } from '../src/verify/report-entry.ts';
+import type { Frame } from '../src/entry/frame.ts';
+import type { ReportEntry } from '../src/verify/report-entry.ts';
 
 /** Of a frame no more is handed to the page; what is shown of it is less. */
 const frameBytes = 4 * 1024 * 1024;

@@ -30,7 +30,30 @@ export function layerOf({ state, sensitive, effect }: Pick<CallRow, 'state' | 's
   return effect === 'read' ? 'reads' : 'other';
 }
 
-/** Each call in one bucket, by its beginning. Buckets begin at whole multiples of their length since 1970, and follow each other without a hole. */
+const bucketsMost = 1_000;
+
+/** Without a call. */
+export function noBuckets(): Timeline {
+  return { bucketMs: minute, buckets: [] };
+}
+
+/** Buckets from the one of `firstMs` to that of `lastMs`. They begin at whole multiples of their length since 1970, and follow each other without a hole. */
+export function emptyBuckets(firstMs: number, lastMs: number, wanted: number): Timeline & { startMs: number } {
+  const bucketMs = bucketLength(lastMs - firstMs + 1, Math.max(1, Math.min(bucketsMost, Math.floor(wanted))));
+  const startMs = Math.floor(firstMs / bucketMs) * bucketMs;
+  const all: Bucket[] = Array.from({ length: Math.floor((lastMs - startMs) / bucketMs) + 1 }, (_, at) => ({
+    at: new Date(startMs + at * bucketMs).toISOString(),
+    reads: 0,
+    writes: 0,
+    sensitive: 0,
+    errors: 0,
+    blocked: 0,
+    other: 0,
+  }));
+  return { startMs, bucketMs, buckets: all };
+}
+
+/** Each call in one bucket, by its beginning. */
 export function buckets(calls: readonly CallRow[], wanted: number): Timeline {
   let first = Number.POSITIVE_INFINITY;
   let last = Number.NEGATIVE_INFINITY;
@@ -39,19 +62,8 @@ export function buckets(calls: readonly CallRow[], wanted: number): Timeline {
     if (ms < first) first = ms;
     if (ms > last) last = ms;
   }
-  if (first > last) return { bucketMs: minute, buckets: [] };
-  const most = Math.max(1, Math.min(1_000, Math.floor(wanted)));
-  const bucketMs = bucketLength(last - first + 1, most);
-  const start = Math.floor(first / bucketMs) * bucketMs;
-  const all: Bucket[] = Array.from({ length: Math.floor((last - start) / bucketMs) + 1 }, (_, at) => ({
-    at: new Date(start + at * bucketMs).toISOString(),
-    reads: 0,
-    writes: 0,
-    sensitive: 0,
-    errors: 0,
-    blocked: 0,
-    other: 0,
-  }));
-  for (const call of calls) all[Math.floor((Date.parse(call.beganAt) - start) / bucketMs)]![layerOf(call)]++;
+  if (first > last) return noBuckets();
+  const { startMs, bucketMs, buckets: all } = emptyBuckets(first, last, wanted);
+  for (const call of calls) all[Math.floor((Date.parse(call.beganAt) - startMs) / bucketMs)]![layerOf(call)]++;
   return { bucketMs, buckets: all };
 }

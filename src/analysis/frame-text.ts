@@ -1,21 +1,9 @@
 /** The text of a frame of which stretches may be missing, and JSON that is read as far as it goes. */
 import { lossyText } from '../bytes/bytes.ts';
+import type { Frame, Gap } from '../entry/frame.ts';
 import { jsonDepth } from '../limits.ts';
 
-/** A stretch that is not in a frame's bytes (`Payload` of the readers): never stored, erased, or withheld from a report. */
-export interface Gap {
-  reason: 'redacted' | 'not captured' | 'erased' | 'lost' | 'withheld';
-  /** In the frame. */
-  offset: number;
-  sizeBytes: number;
-  /** Where it belongs in the bytes that are there. */
-  at: number;
-}
-
-export interface Frame {
-  bytes: Uint8Array;
-  gaps: readonly Gap[];
-}
+export type { Frame, Gap };
 
 const standIns = new Set(['[redacted]', '[not captured]', '[erased]', '[lost]', '[withheld]']);
 

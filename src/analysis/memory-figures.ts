@@ -1,6 +1,7 @@
 /** What the answers over rows in memory are made of: which entries belong together, figures of tools and entities, and orders. */
 import type { CallRow, EntityRow, FindingRow, Principal, Severity, ToolRow, TouchRow } from './rows.ts';
 import type { MemoryRows } from './sink.ts';
+import { newTool } from './tools.ts';
 
 export const severities: readonly Severity[] = ['high', 'medium', 'low', 'info'];
 
@@ -86,21 +87,11 @@ export function toolRow(calls: readonly CallRow[], base: ToolRow | undefined): T
 /** Of a tool that has no row: what its calls say. */
 function unlisted(call: CallRow): ToolRow {
   return {
-    ledger: call.ledger,
-    server: call.server,
-    tool: call.target ?? '',
+    ...newTool(call.ledger, call.server, call.target ?? ''),
     effect: call.effect,
     effectFrom: call.effectFrom,
     ...(call.sensitive ? { sensitive: true as const } : {}),
     ...(call.destructive ? { destructive: true as const } : {}),
-    calls: 0,
-    errors: 0,
-    blocked: 0,
-    unanswered: 0,
-    resultBytes: 0,
-    contextTokens: 0,
-    isListed: false,
-    definitions: 0,
   };
 }
 

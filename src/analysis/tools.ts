@@ -215,7 +215,8 @@ export class Tools {
   }
 }
 
-function newTool(ledger: string, server: string, tool: string): ToolRow {
+/** Before anything is known of it. */
+export function newTool(ledger: string, server: string, tool: string): ToolRow {
   return {
     ledger,
     server,

@@ -1,15 +1,13 @@
 /** The questions of `Backend` about rows, over the catalogs of one or several ledgers. */
-import { bucketLength } from '../analysis/buckets.ts';
+import { emptyBuckets, noBuckets } from '../analysis/buckets.ts';
 import { byTool, severities, sortedBy } from '../analysis/memory-figures.ts';
 import type { CallRow, EntityRow, EntryRow, FindingRow, SessionRow, Severity, ToolRow } from '../analysis/rows.ts';
-import type { Bucket, CallDetail, EntityDetail, Matrix, Overview, Page, Paging, Range, Timeline, ToolDetail } from '../analysis/views.ts';
+import type { CallDetail, EntityDetail, Matrix, Overview, Page, Paging, Range, Timeline, ToolDetail } from '../analysis/views.ts';
 import { LedgerRows, toolsOfMatrix, type Counts, type Cut, type List } from './ledger-rows.ts';
 import { quantileOf, timeText } from './rows.ts';
 
 const limitMost = 1_000;
 const limitDefault = 100;
-const bucketsMost = 1_000;
-const minuteMs = 60_000;
 
 export interface CatalogPlace {
   /** The ledger's id. */
@@ -78,24 +76,14 @@ export class CatalogRows {
   timeline(range: Range, wanted: number): Timeline {
     const nowMs = this.#now();
     const spans = this.#meant(range).flatMap((one) => [one.span(range, nowMs) ?? []].filter((span) => span.length > 0)) as [number, number][];
-    if (spans.length === 0) return { bucketMs: minuteMs, buckets: [] };
+    if (spans.length === 0) return noBuckets();
     const firstMs = Math.floor(Math.min(...spans.map(([first]) => first)) / 1000);
     const lastMs = Math.floor(Math.max(...spans.map(([, last]) => last)) / 1000);
-    const bucketMs = bucketLength(lastMs - firstMs + 1, Math.max(1, Math.min(bucketsMost, Math.floor(wanted))));
-    const start = Math.floor(firstMs / bucketMs) * bucketMs;
-    const buckets: Bucket[] = Array.from({ length: Math.floor((lastMs - start) / bucketMs) + 1 }, (_, at) => ({
-      at: new Date(start + at * bucketMs).toISOString(),
-      reads: 0,
-      writes: 0,
-      sensitive: 0,
-      errors: 0,
-      blocked: 0,
-      other: 0,
-    }));
+    const { startMs, bucketMs, buckets } = emptyBuckets(firstMs, lastMs, wanted);
     for (const one of this.#meant(range)) {
       for (const [at, layers] of one.times(range, bucketMs, nowMs)) {
         // what came meanwhile may lie behind
-        const bucket = buckets[(at - start) / bucketMs];
+        const bucket = buckets[(at - startMs) / bucketMs];
         if (bucket !== undefined) for (const [layer, calls] of layers) bucket[layer] += calls;
       }
     }

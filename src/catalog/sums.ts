@@ -5,22 +5,16 @@
 import type { Database, Row } from './driver.ts';
 import { levelsUs } from './schema.ts';
 import { joined, type Condition, type Meant } from './where.ts';
+import type { Tally } from './writer.ts';
 
 /** Calls of one grouping with durations of one bucket. */
-export interface Sum {
+export interface Sum extends Tally {
   server: string;
   target: string | null;
   effect: string;
   sensitive: number | null;
   state: string;
   bucket: number;
-  calls: number;
-  resultBytes: number;
-  contextTokens: number;
-  longestUs: number;
-  firstUs: number;
-  lastUs: number;
-  endUs: number;
 }
 
 const ofTools: Condition = { sql: "f.method = 'tools/call'", values: [] };

@@ -17,7 +17,7 @@ interface TableStatements {
 }
 
 /** Sums over calls. First and last are those of calls that have been in it. */
-interface Tally {
+export interface Tally {
   calls: number;
   resultBytes: number;
   contextTokens: number;

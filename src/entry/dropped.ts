@@ -2,11 +2,16 @@
 import { judgeBytes } from '../limits.ts';
 import type { BatchEntry, MessageEntry } from './entry.ts';
 
+/** A capture rule keeps nothing of such a message's content. */
+function isLeftOut(entry: MessageEntry | BatchEntry): boolean {
+  const isReply = entry.kind === 'message' && (entry.type === 'result' || entry.type === 'error');
+  return entry.capture === 'metadata' || entry.capture === 'none' || (entry.capture === 'request' && isReply);
+}
+
 /** Why stretches of an entry's frame were dropped; a segment alone does not say. Of a batch's frame, whose items may differ, `redacted` unless all agree. */
 export function whyDropped(entry: MessageEntry | BatchEntry): 'redacted' | 'not captured' {
-  const isReply = entry.kind === 'message' && (entry.type === 'result' || entry.type === 'error');
-  const { capture, redacted } = entry;
-  if (capture === 'metadata' || capture === 'none' || (capture === 'request' && isReply)) return 'not captured';
+  const { redacted } = entry;
+  if (isLeftOut(entry)) return 'not captured';
   // a frame that is longer is not looked through, and none of it is stored
   if (entry.sizeBytes > judgeBytes) return 'not captured';
   const rules = Object.keys(redacted ?? {});
@@ -15,11 +20,9 @@ export function whyDropped(entry: MessageEntry | BatchEntry): 'redacted' | 'not 
 
 /** How many dropped segments of a frame its entry explains: that capture rules left out its content, or so many stretches of it redaction. */
 export function explainedBy(frame: MessageEntry | BatchEntry, segments: number): number {
-  const { capture, redacted = {} } = frame;
-  const isReply = frame.kind === 'message' && (frame.type === 'result' || frame.type === 'error');
-  const isLeftOut = capture === 'metadata' || capture === 'none' || (capture === 'request' && isReply);
+  const { redacted = {} } = frame;
   // longer than is looked through, it is left out whole
-  if (isLeftOut || (frame.sizeBytes > judgeBytes && segments === 1)) return segments;
+  if (isLeftOut(frame) || (frame.sizeBytes > judgeBytes && segments === 1)) return segments;
   let stretches = 0;
   for (const times of Object.values(redacted)) stretches += times;
   return stretches;

@@ -14,18 +14,11 @@ import { contentCounts } from '../verify/content.ts';
 import { itemStates, Places, type ReportHead, type ReportItem } from '../verify/report-data.ts';
 import type { Chosen } from './choose.ts';
 
-export interface ReportMade {
-  witnesses: string[];
-  isWithheld: boolean;
-  filter: string;
-  since?: string;
-  until?: string;
-  later: number;
-  madeAt: string;
-  version: string;
-  name: string;
-  reading?: NonNullable<ReportHead['reading']>;
-}
+/** What the ledger does not say itself. */
+export type ReportMade = Pick<
+  ReportHead,
+  'witnesses' | 'isWithheld' | 'filter' | 'since' | 'until' | 'later' | 'madeAt' | 'version' | 'name' | 'reading'
+>;
 
 export interface ReportData {
   head: ReportHead;

@@ -4,23 +4,9 @@ import type { Crypto } from '../bytes/crypto.ts';
 import { segmentHash } from '../entry/commitment.ts';
 import { explainedBy, whyDropped } from '../entry/dropped.ts';
 import type { BatchEntry, Entry, MessageEntry } from '../entry/entry.ts';
+import type { Frame, Gap } from '../entry/frame.ts';
 import { checkContent, contentCounts, type ContentCheck, type ContentItem } from './content.ts';
 import type { ReportItem } from './report-data.ts';
-
-/** A stretch that is not in a frame's bytes. */
-export interface FrameGap {
-  reason: 'redacted' | 'not captured' | 'erased' | 'lost' | 'withheld';
-  /** In the frame. */
-  offset: number;
-  sizeBytes: number;
-  /** Where it belongs in the bytes that are there. */
-  at: number;
-}
-
-export interface Frame {
-  bytes: Uint8Array;
-  gaps: FrameGap[];
-}
 
 export interface ReportEntry {
   index: number;
@@ -94,7 +80,7 @@ export function frameOf(
     const pieces = item.state === 'erased' ? rests?.get(k) : undefined;
     return pieces?.map(({ bytes, sizeBytes }) => (bytes ? { state: 'kept', bytes } : { state: 'erased', sizeBytes })) ?? [item];
   }) ?? [{ state: 'withheld', sizeBytes: entry.sizeBytes }];
-  const gaps: FrameGap[] = [];
+  const gaps: Gap[] = [];
   const kept: Uint8Array[] = [];
   let offset = 0;
   let at = 0;
@@ -130,7 +116,7 @@ export function stretchOf({ bytes, gaps }: Frame, [start, end]: readonly [number
     return place - missing;
   };
   const from = keptBefore(start);
-  const inside = gaps.flatMap(({ reason, offset, sizeBytes }): FrameGap[] => {
+  const inside = gaps.flatMap(({ reason, offset, sizeBytes }): Gap[] => {
     const first = Math.max(offset, start);
     const last = Math.min(offset + sizeBytes, end);
     return last > first ? [{ reason, offset: first - start, sizeBytes: last - first, at: keptBefore(first) - from }] : [];

@@ -7,6 +7,7 @@
 import { equal, hex, utf8 } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
+import type { Frame } from '../entry/frame.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { Rests } from '../entry/rest.ts';
 import { reportChunkHashes } from '../limits.ts';
@@ -30,7 +31,7 @@ import {
   type ReportItem,
   type ReportSource,
 } from './report-data.ts';
-import { attributesOf, checkItems, frameOf, stretchOf, unexplained, type Frame, type ReportEntry } from './report-entry.ts';
+import { attributesOf, checkItems, frameOf, stretchOf, unexplained, type ReportEntry } from './report-entry.ts';
 import { ReportOpener } from './report-open.ts';
 import { ReportTree } from './report-tree.ts';
 import { readWitnesses, type ReportWitness } from './report-witnesses.ts';
