@@ -1,15 +1,10 @@
 /** What the verifier found in a report, as the evidence line says it. */
-import { custodyTexts } from '../src/entry/custody.ts';
+import { custodyMeans } from '../src/entry/custody.ts';
 import type { EvidenceState } from '../src/analysis/views.ts';
-import { exitOfSeverity, type Exit } from '../src/verify/finding.ts';
+import { exitOfSeverity, stateOf } from '../src/verify/finding.ts';
 import type { ReportHead } from '../src/verify/report-data.ts';
 import type { ReportVerification, StepName } from '../src/verify/report.ts';
 import { count } from './figures.ts';
-
-const states = { 0: 'holds', 1: 'tampered', 2: 'inconclusive', 3: 'inconclusive', 4: 'policy', 5: 'fork' } as const satisfies Record<
-  Exit,
-  EvidenceState['state']
->;
 
 const stepNames: Readonly<Record<StepName, string>> = {
   data: 'Data of the report',
@@ -48,11 +43,10 @@ export function unverified(file: string, problem: string): EvidenceState {
 
 export function evidenceOf(ledger: string, file: string, found: ReportVerification, verifiedAt: string): EvidenceState {
   const { exit, head, size, shown, custody, firstBad, witnesses, cosigned, keyFingerprint, isKeyKnown } = found;
-  const means = custody === undefined ? undefined : custodyTexts[custody];
   return {
     ledger,
     name: head?.name ?? '',
-    state: states[exit],
+    state: stateOf[exit],
     sentence: sentenceOf(found),
     verifiedAt,
     size,
@@ -60,21 +54,13 @@ export function evidenceOf(ledger: string, file: string, found: ReportVerificati
     later: head?.later ?? 0,
     ...(keyFingerprint === undefined ? {} : { keyFingerprint }),
     isPinned: isKeyKnown,
-    ...(custody === undefined || means === undefined
-      ? {}
-      : { custody, custodyMeans: `${means.says}${means.improve === undefined ? '' : `; ${means.improve}`}` }),
+    ...(custody === undefined ? {} : { custody, custodyMeans: custodyMeans(custody) }),
     witnesses: [
       ...witnesses.map(({ name, timeS, isVerified }) => ({ name, at: timeOf(timeS), isVerified })),
       ...cosigned.map(({ witness, timeS }) => ({ name: witness, at: timeOf(timeS), isVerified: true })),
     ],
     ...(firstBad === undefined ? {} : { firstBad }),
-    findings: found.findings.map(({ severity, code, message, index, path }) => ({
-      severity,
-      code,
-      message,
-      ...(index === undefined ? {} : { index }),
-      ...(path === undefined ? {} : { path }),
-    })),
+    findings: found.findings,
     steps: found.steps.map(({ name, result, detail, tookMs }) => ({ name: stepNames[name], result, detail, tookMs })),
     checked: found.checked,
     notChecked: [

@@ -4,10 +4,10 @@ import type { EvidenceState } from '../analysis/views.ts';
 import type { Custody } from '../entry/entry.ts';
 import { fingerprintOf } from '../ledger/keys.ts';
 import { parseVkey } from '../tlog/note.ts';
-import type { Exit, Finding, FindingCode } from '../verify/finding.ts';
+import { stateOf, type Exit, type Finding, type FindingCode } from '../verify/finding.ts';
 import type { CosignedBy } from '../verify/trust.ts';
 import type { Witnessed } from '../verify/anchors.ts';
-import { custodyTexts } from '../entry/custody.ts';
+import { custodyMeans } from '../entry/custody.ts';
 import { custodyWords, noCustodyWords } from './verify.ts';
 import type { Checked } from '../dashboard/evidence.ts';
 
@@ -30,11 +30,6 @@ export interface VerifyJson {
   cosigned: CosignedBy[];
   witnessed: Witnessed[];
 }
-
-const states = { 0: 'holds', 1: 'tampered', 2: 'inconclusive', 3: 'inconclusive', 4: 'policy', 5: 'fork' } as const satisfies Record<
-  Exit,
-  EvidenceState['state']
->;
 
 /** What is looked at, in the order in which it is, and the findings that are about it. */
 const steps: readonly { name: string; codes: readonly FindingCode[]; ok: (found: VerifyJson) => string }[] = [
@@ -123,25 +118,18 @@ export function sentenceOf({ headline, custody, size, laterRecords }: Pick<Verif
 export function checkedOf(found: VerifyJson): Checked {
   const { exit, size, root, vkey, pinned, laterRecords, custody, firstBad, findings, checked, notChecked } = found;
   const publicKey = vkey === undefined ? undefined : parseVkey(nodeCrypto, vkey)?.publicKey;
-  const improve = custody === undefined ? undefined : custodyTexts[custody].improve;
   return {
-    state: size === 0 && laterRecords > 0 && exit === 3 ? 'unverified' : states[exit],
+    state: size === 0 && laterRecords > 0 && exit === 3 ? 'unverified' : stateOf[exit],
     sentence: sentenceOf(found),
     size,
     later: laterRecords,
     ...(root === undefined || !found.rootHolds || exit === 1 || exit === 5 ? {} : { root }),
     ...(publicKey === undefined ? {} : { keyFingerprint: fingerprintOf(publicKey) }),
     isPinned: pinned,
-    ...(custody === undefined ? {} : { custody, custodyMeans: `${custodyTexts[custody].says}${improve === undefined ? '' : `; ${improve}`}` }),
+    ...(custody === undefined ? {} : { custody, custodyMeans: custodyMeans(custody) }),
     witnesses: witnessesOf(found),
     ...(firstBad === undefined ? {} : { firstBad }),
-    findings: findings.map(({ severity, code, message, index, path }) => ({
-      severity,
-      code,
-      message,
-      ...(index === undefined ? {} : { index }),
-      ...(path === undefined ? {} : { path }),
-    })),
+    findings,
     steps: steps.map((step) => stepOf(step, found)),
     checked,
     notChecked,

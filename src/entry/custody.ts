@@ -14,3 +14,9 @@ export const custodyTexts: Record<Custody, { says: string; improve?: string }> =
     improve: 'better: sworn run -- <server command>',
   },
 };
+
+/** Both in one line. */
+export function custodyMeans(custody: Custody): string {
+  const { says, improve } = custodyTexts[custody];
+  return improve === undefined ? says : `${says}; ${improve}`;
+}

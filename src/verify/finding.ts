@@ -82,6 +82,12 @@ export interface Finding {
 
 export type Exit = 0 | 1 | 2 | 3 | 4 | 5;
 
+/** In a word. */
+export const stateOf = { 0: 'holds', 1: 'tampered', 2: 'inconclusive', 3: 'inconclusive', 4: 'policy', 5: 'fork' } as const satisfies Record<
+  Exit,
+  string
+>;
+
 const exitOf: Record<Severity, Exit> = { tampered: 1, rollback: 5, missing: 3, policy: 4, warning: 0, note: 0 };
 /** The worst first: what is proven wrong outranks what is only absent. */
 const order: Severity[] = ['tampered', 'rollback', 'missing', 'policy', 'warning', 'note'];
