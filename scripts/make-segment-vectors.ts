@@ -192,6 +192,8 @@ const frame = (direction: number, flags: number, stream: number, unit: bigint, c
 const answer = (direction: number, through: bigint, index: bigint, leafHash: Buffer) => join(u8(direction), u64(through), u64(index), leafHash);
 const refusal = (direction: number, unit: bigint, toSender: string, toReceiver: string) =>
   join(u8(direction), u64(unit), u32(text(toSender).length), text(toSender), u32(text(toReceiver).length), text(toReceiver));
+const aside = (direction: number, ...units: bigint[]) => join(u8(direction), ...units.map(u64));
+const said = (direction: number, stream: number, line: string) => join(u8(direction), u32(stream), text(line));
 const hexes = (list: { why: string; body: Buffer }[]) => list.map(({ why, body }) => ({ why, hex: body.toString('hex') }));
 const hashHex = hash.toString('hex');
 const anyFrame = frame(0, 0, 0, 1n, 0n, 0n, 0n, '');
@@ -257,6 +259,44 @@ write('wire.json', {
       { why: 'no direction', body: join(u8(2), anyAnswer.subarray(1)) },
       { why: 'an index above 2^53 - 1 that is not "none"', body: answer(0, 1n, none - 1n, hash) },
       { why: 'a unit above 2^53 - 1', body: answer(0, none, 1n, hash) },
+    ]),
+  },
+  asides: {
+    accept: [
+      { hex: aside(0, 1n, 1n).toString('hex'), aside: { direction: 0, first: 1, last: 1 } },
+      { hex: aside(1, 4294967296n, 9007199254740991n).toString('hex'), aside: { direction: 1, first: 4294967296, last: 9007199254740991 } },
+    ],
+    reject: hexes([
+      { why: 'a byte too short', body: aside(0, 1n, 1n).subarray(0, -1) },
+      { why: 'a byte too long', body: join(aside(0, 1n, 1n), u8(0)) },
+      { why: 'no direction', body: aside(2, 1n, 1n) },
+      { why: 'no unit', body: aside(0, 0n, 1n) },
+      { why: 'the last unit before the first', body: aside(0, 2n, 1n) },
+      { why: 'a unit above 2^53 - 1', body: aside(0, 1n, tooLarge) },
+      { why: 'a release', body: aside(0, 1n) },
+    ]),
+  },
+  releases: {
+    accept: [{ hex: aside(1, 7n).toString('hex'), release: { direction: 1, first: 7, last: 7 } }],
+    reject: hexes([
+      { why: 'a byte too short', body: aside(1, 7n).subarray(0, -1) },
+      { why: 'no direction', body: aside(2, 7n) },
+      { why: 'no unit', body: aside(0, 0n) },
+      { why: 'a unit above 2^53 - 1', body: aside(0, none) },
+      { why: 'an aside', body: aside(0, 7n, 7n) },
+    ]),
+  },
+  lines: {
+    accept: [
+      { hex: said(1, 0, '{}\n').toString('hex'), said: { direction: 1, stream: 0, line: '{}\n' } },
+      { hex: said(0, 4294967295, '\n').toString('hex'), said: { direction: 0, stream: 4294967295, line: '\n' } },
+    ],
+    reject: hexes([
+      { why: 'empty', body: Buffer.alloc(0) },
+      { why: 'no line', body: said(1, 0, '') },
+      { why: 'no line end', body: said(1, 0, '{}') },
+      { why: 'no line, and a stream that looks like one', body: said(1, 10, '') },
+      { why: 'no direction', body: said(2, 0, '{}\n') },
     ]),
   },
   refusals: {

@@ -478,6 +478,7 @@ const erasure = {
   segments: 1,
   commitment,
 };
+const approval = { ...common, kind: 'approval', connection, request: 3, rule: 'pay', decision: 'approved', commitment, waitedMs: 12, how: 'command' };
 const lines = (value: object) => JSON.stringify(value);
 const changed = (value: object, change: object) => lines({ ...value, ...change });
 const text = lines(message);
@@ -497,6 +498,11 @@ write('entries.json', {
     lines({ ...common, kind: 'policy', act: 'release', hold: 5 }),
     lines(erasure),
     lines({ ...common, kind: 'erasure', scope: 'age', targets: [{ index: 0, attributes: 'all' }] }),
+    changed(message, { verdict: 'ask', rule: 'pay' }),
+    changed(approval, { by: { uid: 1000, pid: 2 }, selfApproved: true }),
+    changed(approval, { decision: 'denied', how: 'dashboard', viewer: '0123456789abcdef', by: { uid: 0, pid: 2 } }),
+    changed(approval, { how: 'webhook', attributes: 2, attributesCommitment: commitment }),
+    ...['timed-out', 'cancelled', 'lost'].map((decision) => changed(approval, { decision, how: 'recorder' })),
     lines({ ...common, kind: 'seal', whatever: [{ deep: { a: 1 } }, { deep: { a: 1 } }] }),
     changed(message, { unknownField: { problem: true, 'a:b': '"c":"d"', e: '\\' } }),
     text.replace('"v":1', '"v":1, "a" : { } '),
@@ -551,6 +557,26 @@ write('entries.json', {
       { item: 1 },
       { range: [2, 1] },
     ].map((change) => ({ text: changed(message, change), problem: 'field' })),
+    { text: changed(message, { verdict: 'ask', type: 'notification' }), problem: 'field' },
+    { text: changed(message, { verdict: 'ask', type: 'result' }), problem: 'field' },
+    { text: changed(message, { kind: 'batch', items: 1, verdict: 'ask' }), problem: 'field' },
+    ...[
+      { connection: undefined },
+      { request: undefined },
+      { request: -1 },
+      { rule: undefined },
+      { decision: 'maybe' },
+      { commitment: undefined },
+      { waitedMs: -1 },
+      { how: 'telepathy' },
+      { how: 'recorder' },
+      { decision: 'timed-out' },
+      { decision: 'lost', how: 'recorder', by: { uid: 1000, pid: 2 } },
+      { decision: 'cancelled', how: 'recorder', selfApproved: true },
+      { viewer: 'me' },
+      { selfApproved: false },
+      { by: { uid: 1000 } },
+    ].map((change) => ({ text: changed(approval, change), problem: 'field' })),
     ...[
       { targets: undefined },
       { targets: [] },

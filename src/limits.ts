@@ -166,6 +166,22 @@ export const redactedRules = 16;
 /** Of a rule's reason, in an entry and a refusal. */
 export const reasonBytes = 256;
 
+/** How long a request waits for a person, where nobody says otherwise and at most. */
+export const approvalWaitMs = { usual: 300_000, most: 86_400_000 };
+/** Requests that wait at a time, in all and of one connection, and the bytes of those of one connection: their tap keeps them. */
+export const pendingApprovals = 4_000;
+export const pendingApprovalsOfOne = 2_000;
+export const pendingApprovalBytes = 16 * MiB;
+/** Of a waiting request, as it is shown. */
+export const approvalShownBytes = 8 * KiB;
+/** Of an approver's own words, in UTF-16 units. */
+export const approvalReasonLength = 1_000;
+/** How long who asks for the queue may wait for a change of it; how many may. */
+export const approvalsWaitMs = 30_000;
+export const approvalsWatchers = 64;
+/** Who wants progress is told so often that a request still waits. */
+export const approvalProgressMs = 5_000;
+
 /** Openings of one viewer behind one that was recorded at once are gathered so long, and are one entry then. */
 export const accessGatherMs = 60_000;
 /** Ranges of entries that one `access` entry names; more are named by several. */

@@ -45,7 +45,7 @@ const policyCase = z.strictObject({
   message: json().optional(),
   raw: z.string().optional(),
   request: json().optional(),
-  expect: z.enum(['pass', 'block', 'flag']),
+  expect: z.enum(['pass', 'block', 'flag', 'ask']),
   rule: known(),
   redacts: texts(),
   keeps: texts(),

@@ -13,7 +13,8 @@ export function checkValues(file: unknown, moved: WeakMap<object, string>): Plac
   const findings: PlacedFinding[] = [];
   const policy = member(file, 'policy');
   const rules = list(member(policy, 'rules'));
-  for (const [i, rule] of rules.entries()) if (isMap(rule)) findings.push(...actionFindings(rule, ['policy', 'rules', i]));
+  for (const [i, rule] of rules.entries())
+    if (isMap(rule)) findings.push(...actionFindings(rule, ['policy', 'rules', i]), ...askFindings(rule, ['policy', 'rules', i]));
   findings.push(
     ...twiceNamed(
       rules.map((rule) => member(rule, 'name')),
@@ -116,14 +117,15 @@ function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-const actions = ['allow', 'deny', 'flag'];
+const actions = ['allow', 'deny', 'flag', 'ask'];
 
 function actionFindings(rule: Fields, path: (string | number)[]): PlacedFinding[] {
   const given = actions.filter((action) => rule[action] !== undefined && rule[action] !== false);
   // `action: deny` has an error of its own
   if (given.length === 1 || (given.length === 0 && rule['action'] !== undefined)) return [];
   const called = typeof rule['name'] === 'string' ? `the rule ${quoted(rule['name'])}` : 'a rule';
-  if (given.length === 0) return [{ path, message: `${called} does not say what it does`, hint: 'add `allow: true`, `deny: true` or `flag: true`' }];
+  if (given.length === 0)
+    return [{ path, message: `${called} does not say what it does`, hint: 'add `allow: true`, `deny: true`, `flag: true` or `ask: true`' }];
   return [
     {
       path: [...path, given[1]!],
@@ -132,6 +134,23 @@ function actionFindings(rule: Fields, path: (string | number)[]): PlacedFinding[
       hint: 'a rule does one of them',
     },
   ];
+}
+
+/** Nobody can be asked about what needs no answer, or is one already. */
+function askFindings(rule: Fields, path: (string | number)[]): PlacedFinding[] {
+  if (rule['ask'] === true) {
+    const on = [rule['on'] ?? 'request'].flat();
+    if (on.every((type) => type === 'request')) return [];
+    return [{ path: [...path, 'on'], message: 'a rule with `ask` is about requests alone', hint: 'remove `on`, or use `deny` or `flag`' }];
+  }
+  return ['timeout', 'approvers']
+    .filter((field) => rule[field] !== undefined)
+    .map((field) => ({
+      path: [...path, field],
+      key: true,
+      message: `\`${field}\` belongs to a rule with \`ask\``,
+      hint: 'add `ask: true`, or remove it',
+    }));
 }
 
 function twiceNamed(names: readonly unknown[], path: (string | number)[]): PlacedFinding[] {

@@ -83,6 +83,25 @@ test('the example', async () => {
   });
 });
 
+test('a rule that asks has a time, and perhaps approvers', async () => {
+  const { config, problems } = await parseConfig(
+    `policy: { rules: [
+  { name: pay, ask: true, tool: hr/submit_*, timeout: 30s, approvers: { uid: [1001, 1002] } },
+  { name: own, ask: true, on: [request], approvers: { uid: 7 }, enforce: false },
+  { name: none, deny: true } ] }
+approvals: { timeout: 2h }`,
+    'x',
+  );
+  expect(problems).toEqual([]);
+  expect(config?.policy.policy.rules).toEqual([
+    { name: 'pay', action: 'ask', on: ['request'], tool: ['hr/submit_*'], enforce: true, timeoutMs: 30_000, approvers: [1001, 1002] },
+    { name: 'own', action: 'ask', on: ['request'], enforce: false, timeoutMs: 7_200_000, approvers: [7] },
+    { name: 'none', action: 'deny', on: ['request'], enforce: true },
+  ]);
+  const usual = await parseConfig('policy: { rules: [{ name: a, ask: true }] }', 'x');
+  expect(usual.config?.policy.policy.rules[0]?.timeoutMs).toBe(300_000);
+});
+
 test('what is not said has its default, one is a list of one, and every matcher arrives', async () => {
   expect((await parseConfig('# nothing', 'x')).config?.policy).toEqual(noPolicy);
   expect((await parseConfig('{}', 'x')).config?.policy).toEqual(noPolicy);
@@ -143,8 +162,8 @@ const wrong: [text: string, ...problems: string[]][] = [
   ['polcy: {}\n', '1:1 polcy error: unknown key "polcy" (did you mean `policy`?)'],
   [
     'a: 1\nb: 2\n',
-    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
-    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, approvals, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, approvals, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
   ],
   ['policy:\n  defalt: deny\n', '2:3 policy.defalt error: unknown key "defalt" in `policy` (did you mean `default`?)'],
   ['policy:\n  default: denny\n', '2:12 policy.default error: `default` must be allow or deny, not "denny" (did you mean deny?)'],
@@ -184,10 +203,20 @@ const wrong: [text: string, ...problems: string[]][] = [
   [rule('sensitive: yes'), '3:41 policy.rules[0].sensitive error: `sensitive` must be true or false, not "yes" (write true, without quotes)'],
   [rule('sensitive: "true"'), '3:41 policy.rules[0].sensitive error: `sensitive` must be true or false, not "true" (write true, without quotes)'],
   [rule('allow: true'), '3:18 policy.rules[0].deny error: the rule "a" has `allow` and `deny` (a rule does one of them)'],
+  [rule('timeout: 5m'), '3:30 policy.rules[0].timeout error: `timeout` belongs to a rule with `ask` (add `ask: true`, or remove it)'],
+  [rule('approvers: { uid: 1 }'), '3:30 policy.rules[0].approvers error: `approvers` belongs to a rule with `ask` (add `ask: true`, or remove it)'],
+  [
+    'policy:\n  rules:\n    - { name: a, ask: true, on: [request, result] }\n',
+    '3:33 policy.rules[0].on error: a rule with `ask` is about requests alone (remove `on`, or use `deny` or `flag`)',
+  ],
+  [
+    'policy:\n  rules:\n    - { name: a, ask: true, timeout: 25h }\n',
+    '3:38 policy.rules[0].timeout error: `timeout` is no span of time from 1s to 24h (a number and s, m or h, as in 5m)',
+  ],
   [rule('flag: false'), '3:36 policy.rules[0].flag error: `flag` must be true, not false (remove the line)'],
   [
     'policy:\n  rules:\n    - { name: a, tool: x }\n',
-    '3:7 policy.rules[0] error: the rule "a" does not say what it does (add `allow: true`, `deny: true` or `flag: true`)',
+    '3:7 policy.rules[0] error: the rule "a" does not say what it does (add `allow: true`, `deny: true`, `flag: true` or `ask: true`)',
   ],
   ['policy:\n  rules:\n    - { deny: true }\n', '3:7 policy.rules[0].name error: `name` is missing'],
   [
@@ -196,7 +225,7 @@ const wrong: [text: string, ...problems: string[]][] = [
   ],
   [
     'policy:\n  rules:\n    - { name: a, action: deny }\n',
-    '3:18 policy.rules[0].action error: unknown key "action" in `rules[0]` (write `allow: true`, `deny: true` or `flag: true`)',
+    '3:18 policy.rules[0].action error: unknown key "action" in `rules[0]` (write `allow: true`, `deny: true`, `flag: true` or `ask: true`)',
   ],
   ['policy:\n  rules:\n    - { name: 5, deny: true }\n', '3:15 policy.rules[0].name error: `name` must be a string, not 5 (put it in quotes: "5")'],
   [
@@ -254,7 +283,7 @@ const wrong: [text: string, ...problems: string[]][] = [
   [rule('condition: x'), '3:30 policy.rules[0].condition error: unknown key "condition" in `rules[0]` (did you mean `when`?)'],
   [
     rule('to: x'),
-    '3:30 policy.rules[0].to error: unknown key "to" in `rules[0]` (known here: name, allow, deny, flag, on, server, tool, method, client, label, principal, effect, direction, sensitive, destructive, when, reason, enforce)',
+    '3:30 policy.rules[0].to error: unknown key "to" in `rules[0]` (known here: name, allow, deny, flag, ask, on, server, tool, method, client, label, principal, effect, direction, sensitive, destructive, when, reason, enforce, timeout, approvers)',
   ],
   [rule('tools: x'), '3:30 policy.rules[0].tools error: unknown key "tools" in `rules[0]` (did you mean `tool`?)'],
   ['redact: { keys: [] }\n', '1:9 redact error: a redact rule names nothing to redact (give it keys, paths or detect)'],
@@ -639,7 +668,7 @@ describe('files', () => {
     const bad = file('esc.yaml', 'polcy: {}\n"\\e[31m": 1\nredact: []\n');
     expect(await run(bad)).toEqual({
       status: 65,
-      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
+      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, approvals, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
     });
     const json = JSON.parse((await run(bad, '--json')).out) as { valid: boolean; problems: ConfigProblem[] };
     expect(json).toMatchObject({ valid: false, problems: [{ line: 1, column: 1, path: 'polcy', severity: 'error' }, { line: 2 }] });

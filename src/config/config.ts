@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { hex, lossyText, utf8, utf8Text } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
+import { approvalWaitMs } from '../limits.ts';
 import type { EntityOptions } from '../analysis/entity-rules.ts';
 import type { Matchers, OnUnrecordable, Policy, PrincipalMatcher, RedactRule, Rule, ServerSettings, ToolSettings } from '../policy/policy.ts';
 import { authOf, type AuthSettings } from './auth.ts';
@@ -282,12 +283,14 @@ function policyOf(file: FileContent): Policy {
       default: file.policy?.default ?? 'allow',
       rules: (file.policy?.rules ?? []).map((rule): Rule => ({
         name: rule.name,
-        action: rule.allow ? 'allow' : rule.deny ? 'deny' : 'flag',
+        action: rule.allow ? 'allow' : rule.deny ? 'deny' : rule.flag ? 'flag' : 'ask',
         on: [...new Set(listOf(rule.on) ?? ['request' as const])],
         ...matchersOf(rule),
         ...(rule.when === undefined ? {} : { when: rule.when }),
         ...(rule.reason === undefined ? {} : { reason: rule.reason }),
         enforce: rule.enforce ?? true,
+        ...(rule.ask ? { timeoutMs: spanMs(rule.timeout ?? file.approvals?.timeout ?? '') ?? approvalWaitMs.usual } : {}),
+        ...(rule.approvers === undefined ? {} : { approvers: listOf(rule.approvers.uid)! }),
       })),
     },
     onUnrecordable:

@@ -14,7 +14,7 @@ export interface PlacedFinding extends Found {
 
 /** Words that people write where the file has another one. */
 const otherWords: Readonly<Record<string, string>> = {
-  action: 'write `allow: true`, `deny: true` or `flag: true`',
+  action: 'write `allow: true`, `deny: true`, `flag: true` or `ask: true`',
   block: 'write `deny: true`',
   condition: 'did you mean `when`?',
   if: 'did you mean `when`?',

@@ -6,6 +6,7 @@ import { valueShapes } from '../analysis/entity-rules.ts';
 import { ruleIds, ruleSettings } from '../analysis/rules/settings.ts';
 import { utf8 } from '../bytes/bytes.ts';
 import { visible } from '../bytes/visible.ts';
+import { approvalWaitMs } from '../limits.ts';
 import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
 import { cosignatureType } from '../tlog/cosignature.ts';
 import { vkeyParts } from '../tlog/note.ts';
@@ -62,6 +63,18 @@ const spanOfTime = () =>
   text((value) => (spanMs(value) === undefined ? { message: 'is no span of time', hint: 'a number and s, m, h, d or w, as in 90d' } : undefined), {
     pattern: '^[1-9][0-9]{0,5}[smhdw]$',
   });
+
+/** As long as a request may wait for a person. */
+const askTimeout = () =>
+  text(
+    (value) => {
+      const ms = spanMs(value);
+      return ms === undefined || ms > approvalWaitMs.most
+        ? { message: 'is no span of time from 1s to 24h', hint: 'a number and s, m or h, as in 5m' }
+        : undefined;
+    },
+    { pattern: '^[1-9][0-9]{0,5}[smhd]$' },
+  );
 
 const name = () =>
   text(
@@ -152,6 +165,7 @@ const rule = z
     allow: z.literal(true).optional().meta({ description: 'Lets the message pass.' }),
     deny: z.literal(true).optional().meta({ description: 'Blocks the message.' }),
     flag: z.literal(true).optional().meta({ description: 'Marks the message and lets it pass.' }),
+    ask: z.literal(true).optional().meta({ description: 'The request waits until a person approves or denies it.' }),
     on: oneOrMany(judged).optional().meta({ description: 'What is judged. Default: request.' }),
     ...matchers,
     when: text(
@@ -171,9 +185,16 @@ const rule = z
     reason: text((value) => lengthFinding(value, reasonBytes), { minLength: 1, maxLength: reasonBytes })
       .optional()
       .meta({ description: 'Told to whoever is refused.' }),
-    enforce: z.boolean().optional().meta({ description: 'false: a shadow rule. What it would block is flagged. Default: true.' }),
+    enforce: z.boolean().optional().meta({ description: 'false: a shadow rule. What it would block or ask for is flagged. Default: true.' }),
+    timeout: askTimeout()
+      .optional()
+      .meta({ description: 'Of a rule that asks: how long a request waits, 1s to 24h; then it is refused. Default: that of approvals.' }),
+    approvers: z
+      .strictObject({ uid: oneOrMany(z.int().min(0).max(largestUid)).meta({ description: 'User ids.' }) })
+      .optional()
+      .meta({ description: "Of a rule that asks: who may decide beside root and the recorder's account." }),
   })
-  .meta({ id: 'rule', title: 'A rule', oneOf: [{ required: ['allow'] }, { required: ['deny'] }, { required: ['flag'] }] });
+  .meta({ id: 'rule', title: 'A rule', oneOf: ['allow', 'deny', 'flag', 'ask'].map((action) => ({ required: [action] })) });
 
 const redactRule = z
   .strictObject({
@@ -584,6 +605,12 @@ export const fileShape = z
       })
       .optional()
       .meta({ title: 'Policy', description: 'Which messages pass.' }),
+    approvals: z
+      .strictObject({
+        timeout: askTimeout().optional().meta({ description: 'How long a request waits where its rule does not say: 1s to 24h. Default: 5m.' }),
+      })
+      .optional()
+      .meta({ title: 'Approvals', description: 'How people decide on requests that rules with ask are about.' }),
     onUnrecordable: z
       .union([
         unrecordable,

@@ -364,6 +364,35 @@ export interface AccessEntry extends Common {
   selfAdministered?: true;
 }
 
+/**
+ * What became of a request that waited for a person: `cancelled` by its sender; `lost` with its connection or stream, or with the recorder that asked.
+ */
+export const approvalDecisions = ['approved', 'denied', 'timed-out', 'cancelled', 'lost'] as const;
+export type ApprovalDecision = (typeof approvalDecisions)[number];
+/** Where a person decided, or that none did. */
+export const approvalHows = ['command', 'dashboard', 'webhook', 'recorder'] as const;
+export type ApprovalHow = (typeof approvalHows)[number];
+
+/** The end of waiting of a `message` entry with `verdict: ask`: exactly one for each. Only behind one that says `approved` the request is delivered. */
+export interface ApprovalEntry extends Common {
+  kind: 'approval';
+  connection: string;
+  /** Index of the request's entry. */
+  request: number;
+  rule: string;
+  decision: ApprovalDecision;
+  /** Of the request: what was shown. */
+  commitment: string;
+  /** From its entry until the decision. */
+  waitedMs: number;
+  how: ApprovalHow;
+  /** As in `access`. */
+  viewer?: string;
+  by?: { uid: number; pid: number };
+  /** Whoever decided has the account of the tap: it may be the agent itself. */
+  selfApproved?: true;
+}
+
 /** What an entry says of its message: where there is none, nothing was said. */
 export function messageTypeOf({ type }: MessageEntry): MessageType {
   return type === 'http' ? 'opaque' : type;
@@ -371,7 +400,7 @@ export function messageTypeOf({ type }: MessageEntry): MessageType {
 
 /** Kinds that this version reserves but does not write. */
 export interface ReservedEntry extends Common {
-  kind: 'approval' | 'seal';
+  kind: 'seal';
 }
 
 export type Entry =
@@ -390,4 +419,5 @@ export type Entry =
   | AnchorEntry
   | KeyEntry
   | AccessEntry
+  | ApprovalEntry
   | ReservedEntry;

@@ -4,7 +4,7 @@
  */
 import { utf8Text } from '../bytes/bytes.ts';
 import { accessRanges, entryBytes, jsonDepth, tileWidth } from '../limits.ts';
-import { kinds, type Entry, type Kind } from './entry.ts';
+import { approvalDecisions, approvalHows, kinds, type Entry, type Kind } from './entry.ts';
 
 /** Why a leaf is not an entry. `unsupported` means another version or kind: a newer sworn may read it; everything else is simply wrong. */
 export type EntryProblemCode = 'too-large' | 'not-utf8' | 'not-json' | 'not-object' | 'duplicate-key' | 'too-deep' | 'unsupported' | 'field';
@@ -157,17 +157,15 @@ const frame: Fields = [
 const reserved: Fields = common;
 
 /** Who asked for it, when somebody did. */
-const asked: Fields = [
-  [
-    'by',
-    false,
-    object([
-      ['uid', true, integer],
-      ['pid', true, count],
-    ]),
-  ],
-  ['selfAdministered', false, yes],
+const by: Fields[number] = [
+  'by',
+  false,
+  object([
+    ['uid', true, integer],
+    ['pid', true, count],
+  ]),
 ];
+const asked: Fields = [by, ['selfAdministered', false, yes]];
 
 const fieldsOf: Record<Kind, Fields> = {
   start: [
@@ -363,7 +361,19 @@ const fieldsOf: Record<Kind, Fields> = {
     ['policyDigest', false, hex64],
     ...asked,
   ],
-  approval: reserved,
+  approval: [
+    ...common,
+    ['connection', true, hex32],
+    ['request', true, count],
+    ['rule', true, text],
+    ['decision', true, oneOf(...approvalDecisions)],
+    ['commitment', true, digest64],
+    ['waitedMs', true, count],
+    ['how', true, oneOf(...approvalHows)],
+    ['viewer', false, hex16],
+    by,
+    ['selfApproved', false, yes],
+  ],
   access: [
     ...common,
     ['act', true, oneOf('open', 'acknowledge')],
@@ -461,7 +471,16 @@ function together(value: Record<string, unknown>): string | undefined {
       return 'opened, count and from not together with the act open';
     return (value.finding === undefined) === isOpen ? undefined : 'a finding not together with the act acknowledge';
   }
+  if (value.kind === 'approval') {
+    // nobody but a person approves or denies, and a person does nothing else
+    const isPersons = value.decision === 'approved' || value.decision === 'denied';
+    if ((value.how !== 'recorder') !== isPersons) return 'a decision and a how that do not go together';
+    return isPersons || (value.by === undefined && value.viewer === undefined && value.selfApproved === undefined)
+      ? undefined
+      : 'a person, but no decision of one';
+  }
   if (value.kind !== 'message' && value.kind !== 'batch') return undefined;
+  if (value.verdict === 'ask' && (value.kind === 'batch' || value.type !== 'request')) return 'the verdict ask, but no request';
   const isItem = value.kind === 'message' && value.batch !== undefined;
   if (isItem) {
     if (value.item === undefined || value.range === undefined) return 'batch, but without item or range';

@@ -31,7 +31,7 @@ export interface PolicyCase {
   raw?: string;
   /** What a reply answers. Without it a `message` answers some request, and a `raw` one nothing. */
   request?: Json;
-  expect: 'pass' | 'block' | 'flag';
+  expect: 'pass' | 'block' | 'flag' | 'ask';
   rule?: string;
   /** Texts that must not be in what is stored, and that must. */
   redacts?: string[];

@@ -62,7 +62,9 @@ export async function compilePolicy(policy: Policy, pause: Pause = () => undefin
     rules.push({ ...rule, condition });
   }
   // an exception that cannot be evaluated refuses, too
-  const refusing = rules.some((rule) => rule.enforce && (rule.action === 'deny' || (rule.action === 'allow' && rule.when !== undefined)));
+  const refusing = rules.some(
+    (rule) => rule.enforce && (rule.action === 'deny' || rule.action === 'ask' || (rule.action === 'allow' && rule.when !== undefined)),
+  );
   const canBlock = policy.policy.default === 'deny' || refusing;
   const redact: CompiledRedactRule[] = [];
   for (const rule of policy.redact) {
@@ -161,10 +163,11 @@ export class Judge {
       // An exception that cannot be evaluated is none, and what it would have let through is refused.
       const denies = rule.action === 'deny' || (problem !== undefined && rule.action === 'allow');
       if (!rule.enforce) {
-        if (denies) flagged ??= { kind: 'flag', ...said, shadow: true };
+        if (denies || rule.action === 'ask') flagged ??= { kind: 'flag', ...said, shadow: true };
         continue;
       }
       if (denies) return { kind: 'block', ...said };
+      if (rule.action === 'ask') return { kind: 'ask', ...said };
       if (rule.action === 'flag') return flagged ?? { kind: 'flag', ...said };
       return flagged ?? { kind: 'pass', rule: rule.name };
     }

@@ -36,7 +36,7 @@ export interface PrincipalMatcher {
   declared?: { name?: string[] };
 }
 
-export type RuleAction = 'allow' | 'deny' | 'flag';
+export type RuleAction = 'allow' | 'deny' | 'flag' | 'ask';
 export type JudgedType = 'request' | 'result' | 'notification';
 
 export interface Rule extends Matchers {
@@ -48,8 +48,11 @@ export interface Rule extends Matchers {
   when?: string;
   /** Told to whoever is refused. */
   reason?: string;
-  /** False: a shadow rule. What it would block is flagged. */
+  /** False: a shadow rule. What it would block or ask for is flagged. */
   enforce: boolean;
+  /** Of a rule that asks: how long a request waits, and uids that may decide beside administrators. */
+  timeoutMs?: number;
+  approvers?: number[];
 }
 
 export type Keep = 'drop' | 'checkable';

@@ -7,7 +7,7 @@ export interface Verdict {
   rule?: string;
   /** The rule's own words. */
   reason?: string;
-  /** The rule would have blocked, had it been enforced. */
+  /** The rule would have blocked or asked, had it been enforced. */
   shadow?: true;
   /** A condition could not be evaluated: which kind of error, never a value. */
   problem?: string;
@@ -25,4 +25,10 @@ export const ownRules = {
   /** Longer than can be judged. */
   tooLarge: 'sworn:too-large',
   freeze: 'sworn:freeze',
+  /** More than `limits` allow. */
+  limit: 'sworn:limit',
+  /** A tool whose definition changed since it was pinned. */
+  pin: 'sworn:pin',
+  /** About a request that was never delivered: its cancellation, or a reply to it. */
+  notSent: 'sworn:not-sent',
 } as const;

@@ -418,6 +418,8 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
     isTooLarge || (frame.tooLarge !== undefined && judge.mayRefuse(deps.freezes, nowMs))
       ? { kind: 'block', rule: ownRules.tooLarge, reason: 'longer than can be judged' }
       : judge.judge({ ...subject, anomalies, bytes, sizeBytes, isNoMessage: noMessage }, connection.counts, deps.freezes, nowMs);
+  // nobody can be asked for it yet
+  if (verdict.kind === 'ask') verdict = { ...verdict, kind: 'block' };
   // It is with its receiver: a rule came into force too late for it, and the record must not say that it was kept from it.
   if (verdict.kind === 'block' && !frame.refusable) verdict = { ...verdict, kind: 'flag', shadow: true, problem: 'delivered-before' };
   return { subject, verdict, request };

@@ -16,7 +16,9 @@ export type Question =
   | 'rotate'
   | 'retire'
   | 'opened'
-  | 'acknowledge';
+  | 'acknowledge'
+  | 'approvals'
+  | 'decide';
 
 /**
  * The recorder's answer. `more`: what the question is about.

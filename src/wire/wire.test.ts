@@ -7,13 +7,18 @@ import { wireBytes } from '../limits.ts';
 import { socketId } from './socket-path.ts';
 import {
   encodeAnswer,
+  encodeAside,
   encodeJson,
   encodeRefusal,
+  encodeRelease,
+  encodeSaid,
   frameHeaderBytes,
   readAnswer,
+  readAside,
   readFrame,
   readJson,
   readRefusal,
+  readSaid,
   WireReader,
   wireType,
   writeFrameHeader,
@@ -102,9 +107,12 @@ describe('messages on the wire', () => {
       encodeJson(wireType.ask, { what: 'status' }),
       encodeJson(wireType.closed),
       encodeAnswer(wireType.pass, { direction: 1, through: 9 }),
+      encodeAside({ direction: 0, first: 8, last: 9 }),
+      encodeRelease(0, 9),
+      encodeSaid({ direction: 1, stream: 0, line: Buffer.from('{}\n') }),
     ]);
     const expected = read([stream]);
-    expect(expected.messages.map(({ type }) => type)).toEqual([wireType.ask, wireType.closed, wireType.pass]);
+    expect(expected.messages.map(({ type }) => type)).toEqual([wireType.ask, wireType.closed, wireType.pass, 73, 74, 75]);
     for (let one = 0; one <= stream.length; one++) {
       for (let two = one; two <= stream.length; two++) {
         expect(read([stream.subarray(0, one), stream.subarray(one, two), stream.subarray(two)])).toEqual(expected);
@@ -136,7 +144,8 @@ describe('messages on the wire', () => {
         const reader = new WireReader();
         for (const chunk of chunks) reader.push(Buffer.from(chunk), () => {});
         const body = Buffer.from(chunks[0] ?? []);
-        for (const readBody of [readFrame, readAnswer, readRefusal, readJson]) readBody(body);
+        for (const readBody of [readFrame, readAnswer, readRefusal, readSaid, readJson]) readBody(body);
+        for (const numbers of [1, 2] as const) readAside(body, numbers);
       }),
       { numRuns: 1000 },
     );
@@ -158,12 +167,26 @@ describe('bodies on the wire', () => {
       const found = readRefusal(Buffer.from(hex, 'hex'))!;
       expect({ ...found, toSender: found.toSender.toString(), toReceiver: found.toReceiver.toString() }).toEqual(refusal);
     }
+    for (const { hex, aside } of vectors.asides.accept) expect(readAside(Buffer.from(hex, 'hex'), 2)).toEqual(aside);
+    for (const { hex, release } of vectors.releases.accept) expect(readAside(Buffer.from(hex, 'hex'), 1)).toEqual(release);
+    for (const { hex, said } of vectors.lines.accept) {
+      const found = readSaid(Buffer.from(hex, 'hex'))!;
+      expect({ ...found, line: found.line.toString() }).toEqual(said);
+    }
     for (const { hex, value } of vectors.objects.accept) expect(readJson(Buffer.from(hex, 'hex'))).toEqual(value);
     for (const { ledger, id } of vectors.socketIds) expect(socketId(ledger)).toBe(id);
   });
 
   it('refuses the vectors', () => {
-    const readers = { frames: readFrame, answers: readAnswer, refusals: readRefusal, objects: readJson };
+    const readers = {
+      frames: readFrame,
+      answers: readAnswer,
+      refusals: readRefusal,
+      asides: (body: Buffer) => readAside(body, 2),
+      releases: (body: Buffer) => readAside(body, 1),
+      lines: readSaid,
+      objects: readJson,
+    };
     for (const [kind, readBody] of Object.entries(readers)) {
       for (const vector of vectors[kind].reject as Hexed[]) expect(readBody(bytesOf(vector)), `${kind}: ${vector.why}`).toBeUndefined();
     }
@@ -219,6 +242,19 @@ describe('bodies on the wire', () => {
         const found = readRefusal(bodyOf(encodeRefusal({ direction: side, unit, toSender, toReceiver }), wireType.refuse))!;
         expect({ direction: found.direction, unit: found.unit }).toEqual({ direction: side, unit });
         expect(found.toSender.equals(toSender) && found.toReceiver.equals(toReceiver)).toBe(true);
+      }),
+    );
+  });
+
+  it('brings what waits, what goes and what is said through', () => {
+    fc.assert(
+      fc.property(direction, fc.integer({ min: 1 }), fc.nat(4_096), fc.nat(0xffff_ffff), someBytes, (side, first, more, stream, bytes) => {
+        const aside = { direction: side, first, last: first + more };
+        expect(readAside(bodyOf(encodeAside(aside), wireType.aside), 2)).toEqual(aside);
+        expect(readAside(bodyOf(encodeRelease(side, first), wireType.release), 1)).toEqual({ direction: side, first, last: first });
+        const line = Buffer.concat([bytes, Buffer.from('\n')]);
+        const said = readSaid(bodyOf(encodeSaid({ direction: side, stream, line }), wireType.say))!;
+        expect({ ...said, line: Buffer.from(said.line) }).toEqual({ direction: side, stream, line });
       }),
     );
   });

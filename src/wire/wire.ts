@@ -22,6 +22,9 @@ export const wireType = {
   error: 70,
   reply: 71,
   closed: 72,
+  aside: 73,
+  release: 74,
+  say: 75,
 } as const;
 
 export type Wait = 'receipt' | 'verdict' | 'none';
@@ -52,6 +55,8 @@ export interface Hello {
   token: string;
   /** The last receipt that the tap got; the hash in hex. */
   receipt?: { index: number; hash: string };
+  /** Frames that wait for a person, by their last units. */
+  aside?: { c2s: number[]; s2c: number[] };
 }
 
 export interface Welcome {
@@ -283,6 +288,65 @@ export function readRefusal(body: Buffer): Refusal | undefined {
     toSender: body.subarray(13, 13 + senderBytes),
     toReceiver: body.subarray(17 + senderBytes),
   };
+}
+
+/** A frame, by its units: one that waits for a person (`first` and `last`), or that is delivered now (`last` alone). */
+export interface Aside {
+  direction: DirectionIndex;
+  first: number;
+  last: number;
+}
+
+/** An `aside` message. */
+export function encodeAside({ direction, first, last }: Aside): Buffer {
+  const buffer = Buffer.alloc(22);
+  buffer.writeUInt32BE(18, 0);
+  buffer[4] = wireType.aside;
+  buffer[5] = direction;
+  writeU64(buffer, first, 6);
+  writeU64(buffer, last, 14);
+  return buffer;
+}
+
+/** A `release` message. */
+export function encodeRelease(direction: DirectionIndex, last: number): Buffer {
+  const buffer = Buffer.alloc(14);
+  buffer.writeUInt32BE(10, 0);
+  buffer[4] = wireType.release;
+  buffer[5] = direction;
+  writeU64(buffer, last, 6);
+  return buffer;
+}
+
+/** The body of an `aside` or, with one number, of a `release`, or `undefined`. */
+export function readAside(body: Buffer, numbers: 1 | 2): Aside | undefined {
+  if (body.length !== 1 + 8 * numbers || body[0]! > 1) return undefined;
+  const first = readU64(body, 1);
+  const last = numbers === 1 ? first : readU64(body, 9);
+  return first >= 1 && first <= last && Number.isSafeInteger(last) ? { direction: body[0] as DirectionIndex, first, last } : undefined;
+}
+
+/** A line of ours, with its line end, that is written between two frames: to the server (0) or to the client (1). */
+export interface Said {
+  direction: DirectionIndex;
+  stream: number;
+  line: Buffer;
+}
+
+/** A `say` message. */
+export function encodeSaid({ direction, stream, line }: Said): Buffer {
+  const head = Buffer.alloc(10);
+  head.writeUInt32BE(6 + line.length, 0);
+  head[4] = wireType.say;
+  head[5] = direction;
+  head.writeUInt32BE(stream, 6);
+  return Buffer.concat([head, line]);
+}
+
+/** The body of a `say` message, or `undefined` when it is no whole line. */
+export function readSaid(body: Buffer): Said | undefined {
+  if (body[0]! > 1 || body.length < 6 || body.at(-1) !== lineEnd) return undefined;
+  return { direction: body[0] as DirectionIndex, stream: body.readUInt32BE(1), line: body.subarray(5) };
 }
 
 /** A message with a JSON body; without a value its body is empty. */
