@@ -286,3 +286,6 @@ export const projectedTools = 10_000;
 export const projectedEntities = 4_000;
 /** Of a definition of a tool that is kept. */
 export const definitionBytes = 64 * KiB;
+/** What `sworn policy suggest` remembers: who asked, and what each of them asked for, together. A policy file of 1 MiB holds no more. */
+export const seenGroups = 1_000;
+export const seenItems = 20_000;

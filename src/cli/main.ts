@@ -202,10 +202,10 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'policy',
     words: [
-      { name: 'action', flags: '[action]', description: 'what to do (default: check)', choices: ['check', 'test', 'simulate', 'reload'] },
+      { name: 'action', flags: '[action]', description: 'what to do (default: check)', choices: ['check', 'test', 'simulate', 'suggest', 'reload'] },
       { name: 'file', flags: '[file]', description: 'the policy file (default: ~/.config/sworn/sworn.yaml); of `test` the file of cases' },
     ],
-    summary: 'check a policy file, test it with cases, try it on the recorded past, or put it in force',
+    summary: 'check a policy file, test it with cases, try it on the recorded past, draft one from that, or put it in force',
     load: async () => {
       const { policyCommand, policyHelp } = await import('./policy.ts');
       return { help: policyHelp, start: policyCommand };

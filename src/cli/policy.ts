@@ -1,4 +1,4 @@
-/** `sworn policy`: `check` says what is wrong in a policy file, place by place, before a recorder reads it; `test` and `simulate` have files of their own. */
+/** `sworn policy`: `check` says what is wrong in a policy file, place by place, before a recorder reads it; `test`, `simulate` and `suggest` have files of their own. */
 import { defaultConfigPath, readConfig, type Config, type ConfigProblem } from '../config/config.ts';
 import { SwornError } from '../errors.ts';
 import { timeHelp } from './filter.ts';
@@ -12,13 +12,17 @@ export const policyHelp: CommandHelp = {
     { flags: '--policy <file>', description: 'simulate: the policy file, the same as [file]' },
     {
       flags: '--ledger <dir>',
-      description: 'simulate, reload: the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn); simulate takes it several times',
+      description: 'simulate, suggest, reload: the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn); but for reload several times',
       repeat: true,
     },
     { flags: '--socket <path>', description: 'reload: where the recorder listens, if not at the place that follows from the ledger' },
-    { flags: '--session <id>', description: 'simulate: only this connection; the beginning of its id is enough' },
-    { flags: '--server <glob>', description: 'simulate: only servers of this name' },
-    ...timeHelp.map(({ flags, description }) => ({ flags, description: `simulate: ${description}` })),
+    { flags: '--session <id>', description: 'simulate, suggest: only this connection; the beginning of its id is enough' },
+    { flags: '--server <glob>', description: 'simulate, suggest: only servers of this name' },
+    ...timeHelp.map(({ flags, description }) => ({ flags, description: `simulate, suggest: ${description}` })),
+    { flags: '-o, --output <file>', description: 'suggest: where the draft goes (default: standard output); nothing is overwritten' },
+    { flags: '--cases <file>', description: 'suggest: cases for `sworn policy test` go there' },
+    { flags: '--per <what>', description: 'suggest: whom rules tell apart: client, principal, or server for neither (default: client,principal)' },
+    { flags: '--ask <what>', description: 'suggest: a person decides calls that are destructive, or all that are not known to read (write)' },
     { flags: '--fail-on <what>', description: 'simulate: `block` ends with status 1 when anything would be newly blocked' },
   ],
   example: 'sworn policy simulate --policy sworn.yaml --since 30d',
@@ -31,31 +35,35 @@ interface PolicyOptions {
 }
 
 /** Options that only `simulate` has. */
-const simulateOptions = {
-  policy: 'policy',
-  ledger: 'ledger',
-  session: 'session',
-  server: 'server',
-  since: 'since',
-  until: 'until',
-  failOn: 'fail-on',
-};
+const simulateOptions = ['policy', 'failOn'];
+/** Options of those that look at the past, and of `suggest`. */
+const pastOptions = ['ledger', 'session', 'server', 'since', 'until'];
+const suggestOptions = ['output', 'cases', 'per', 'ask'];
 
 /** Digits of the digest that people are shown; `--json` has all 64. */
 const digestDigits = 16;
 
 export async function policyCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as PolicyOptions;
+  if (options.action !== 'suggest') refuse(values, suggestOptions, 'suggest');
   if (options.action === 'simulate') return (await import('./policy-simulate.ts')).simulateCommand(values, output);
   if (options.action === 'reload') return (await import('./policy-reload.ts')).reloadCommand(values, output);
-  for (const [name, flag] of Object.entries(simulateOptions))
-    if (values[name] !== undefined) throw new SwornError('usage', `--${flag} belongs to \`sworn policy simulate\``, { command: 'policy' });
+  refuse(values, simulateOptions, 'simulate');
+  if (options.action === 'suggest') return (await import('./policy-suggest.ts')).suggestCommand(values, output);
+  refuse(values, pastOptions, 'simulate');
   if (options.action === 'test') return (await import('./policy-test.ts')).policyTestCommand(options, output);
   const file = options.file ?? defaultConfigPath();
   const { config, problems } = await readConfig(file);
   if (options.json === true) output.out(`${safeJson(JSON.stringify(result(file, config, problems)))}\n`);
   else output.out(`${problems.map((problem) => problemText(output, file, problem)).join('')}${closingLine(file, config, problems)}\n`);
   return config === undefined ? hasErrors : 0;
+}
+
+function refuse(values: Record<string, unknown>, names: readonly string[], action: string): void {
+  for (const name of names) {
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    if (values[name] !== undefined) throw new SwornError('usage', `--${flag} belongs to \`sworn policy ${action}\``, { command: 'policy' });
+  }
 }
 
 function closingLine(file: string, config: Config | undefined, problems: readonly ConfigProblem[]): string {

@@ -8,7 +8,7 @@ import { explain, type PlacedFinding } from './explain.ts';
 import { pathText, quoted, type ConfigProblem } from './problem.ts';
 import { fileBytes, listCount } from './shape.ts';
 
-const casesCount = 10_000;
+export const casesCount = 10_000;
 /** Of a case's name, in UTF-16 units. */
 const caseNameLength = 256;
 

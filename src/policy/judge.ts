@@ -254,7 +254,7 @@ function connectionOnly({ server, client, label, principal, direction }: Matcher
   };
 }
 
-function isProtected(method: string | undefined): boolean {
+export function isProtected(method: string | undefined): boolean {
   return method !== undefined && protectedMethods.has(method);
 }
 

@@ -35,6 +35,8 @@ export interface Judgement {
   index: number;
   entry: MessageEntry;
   subject: Subject;
+  /** Who said it, as it was known when it was judged: a client that tells its name with this message had none. */
+  party: Party;
   /** What the policy says. */
   verdict: Verdict;
   level: CaptureLevel;
@@ -84,6 +86,7 @@ interface Considered {
   message: Message;
   remains: Remains;
   subject: Subject;
+  party: Party;
   asked: Asked | undefined;
   verdict: Verdict;
   unsure?: readonly string[];
@@ -301,13 +304,15 @@ export class Replay {
         ? effectOf(message, connection.tools, connection.overrides, judge.word(message.method === 'tools/call' ? message.target?.value : undefined))
         : {};
     const subject = subjectOf(message, entry.direction, effects, asked);
+    // its client may be introduced by this very message, which makes a new object of what it says of itself
+    const party = { ...judge.party };
     if (asked?.refused === true) {
       connection.asked.delete(entry.exchange!);
-      this.#judged({ index, entry, subject, verdict: { kind: 'pass' }, level: 'full', redactions: [], unsaid: true });
+      this.#judged({ index, entry, subject, party, verdict: { kind: 'pass' }, level: 'full', redactions: [], unsaid: true });
       return undefined;
     }
     const anomalies: Anomaly[] = [...(remains.why === undefined ? message.anomalies : anomaliesOf(entry)), ...more];
-    const considered = { recorded, message, remains, subject, asked };
+    const considered = { recorded, message, remains, subject, party, asked };
     if (entry.sizeBytes > judgeBytes && this.#compiled.canBlock)
       return { ...considered, verdict: { kind: 'block', rule: ownRules.tooLarge, reason: 'longer than can be judged' } };
     if (remains.why === undefined && entry.anomalies?.includes('other-charset')) anomalies.push('other-charset');
@@ -340,7 +345,7 @@ export class Replay {
 
   /** What follows from the verdict, as in the recorder. */
   #settle(connection: Connection, considered: Considered, level: CaptureLevel): void {
-    const { recorded, message, remains, subject, asked, verdict, unsure } = considered;
+    const { recorded, message, remains, subject, party, asked, verdict, unsure } = considered;
     const { entry, index } = recorded;
     const { judge } = connection.speaker;
     // what was frozen then stays refused
@@ -364,6 +369,7 @@ export class Replay {
       index,
       entry,
       subject,
+      party,
       verdict,
       level,
       redactions,

@@ -62,6 +62,7 @@ export class Recording {
     const monotonicUs = this.clock.monotonicUs();
     const common = { v: 1 as const, time: this.clock.text(this.clock.wallUs(monotonicUs)), monotonicUs, connection: id };
     const { server, client, labels, overrides } = opened;
+    const { uid = 1000 } = judge.party.principal.observed;
     return {
       open: {
         ...common,
@@ -72,11 +73,11 @@ export class Recording {
         mode: 'commit',
         onUnrecordable: 'block',
         custody: 'same-user',
-        tap: { uid: 1000, pid: 41, source: 'SO_PEERCRED' },
+        tap: { uid, pid: 41, source: 'SO_PEERCRED' },
         ...(labels === undefined ? {} : { labels }),
       },
       openAttributes: { argv: ['npx', server], overrides },
-      principal: { ...common, kind: 'principal', source: 'observed', uid: 1000, pid: 39 },
+      principal: { ...common, kind: 'principal', source: 'observed', uid, pid: 39 },
       principalAttributes: { executable: judge.party.principal.observed.executable ?? '/usr/bin/agent' },
     };
   }
