@@ -121,9 +121,26 @@ export interface Watch {
   state(): unknown;
 }
 
+/** What a rule may ask to be shown. An odd message has an anomaly, or is no message at all; who sees messages sees those too. */
+export type Sight = 'call began' | 'call went on' | 'call ended' | 'message' | 'odd message' | 'entry' | 'definition' | 'session end' | 'evidence';
+
+export const everything: readonly Sight[] = [
+  'call began',
+  'call went on',
+  'call ended',
+  'message',
+  'odd message',
+  'entry',
+  'definition',
+  'session end',
+  'evidence',
+];
+
 export interface Rule {
   /** A word or two with `-`, which people write to silence it. */
   id: string;
+  /** Nothing else is shown to it: most rules look at few of the things that a ledger is made of. */
+  sees: readonly Sight[];
   severity: Severity;
   /** One sentence: what it looks for. */
   title: string;

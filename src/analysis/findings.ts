@@ -1,7 +1,7 @@
 /** Runs the finding rules over what a projection sees, and keeps their findings as rows. */
 import { hex, utf8 } from '../bytes/bytes.ts';
 import { globMatches } from '../mcp/glob.ts';
-import type { Found, Rule, Seen, Watch } from './events.ts';
+import { everything, type Found, type Rule, type Seen, type Sight, type Watch } from './events.ts';
 import type { AnalysisOptions } from './options.ts';
 import type { FindingRow } from './rows.ts';
 import type { RowSink } from './sink.ts';
@@ -9,12 +9,23 @@ import { rules as allRules } from './rules/index.ts';
 
 /** Entries that a finding names. */
 const indexesMost = 100;
+/** Names that are remembered, which only saves work. */
+const namesMost = 1_000;
+
+interface Watching {
+  rule: Rule;
+  watch: Watch;
+}
 
 export class Findings {
   readonly #ledger: string;
   readonly #options: AnalysisOptions;
   readonly #sink: RowSink;
-  readonly #watches: { rule: Rule; watch: Watch }[];
+  readonly #watches: Watching[];
+  /** Of them those that see it, in their order. */
+  readonly #bySight: Readonly<Record<Sight, readonly Watching[]>>;
+  /** Names of findings that go on, by what they are made of. */
+  readonly #names = new Map<string, string>();
   /** By rule: globs over tools of which nobody wants a finding. */
   readonly #ignored = new Map<string, string[]>();
 
@@ -31,11 +42,14 @@ export class Findings {
     }
     const wanted = rules.filter(({ id }) => !silent.has(id));
     this.#watches = wanted.map((rule) => ({ rule, watch: rule.create(options, states[rule.id]) }));
+    const seeing = (sight: Sight): readonly Watching[] =>
+      this.#watches.filter(({ rule: { sees } }) => sees.includes(sight) || (sight === 'odd message' && sees.includes('message')));
+    this.#bySight = Object.fromEntries(everything.map((sight) => [sight, seeing(sight)])) as Record<Sight, readonly Watching[]>;
   }
 
   /** Shows the rules what was seen; `named` gets each finding with the entries that it names now. */
   see(seen: Seen, named: (rule: string, indexes: readonly number[]) => void): void {
-    for (const { rule, watch } of this.#watches) {
+    for (const { rule, watch } of this.#bySight[sightOf(seen)]) {
       for (const found of watch.see(seen)) {
         if (this.#isIgnored(rule, found)) continue;
         this.#put(rule, found, seen);
@@ -50,8 +64,7 @@ export class Findings {
 
   #put(rule: Rule, found: Found, { at, index }: Seen): void {
     const first = found.first ?? found.indexes[0] ?? index;
-    // the ledger is part of it: an id names one finding, whichever ledgers are looked at together
-    const finding = hex(this.#options.crypto.sha256(utf8(`${this.#ledger}\0${rule.id}\0${first}\0${found.subject ?? ''}`))).slice(0, 12);
+    const finding = this.#nameOf(`${rule.id}\0${first}\0${found.subject ?? ''}`);
     const before = this.#sink.get('findings', { ledger: this.#ledger, finding });
     const indexes = joined(before?.indexes ?? [], found.indexes);
     const { session, server, tool } = found;
@@ -76,6 +89,16 @@ export class Findings {
     this.#sink.put('findings', row);
   }
 
+  #nameOf(what: string): string {
+    const known = this.#names.get(what);
+    if (known !== undefined) return known;
+    // the ledger is part of it: an id names one finding, whichever ledgers are looked at together
+    const name = hex(this.#options.crypto.sha256(utf8(`${this.#ledger}\0${what}`))).slice(0, 12);
+    if (this.#names.size >= namesMost) this.#names.clear();
+    this.#names.set(what, name);
+    return name;
+  }
+
   /** Somebody answers for a finding; a later one takes the place of the one before. */
   acknowledged(finding: string, by: { index: number; at: string }, note: unknown): void {
     const row = this.#sink.get('findings', { ledger: this.#ledger, finding });
@@ -92,4 +115,11 @@ function joined(before: number[], more: readonly number[]): number[] {
   const last = before.at(-1) ?? -1;
   if (before.length === indexesMost && more.every((index) => index >= last)) return before;
   return [...new Set([...before, ...more])].sort((a, b) => a - b).slice(0, indexesMost);
+}
+
+function sightOf(seen: Seen): Sight {
+  if (seen.kind === 'call') return `call ${seen.phase}`;
+  if (seen.kind !== 'message') return seen.kind;
+  const { entry } = seen;
+  return entry.anomalies !== undefined || (entry.kind === 'message' && entry.type === 'opaque') ? 'odd message' : 'message';
 }

@@ -176,6 +176,7 @@ test('who reads may say what a tool does, and the row says that', () => {
 /** Finds every call that ends, and counts in its state how many it saw. */
 const counting: Rule = {
   id: 'counting',
+  sees: ['call ended'],
   severity: 'low',
   title: 'Calls that end',
   why: 'the test asks',

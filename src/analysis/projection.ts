@@ -26,6 +26,7 @@ import type { Touched } from './touches.ts';
 import { Touches } from './touches.ts';
 import { Tools } from './tools.ts';
 import { takeNames, tellsNames } from './names.ts';
+import { CallSeen, MessageSeen, type Around } from './seen.ts';
 import { Sessions, waitingCount, type OpenSession, type Session } from './sessions.ts';
 import type { RowSink } from './sink.ts';
 import type { EvidenceState } from './views.ts';
@@ -103,6 +104,7 @@ export class Projection {
   readonly #batches: OpenBatch[] = [];
   readonly #changedSessions = new Set<OpenSession>();
   readonly #changedCalls = new Set<OpenCall>();
+  readonly #around: Around;
 
   /** `ledger`: its id, as rows carry it. `rules`: other than all. */
   constructor(ledger: string, options: AnalysisOptions, sink: RowSink, rules?: readonly Rule[], snapshot?: Snapshot) {
@@ -113,6 +115,7 @@ export class Projection {
     this.#findings = new Findings(ledger, options, sink, snapshot?.findings, rules);
     this.#tools = new Tools(ledger, options, sink, this.#effects, snapshot?.tools);
     this.#touches = new Touches(ledger, options, sink, snapshot?.types);
+    this.#around = { sessionRow: (open) => this.#sessionRow(open), entityOf: (entity) => this.#touches.entityOf(entity) };
     const remembered = {
       most: projectedSessions,
       tools: false,
@@ -210,19 +213,7 @@ export class Projection {
     if (known?.row.target !== undefined && entry.kind === 'message' && entry.exchange === first) target = known.row.target;
     const effect = entry.kind === 'message' && entry.effect !== undefined ? this.#effects.of(entry.server, entry.method, target, entry) : undefined;
     this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open.id, target, call: first, effect }));
-    const session = this.#lazyRow(open);
-    this.#see({
-      kind: 'message',
-      index,
-      at: entry.time,
-      entry,
-      attributes,
-      get session() {
-        return session();
-      },
-      ...(first === undefined ? {} : { call: first }),
-      text,
-    });
+    this.#see(new MessageSeen(this.#around, open, index, entry, attributes, first, text));
     if (entry.kind !== 'message' || entry.repeats !== undefined) return;
     if (entry.type === 'result' && entry.method === 'tools/list' && entry.direction === 's2c') this.#list(index, entry, open, text);
     if (isBeginning) this.#begin(index, entry, open, target, effect ?? this.#effects.of(entry.server, entry.method, target, entry), text);
@@ -335,7 +326,9 @@ export class Projection {
   #tell(call: OpenCall): void {
     const { begun, row } = call;
     const { state, code, durationUs, requests, asked, taskStatus, endedAt } = begun.call;
-    Object.assign(row, { state, requests, asked });
+    row.state = state;
+    row.requests = requests;
+    row.asked = asked;
     if (code !== undefined) row.code = code;
     if (durationUs !== undefined) row.durationUs = durationUs;
     if (taskStatus !== undefined) row.taskStatus = taskStatus;
@@ -397,35 +390,16 @@ export class Projection {
 
   #forget(call: OpenCall): void {
     this.#changedCalls.delete(call);
-    this.#putCall(call);
+    // nobody changes it any more: one that goes on is made of its row again
+    this.#sink.put('calls', call.row);
     if (call.row.method === 'tools/call' && call.begun.isOver) this.#tools.ended(call.row);
     this.#calls.delete(call.row.index);
     this.#argumentsChars -= call.argumentsChars;
   }
 
   #seeCall(phase: SeenCall['phase'], index: number, entry: MessageEntry | undefined, call: OpenCall, open: OpenSession, result?: ResultView): void {
-    const { row } = call;
-    const session = this.#lazyRow(open);
-    const { earlier = [] } = this.#besides.get(row.session) ?? {};
-    this.#see({
-      kind: 'call',
-      phase,
-      index,
-      at: entry?.time ?? row.endedAt ?? row.beganAt,
-      entry,
-      call: row,
-      get session() {
-        return session();
-      },
-      ...(call.arguments === undefined ? {} : { arguments: call.arguments }),
-      ...(call.argumentsDigest === undefined ? {} : { argumentsDigest: call.argumentsDigest }),
-      ...(result === undefined ? {} : { result }),
-      touches: call.touches,
-      entityOf: (entity) => this.#touches.entityOf(entity),
-      get earlier() {
-        return earlier.filter((one) => one.index < row.index);
-      },
-    });
+    const { earlier = [] } = this.#besides.get(call.row.session) ?? {};
+    this.#see(new CallSeen(this.#around, open, phase, index, entry, call, earlier, result));
   }
 
   #see(seen: Seen): void {
@@ -533,9 +507,17 @@ function isAllowed({ verdict, rule, shadow }: MessageEntry): boolean {
   return verdict !== 'block' && shadow !== true && rule !== undefined && !rule.startsWith('sworn:');
 }
 
-/** Microseconds since 1970 of an entry's time. */
-export function microsOf(time: string): number {
-  return Date.parse(`${time.slice(0, 19)}Z`) * 1000 + Number(time.slice(20, 26));
+let second = '';
+let secondUs = Number.NaN;
+
+/** Microseconds since 1970 of an entry's time. The last second is remembered, since times come in their order. */
+function microsOf(time: string): number {
+  const text = time.slice(0, 19);
+  if (text !== second) {
+    second = text;
+    secondUs = Date.parse(`${text}Z`) * 1000;
+  }
+  return secondUs + Number(time.slice(20, 26));
 }
 
 /** The text of a frame, made when it is asked for first. */

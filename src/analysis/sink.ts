@@ -66,5 +66,9 @@ export class MemoryRows implements RowSink {
 
 /** Of one ledger or of many: equal for equal keys alone. */
 export function keyText<T extends Table>(table: T, key: Key<T>): string {
-  return keys[table].map((field) => String((key as unknown as Record<string, unknown>)[field])).join('\0');
+  const [first, ...others]: readonly string[] = keys[table];
+  const fields = key as unknown as Record<string, string | number>;
+  let text = String(fields[first]);
+  for (const field of others) text += `\0${fields[field]}`;
+  return text;
 }

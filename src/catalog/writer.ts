@@ -2,7 +2,7 @@
  * Rows into tables, and the sums over calls that go with them. What is put is kept until `flush`, so that a row that changes with each entry (a session's, a tool's) is
  * written once for many; whoever calls `flush` does it in the transaction that also moves the cursor.
  */
-import { keyText, type Key, type RowSink, type Rows, type Table } from '../analysis/sink.ts';
+import type { Key, RowSink, Rows, Table } from '../analysis/sink.ts';
 import type { CallRow, FindingRow } from '../analysis/rows.ts';
 import { catalogFacets } from '../limits.ts';
 import type { Database, Statement, Value } from './driver.ts';
@@ -13,6 +13,8 @@ const namedFindings = 1_000;
 
 interface TableStatements {
   put: Statement;
+  /** A row that is not there yet: SQLite need not look for what it would take the place of. */
+  add: Statement;
   get: Statement;
 }
 
@@ -41,7 +43,16 @@ interface Counted {
 export class RowWriter implements RowSink {
   readonly #ledger: string;
   readonly #database: Database;
-  readonly #pending = new Map<Table, Map<string, Rows[Table]>>();
+  readonly #pending: { readonly [T in Table]: Map<string | number, Rows[T]> } = {
+    sessions: new Map(),
+    calls: new Map(),
+    entries: new Map(),
+    tools: new Map(),
+    definitions: new Map(),
+    entities: new Map(),
+    touches: new Map(),
+    findings: new Map(),
+  };
   readonly #statements: Record<Table, TableStatements>;
   readonly #facets: Partial<Record<Table, Interned>> = {};
   readonly #groupings: Interned;
@@ -64,7 +75,11 @@ export class RowWriter implements RowSink {
     this.#statements = Object.fromEntries(
       Object.values(tables).map((shape): [Table, TableStatements] => [
         shape.name,
-        { put: database.prepare(putSql(shape)), get: database.prepare(getSql(shape)) },
+        {
+          put: database.prepare(putSql(shape, 'INSERT OR REPLACE')),
+          add: database.prepare(putSql(shape, 'INSERT')),
+          get: database.prepare(getSql(shape)),
+        },
       ]),
     ) as Record<Table, TableStatements>;
     for (const { name, facets } of Object.values(tables)) {
@@ -93,14 +108,12 @@ export class RowWriter implements RowSink {
   }
 
   put<T extends Table>(table: T, row: Rows[T]): void {
-    let rows = this.#pending.get(table);
-    if (rows === undefined) this.#pending.set(table, (rows = new Map()));
-    rows.set(keyText(table, row), row);
+    this.#pending[table].set(keyIn(table, row), row);
   }
 
   get<T extends Table>(table: T, key: Key<T>): Rows[T] | undefined {
-    const pending = this.#pending.get(table)?.get(keyText(table, key));
-    if (pending !== undefined) return pending as Rows[T];
+    const pending = this.#pending[table].get(keyIn(table, key));
+    if (pending !== undefined) return pending;
     const fields = key as unknown as Record<string, Value>;
     const shape = tables[table];
     const row = this.#statements[table].get.get(...shape.key.map((field) => fields[field]!));
@@ -110,17 +123,17 @@ export class RowWriter implements RowSink {
   /** Rows that wait. */
   get waiting(): number {
     let count = 0;
-    for (const rows of this.#pending.values()) count += rows.size;
+    for (const rows of Object.values(this.#pending)) count += rows.size;
     return count;
   }
 
   /** Writes what was put. Within a transaction: without one, a crash would leave sums and rows that differ. */
   flush(): void {
-    for (const [table, rows] of this.#pending) {
-      const shape = tables[table];
+    for (const shape of Object.values(tables)) {
+      const rows = this.#pending[shape.name];
       for (const row of rows.values()) this.#write(shape, row as unknown as Record<string, unknown>);
+      rows.clear();
     }
-    this.#pending.clear();
     for (const [key, { calls, resultBytes, contextTokens, longestUs, firstUs, lastUs, endUs }] of this.#tallies)
       this.#tally.run(...key.split(' ').map(Number), calls, resultBytes, contextTokens, longestUs, firstUs, lastUs, endUs);
     this.#tallies.clear();
@@ -134,13 +147,21 @@ export class RowWriter implements RowSink {
     const values: Value[] = [];
     for (const { name, kind } of shape.own) values.push(toValue(kind, row[name]));
     const interned = this.#facets[shape.name];
+    let isNew = false;
     if (interned !== undefined) {
       const facet = this.#facetOf(shape, interned, row);
       values.push(facet);
-      if (shape.name === 'calls') values.push(this.#count(row as unknown as CallRow, facet));
-      else if (shape.name === 'entries') this.#countEntry(row['index'] as number, facet);
+      const index = row['index'] as number;
+      if (shape.name === 'calls') {
+        isNew = index > this.#lastCall;
+        values.push(this.#count(row as unknown as CallRow, facet));
+      } else if (shape.name === 'entries') {
+        isNew = index > this.#lastEntry;
+        this.#countEntry(index, facet);
+      }
     }
-    this.#statements[shape.name].put.run(...values);
+    const { put, add } = this.#statements[shape.name];
+    (isNew ? add : put).run(...values);
     if (shape.name === 'findings') this.#putEntriesOf(row as unknown as FindingRow);
   }
 
@@ -211,23 +232,35 @@ export class RowWriter implements RowSink {
 
   #putEntriesOf({ finding, indexes }: FindingRow): void {
     // a finding that goes on names no more than so many entries
-    if (this.#named.get(finding) === indexes) return;
+    const before = this.#named.get(finding);
+    if (before === indexes) return;
     if (this.#named.size >= namedFindings) this.#named.clear();
     this.#named.set(finding, indexes);
-    this.#findingEntries.drop.run(finding);
-    for (const index of indexes) this.#findingEntries.put.run(index, finding);
+    // one that grows keeps those that it had, at the beginning
+    const isMore = before !== undefined && before.every((index, at) => indexes[at] === index);
+    if (!isMore) this.#findingEntries.drop.run(finding);
+    for (const index of isMore ? indexes.slice(before.length) : indexes) this.#findingEntries.put.run(index, finding);
   }
+}
+
+/** What makes a row of a table another one, of one ledger: a number where it is one. */
+function keyIn<T extends Table>(table: T, key: Key<T>): string | number {
+  const fields = key as unknown as Record<string, string | number>;
+  const [first, ...others] = tables[table].key;
+  let text = fields[first!]!;
+  for (const field of others) text = `${text}\0${fields[field]}`;
+  return text;
 }
 
 function valuesOf(columns: readonly Column[], row: Record<string, unknown>): Value[] {
   return columns.map(({ name, kind }) => toValue(kind, row[name]));
 }
 
-function putSql({ name, own, facets }: TableShape): string {
+function putSql({ name, own, facets }: TableShape, verb: 'INSERT' | 'INSERT OR REPLACE'): string {
   const fields = own.map((one) => quoted(one.name));
   if (facets.length > 0) fields.push('facet');
   if (name === 'calls') fields.push('bucket');
-  return `INSERT OR REPLACE INTO ${name} (${fields.join(', ')}) VALUES (${fields.map(() => '?').join(', ')})`;
+  return `${verb} INTO ${name} (${fields.join(', ')}) VALUES (${fields.map(() => '?').join(', ')})`;
 }
 
 function getSql(shape: TableShape): string {

@@ -54,6 +54,7 @@ const knownTypes = 40;
 export const otherAttribute = rule<Kept>(
   {
     id: 'other-attribute',
+    sees: ['call ended'],
     severity: 'medium',
     title: 'sensitive data of things with different values of one attribute, such as a department or a tenant, is read in one session',
     why: 'One task mostly has to do with one department or tenant. A session that reads on beyond it may have been led there, or may use rights that its task does not need.',

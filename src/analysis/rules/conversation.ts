@@ -12,6 +12,7 @@ const none = (): First => ({});
 export const strayStdout = rule<First>(
   {
     id: 'stray-stdout',
+    sees: ['odd message'],
     severity: 'low',
     title: 'a server writes lines to its standard output that are no messages',
     why: 'Only messages may stand there (MCP, transports). Clients stop at such lines, or pass over them, and what they say is in nobody’s log.',
@@ -38,6 +39,7 @@ export const strayStdout = rule<First>(
 export const replyToNothing = rule<First>(
   {
     id: 'reply-to-nothing',
+    sees: ['odd message'],
     severity: 'low',
     title: 'a reply comes that no request asked for',
     why: 'A client that takes it for the answer to something else believes what it was not told.',
@@ -79,6 +81,7 @@ interface Counts extends First {
 export const gap = rule<Counts>(
   {
     id: 'gap',
+    sees: ['message', 'entry', 'evidence'],
     severity: 'medium',
     title: 'part of a conversation is not in the record',
     why: 'What was said there nobody can tell. A full disk or a dead recorder leaves such a gap, and so does somebody who wants one.',

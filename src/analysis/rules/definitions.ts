@@ -14,6 +14,7 @@ const toolsMost = 2_000;
 export const changedDefinition = rule<Version>(
   {
     id: 'changed-definition',
+    sees: ['definition'],
     severity: 'medium',
     title: 'a server lists a tool with another definition than before',
     why: 'Somebody approved the tool as it was. A description that changes afterwards is how a tool is turned against its users.',
@@ -74,6 +75,7 @@ function ordered(value: unknown): string {
 export const hiddenInstructions = rule<Record<string, never>>(
   {
     id: 'hidden-instructions',
+    sees: ['definition'],
     severity: 'high',
     title: "a tool's definition holds text that reads as instructions to a model",
     why: 'A description is read by the model and mostly by nobody else. One that says what else to do, and not to tell, is an attack on every agent that lists it.',
@@ -115,6 +117,7 @@ const unlistedMost = 200;
 export const neverListed = rule<Listed>(
   {
     id: 'never-listed',
+    sees: ['definition', 'call ended'],
     severity: 'low',
     title: 'a tool is called that its server had not listed',
     why: 'A model that makes up tools makes up more. A server that answers all the same has tools that nobody was shown.',

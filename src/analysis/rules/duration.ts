@@ -1,5 +1,5 @@
 /** Calls that take much longer than their tool usually does, and those that nobody answers. */
-import type { Found, SeenCall } from '../events.ts';
+import { everything, type Found, type SeenCall } from '../events.ts';
 import { firstOf, msOf, nameOf, placeOf, rule, silencing } from './rule.ts';
 
 interface Durations {
@@ -18,6 +18,7 @@ const slowSessions = 20;
 export const slow = rule<Durations>(
   {
     id: 'slow',
+    sees: ['call ended'],
     severity: 'low',
     title: "a call takes ten times as long as its tool's calls usually do, and more than ten seconds",
     why: 'A server that suddenly hangs holds the agent up, and may do something else than usual.',
@@ -70,6 +71,7 @@ const firstsMost = 200;
 export const hung = rule<Open>(
   {
     id: 'hung',
+    sees: everything,
     severity: 'low',
     title: 'a call is not answered',
     why: 'Whether it was done, nobody knows: the agent may do it again.',

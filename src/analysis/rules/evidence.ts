@@ -5,6 +5,7 @@ import { msOf, rule, short, silencing } from './rule.ts';
 export const unverifiable = rule<Record<string, never>>(
   {
     id: 'unverifiable',
+    sees: ['entry', 'evidence'],
     severity: 'high',
     title: 'part of the record cannot be verified: it was changed, cut off, or contradicts what others have seen',
     why: 'What the record says there is worth nothing as evidence.',
@@ -47,6 +48,7 @@ const unwitnessedMs = 60 * 60_000;
 export const unwitnessed = rule<Unwitnessed>(
   {
     id: 'unwitnessed',
+    sees: ['message', 'entry'],
     severity: 'low',
     title: 'witnesses are configured, and for an hour none of them has seen what was recorded',
     why: 'Until a witness has cosigned it, whoever has the key of the ledger could write that stretch again.',

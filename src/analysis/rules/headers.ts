@@ -10,6 +10,7 @@ interface First {
 export const headerMismatch = rule<First>(
   {
     id: 'header-mismatch',
+    sees: ['odd message'],
     severity: 'medium',
     title: 'HTTP headers of a request say something else than its message',
     why: 'Gateways route and allow by such headers, servers do what the message says: what was let pass is not what was done.',

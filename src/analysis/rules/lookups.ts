@@ -30,6 +30,7 @@ const indexesMost = 100;
 export const enumeration = rule<Ids>(
   {
     id: 'enumeration',
+    sees: ['call ended'],
     severity: 'medium',
     title: 'one tool is asked for many things of one type whose ids go up or down step by step, and that no result had named before',
     why: 'Who works on something knows the ids from a search or a list. Ids tried one after the other collect what is there.',
@@ -122,6 +123,7 @@ const typesMost = 40;
 export const missingEntity = rule<Missing>(
   {
     id: 'missing-entity',
+    sees: ['call ended'],
     severity: 'medium',
     title: 'something is looked up that does not exist',
     why: 'A model that makes up an id goes on with what it makes up. Where the id came from a person or a document, somebody should know that it is wrong.',

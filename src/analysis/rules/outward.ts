@@ -26,6 +26,7 @@ const toolsMost = 50;
 export const sensitiveThenOutward = rule<Kept>(
   {
     id: 'sensitive-then-outward',
+    sees: ['call began', 'call ended'],
     severity: 'medium',
     title: 'a sensitive read is followed, in its session, by a write that goes outward',
     why: 'What an agent has read it can pass on: a mail, a message, an upload or a request to another machine is where data leaves.',

@@ -109,6 +109,7 @@ function json(value: unknown): string {
 export const secret = valuesRule(
   {
     id: 'secret',
+    sees: ['call began', 'call ended'],
     severity: 'medium',
     title: 'a credential passes in the arguments or the result of a call',
     why: 'What passes here is in the model’s context, with its provider and in this record. Who has it can use it.',
@@ -128,6 +129,7 @@ export const secret = valuesRule(
 export const personalData = valuesRule(
   {
     id: 'personal-data',
+    sees: ['call began', 'call ended'],
     severity: 'medium',
     title: 'card, account or identity numbers pass in a call, or many addresses at once',
     why: 'Numbers that identify people are rarely needed by a model, and cannot be taken back once they are in its context.',

@@ -22,6 +22,7 @@ const rowMs = 10 * 60_000;
 export const loop = rule<Row>(
   {
     id: 'loop',
+    sees: ['call ended'],
     severity: 'medium',
     title: 'the same call with the same arguments brings the same result again and again',
     why: 'An agent that goes round in a circle costs money and time, and does not do what it was asked to.',
@@ -42,6 +43,7 @@ export const loop = rule<Row>(
 export const retryStorm = rule<Row>(
   {
     id: 'retry-storm',
+    sees: ['call ended'],
     severity: 'medium',
     title: 'a call that fails is made again and again as it was',
     why: 'What failed five times the same way fails again. Each try may cost, lock an account, or do half of what it says.',
@@ -110,6 +112,7 @@ const burstS = 10;
 export const burst = rule<Beats>(
   {
     id: 'burst',
+    sees: ['call began'],
     severity: 'low',
     title: 'a session makes very many calls within ten seconds',
     why: 'No person follows that. It may be a program, or an agent out of control.',

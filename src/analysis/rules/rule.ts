@@ -1,5 +1,5 @@
 /** How a rule is made of its words, what it remembers, and one function. */
-import type { Found, Rule, Seen, SeenCall } from '../events.ts';
+import type { Found, Rule, Seen, SeenCall, Sight } from '../events.ts';
 import type { AnalysisOptions } from '../options.ts';
 
 /**
@@ -10,6 +10,7 @@ export class Memory<T> {
   readonly #kept: Map<string, T>;
   readonly #empty: () => T;
   readonly #most: number;
+  #newest: string | undefined;
 
   constructor(empty: () => T, most: number, state?: unknown) {
     this.#empty = empty;
@@ -23,15 +24,19 @@ export class Memory<T> {
 
   of(key: string): T {
     let kept = this.#kept.get(key);
+    // asked for just before: it stands where it would be put
+    if (kept !== undefined && key === this.#newest) return kept;
     if (kept !== undefined) this.#kept.delete(key);
     else kept = this.#empty();
     this.#kept.set(key, kept);
+    this.#newest = key;
     if (this.#kept.size > this.#most) for (const [oldest] of this.#kept) return (this.#kept.delete(oldest), kept);
     return kept;
   }
 
   forget(key: string): void {
     this.#kept.delete(key);
+    this.#newest = undefined;
   }
 
   /** The one that was not asked for longest. */
@@ -48,7 +53,7 @@ export class Memory<T> {
 /** Sessions that a rule remembers something of. */
 const sessionsMost = 200;
 
-/** `see` finds; `most`: keys that are remembered. What is remembered of a session goes with its end. */
+/** `see` finds; `most`: keys that are remembered. What is remembered of a session goes with its end, which every rule therefore sees. */
 export function rule<T>(
   words: Omit<Rule, 'create'>,
   empty: () => T,
@@ -57,6 +62,7 @@ export function rule<T>(
 ): Rule {
   return {
     ...words,
+    sees: [...new Set<Sight>([...words.sees, 'session end'])],
     create(options, state) {
       const memory = new Memory(empty, most, state);
       const settings = new Settings(words.id, options);
@@ -97,9 +103,16 @@ export function silencing(id: string, more = ''): string {
   return `${more}${more === '' ? '' : ' '}Say that you have seen one: sworn findings ack ID --note "…". Never again: findings: { ignore: [${id}] } in sworn.yaml.`;
 }
 
-/** Ms since 1970 of an entry's time. */
+let parsed = '';
+let parsedMs = Number.NaN;
+
+/** Ms since 1970 of an entry's time. The last one is remembered: several rules look at one event. */
 export function msOf(time: string): number {
-  return Date.parse(time);
+  if (time !== parsed) {
+    parsed = time;
+    parsedMs = Date.parse(time);
+  }
+  return parsedMs;
 }
 
 /** A tool call that is over and was answered as it should. */

@@ -39,6 +39,7 @@ const valueChars = { least: 6, most: 512 };
 export const injectionThenUnusual = rule<Kept>(
   {
     id: 'injection-then-unusual',
+    sees: ['call began', 'call ended'],
     severity: 'high',
     title:
       'a result holds text that reads as instructions to a model, and one of the next calls uses a tool or a value that the session had not used before',

@@ -22,6 +22,7 @@ const manyDeleted = 10;
 export const unapprovedWrite = rule<Kept>(
   {
     id: 'unapproved-write',
+    sees: ['call ended'],
     severity: 'medium',
     title: "a write in somebody's name, or one that destroys much, that no rule and no person let happen",
     why: 'Submitting, sending, paying or deleting binds somebody or cannot be taken back. Nobody but the model decided it.',
