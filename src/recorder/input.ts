@@ -3,7 +3,7 @@
  * may choose beyond what `spec/entry.md` names. Only known fields are copied.
  */
 import type { Closing } from './connection.ts';
-import { labelBytes, labelsCount, overridesBytes, serverNameBytes } from '../limits.ts';
+import { labelBytes, labelsCount, overridesBytes, pendingApprovalsOfOne, serverNameBytes } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
 import type { Hello } from '../wire/wire.ts';
 
@@ -17,6 +17,8 @@ const lastMs = 253_402_300_799_999;
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isHash = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+/** Numbers of units: as many as may wait. */
+const areUnits = (value: unknown): value is number[] => Array.isArray(value) && value.length <= pendingApprovalsOfOne && value.every(isCount);
 const areTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every((item) => typeof item === 'string');
 
 /** The sum, as far as a number of JSON can say it. */
@@ -44,6 +46,7 @@ export function readHello(hello: Json | undefined): Hello | string {
     config,
     openedAt,
     receipt,
+    aside,
   } = hello;
   if (!Array.isArray(wire) || wire.length !== 2 || !wire.every(Number.isSafeInteger)) return 'hello has no wire versions';
   if (typeof connection !== 'string' || !/^[0-9a-f]{32}$/.test(connection)) return 'hello has no connection id of 32 hex digits';
@@ -72,6 +75,8 @@ export function readHello(hello: Json | undefined): Hello | string {
   if (Buffer.byteLength(JSON.stringify(overrides)) > overridesBytes) return `hello has overrides of more than ${overridesBytes} bytes`;
   if (receipt !== undefined && (!isObject(receipt) || !isCount(receipt['index']) || !isHash(receipt['hash'])))
     return 'hello has a receipt that cannot be read';
+  if (aside !== undefined && (!isObject(aside) || !areUnits(aside['c2s']) || !areUnits(aside['s2c'])))
+    return 'hello has frames that wait and cannot be read';
   return {
     wire: wire as [number, number],
     connection,
@@ -90,6 +95,7 @@ export function readHello(hello: Json | undefined): Hello | string {
     ...(config === undefined ? {} : { config }),
     openedAt: Number(openedAt),
     token,
+    ...(aside === undefined ? {} : { aside: { c2s: aside['c2s'] as number[], s2c: aside['s2c'] as number[] } }),
     ...(receipt === undefined ? {} : { receipt: { index: receipt['index'] as number, hash: receipt['hash'] as string } }),
   };
 }

@@ -13,6 +13,8 @@ type Step =
   | { do: 'answer'; direction: DirectionIndex; share: number }
   | { do: 'durable'; direction: DirectionIndex; share: number }
   | { do: 'refuse'; direction: DirectionIndex }
+  | { do: 'ask'; direction: DirectionIndex; isTold: boolean }
+  | { do: 'decide'; which: number; approve: boolean; isTold: boolean }
   | { do: 'wait'; wait: Wait }
   | { do: 'handOver'; share: number }
   | { do: 'die' }
@@ -37,6 +39,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ do: fc.constant('answer' as const), direction, share }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('durable' as const), direction, share }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('refuse' as const), direction }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('ask' as const), direction, isTold: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('decide' as const), which: fc.nat(), approve: fc.boolean(), isTold: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('handOver' as const), share }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), wait }) },
   { weight: 2, arbitrary: fc.constant({ do: 'die' as const }) },
@@ -71,6 +75,8 @@ class Model {
   readonly passed: [number, number] = [0, 0];
   readonly settled: [number, number] = [0, 0];
   readonly refused: [Set<string>, Set<string>] = [new Set(), new Set()];
+  /** What waits for a person, or has waited: durable, so every recorder knows of it. */
+  readonly asked = new Map<string, { direction: DirectionIndex; first: number; last: number; decision?: 'approved' | 'denied' }>();
   /** Refused by a recorder that has died: what is left of them is no other recorder's. */
   readonly dead: [Set<string>, Set<string>] = [new Set(), new Set()];
   wait: Wait | undefined;
@@ -84,6 +90,8 @@ class Model {
   readonly withheld: [Set<number>, Set<number>] = [new Set(), new Set()];
   pending: { bytes: Buffer; handedOver: (() => void) | undefined }[] = [];
   readonly handed: [number, number] = [0, 0];
+  /** Since the last welcome the tap waited for nothing, at some time. */
+  wasFree = false;
   /** Delivered so far. */
   readonly most: [number, number] = [0, 0];
   readonly onUnrecordable: 'block' | 'pass';
@@ -125,6 +133,13 @@ class Model {
     for (const line of lines.slice(0, -1)) {
       if (line.startsWith('ours')) continue;
       const position = this.sent[direction].indexOf(line);
+      const asked = this.asked.get(line);
+      if (asked !== undefined) {
+        const isAlone = this.onUnrecordable === 'pass' && this.gaveUpOnce;
+        need(isAlone || asked.decision === 'approved', `${line} waits, or was denied`);
+        need(lines.filter((one) => one === line).length === 1, `${line} was delivered twice`);
+        continue;
+      }
       if (position < 0 && this.isBeginning(direction, line)) continue;
       need(position >= 0, `${line} was never said, or is not whole`);
       need(position > at, `${line} comes late, or twice`);
@@ -143,6 +158,11 @@ class Model {
     const whole = this.sent[direction].find((one) => one.startsWith(line.slice(0, unitBytes)));
     if (whole === undefined || line.length % unitBytes !== 0 || line.length === 0 || !whole.startsWith(line)) return false;
     return this.refused[direction].has(whole) || (this.onUnrecordable === 'block' && this.gaveUpOnce);
+  }
+
+  /** Some of it went before the recorder asked to wait. */
+  isBegun(direction: DirectionIndex, first: number): boolean {
+    return this.handed[direction] >= first && this.wasFree;
   }
 
   unitsThrough(direction: DirectionIndex, position: number): number {
@@ -186,8 +206,19 @@ class Model {
     }
   }
 
+  /** Every recorder says it again, before its welcome: a tap may not have heard of it. */
+  tellAsked(): void {
+    for (const { direction, first, last, decision } of this.asked.values()) {
+      this.relay.aside({ direction, first, last });
+      if (decision === 'approved') this.relay.release({ direction, first: last, last });
+      if (decision === 'denied') this.relay.refuse({ direction, unit: last, toSender: Buffer.from('ours again\n'), toReceiver: Buffer.alloc(0) });
+    }
+  }
+
   welcome(wait: Wait): void {
     this.wait = wait;
+    this.wasFree ||= wait === 'none';
+    this.tellAsked();
     this.gaveUp = false;
     this.takeLosses(true);
     for (const side of [0, 1] as const) {
@@ -245,9 +276,38 @@ class Model {
         this.relay.refuse({ direction, unit: unit.unit, toSender: Buffer.from(`ours ${text}\n`), toReceiver: Buffer.alloc(0) });
         break;
       }
+      case 'ask': {
+        if (!this.up || this.wait === undefined || this.wait === 'none') break;
+        const { direction } = step;
+        const first = Math.max(this.passed[direction], this.settled[direction]) + 1;
+        const text = this.frameOf[direction][first];
+        const last = text === undefined ? 0 : this.frameOf[direction].lastIndexOf(text);
+        // only a frame of which nothing was said, all of which the recorder has
+        if (text === undefined || this.frameOf[direction].indexOf(text) !== first || this.known[direction] < last) break;
+        if (this.refused[direction].has(text) || this.out[direction].split('\n').includes(text)) break;
+        // what was delivered without waiting, in part, is not asked for
+        if (this.isBegun(direction, first)) break;
+        this.asked.set(text, { direction, first, last });
+        this.passed[direction] = this.settled[direction] = last;
+        this.keepLosses(direction, last);
+        if (step.isTold) this.relay.aside({ direction, first, last });
+        else await this.step({ do: 'die' });
+        break;
+      }
+      case 'decide': {
+        const waiting = [...this.asked.values()].filter(({ decision }) => decision === undefined);
+        const one = waiting[step.which % Math.max(1, waiting.length)];
+        if (!this.up || this.wait === undefined || one === undefined) break;
+        one.decision = step.approve ? 'approved' : 'denied';
+        if (!step.isTold) await this.step({ do: 'die' });
+        else if (step.approve) this.relay.release({ direction: one.direction, first: one.last, last: one.last });
+        else this.relay.refuse({ direction: one.direction, unit: one.last, toSender: Buffer.from('ours no\n'), toReceiver: Buffer.alloc(0) });
+        break;
+      }
       case 'wait':
         if (!this.up || this.wait === undefined) break;
         this.wait = step.wait;
+        this.wasFree ||= step.wait === 'none';
         this.relay.wait(step.wait);
         break;
       case 'handOver':
@@ -307,13 +367,24 @@ test.each(['block', 'pass'] as const)(
         expect(model.relay.settled).toBe(true);
         for (const direction of [0, 1] as const) {
           model.check(direction);
-          const delivered = model.out[direction].split('\n').filter((line) => model.sent[direction].includes(line));
-          const kept = model.sent[direction].filter((line) => !model.refused[direction].has(line));
+          const isAsked = (line: string): boolean => model.asked.has(line);
+          const all = model.out[direction].split('\n');
+          for (const [text, { direction: side, last, decision }] of model.asked) {
+            if (side !== direction) continue;
+            const isAlone = model.gaveUpOnce && (onUnrecordable === 'pass' || model.withheld[direction].has(last));
+            if (!isAlone) expect(all.filter((line) => line === text).length, `${text} is ${decision}`).toBe(decision === 'approved' ? 1 : 0);
+            if (!isAlone && decision === undefined) expect(model.relay.waiting?.[direction === 0 ? 'c2s' : 's2c'] ?? []).toContain(last);
+          }
+          const delivered = all.filter((line) => model.sent[direction].includes(line) && !isAsked(line));
+          const kept = model.sent[direction].filter((line) => !model.refused[direction].has(line) && !isAsked(line));
           const last = new Set(model.units[direction].map(({ unit }) => unit));
           const unfinished = [...model.refused[direction]].filter((text) => !last.has(model.frameOf[direction].lastIndexOf(text))).length;
           if (onUnrecordable === 'pass') expect(delivered).toEqual(kept);
           // what was neither delivered nor refused was counted as lost, and so was what a recorder began to refuse and did not finish
-          else expect(kept.length - delivered.length + unfinished).toBe(model.lost[direction]);
+          else {
+            const alone = [...model.asked.values()].filter((one) => one.direction === direction && model.withheld[direction].has(one.last));
+            expect(kept.length - delivered.length + unfinished + alone.length).toBe(model.lost[direction]);
+          }
           // and of what `delivered` runs over, every unit that no recorder answered for is named
           for (const text of onUnrecordable === 'block' ? kept.filter((line) => !delivered.includes(line)) : []) {
             expect(model.withheld[direction].has(model.frameOf[direction].lastIndexOf(text)), `${text} was withheld`).toBe(true);

@@ -7,7 +7,8 @@
  *   3. What is not yet settled (durable, or counted as lost) stays in the window and is sent again to the next recorder; the window is bounded, and
  *      beyond it nothing more is read.
  *   4. A line of ours (a refusal) is written only between two frames.
- *   5. Of a frame that was refused nothing more is delivered, whoever passes the rest; and no recorder gets that rest without its beginning.
+ *   5. A frame that waits for a person (`aside`) is out of the line: it is delivered when the recorder releases it, once, or never, and nothing waits for it.
+ *   6. Of a frame that was refused nothing more is delivered, whoever passes the rest; and no recorder gets that rest without its beginning.
  */
 import type { Readable, Writable } from 'node:stream';
 import { LineSplitter } from '../frames/lines.ts';
@@ -19,9 +20,11 @@ import {
   unterminated,
   writeFrameHeader,
   type Answer,
+  type Aside,
   type DirectionIndex,
   type Receipt,
   type Refusal,
+  type Said,
   type Wait,
 } from '../wire/wire.ts';
 
@@ -43,6 +46,8 @@ interface Lane {
   /** Units that are not delivered or not settled, in order. */
   window: Unit[];
   lastUnit: number;
+  /** What waits for a person: frames by their last units. The recorder bounds them. */
+  readonly aside: Map<number, Buffer>;
   /** All through these unit numbers: handed to the kernel, allowed by the recorder, settled, given to the target, written by the target. */
   handed: number;
   passed: number;
@@ -309,12 +314,51 @@ export class Relay {
     this.#receipt = { index: receipt.index, hash: Uint8Array.prototype.slice.call(receipt.hash) };
   }
 
+  /** A frame leaves the line, if it is still in it: what it holds is not delivered by any `pass`. */
+  aside({ direction, first, last }: Aside): void {
+    const lane = this.#lanes[direction];
+    this.#passBefore(lane, first);
+    const from = firstAfter(lane.window, first - 1);
+    if (first > lane.released && lane.window[from]?.unit === first) {
+      const units = lane.window.splice(from, last - first + 1);
+      for (const unit of units) {
+        this.#windowBytes -= unit.wire.length;
+        this.#advance(lane, unit);
+      }
+      lane.aside.set(last, Buffer.concat(units.map((unit) => unit.wire.subarray(outFrom))));
+    }
+    lane.passed = Math.max(lane.passed, last);
+    this.#settle(lane, last);
+    this.#release(lane);
+    this.#forget(lane);
+  }
+
+  release({ direction, last }: Aside): void {
+    const lane = this.#lanes[direction];
+    const frame = lane.aside.get(last);
+    if (frame !== undefined && lane.aside.delete(last)) this.#insert(lane, frame);
+  }
+
+  /** What waits for a person, by last units. */
+  get waiting(): { c2s: number[]; s2c: number[] } | undefined {
+    const [c2s, s2c] = this.#lanes.map((lane) => [...lane.aside.keys()]);
+    return c2s!.length + s2c!.length > 0 ? { c2s: c2s!, s2c: s2c! } : undefined;
+  }
+
+  say({ direction, line }: Said): void {
+    this.#insert(this.#lanes[direction], line);
+  }
+
+  #passBefore(lane: Lane, unit: number): void {
+    if (unit <= lane.passed + 1) return;
+    lane.passed = unit - 1;
+    this.#release(lane);
+  }
+
   refuse(refusal: Refusal): void {
     const lane = this.#lanes[refusal.direction];
-    if (refusal.unit > lane.passed + 1) {
-      lane.passed = refusal.unit - 1;
-      this.#release(lane);
-    }
+    if (lane.aside.delete(refusal.unit)) return this.#tell(lane, refusal.toSender, refusal.toReceiver);
+    this.#passBefore(lane, refusal.unit);
     const held = lane.window[firstAfter(lane.window, refusal.unit - 1)];
     const unit = held?.unit === refusal.unit ? held : undefined;
     lane.passed = Math.max(lane.passed, refusal.unit);
@@ -341,11 +385,15 @@ export class Relay {
     if (!unit.more) {
       if (lane.midFrame) this.#write(lane, Buffer.from('\n'), 0);
       lane.midFrame = false;
-      if (toReceiver.length > 0) this.#insert(lane, toReceiver);
-      if (toSender.length > 0) this.#insert(this.#lanes[lane.direction === 0 ? 1 : 0], toSender);
+      this.#tell(lane, toSender, toReceiver);
       this.#insertDue(lane);
     }
     this.#checkDrained(lane);
+  }
+
+  #tell(lane: Lane, toSender: Buffer, toReceiver: Buffer): void {
+    if (toReceiver.length > 0) this.#insert(lane, toReceiver);
+    if (toSender.length > 0) this.#insert(this.#lanes[lane.direction === 0 ? 1 : 0], toSender);
   }
 
   #insert(lane: Lane, line: Buffer): void {
@@ -435,6 +483,7 @@ export class Relay {
   #ended(lane: Lane): void {
     if (lane.sourceEnded) return;
     lane.sourceEnded = true;
+    this.#giveUpAside();
     this.#read(lane, lane.splitter.end());
     this.#checkDrained(lane);
   }
@@ -443,9 +492,15 @@ export class Relay {
     if (lane.targetGone) return;
     lane.targetGone = true;
     lane.blocked = false;
+    this.#giveUpAside();
     this.#flow();
     this.#events.targetGone(lane.direction);
     this.#checkDrained(lane);
+  }
+
+  /** One side is gone: nobody asks any more, or nobody could answer. */
+  #giveUpAside(): void {
+    for (const { aside } of this.#lanes) aside.clear();
   }
 
   #checkDrained(lane: Lane): void {
@@ -567,6 +622,7 @@ function newLane(direction: DirectionIndex, source: Readable, target: Writable, 
     splitter: new LineSplitter(unitBytes),
     window: [],
     lastUnit: 0,
+    aside: new Map(),
     handed: 0,
     passed: 0,
     settled: 0,

@@ -111,6 +111,7 @@ function tap(options: RunOptions): void {
     ...(options.config === undefined ? {} : { config: options.config }),
     openedAt,
     token,
+    ...(relay.waiting === undefined ? {} : { aside: relay.waiting }),
     ...(relay.receipt === undefined ? {} : { receipt: { index: relay.receipt.index, hash: Buffer.from(relay.receipt.hash).toString('hex') } }),
   });
 
@@ -128,6 +129,9 @@ function tap(options: RunOptions): void {
     pass: (answer) => relay.pass(answer),
     durable: (answer) => relay.durable(answer),
     refuse: (refusal) => relay.refuse(refusal),
+    aside: (aside) => relay.aside(aside),
+    release: (aside) => relay.release(aside),
+    say: (said) => relay.say(said),
     wait: (wait, onUnrecordable) => {
       relay.onUnrecordable = onUnrecordable;
       relay.wait(wait);

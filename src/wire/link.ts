@@ -2,24 +2,26 @@
  * The line of a tap or proxy to its recorder: connects, starts a recorder where it may, and connects again for as long as that lives.
  * It holds no key and reads no ledger; all it knows is a socket.
  */
-import { spawn } from 'node:child_process';
 import { lstatSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorKinds } from '../errors.ts';
 import { recorderWaitMs } from '../limits.ts';
-import { recorderEnvironment, recorderWords } from './recorder-command.ts';
 import {
   encodeJson,
   readAnswer,
+  readAside,
   readJson,
   readRefusal,
+  readSaid,
   WireReader,
   wireType,
   type Answer,
+  type Aside,
   type Hello,
   type Refusal,
+  type Said,
   type Wait,
   type Welcome,
 } from './wire.ts';
@@ -31,6 +33,9 @@ export interface LinkEvents {
   pass(answer: Answer): void;
   durable(answer: Answer): void;
   refuse(refusal: Refusal): void;
+  aside?(aside: Aside): void;
+  release?(aside: Aside): void;
+  say?(said: Said): void;
   /** `onUnrecordable`: if the recorder says so, what counts from now on. */
   wait(wait: Wait, onUnrecordable: unknown): void;
   closed(): void;
@@ -56,8 +61,6 @@ const retrySlowMs = 1_000;
 const watchMs = 500;
 /** A recorder that died at once is not started again before this. */
 const respawnMs = 500;
-/** Of what it says then. */
-const complaintLength = 4_096;
 
 /** In a shared `/tmp` anybody could have made the folder, and would get to read what we hand over. One that is not there yet, the recorder makes. */
 function isStrangers(folder: string): boolean {
@@ -200,36 +203,19 @@ export class Link {
     const now = performance.now();
     if (this.#recorderRuns || now - this.#spawnedAt < respawnMs) return;
     this.#spawnedAt = now;
+    this.#recorderRuns = true;
+    const { ledger, config } = this.#options;
     const program = fileURLToPath(new URL('../bin/sworn.mjs', import.meta.url));
-    const recorder = spawn(process.execPath, recorderWords(program, this.#options.ledger, this.#options.config), {
-      detached: true,
-      // what it has to say when it cannot start: where in which file, for instance
-      stdio: ['ignore', 'ignore', 'pipe'],
-      cwd: '/',
-      env: recorderEnvironment(),
-    });
-    recorder.unref();
-    (recorder.stderr as Socket).unref();
-    let complaint = '';
-    recorder.stderr.on('data', (chunk: Buffer) => {
-      if (complaint.length < complaintLength) complaint += chunk.toString();
-    });
-    recorder.stderr.on('error', () => undefined);
-    this.#recorderRuns = recorder.pid !== undefined;
-    recorder.on('error', (error) => (this.#reason = `the recorder cannot be started: ${error.message}`));
-    recorder.on('exit', () => (this.#recorderRuns = false));
-    recorder.on('close', (status) => {
-      // 75: another recorder holds the lock, and will listen in a moment
-      if (status === null || status === 0 || status === 75) return;
-      const [, said, hint] = /^sworn: error: (.*)\nsworn: hint: (.*)$/m.exec(complaint) ?? [];
-      // several may have one status
-      const [kind, ...others] = Object.entries(errorKinds).filter(([, known]) => known.exit === status && known.exit > 2);
-      const isKnown = kind !== undefined && others.length === 0;
-      const ended = `the recorder for ${this.#options.ledger} ended with status ${status}${isKnown ? ` (${kind[0]})` : ''}`;
-      this.#reason = said === undefined ? `${ended}; its log is ${this.#options.ledger}/run/recorder.log` : `${ended}: ${said}`;
-      if (hint !== undefined) this.#hint = hint;
-      else if (isKnown) this.#hint = kind[1].hint.replace('{path}', 'the key');
-    });
+    void import('./start-recorder.ts').then(({ startRecorder }) =>
+      startRecorder(
+        { program, ledger, ...(config === undefined ? {} : { config }) },
+        (reason, hint) => {
+          this.#reason = reason;
+          if (hint !== undefined) this.#hint = hint;
+        },
+        () => (this.#recorderRuns = false),
+      ),
+    );
   }
 
   #receive(type: number, body: Buffer): void {
@@ -243,6 +229,17 @@ export class Link {
       case wireType.refuse: {
         const refusal = readRefusal(body);
         if (refusal) this.#events.refuse(refusal);
+        return;
+      }
+      case wireType.aside:
+      case wireType.release: {
+        const aside = readAside(body, type === wireType.aside ? 2 : 1);
+        if (aside) (type === wireType.aside ? this.#events.aside : this.#events.release)?.(aside);
+        return;
+      }
+      case wireType.say: {
+        const said = readSaid(body);
+        if (said) this.#events.say?.(said);
         return;
       }
       case wireType.welcome: {
