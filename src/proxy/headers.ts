@@ -38,6 +38,14 @@ export function withoutSet(rules: Readonly<HeaderRules>): HeaderRules {
 
 /** The headers that go on, as Node takes them for a request or a response; `without`: others that do not, in small letters. */
 export function forwarded(rawHeaders: readonly string[], rules?: Readonly<HeaderRules>, without: readonly string[] = []): string[] {
+  const result: string[] = [];
+  for (const i of placesOf(rawHeaders, rules, without)) result.push(rawHeaders[i]!, rawHeaders[i + 1]!);
+  for (const [name, value] of rules?.set ?? []) result.push(name, value);
+  return result;
+}
+
+/** Where the names of those stand that go on. Of the values, only those of `Connection`, `Authorization` and our own keys matter for it. */
+export function placesOf(rawHeaders: readonly string[], rules: Readonly<HeaderRules> | undefined, without: readonly string[]): number[] {
   const dropped = new Set(without);
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (rawHeaders[i]!.toLowerCase() === 'connection') for (const name of rawHeaders[i + 1]!.split(',')) dropped.add(name.trim().toLowerCase());
@@ -48,17 +56,15 @@ export function forwarded(rawHeaders: readonly string[], rules?: Readonly<Header
     for (const name of rules.remove) dropped.add(name.toLowerCase());
     for (const [name] of rules.set) dropped.add(name.toLowerCase());
   }
-  const result: string[] = [];
+  const places: number[] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!;
-    const value = rawHeaders[i + 1]!;
     const plain = name.toLowerCase();
     if (hopByHop.has(plain) || dropped.has(plain)) continue;
     // a key to us is for nobody behind us
-    if (!(rules !== undefined && isOwnCredential(name, value))) result.push(name, value);
+    if (!(rules !== undefined && isOwnCredential(name, rawHeaders[i + 1]!))) places.push(i);
   }
-  for (const [name, value] of rules?.set ?? []) result.push(name, value);
-  return result;
+  return places;
 }
 
 /** What `Content-Type` says of the text's encoding, where that is not UTF-8 or a part of it; all such headers count, whichever a server takes. */
@@ -112,8 +118,8 @@ export function recorded(given: readonly string[]): [name: string, value: string
   return result;
 }
 
-/** Whether not all of them may be told. As JSON a character has at most 6 bytes. */
-function mayBeCut(rawHeaders: readonly string[]): boolean {
+/** Whether not all of them may be told, or not in the order in which they came. As JSON a character has at most 6 bytes. */
+export function mayBeCut(rawHeaders: readonly string[]): boolean {
   if (rawHeaders.length > 2 * recordedHeaders) return true;
   let chars = 0;
   for (const text of rawHeaders) chars += text.length;

@@ -261,6 +261,19 @@ describe('tokens', () => {
     }
   });
 
+  test('what was found is kept for the same headers of a connection, never where a credential was shown', async () => {
+    const identity = await identityOf({ issuers: [settingsOf()] });
+    const [plain, shown] = [{}, {}];
+    expect(identity.known(plain)).toBeUndefined();
+    const found = await identity.identify({ headers: ['User-Agent', 'x'], remoteAddress: '192.0.2.9' }, plain);
+    expect(identity.known(plain)).toBe(found);
+    await identity.identify(bearer(await sign(a!, {})), shown);
+    await identity.identify({ ...bearer(''), headers: ['X-Sworn-Key', 'sworn_x'] }, shown);
+    expect(identity.known(shown)).toBeUndefined();
+    // other settings may know other things
+    expect((await identityOf({ issuers: [] })).known(plain)).toBeUndefined();
+  });
+
   test('a token is remembered until it ends, and no longer', async () => {
     const identity = await identityOf({ issuers: [settingsOf({ clockToleranceS: 0 })] });
     const token = await sign(a!, { exp: nowS() + 60 });

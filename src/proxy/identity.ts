@@ -95,6 +95,7 @@ export class Identity {
   /** Keys that were made, by what they are of: an HMAC costs more than all else of a request that shows nothing new. */
   readonly #keys = new Map<string, string>();
   readonly #processes = new WeakMap<object, ReturnType<typeof peerProcess>>();
+  readonly #lasting = new WeakMap<object, Identified>();
 
   private constructor(settings: AuthSettings, tokens: Tokens, apiKeys: ApiKeys | undefined) {
     this.#settings = settings;
@@ -109,7 +110,13 @@ export class Identity {
     return new Identity(settings, await Tokens.open(issuers), apiKeys === undefined ? undefined : await ApiKeys.open(apiKeys));
   }
 
-  async identify(request: IdentityRequest): Promise<Identified> {
+  /** What was found before of a request with these headers: of one without a credential it stays true as long as its connection. */
+  known(sameHeaders: object): Identified | undefined {
+    return this.#lasting.get(sameHeaders);
+  }
+
+  /** @param sameHeaders what `known` is asked with: equal for the same headers on the same connection alone */
+  async identify(request: IdentityRequest, sameHeaders?: object): Promise<Identified> {
     const headers = new Headers(request.headers);
     const { clientCertificate } = request;
     const thumbprint = clientCertificate === undefined ? undefined : thumbprintOf(clientCertificate);
@@ -125,7 +132,10 @@ export class Identity {
       ...(failed === undefined ? {} : { failure: failed.failure! }),
     };
     const isRefused = this.#settings.required && (verified.length === 0 || found.some(({ failure, isOurs }) => failure !== undefined && isOurs));
-    return { principal, key: this.#keyOf(principal), ...(isRefused ? { refusal: this.#refusal(failed?.failure) } : {}) };
+    const identified = { principal, key: this.#keyOf(principal), ...(isRefused ? { refusal: this.#refusal(failed?.failure) } : {}) };
+    const isLasting = headers.authorization.length + headers.apiKey.length === 0 && clientCertificate === undefined;
+    if (sameHeaders !== undefined && isLasting) this.#lasting.set(sameHeaders, identified);
+    return identified;
   }
 
   async #byToken({ authorization }: Headers, thumbprint: string | undefined): Promise<Found | undefined> {

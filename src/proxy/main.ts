@@ -19,6 +19,7 @@ import { newApiKeyCommand, newKeyFlag } from './new-api-key.ts';
 import { readProxyOptions, type ProxyOptions } from './options.ts';
 import { relay, type Sender } from './relay.ts';
 import { Routes } from './routes.ts';
+import { HeaderMemory, type HeaderList } from './seen-headers.ts';
 import { certificateOf, settingsOf, type Settings } from './settings.ts';
 import type { ChannelEvents } from '../wire/channel.ts';
 
@@ -63,6 +64,8 @@ class Proxy {
   #drained: (() => void) | undefined;
   #reloading: Promise<void> = Promise.resolve();
   #watched: string[] = [];
+  /** What its requests said, for as long as a connection lasts. */
+  readonly #memories = new WeakMap<object, HeaderMemory>();
 
   constructor(options: ProxyOptions, settings: Settings, identity: Identity) {
     this.#options = options;
@@ -147,11 +150,12 @@ class Proxy {
   }
 
   async #accept(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { url = '/', headers } = request;
+    const { url = '/' } = request;
     // a connection that is kept would go on asking
     if (this.#isEnding) response.shouldKeepAlive = false;
     if (url === '/livez' || url === '/readyz') return this.#health(url, response);
-    const unusable = unusableOf(request);
+    const headers = this.#memoryOf(request.socket).read(request.rawHeaders);
+    const unusable = unusableOf(headers.list);
     if (unusable !== undefined) {
       response.shouldKeepAlive = false;
       return answer(response, ...unusable);
@@ -162,15 +166,26 @@ class Proxy {
     const end = route.begin();
     this.#streams++;
     try {
-      const why = refusedBy(this.#admission!, headers.host, headers.origin);
-      const { principal, key: who, refusal } = await this.#identity.identify(identityRequestOf(request));
+      const { list } = headers;
+      const why = refusedBy(this.#admission!, list.values.host, list.values.origin);
+      const identity = this.#identity;
+      const { principal, key: who, refusal } = identity.known(list) ?? (await identity.identify(identityRequestOf(request), list));
       upstream.channel.name(who, principal);
       const refused: Sender['refusal'] = why === undefined ? refusal : { status: 403, challenge: '', reason: why };
-      await relay(request, response, { who, ...(refused === undefined ? {} : { refusal: refused }) }, upstream, path, this.#budget);
+      await relay(request, response, { who, headers, ...(refused === undefined ? {} : { refusal: refused }) }, upstream, path, this.#budget);
     } finally {
       end();
       if (--this.#streams === 0) this.#drained?.();
     }
+  }
+
+  #memoryOf(socket: object): HeaderMemory {
+    let memory = this.#memories.get(socket);
+    if (memory === undefined) {
+      memory = new HeaderMemory();
+      this.#memories.set(socket, memory);
+    }
+    return memory;
   }
 
   #health(url: string, response: ServerResponse): void {
@@ -269,9 +284,8 @@ async function tlsOptions({ tls, auth }: Settings): Promise<TlsOptions | undefin
 }
 
 /** What HTTP wants refused of every server: RFC 9112 §3.2 (two hosts would be two servers to those behind us), and §6.1 (what we did not undo we could not send on). */
-function unusableOf({ headersDistinct }: IncomingMessage): [status: number, text: string] | undefined {
-  const { host = [], 'transfer-encoding': codings = [] } = headersDistinct;
-  if (host.length > 1) return [400, 'there is more than one Host'];
+function unusableOf({ hosts, codings }: HeaderList): [status: number, text: string] | undefined {
+  if (hosts > 1) return [400, 'there is more than one Host'];
   return codings.every((one) => /^chunked$/i.test(one.trim())) ? undefined : [501, 'of transfer codings only chunked is known here'];
 }
 

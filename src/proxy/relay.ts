@@ -20,12 +20,15 @@ import { answersFor } from '../wire/unrecorded.ts';
 import type { DirectionIndex, Head } from '../wire/wire.ts';
 import type { BodyBudget } from './budget.ts';
 import { ContentDecoder, decodeContent, isEncoded } from './encoding.ts';
-import { forwarded, otherCharset, recorded, withoutSecrets, withoutSet, type HeaderRules } from './headers.ts';
+import { forwarded, recorded, withoutSecrets, withoutSet, type HeaderRules } from './headers.ts';
 import type { PublicAddress } from './oauth.ts';
+import { goingOn, type HeaderMemory, type SeenHeaders } from './seen-headers.ts';
 
 /** Who sent the request, named to the recorder before the first frame. */
 export interface Sender {
   who: string;
+  /** What its head says. */
+  headers: SeenHeaders;
   /** It may not go on: what we answer. */
   refusal?: { status: number; challenge: string; reason: string };
 }
@@ -41,6 +44,8 @@ export interface Destination {
   request(method: string, path: string, headers: readonly string[]): ClientRequest;
   /** An address that the upstream tells its clients: its path there, and as clients of ours reach it; `undefined` where it is elsewhere. */
   endpointAt(address: string, path: string): { path: string; address: string } | undefined;
+  /** What its answers said. */
+  readonly headers: HeaderMemory;
   /** We end what does not end by itself. */
   readonly isStopping: boolean;
   /** Until the first byte of a response's head; 0: for ever. */
@@ -83,6 +88,13 @@ export async function relay(
     if (!(error instanceof Ended)) stream.fail(error as Error);
   }
   await stream.over();
+}
+
+/** What the server says, and the headers that are said in place of its own. */
+interface Answered {
+  response: IncomingMessage;
+  seen: SeenHeaders;
+  rawHeaders: readonly string[] | undefined;
 }
 
 /** What came of a request's body. */
@@ -131,7 +143,7 @@ class Stream {
     this.#channel = to.channel;
     this.#path = path;
     this.#id = to.channel.nextStream();
-    const session = header(request, 'mcp-session-id') ?? (to.endpoints.has(path) ? path : undefined);
+    const session = sender.headers.list.values['mcp-session-id'] ?? (to.endpoints.has(path) ? path : undefined);
     this.#common = { who: sender.who, ...(session === undefined ? {} : { session: sessionName(session) }) };
     request.on('error', () => undefined);
     response.on('error', () => undefined);
@@ -153,15 +165,15 @@ class Stream {
   async run(): Promise<void> {
     const budget = this.#budget;
     const { method = 'GET', rawHeaders } = this.#request;
-    const charset = otherCharset(rawHeaders);
+    const { headers: seen, refusal } = this.#sender;
+    const { charset, values } = seen.list;
     const asked: Head = {
       ...this.#common,
       ...(charset === undefined ? {} : { charset }),
       method,
       path: withoutSecrets(this.#path).slice(0, recordedHeaderChars),
-      headers: recorded(rawHeaders),
+      headers: seen.recorded,
     };
-    const { refusal } = this.#sender;
     if (refusal !== undefined) {
       const why = refusal.status === 403 ? 'not allowed' : 'not authenticated';
       await this.#goesNowhere({ ...asked, end: why });
@@ -170,7 +182,7 @@ class Stream {
     }
 
     // 1. Receive all of the request: it goes on as a whole or not at all.
-    const received = await this.#receive(budget);
+    const received = this.#receivedWhole(budget) ?? (await this.#receive(budget));
     const sizeBytes = received.bytes?.length ?? 0;
     const release = atMostOnce(() => budget.give(sizeBytes));
     let releaseCopy = nothing;
@@ -185,11 +197,14 @@ class Stream {
       // 2. Record it, decoded where it is encoded, before any of it goes on.
       const { rawTrailers } = this.#request;
       if (rawTrailers.length > 0) asked.headers = recorded([...rawHeaders, ...rawTrailers]);
-      const { copy, release: recordedIt } = await this.#readable(received.bytes, header(this.#request, 'content-encoding'), asked);
+      const encoding = values['content-encoding'];
+      const { copy, release: recordedIt } = isEncoded(encoding)
+        ? await this.#readable(received.bytes, encoding, asked)
+        : { copy: received.bytes, release: nothing };
       releaseCopy = recordedIt;
       // what its client had said when it left goes nowhere
       if (problem !== undefined) return await this.#goesNowhere({ ...asked, end: problem }, copy);
-      const outcome = await this.#record(0, asked, copy);
+      const outcome = await this.#record(0, asked, copy, rawTrailers.length > 0 ? undefined : seen.text);
       recordedIt();
       if (this.#hasLeft) return;
       if (outcome.kind !== 'pass') return await this.#refused(outcome, copy ?? none, received.bytes !== undefined);
@@ -207,6 +222,21 @@ class Stream {
     }
   }
 
+  /** All of a request that came in one piece, as small ones do; nothing where more is to come, or to be waited for. */
+  #receivedWhole(budget: BodyBudget): Received | undefined {
+    const request = this.#request;
+    if (!request.complete || request.destroyed || budget.isFull) return undefined;
+    // Node hands on what it has with one `read`, joined
+    const bytes = (request.read() as Buffer | null) ?? undefined;
+    if (bytes !== undefined) budget.take(bytes.length);
+    return { bytes: bytes ?? (this.#announcesBody ? none : undefined) };
+  }
+
+  get #announcesBody(): boolean {
+    const { raw, list } = this.#sender.headers;
+    return list.codings.length > 0 || (list.lengthAt !== undefined && Number(raw[list.lengthAt]) > 0);
+  }
+
   /** The whole body, or what came of it. */
   #receive(budget: BodyBudget): Promise<Received> {
     const request = this.#request;
@@ -218,8 +248,8 @@ class Stream {
         isOver = true;
         clearTimeout(silence);
         request.off('data', take).off('end', end).off('close', end);
-        const hasBody = sizeBytes > 0 || header(request, 'transfer-encoding') !== undefined || Number(header(request, 'content-length') ?? 0) > 0;
-        done({ bytes: hasBody ? Buffer.concat(chunks, sizeBytes) : undefined, ...(problem === undefined ? {} : { problem }) });
+        const hasBody = sizeBytes > 0 || this.#announcesBody;
+        done({ bytes: hasBody ? joined(chunks) : undefined, ...(problem === undefined ? {} : { problem }) });
       };
       const end = (): void => finish(request.complete ? undefined : 'client closed');
       const slow = (): void => finish('body too slow');
@@ -260,14 +290,14 @@ class Stream {
     return { copy: body, release: nothing };
   }
 
-  /** Hands a frame over, once there is room for it. */
-  async #record(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined): Promise<Outcome> {
-    if (this.#channel.isFull) await this.#channel.room();
-    return this.#send(direction, head, bytes);
+  /** Hands a frame over, once there is room for it. @param headersText the head's headers as JSON, where that is at hand */
+  #record(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined, headersText?: string): Promise<Outcome> {
+    if (this.#channel.isFull) return this.#channel.room().then(() => this.#send(direction, head, bytes, headersText));
+    return this.#send(direction, head, bytes, headersText);
   }
 
-  #send(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined): Promise<Outcome> {
-    const due = this.#channel.send(direction, this.#id, head, bytes).then((outcome) => {
+  #send(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined, headersText?: string): Promise<Outcome> {
+    const due = this.#channel.send(direction, this.#id, head, bytes, headersText).then((outcome) => {
       this.#due.delete(due);
       if (outcome.kind === 'pass') this.#open[direction].add(outcome.unit);
       return outcome;
@@ -308,9 +338,9 @@ class Stream {
   }
 
   /** `flushed`: the server has all of it. Resolves with what it answers, or why it does not. */
-  async #forward(body: Buffer | undefined, flushed: () => void, isReplaced = false): Promise<IncomingMessage | NodeJS.ErrnoException> {
-    const { method = 'GET', rawHeaders, rawTrailers } = this.#request;
-    const headers = forwarded(rawHeaders, this.#to.rulesAt(this.#path), isReplaced ? ofAnotherBody : ofOurAnswer);
+  #forward(body: Buffer | undefined, flushed: () => void, isReplaced = false): Promise<IncomingMessage | NodeJS.ErrnoException> {
+    const { method = 'GET', rawTrailers } = this.#request;
+    const headers = goingOn(this.#sender.headers, this.#to.rulesAt(this.#path), isReplaced ? ofAnotherBody : ofOurAnswer);
     // How the body ends is said anew where it was said for the last connection alone: without, what is in it would be the next request.
     if (!headers.some((name, i) => i % 2 === 0 && name.length === 14 && name.toLowerCase() === 'content-length')) {
       if (isReplaced) headers.push('Content-Length', String(body!.length));
@@ -321,7 +351,7 @@ class Stream {
     this.#upstream = upstream;
     const answered = firstOf(upstream, this.#to.upstreamTimeoutMs);
     if (rawTrailers.length > 0 && !isReplaced) upstream.addTrailers(pairs(trailersOf(rawTrailers, this.#to.rulesAt(this.#path))));
-    upstream.end(body ?? none, () => {
+    endWith(upstream, body ?? none, () => {
       // Node says so, too, of what it could not send
       if (upstream.socket?.destroyed !== true) flushed();
     });
@@ -339,18 +369,19 @@ class Stream {
       return this.#answer(isLate ? 504 : 502, text, `the server ${what} (${code ?? message})\n`, `the server ${what}`);
     }
     const { method } = this.#request;
-    const begins = header(response, 'mcp-session-id');
+    const seen = this.#to.headers.read(response.rawHeaders);
+    const { 'mcp-session-id': begins, 'content-type': type = '' } = seen.list.values;
     const challenge = this.#to.publicAddress?.challenge(response.rawHeaders);
     this.#unsaid = {
       status: response.statusCode!,
-      headers: recorded(response.rawHeaders),
+      headers: seen.recorded,
       ...(challenge === undefined ? {} : { rewritten: { resource_metadata: challenge.resourceMetadata } }),
       ...(begins === undefined || this.#common.session !== undefined ? {} : { begins: sessionName(begins) }),
     };
-    const isStream = /^text\/event-stream\b/i.test(response.headers['content-type'] ?? '') && method !== 'HEAD';
-    const rawHeaders = challenge?.rawHeaders ?? response.rawHeaders;
-    if (isStream) await this.#passEvents(response, rawHeaders);
-    else await this.#passBody(response, rawHeaders, method === 'HEAD');
+    const isStream = /^text\/event-stream\b/i.test(type) && method !== 'HEAD';
+    const answer = { response, seen, rawHeaders: challenge?.rawHeaders };
+    if (isStream) await this.#passEvents(answer);
+    else await this.#passBody(answer, method === 'HEAD');
   }
 
   /** The head of the next frame from the server: the first one says what the response said. */
@@ -360,7 +391,7 @@ class Stream {
     return head;
   }
 
-  async #passBody(response: IncomingMessage, rawHeaders: readonly string[], isHead: boolean): Promise<void> {
+  async #passBody({ response, seen, rawHeaders }: Answered, isHead: boolean): Promise<void> {
     const { body, isTooLarge } = await wholeOf(response);
     if (this.#hasLeft) throw new Ended();
     const end = isTooLarge ? 'answer too large' : response.complete ? undefined : 'upstream closed';
@@ -370,14 +401,17 @@ class Stream {
       ...(rawTrailers.length === 0 ? {} : { headers: recorded([...response.rawHeaders, ...rawTrailers]) }),
     });
     if (end !== undefined) this.#saidEnd = true;
-    const { copy, release } = await this.#readable(body.length > 0 ? body : undefined, header(response, 'content-encoding'), head);
+    const encoding = seen.list.values['content-encoding'];
+    const given = body.length > 0 ? body : undefined;
+    const { copy, release } = isEncoded(encoding) ? await this.#readable(given, encoding, head) : { copy: given, release: nothing };
     const isWhole = end === undefined && response.statusCode === 200 && copy !== undefined;
-    const document = isWhole ? this.#to.publicAddress?.document(this.#path, rawHeaders, copy) : undefined;
+    const document = isWhole ? this.#to.publicAddress?.document(this.#path, rawHeaders ?? response.rawHeaders, copy) : undefined;
     if (document !== undefined) head.rewritten = { ...head.rewritten, resource: document.resource };
-    const outcome = await this.#record(1, head, copy).finally(release);
+    const recording = this.#record(1, head, copy, rawTrailers.length === 0 ? seen.text : undefined);
+    const outcome = await (release === nothing ? recording : recording.finally(release));
     if (this.#hasLeft) throw new Ended();
     if (outcome.kind !== 'pass') return this.#withheld(outcome, copy);
-    this.#writeHead(response, document?.rawHeaders ?? rawHeaders);
+    this.#writeHead(response, document?.rawHeaders ?? rawHeaders ?? seen);
     if (end !== undefined) {
       this.#response.flushHeaders();
       await this.#write(body, [outcome.unit]);
@@ -395,9 +429,9 @@ class Stream {
   }
 
   /** Nothing comes behind these bytes; `unit`: the frame that they are. */
-  #finish(bytes: Uint8Array | string, unit?: number): void {
+  #finish(bytes: Buffer | string, unit?: number): void {
     const { socket } = this.#response;
-    this.#response.end(bytes, () => {
+    endWith(this.#response, bytes, () => {
       // Node says so, too, of what it could not send
       if (socket?.destroyed === true) return;
       this.#isSent = true;
@@ -405,9 +439,9 @@ class Stream {
     });
   }
 
-  #writeHead(response: IncomingMessage, rawHeaders: readonly string[]): void {
+  #writeHead(response: IncomingMessage, headers: readonly string[] | SeenHeaders): void {
     this.#response.sendDate = false;
-    this.#response.writeHead(response.statusCode!, response.statusMessage, forwarded(rawHeaders));
+    this.#response.writeHead(response.statusCode!, response.statusMessage, 'list' in headers ? goingOn(headers) : forwarded(headers));
   }
 
   /** The answer may not be delivered: who waits for it gets another one. */
@@ -418,13 +452,13 @@ class Stream {
     this.#finish(line.length === 0 ? none : documentOf(line));
   }
 
-  async #passEvents(response: IncomingMessage, rawHeaders: readonly string[]): Promise<void> {
-    const encoding = header(response, 'content-encoding');
+  async #passEvents({ response, seen, rawHeaders }: Answered): Promise<void> {
+    const encoding = seen.list.values['content-encoding'];
     const decoder = isEncoded(encoding) ? new ContentDecoder(encoding, bodyBytes) : undefined;
     const cutter = new SseCutter();
     let problem: string | undefined;
     let isBroken = false;
-    this.#writeHead(response, rawHeaders);
+    this.#writeHead(response, rawHeaders ?? seen);
     this.#response.flushHeaders();
     try {
       for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -626,7 +660,7 @@ function wholeOf(response: IncomingMessage): Promise<{ body: Buffer; isTooLarge:
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   return new Promise((done) => {
-    const end = (isTooLarge = false): void => done({ body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), isTooLarge });
+    const end = (isTooLarge = false): void => done({ body: joined(chunks), isTooLarge });
     response.on('data', (chunk: Buffer) => {
       sizeBytes += chunk.length;
       if (sizeBytes <= bodyBytes) {
@@ -692,9 +726,16 @@ function sseOf({ event, id, retryMs, envelope }: SseBlock): Record<string, unkno
   };
 }
 
-function header(message: IncomingMessage, name: string): string | undefined {
-  const value = message.headers[name];
-  return Array.isArray(value) ? value.join(', ') : value;
+function joined(chunks: readonly Buffer[]): Buffer {
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+/** Up to this size a body goes out in one write with its head, as a text of a character a byte: Node would write what are bytes apart from it. */
+const oneWriteBytes = 12 * 1024;
+
+function endWith(message: ClientRequest | ServerResponse, bytes: Buffer | string, finished: () => void): void {
+  if (typeof bytes === 'string' || bytes.length === 0 || bytes.length > oneWriteBytes) message.end(bytes, finished);
+  else message.end(bytes.toString('latin1'), 'latin1', finished);
 }
 
 /** Those that go on: what a header may not say to the server is nothing for a trailer either. */

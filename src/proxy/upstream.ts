@@ -1,11 +1,12 @@
 /** An MCP server over HTTP behind the proxy: where a stream goes, over kept connections. */
-import { Agent as HttpAgent, request as requestHttp, type ClientRequest } from 'node:http';
+import { Agent as HttpAgent, request as requestHttp, type ClientRequest, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { httpHeaderBytes } from '../limits.ts';
 import type { Channel } from '../wire/channel.ts';
 import { withoutSet, type HeaderRules } from './headers.ts';
 import { PublicAddress } from './oauth.ts';
 import type { Destination } from './relay.ts';
+import { HeaderMemory } from './seen-headers.ts';
 
 interface Common {
   name: string;
@@ -41,10 +42,15 @@ export class Upstream implements Destination {
   readonly settings: HttpSettings;
   readonly channel: Channel;
   readonly endpoints: Set<string>;
+  readonly headers = new HeaderMemory();
   readonly publicAddress: PublicAddress | undefined;
   isStopping = false;
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #isTls: boolean;
+  readonly #where: RequestOptions;
+  readonly #host: string;
+  readonly #pathname: string;
+  readonly #lent: HeaderRules;
 
   /** @param endpoints of the one that it takes the place of: its sessions go on */
   constructor(settings: HttpSettings, channel: Channel, endpoints = new Set<string>()) {
@@ -65,6 +71,17 @@ export class Upstream implements Destination {
           ...(tls.insecureSkipVerify === true ? { rejectUnauthorized: false } : {}),
         })
       : new HttpAgent(kept);
+    // what each request would ask the URL for again
+    this.#where = {
+      agent: this.#agent,
+      ...(settings.socketPath === undefined
+        ? { hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'), ...(url.port === '' ? {} : { port: url.port }) }
+        : { socketPath: settings.socketPath }),
+      maxHeaderSize: httpHeaderBytes,
+    };
+    this.#host = url.host;
+    this.#pathname = url.pathname;
+    this.#lent = withoutSet(settings.rules);
   }
 
   /**
@@ -72,8 +89,8 @@ export class Upstream implements Destination {
    * rights to whatever else there is at that address.
    */
   rulesAt(path: string): HeaderRules {
-    const { url, rules } = this.settings;
-    return path.split('?', 1)[0] === url.pathname || this.endpoints.has(path) ? rules : withoutSet(rules);
+    const isEndpoint = path === this.#pathname || path.split('?', 1)[0] === this.#pathname;
+    return isEndpoint || this.endpoints.has(path) ? this.settings.rules : this.#lent;
   }
 
   get upstreamTimeoutMs(): number {
@@ -107,19 +124,11 @@ export class Upstream implements Destination {
   }
 
   request(method: string, path: string, headers: readonly string[]): ClientRequest {
-    const { url, socketPath } = this.settings;
-    const request = (this.#isTls ? requestHttps : requestHttp)({
-      agent: this.#agent,
-      ...(socketPath === undefined
-        ? { hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'), ...(url.port === '' ? {} : { port: url.port }) }
-        : { socketPath }),
-      method,
-      path,
-      maxHeaderSize: httpHeaderBytes,
-      headers: withHost(headers, url.host),
-    });
+    const request = (this.#isTls ? requestHttps : requestHttp)({ ...this.#where, method, path, headers: withHost(headers, this.#host) });
     request.on('socket', (socket) => {
       if (!socket.connecting) return;
+      // small messages both ways: nothing waits for more to come
+      socket.setNoDelay(true);
       const timer = setTimeout(() => request.destroy(Object.assign(new Error(`no connection in ${connectMs} ms`), { code: 'ETIMEDOUT' })), connectMs);
       const clear = (): void => clearTimeout(timer);
       socket.once(this.#isTls ? 'secureConnect' : 'connect', clear);
@@ -127,8 +136,6 @@ export class Upstream implements Destination {
     });
     // all of them: their bytes are bounded
     request.maxHeadersCount = 0;
-    // small messages both ways: nothing waits for more to come
-    request.setNoDelay(true);
     return request;
   }
 
@@ -139,11 +146,6 @@ export class Upstream implements Destination {
 
 /** The upstream's own name in place of ours: it may serve several, and we have looked at what the client said (`admission.ts`). */
 function withHost(headers: readonly string[], host: string): string[] {
-  const result = [...headers];
-  for (let i = 0; i < result.length; i += 2) {
-    if (result[i]!.toLowerCase() !== 'host') continue;
-    result[i + 1] = host;
-    return result;
-  }
-  return ['Host', host, ...result];
+  const at = headers.findIndex((name, i) => i % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host');
+  return at < 0 ? ['Host', host, ...headers] : headers.with(at + 1, host);
 }

@@ -44,12 +44,24 @@ interface Sent {
   first: number;
   last: number;
   arrival: number;
-  /** Per unit: what goes before its bytes, and they. */
-  units: { head: Buffer; bytes: Uint8Array }[];
+  stream: number;
+  /** What its units say before their bytes: the last one `head`, those before it `short`. JSON. */
+  head: Text;
+  short: Text;
+  /** Absent: a head alone. */
+  bytes: Uint8Array | undefined;
+  delivered: readonly [number, number];
+  seenUs: number;
+  isHeld: boolean;
   sizeBytes: number;
   outcome: ((outcome: Outcome) => void) | undefined;
   /** Some unit of it was refused, and the answers are still to come. */
   refused: boolean;
+}
+
+interface Text {
+  text: string;
+  sizeBytes: number;
 }
 
 interface Lane {
@@ -78,9 +90,9 @@ export interface ChannelEvents {
 }
 
 const none = Buffer.alloc(0);
+const noText: Text = { text: '', sizeBytes: 0 };
 /** What is handed over together is joined up to this size. */
 const joinBytes = 64 * 1024;
-const flagsAt = 6;
 /** How often it is looked for frames that do not arrive. */
 const sweepMs = 1_000;
 
@@ -96,7 +108,7 @@ export class Channel {
   #streams = 0;
   #windowBytes = 0;
   /** Handed over in this turn, and the last units of it. */
-  #out: Uint8Array[] = [];
+  #out: { lane: Lane; sent: Sent; from: number }[] = [];
   #outThrough: [number, number] = [0, 0];
   #isOutDue = false;
   /** Frames of which nobody has said what becomes of them. */
@@ -204,41 +216,44 @@ export class Channel {
   }
 
   /**
-   * Hands a frame over and says what becomes of it; without `bytes` it is a head alone. The bytes must not be written to afterwards. A frame of more than
-   * `limits.frameUnits` units cannot be recorded.
+   * Hands a frame over and says what becomes of it; without `bytes` it is a head alone. Neither must be written to afterwards. A frame of more than
+   * `limits.frameUnits` units cannot be recorded. @param headersText `head.headers` as JSON, where that is at hand
    */
-  send(direction: DirectionIndex, stream: number, head: Head, bytes?: Uint8Array): Promise<Outcome> {
+  send(direction: DirectionIndex, stream: number, head: Head, bytes?: Uint8Array, headersText?: string): Promise<Outcome> {
     const lane = this.#lanes[direction];
     const count = bytes === undefined ? 1 : Math.max(1, Math.ceil(bytes.length / unitBytes));
     if (count > frameUnits || this.#isAlone) return Promise.resolve(this.#unrecorded(lane, count));
     const [seconds, nanoseconds] = process.hrtime();
-    const seenUs = seconds * 1e6 + Math.floor(nanoseconds / 1000);
-    const { delivered } = this;
-    const first = lane.lastUnit + 1;
-    const sent: Sent = { first, last: lane.lastUnit + count, arrival: ++this.#arrivals, units: [], sizeBytes: 0, outcome: undefined, refused: false };
-    const short = count === 1 ? none : headOf({ who: head.who, ...(head.session === undefined ? {} : { session: head.session }) });
-    const whole = headOf(head);
-    for (let i = 0; i < count; i++) {
-      const isLast = i === count - 1;
-      const part = bytes === undefined ? none : count === 1 ? bytes : bytes.subarray(i * unitBytes, (i + 1) * unitBytes);
-      const said = isLast ? whole : short;
-      const flags = headed | exact | (isLast ? 0 : moreUnits) | (bytes === undefined ? bare : 0) | (this.#wait === 'none' ? 0 : held);
-      const before = Buffer.allocUnsafeSlow(frameHeaderBytes + said.length);
-      writeFrameHeader(before, 0, direction, flags, ++lane.lastUnit, delivered, seenUs, said.length + part.length, stream);
-      said.copy(before, frameHeaderBytes);
-      sent.units.push({ head: before, bytes: part });
-      sent.sizeBytes += before.length + part.length;
-    }
+    const whole = textOf(head, headersText);
+    const short = count === 1 ? noText : textOf({ who: head.who, ...(head.session === undefined ? {} : { session: head.session }) });
+    const sizeBytes =
+      count * (frameHeaderBytes + textLengthBytes) + (count - 1) * short.sizeBytes + whole.sizeBytes + (bytes === undefined ? 0 : bytes.length);
+    const sent: Sent = {
+      first: lane.lastUnit + 1,
+      last: lane.lastUnit + count,
+      arrival: ++this.#arrivals,
+      stream,
+      head: whole,
+      short,
+      bytes,
+      delivered: this.delivered,
+      seenUs: seconds * 1e6 + Math.floor(nanoseconds / 1000),
+      isHeld: this.#wait !== 'none',
+      sizeBytes,
+      outcome: undefined,
+      refused: false,
+    };
+    lane.lastUnit = sent.last;
     lane.window.push(sent);
-    lane.deliveries.begin(first, sent.last, stream, head);
-    this.#windowBytes += sent.sizeBytes;
+    lane.deliveries.begin(sent.first, sent.last, stream, head);
+    this.#windowBytes += sizeBytes;
     this.#waiting++;
     return new Promise((outcome) => {
       sent.outcome = (what) => {
         this.#waiting--;
         outcome(what);
       };
-      if (this.#link.sendable) this.#handOver(lane, sent, first);
+      if (this.#link.sendable) this.#handOver(lane, sent, sent.first);
     });
   }
 
@@ -285,11 +300,7 @@ export class Channel {
   }
 
   #handOver(lane: Lane, sent: Sent, from: number): void {
-    for (let unit = from; unit <= sent.last; unit++) {
-      const { head, bytes } = sent.units[unit - sent.first]!;
-      this.#out.push(head);
-      if (bytes.length > 0) this.#out.push(bytes);
-    }
+    this.#out.push({ lane, sent, from });
     this.#outThrough[lane.direction] = sent.last;
     if (this.#isOutDue) return;
     this.#isOutDue = true;
@@ -313,18 +324,8 @@ export class Channel {
         if (this.#wait === 'none') this.#release(lane);
       }
     };
-    let from = 0;
-    let sizeBytes = 0;
-    for (const [i, bytes] of out.entries()) {
-      sizeBytes += bytes.length;
-      const isLast = i === out.length - 1;
-      if (!isLast && sizeBytes + out[i + 1]!.length <= joinBytes) continue;
-      const joined = out.slice(from, i + 1);
-      const piece = joined.length > 1 ? Buffer.concat(joined, sizeBytes) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-      this.#link.send(piece, isLast ? handed : undefined);
-      from = i + 1;
-      sizeBytes = 0;
-    }
+    const pieces = piecesOf(out);
+    for (const [i, piece] of pieces.entries()) this.#link.send(piece, i === pieces.length - 1 ? handed : undefined);
   }
 
   /** Behind everything that was handed over. */
@@ -343,7 +344,7 @@ export class Channel {
       const from = Math.max(sent.first, lane.settled + 1);
       if (from > sent.last) continue;
       // what was read under another recorder, and perhaps delivered meanwhile
-      for (const { head } of sent.units) head[flagsAt] = (head[flagsAt]! & ~held) | (sent.outcome === undefined || this.#wait === 'none' ? 0 : held);
+      sent.isHeld = sent.outcome !== undefined && this.#wait !== 'none';
       this.#handOver(lane, sent, from);
     }
   }
@@ -498,19 +499,77 @@ function merged(first: Losses, second: Losses): Losses {
   return { lost: [first.lost[0] + second.lost[0], first.lost[1] + second.lost[1]], from: first.from, until: second.until };
 }
 
+/** Before a head. */
+const textLengthBytes = 4;
+
+/** Units as the socket gets them: joined while they are small, since each write costs more than to copy what is in it. */
+function piecesOf(out: readonly { lane: Lane; sent: Sent; from: number }[]): Buffer[] {
+  const pieces: Buffer[] = [];
+  let due: { sent: Sent; direction: DirectionIndex; unit: number; part: Uint8Array }[] = [];
+  let dueBytes = 0;
+  /** @param isLong the bytes of the last one go out as they are */
+  const join = (isLong = false): void => {
+    if (due.length === 0) return;
+    const piece = Buffer.allocUnsafe(dueBytes);
+    let at = 0;
+    for (const [i, { sent, direction, unit, part }] of due.entries()) {
+      at = writeUnit(piece, at, sent, direction, unit, part.length);
+      if (isLong && i === due.length - 1) break;
+      piece.set(part, at);
+      at += part.length;
+    }
+    pieces.push(piece);
+    due = [];
+    dueBytes = 0;
+  };
+  for (const { lane, sent, from } of out) {
+    for (let unit = from; unit <= sent.last; unit++) {
+      const { bytes } = sent;
+      const i = unit - sent.first;
+      const part = bytes === undefined ? none : sent.first === sent.last ? bytes : bytes.subarray(i * unitBytes, (i + 1) * unitBytes);
+      const aroundBytes = frameHeaderBytes + textLengthBytes + (unit === sent.last ? sent.head : sent.short).sizeBytes;
+      const isLong = part.length > joinBytes;
+      if (dueBytes + aroundBytes + (isLong ? 0 : part.length) > joinBytes) join();
+      due.push({ sent, direction: lane.direction, unit, part });
+      dueBytes += aroundBytes + (isLong ? 0 : part.length);
+      if (!isLong) continue;
+      join(true);
+      pieces.push(Buffer.from(part.buffer, part.byteOffset, part.length));
+    }
+  }
+  join();
+  return pieces;
+}
+
+/** Writes what goes before a unit's bytes, and says where they begin. */
+function writeUnit(piece: Buffer, at: number, sent: Sent, direction: DirectionIndex, unit: number, partBytes: number): number {
+  const isLast = unit === sent.last;
+  const { text, sizeBytes } = isLast ? sent.head : sent.short;
+  const flags = headed | exact | (isLast ? 0 : moreUnits) | (sent.bytes === undefined ? bare : 0) | (sent.isHeld ? held : 0);
+  writeFrameHeader(piece, at, direction, flags, unit, sent.delivered, sent.seenUs, textLengthBytes + sizeBytes + partBytes, sent.stream);
+  piece.writeUInt32BE(sizeBytes, at + frameHeaderBytes);
+  // a character of ASCII is one byte either way
+  piece.write(text, at + frameHeaderBytes + textLengthBytes, sizeBytes === text.length ? 'latin1' : 'utf8');
+  return at + frameHeaderBytes + textLengthBytes + sizeBytes;
+}
+
 /** Of headers that do not fit the first are told, and how many were left out. @throws RangeError where the rest does not fit: whoever makes it keeps to the bound */
-function headOf(head: Head): Buffer {
-  let text = Buffer.from(JSON.stringify(head));
-  for (let kept = head.headers?.length ?? 0; text.length > headBytes && kept > 0;) {
+function textOf(head: Head, headersText?: string): Text {
+  let text: string;
+  if (headersText === undefined) text = JSON.stringify(head);
+  else {
+    const { headers: _, ...others } = head;
+    text = `${JSON.stringify(others).slice(0, -1)},"headers":${headersText}}`;
+  }
+  let sizeBytes = Buffer.byteLength(text);
+  for (let kept = head.headers?.length ?? 0; sizeBytes > headBytes && kept > 0;) {
     kept = Math.floor(kept / 2);
     const left = `${head.headers!.length - kept} more`;
-    text = Buffer.from(JSON.stringify({ ...head, headers: [...head.headers!.slice(0, kept), ['…', left]] }));
+    text = JSON.stringify({ ...head, headers: [...head.headers!.slice(0, kept), ['…', left]] });
+    sizeBytes = Buffer.byteLength(text);
   }
-  if (text.length > headBytes) throw new RangeError(`a head of ${text.length} bytes`);
-  const buffer = Buffer.allocUnsafe(4 + text.length);
-  buffer.writeUInt32BE(text.length, 0);
-  text.copy(buffer, 4);
-  return buffer;
+  if (sizeBytes > headBytes) throw new RangeError(`a head of ${sizeBytes} bytes`);
+  return { text, sizeBytes };
 }
 
 function newLane(direction: DirectionIndex): Lane {

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { BodyBudget } from '../../src/proxy/budget.ts';
 import { relay } from '../../src/proxy/relay.ts';
+import { HeaderMemory } from '../../src/proxy/seen-headers.ts';
 import { Upstream } from '../../src/proxy/upstream.ts';
 import { Channel } from '../../src/wire/channel.ts';
 import { socketPathOf } from '../../src/wire/socket-path.ts';
@@ -184,7 +185,9 @@ test('a body that does not come gets 408; one that comes slowly, or waits for ro
   const budget = new BodyBudget(1, 500);
   const who = 'a'.repeat(32);
   channel.name(who, { observed: {}, declared: {} });
-  const proxy = createServer((request, response) => void relay(request, response, { who }, upstream, '/mcp', budget));
+  const proxy = createServer(
+    (request, response) => void relay(request, response, { who, headers: new HeaderMemory().read(request.rawHeaders) }, upstream, '/mcp', budget),
+  );
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');
   onTestFinished(() => {
