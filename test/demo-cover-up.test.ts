@@ -47,7 +47,8 @@ describe('the cover-up', () => {
     expect(stdout).toMatch(/frozen, entry \d+: writes on server db: code freeze/);
     expect(stdout).toMatch(/execute_sql DROP TABLE customers +error: blocked by policy rule sworn:freeze: code freeze/);
     expect(stdout).toMatch(/ query DROP TABLE customers +customers dropped, 4021 rows/);
-    expect(stdout).toMatch(new RegExp(`entry ${dropped - 2}  blocked +execute_sql +"DROP TABLE customers"`));
+    // its refusal stands between the two, and perhaps what a witness said meanwhile
+    expect(Number(/entry (\d+) {2}blocked +execute_sql +"DROP TABLE customers"/.exec(stdout)?.[1])).toBeLessThan(dropped - 1);
     const shown = sworn(['show', String(dropped), '--ledger', ledger, '--json', '--payload'], { HOME: scratch });
     expect(JSON.parse(shown.stdout)).toMatchObject({ target: 'query', payload: expect.stringContaining('DROP TABLE customers') as string });
   });

@@ -39,7 +39,6 @@ test.each(['engineer', 'where is the table?', 'updated rows from yesterday', '{ 
 });
 
 test.each(['from a, ', 'into ', 'from if ', 'table a, ', 'with a as (', 'extract(', '("'])('a long text of %j holds nobody up', (unit) => {
-  const startMs = performance.now();
-  tablesIn(`select ${unit.repeat(10_000)}`);
-  expect(performance.now() - startMs).toBeLessThan(500);
+  // read again from each of its beginnings, it would outlast the time that a test has
+  expect(Array.isArray(tablesIn(`select ${unit.repeat(100_000)}`))).toBe(true);
 });
