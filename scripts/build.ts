@@ -29,6 +29,7 @@ export const programs: readonly Readonly<Record<string, string>>[] = [
   { recorder: 'src/recorder/main.ts' },
   { proxy: 'src/proxy/main.ts' },
   { 'redact-worker': 'src/recorder/redact-worker.ts' },
+  { 'file-worker': 'src/ledger/file-worker.ts' },
   { 'policy-worker': 'src/recorder/policy-worker.ts' },
   { 'verify-worker': 'src/cli/verify-worker.ts' },
   { 'follow-worker': 'src/dashboard/follow-worker.ts' },

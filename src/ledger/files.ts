@@ -22,6 +22,25 @@ export interface Files {
   rename(from: string, to: string): void;
   unlink(path: string): void;
   mkdir(path: string, mode: number): void;
+  /** Makes files elsewhere. Absent: they are made here, one call at a time. */
+  readonly maker?: FileMaker;
+}
+
+export interface NewFile {
+  path: string;
+  bytes: Uint8Array;
+}
+
+/** Makes many files at once, off the main thread. */
+export interface FileMaker {
+  /**
+   * Replaces each file, as `replace` or `replaceDurably` does, in the folder that it makes for it. Says of each whether it is there.
+   * @throws (rejects) SyncError when a sync fails
+   */
+  make(files: NewFile[], durable: boolean): Promise<boolean[]>;
+  /** Syncs files and folders, in order, behind what was made before. @throws (rejects) SyncError */
+  sync(paths: string[]): Promise<void>;
+  end(): Promise<void>;
 }
 
 export const nodeFiles: Files = {

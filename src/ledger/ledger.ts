@@ -36,6 +36,7 @@ import type { Encryption, FreshKey, SegmentKeyStore } from './segment-key-store.
 import {
   encodeEntryRecord,
   encodePartRecord,
+  leafAt,
   recordHeaderBytes,
   scanSegment,
   segmentHeaderBytes,
@@ -43,6 +44,7 @@ import {
   type ContentItem,
   type PartRecord,
 } from './segment.ts';
+import { joined, Slabs, type Slab } from './slabs.ts';
 import type { TreeFiles } from './tree-files.ts';
 
 export interface Receipt {
@@ -61,7 +63,8 @@ export interface Waiter {
 }
 
 export interface Content {
-  leaf: Uint8Array;
+  /** As bytes, or as the text that they encode. */
+  leaf: Uint8Array | string;
   attributes: readonly ContentItem[];
   frame: readonly ContentItem[];
 }
@@ -96,6 +99,8 @@ export interface LedgerEvents {
 interface Pending {
   buffers: Buffer[];
   sizeBytes: number;
+  /** Where its bytes are. */
+  slab?: Slab;
   leaf?: Uint8Array;
   leafHash?: Uint8Array;
   index: number;
@@ -104,7 +109,7 @@ interface Pending {
   roll: boolean;
   /** Of that segment, where it is to be encrypted: kept before it is begun. */
   fresh?: FreshKey | undefined;
-  unpublished?: boolean;
+  unpublished?: boolean | undefined;
 }
 
 /** The bounds of `limits.ts` that a test may change; production never does. */
@@ -154,6 +159,7 @@ export class Ledger {
   #segment: OpenSegment;
   /** Where the next accepted record will be. */
   #accepted: OpenSegment & { nextIndex: number };
+  readonly #slabs = new Slabs();
   #pending: Pending[] = [];
   #pendingBytes = 0;
   /** Records that were not accepted, until their waiters hear of it. */
@@ -302,19 +308,23 @@ export class Ledger {
    */
   append(content: Content, waiter: Waiter, options: AppendOptions = {}): void {
     const index = this.#accepted.nextIndex;
-    if (content.leaf.length > entryBytes) throw new RangeError(`an entry has at most ${entryBytes} bytes, not ${content.leaf.length}`);
-    const buffers = encodeEntryRecord(index, content.leaf, content.attributes, content.frame);
+    const leafBytes = typeof content.leaf === 'string' ? Buffer.byteLength(content.leaf) : content.leaf.length;
+    if (leafBytes > entryBytes) throw new RangeError(`an entry has at most ${entryBytes} bytes, not ${leafBytes}`);
+    const buffers = encodeEntryRecord(index, content.leaf, content.attributes, content.frame, leafBytes, this.#slabs.allocate);
+    const leaf = buffers[0]!.subarray(leafAt, leafAt + leafBytes);
     const pending: Pending = {
       buffers,
       sizeBytes: this.#sizeOf(buffers),
-      leaf: content.leaf,
-      leafHash: hashLeaf(nodeCrypto, content.leaf),
+      slab: this.#slabs.keep(),
+      leaf,
+      leafHash: hashLeaf(nodeCrypto, leaf),
       index,
       waiter,
       roll: false,
-      ...(options.unpublished ? { unpublished: true } : {}),
+      unpublished: options.unpublished,
     };
     if (this.#accept(pending, options)) this.#accepted.nextIndex = index + 1;
+    else this.#release(pending);
   }
 
   /**
@@ -471,7 +481,7 @@ export class Ledger {
     while (this.#pending.length > 0) {
       if (this.#pending[0]!.roll && !this.#rollSegment()) break;
       const batch = this.#takeBatch();
-      const buffers = batch.length === 1 ? batch[0]!.buffers : batch.flatMap((pending) => pending.buffers);
+      const buffers = joined(buffersOf(batch));
       const sizeBytes = batch.reduce((sum, pending) => sum + pending.sizeBytes, 0);
       if (sizeBytes === 0) {
         for (const { waiter } of batch) waiter.durable(undefined);
@@ -507,7 +517,10 @@ export class Ledger {
       this.#pendingBytes -= sizeBytes;
       for (const { index, leafHash, waiter } of batch) waiter.durable(leafHash === undefined ? undefined : { index, hash: leafHash });
       this.#events.flushed();
-      for (const { leaf, leafHash } of batch) if (leaf !== undefined) this.#tree.append(leaf, leafHash!);
+      for (const pending of batch) {
+        if (pending.leaf !== undefined) this.#tree.append(pending.leaf, pending.leafHash!);
+        this.#release(pending);
+      }
       this.#scheduleSigning(batch.some(({ unpublished }) => unpublished !== true));
     }
     this.#flushing = false;
@@ -569,7 +582,9 @@ export class Ledger {
       this.#die(new Error(`the segment cannot be cut back after a failed write: ${(cause as Error).message}`, { cause }));
       return;
     }
-    const failed = [...batch, ...this.#pending].map((pending) => pending.waiter);
+    const given = [...batch, ...this.#pending];
+    for (const pending of given) this.#release(pending);
+    const failed = given.map((pending) => pending.waiter);
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#accepted = { ...this.#segment, nextIndex: this.#tree.size };
@@ -592,6 +607,11 @@ export class Ledger {
     for (let i = waiters.length - 1; i >= 0; i--) waiters[i]!.undo?.();
     for (const waiter of waiters) waiter.failed?.(error);
     this.#events.flushed();
+  }
+
+  /** Its bytes are read no more. */
+  #release({ slab }: Pending): void {
+    if (slab !== undefined) this.#slabs.release(slab);
   }
 
   /** Nobody can say what is on disk: stop everything and have the process ended. */
@@ -784,9 +804,14 @@ export class Ledger {
     this.#closed = true;
     await this.publish();
     this.#stopTimers();
+    await this.#files.maker?.end();
     // after `fatal` a write may still be under way; the descriptor ends with the process
     if (!this.#dead) this.#files.close(this.#fd);
   }
+}
+
+function* buffersOf(batch: readonly Pending[]): Generator<Buffer> {
+  for (const { buffers } of batch) yield* buffers;
 }
 
 function sizeOf(buffers: Buffer[]): number {

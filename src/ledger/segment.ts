@@ -104,12 +104,22 @@ function roomOf(sizeBytes: number): number {
 /** Above this, a segment's bytes are written from where they are instead of being copied into the record's buffer. */
 const copyBytes = 16 * 1024;
 
+/** Where the leaf of an entry record begins. */
+export const leafAt = recordHeaderBytes + 1 + 8 + 4;
+
 /**
- * The buffers of an entry record, in order, ready to be written.
- * `leaf` and the items are not checked here: their bounds are the caller's.
+ * The buffers of an entry record, in order, ready to be written: the first holds the leaf whole. What is copied together is put into what `allocate` gives.
+ * `leaf`, `leafBytes` long in UTF-8, and the items are not checked here: their bounds are the caller's.
  */
-export function encodeEntryRecord(index: number, leaf: Uint8Array, attributes: readonly ContentItem[], frame: readonly ContentItem[]): Buffer[] {
-  let headBytes = recordHeaderBytes + 1 + 8 + 4 + leaf.length + 2 + 4;
+export function encodeEntryRecord(
+  index: number,
+  leaf: Uint8Array | string,
+  attributes: readonly ContentItem[],
+  frame: readonly ContentItem[],
+  leafBytes: number = leaf.length,
+  allocate: (sizeBytes: number) => Buffer = Buffer.allocUnsafe,
+): Buffer[] {
+  let headBytes = leafAt + leafBytes + 2 + 4;
   let largeBytes = 0;
   for (const list of [attributes, frame]) {
     for (const item of list) {
@@ -120,14 +130,15 @@ export function encodeEntryRecord(index: number, leaf: Uint8Array, attributes: r
       } else headBytes += item.state === 'dropped' ? 37 : item.state === 'erased' ? 21 + roomOf(item.sizeBytes) : 53;
     }
   }
-  const head = Buffer.allocUnsafe(headBytes);
+  const head = allocate(headBytes);
   head.writeUInt32BE(headBytes - recordHeaderBytes + largeBytes, 0);
   head[8] = 1;
   head.writeUInt32BE(Math.floor(index / 0x1_0000_0000), 9);
   head.writeUInt32BE(index >>> 0, 13);
-  head.writeUInt32BE(leaf.length, 17);
-  head.set(leaf, 21);
-  let at = 21 + leaf.length;
+  head.writeUInt32BE(leafBytes, 17);
+  if (typeof leaf === 'string') head.write(leaf, leafAt, leafBytes, leafBytes === leaf.length ? 'latin1' : 'utf8');
+  else head.set(leaf, leafAt);
+  let at = leafAt + leafBytes;
   at = head.writeUInt16BE(attributes.length, at);
   at = head.writeUInt32BE(frame.length, at);
   const buffers: Buffer[] = [];

@@ -12,10 +12,11 @@ import { equal } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { dueTileBytes, tileWidth } from '../limits.ts';
 import { consistencyProof, tileHashReader } from '../tlog/proof.ts';
-import { encodeBundle, tilePath, type TileStack } from '../tlog/tile.ts';
+import { tilePath, type TileStack } from '../tlog/tile.ts';
 import { hashBytes } from '../tlog/tree.ts';
+import { OpenBundle } from './open-bundle.ts';
 import { Interrupted } from './rewrite.ts';
-import { replace, replaceDurablyInBackground, replaceInBackground, syncFile, type Files } from './files.ts';
+import { replace, replaceDurablyInBackground, replaceInBackground, syncFile, type FileMaker, type Files } from './files.ts';
 
 /** Enough for those that are written to now, and for the partial ones of a checkpoint. */
 const knownFolders = 64;
@@ -37,6 +38,9 @@ export interface TreeSnapshot {
   partials: { path: string; bytes: Uint8Array }[];
 }
 
+/** Told to another thread at once: waking it costs as much as a file. */
+const filesTold = 16;
+
 /** Bundles that are taken away before anything else has its turn. */
 const unlinksInTurn = 16;
 
@@ -44,7 +48,7 @@ export class TreeFiles {
   readonly #files: Files;
   readonly #log: string;
   readonly #stack: TileStack;
-  #bundle: Uint8Array[] = [];
+  readonly #bundle = new OpenBundle();
   /** Full files that are not yet durable, by path below `log/`. */
   #unsynced: string[] = [];
   /** Full files that are not written yet, oldest first. */
@@ -78,7 +82,7 @@ export class TreeFiles {
 
   /** A leaf that the tree already has, for the bundle that is being filled. In order, before any `append`. False if the tree has another one there. */
   refill(leaf: Uint8Array, leafHash: Uint8Array): boolean {
-    const at = this.#bundle.length * hashBytes;
+    const at = this.#bundle.count * hashBytes;
     const tile = this.#stack.partials()[0];
     if (tile?.level !== 0 || !equal(tile.bytes.subarray(at, at + hashBytes), leafHash)) return false;
     this.#bundle.push(leaf);
@@ -88,18 +92,14 @@ export class TreeFiles {
   append(leaf: Uint8Array, leafHash: Uint8Array): void {
     this.#bundle.push(leaf);
     for (const tile of this.#stack.append(leafHash)) this.#write(tilePath(tile.level, tile.n), tile.bytes);
-    if (this.#bundle.length === tileWidth) {
-      this.#write(tilePath('entries', this.size / tileWidth - 1), encodeBundle(this.#bundle));
-      this.#bundle = [];
-    }
+    if (this.#bundle.count === tileWidth) this.#write(tilePath('entries', this.size / tileWidth - 1), this.#bundle.take());
   }
 
   /** Everything that belongs to a checkpoint of the tree as it is now. */
   snapshot(): TreeSnapshot {
     const partials = this.#stack.partials().map((tile) => ({ path: tilePath(tile.level, tile.n, tile.width), bytes: tile.bytes }));
-    if (this.#bundle.length > 0) {
-      partials.push({ path: tilePath('entries', this.bundleFrom / tileWidth, this.#bundle.length), bytes: encodeBundle(this.#bundle) });
-    }
+    if (this.#bundle.count > 0)
+      partials.push({ path: tilePath('entries', this.bundleFrom / tileWidth, this.#bundle.count), bytes: this.#bundle.copy() });
     return { size: this.size, root: this.root(), partials };
   }
 
@@ -109,17 +109,14 @@ export class TreeFiles {
    */
   async prepare(snapshot: TreeSnapshot): Promise<void> {
     const isMissing = (): boolean => [...this.#due, ...this.#underWay.keys()].some(({ size }) => size <= snapshot.size);
-    this.#writeDue();
+    this.#writeDue(true);
     while (this.#underWay.size > 0 && isMissing()) await Promise.race(this.#underWay.values());
     if (isMissing()) throw new Error('tiles cannot be written');
     const full = [...this.#unsynced];
-    for (const path of full) await syncFile(this.#files, join(this.#log, path));
+    await this.#sync(full.map((path) => join(this.#log, path)));
     await this.#syncFolders(full);
     this.#unsynced = this.#unsynced.slice(full.length);
-    for (const { path, bytes } of snapshot.partials) {
-      this.#makeFolder(path);
-      await replaceDurablyInBackground(this.#files, join(this.#log, path), bytes, 0o644);
-    }
+    await this.#makePartials(snapshot.partials);
     await this.#syncFolders(snapshot.partials.map(({ path }) => path));
     this.#served.push(...full);
   }
@@ -181,8 +178,29 @@ export class TreeFiles {
   async #syncFolders(paths: string[]): Promise<void> {
     const folders = new Set<string>();
     for (const path of paths) for (let at = dirname(path); at !== '.'; at = dirname(at)) folders.add(at);
-    for (const folder of folders) await syncFile(this.#files, join(this.#log, folder));
-    if (folders.size > 0) await syncFile(this.#files, this.#log);
+    if (folders.size > 0) await this.#sync([...[...folders].map((folder) => join(this.#log, folder)), this.#log]);
+  }
+
+  /** @throws SyncError */
+  async #sync(paths: string[]): Promise<void> {
+    if (this.#files.maker !== undefined) await this.#files.maker.sync(paths);
+    else for (const path of paths) await syncFile(this.#files, path);
+  }
+
+  async #makePartials(partials: TreeSnapshot['partials']): Promise<void> {
+    const { maker } = this.#files;
+    if (maker !== undefined) {
+      const made = await maker.make(
+        partials.map(({ path, bytes }) => ({ path: join(this.#log, path), bytes })),
+        true,
+      );
+      if (made.includes(false)) throw new Error('tiles cannot be written');
+      return;
+    }
+    for (const { path, bytes } of partials) {
+      this.#makeFolder(path);
+      await replaceDurablyInBackground(this.#files, join(this.#log, path), bytes, 0o644);
+    }
   }
 
   #write(path: string, bytes: Uint8Array): void {
@@ -204,12 +222,40 @@ export class TreeFiles {
     }
   }
 
-  #writeDue(): void {
+  /** `isPressing`: a checkpoint waits for them. */
+  #writeDue(isPressing = false): void {
+    if (this.#files.maker !== undefined) {
+      if (this.#due.length >= filesTold || (isPressing && this.#due.length > 0)) this.#tell(this.#files.maker, this.#due.splice(0));
+      return;
+    }
     while (this.#underWay.size < filesAtOnce) {
       const file = this.#due.shift();
       if (file === undefined) return;
       this.#underWay.set(file, this.#writeOne(file));
     }
+  }
+
+  /** As `#writeOne`, for many. If we die meanwhile: as there. */
+  #tell(maker: FileMaker, told: DueFile[]): void {
+    const isMade = maker
+      .make(
+        told.map(({ path, bytes }) => ({ path: join(this.#log, path), bytes })),
+        false,
+      )
+      .catch(() => [])
+      .then((made: boolean[]) => {
+        for (const [i, file] of told.entries()) {
+          this.#underWay.delete(file);
+          if (made[i] === true) {
+            this.#unsynced.push(file.path);
+            this.#dueBytes -= file.bytes.length;
+            this.#bundle.reuse(file.bytes);
+          } else this.#due.push(file);
+        }
+        // oldest first, as they became full
+        if (made.length === 0 || made.includes(false)) this.#due.sort((a, b) => a.size - b.size);
+      });
+    for (const file of told) this.#underWay.set(file, isMade);
   }
 
   /** Never rejects. What the disk refuses stays due, and is tried again with the next file, or with the next checkpoint. */

@@ -42,7 +42,7 @@ class Kept {
   }
 
   append(content: Content, waiter: Waiter, options: AppendOptions = {}): void {
-    this.waiting.push({ entry: readEntry(content.leaf) as Entry, content, waiter, options });
+    this.waiting.push({ entry: readEntry(Buffer.from(content.leaf)) as Entry, content, waiter, options });
     this.#waitingEntries++;
   }
 

@@ -23,7 +23,7 @@ class Kept {
   }
 
   append(content: Content, waiter: Waiter, options: AppendOptions = {}): void {
-    this.appended.push({ entry: readEntry(content.leaf) as Entry, content, waiter, options });
+    this.appended.push({ entry: readEntry(Buffer.from(content.leaf)) as Entry, content, waiter, options });
   }
 
   appendPart(): { file: number; offset: number } {

@@ -23,6 +23,7 @@ import type {
 } from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { findKeyIn } from '../ledger/keys.ts';
+import { threadedFiles } from '../ledger/file-thread.ts';
 import { Ledger, type AppendOptions } from '../ledger/ledger.ts';
 import { Interrupted } from '../ledger/rewrite.ts';
 import {
@@ -165,7 +166,7 @@ export class Recorder {
           this.#onEnd(errorKinds['sync-failed'].exit);
         },
       },
-      undefined,
+      threadedFiles(),
       undefined,
       policy.encryption,
     );

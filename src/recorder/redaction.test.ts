@@ -37,7 +37,7 @@ class Kept {
   }
 
   append(content: Content, waiter: Waiter, options: AppendOptions = {}): void {
-    this.appended.push({ entry: readEntry(content.leaf) as Appended['entry'], content, waiter, options });
+    this.appended.push({ entry: readEntry(Buffer.from(content.leaf)) as Appended['entry'], content, waiter, options });
   }
 
   appendPart(part: { bytes: Uint8Array }): { file: number; offset: number } {

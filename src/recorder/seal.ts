@@ -62,7 +62,9 @@ export function seal(entry: Entry, attributes: Attributes = {}, frame: readonly 
     entry.attributes = items.length;
     entry.attributesCommitment = commitment(hashes);
   }
-  const leaf = Buffer.from(JSON.stringify(entry));
-  if (leaf.length > entryBytes) throw new SwornError('too-large', `an entry of kind ${entry.kind} has ${leaf.length} bytes`);
+  const leaf = JSON.stringify(entry);
+  // it has at most three bytes for each of its characters
+  if (leaf.length * 3 > entryBytes && Buffer.byteLength(leaf) > entryBytes)
+    throw new SwornError('too-large', `an entry of kind ${entry.kind} has ${Buffer.byteLength(leaf)} bytes`);
   return { leaf, attributes: items, frame };
 }

@@ -207,7 +207,7 @@ export class Replay {
 
   #append({ leaf, attributes, frame }: Content): void {
     const bytes = (frame ?? []).map((item) => (item.state === 'kept' ? item.bytes : new Uint8Array(0)));
-    const entry = readEntry(leaf);
+    const entry = readEntry(Buffer.from(leaf));
     if (entry instanceof EntryProblem) throw new Error(`${entry.message}: ${Buffer.from(leaf).toString()}`);
     const said = attributes.map((item) => (item.state === 'kept' ? (JSON.parse(Buffer.from(item.bytes).toString()) as object) : {}));
     this.entries.push({
