@@ -152,6 +152,12 @@ export const pairedIdBytes = 16 * KiB;
 export const toolsCount = 10_000;
 /** Of their names together. */
 export const toolNamesBytes = 1 * MiB;
+/** Tools whose definitions are pinned, of all servers together; those beyond it count as changed. */
+export const pinnedTools = 20_000;
+/** Of one tool: definitions that are accepted, and those that wait to be; later ones wait without an entry of their own. */
+export const pinnedDefinitions = 16;
+/** A file of pins. */
+export const pinFileBytes = 8 * MiB;
 /** A `tools/list` or `initialize` message longer than this is not read for definitions and names. */
 export const peekBytes = 8 * MiB;
 

@@ -46,7 +46,7 @@ export interface Observed {
 }
 
 /** Of the rows and of the snapshot: rows that another version made are made again. */
-export const projectionVersion = 4;
+export const projectionVersion = 5;
 
 interface OpenCall {
   begun: Begun;

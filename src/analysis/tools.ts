@@ -1,6 +1,6 @@
 /** The tools of servers: what they do and where that is known from, how they are used, and how servers define them. */
-import { hex, utf8 } from '../bytes/bytes.ts';
 import { definitionBytes, projectedTools } from '../limits.ts';
+import { definitionDigest } from '../mcp/definition.ts';
 import { effectOf, splitOverrides, type ToolDefinition } from '../mcp/effect.ts';
 import type { Effects, RowEffect } from './effects.ts';
 import { hiddenTextIn, textsOf } from './hidden-text.ts';
@@ -144,7 +144,7 @@ export class Tools {
 
   #define(server: string, tool: string, definition: Record<string, unknown>, index: number, at: string): { digest: string; changed?: Changed } {
     const text = JSON.stringify(definition);
-    const digest = hex(this.#options.crypto.sha256(utf8(text)));
+    const digest = definitionDigest(this.#options.crypto, definition);
     const key = { ledger: this.#ledger, server, tool, digest };
     const known = this.#of(server, tool);
     const { row } = known;

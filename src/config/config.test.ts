@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { policyCommand } from '../cli/policy.ts';
 import type { Output } from '../cli/output.ts';
+import { compilePolicy } from '../policy/judge.ts';
 import { noPolicy } from '../policy/policy.ts';
 import { defaultConfigPath, loadConfig, parseConfig, readConfig, type ConfigProblem } from './config.ts';
 import { nearest } from './problem.ts';
@@ -102,6 +103,34 @@ approvals: { timeout: 2h }`,
   expect(usual.config?.policy.policy.rules[0]?.timeoutMs).toBe(300_000);
 });
 
+test('tools are pinned: how, and with the file of pins that is named from its own folder on', async () => {
+  const file = join(folder, 'pinning.yaml');
+  const pins = join(folder, 'team-pins.json');
+  const problemsWith = async (text: string): Promise<string[]> => {
+    writeFileSync(pins, text);
+    return (await readConfig(file)).problems.map(({ line, column, path, message }) => `${line}:${column} ${path} ${message}`);
+  };
+  writeFileSync(file, 'tools: { pin: block, pins: team-pins.json }\napprovals: { timeout: 1m }\n');
+  expect(await problemsWith('{"version":1,"servers":{}}')).toEqual([]);
+  const { policy } = (await readConfig(file)).config!;
+  expect(policy.tools).toEqual({
+    mode: 'block',
+    timeoutMs: 60_000,
+    path: pins,
+    file: { digest: expect.stringMatching(/^[0-9a-f]{64}$/) as string, servers: new Map() },
+  });
+  expect((await compilePolicy(policy)).canBlock).toBe(true);
+  expect(await problemsWith('{"version":3}')).toEqual([`1:29 tools.pins ${pins} is no file of pins: it begins with "version": 1`]);
+  rmSync(pins);
+  expect((await readConfig(file)).problems).toMatchObject([{ line: 1, message: `cannot read ${pins}: there is no such file`, severity: 'error' }]);
+
+  const warn = (await parseConfig('tools: { pin: warn }', 'x')).config!.policy;
+  expect(warn.tools).toEqual({ mode: 'warn', timeoutMs: 300_000 });
+  expect((await compilePolicy(warn)).canBlock).toBe(false);
+  for (const wrong of ['tools: { pin: no }', 'tools: { pins: a }', 'tools: warn', 'tools: { pin: ask, pins: "" }'])
+    expect((await parseConfig(wrong, 'x')).problems, wrong).toHaveLength(1);
+});
+
 test('what is not said has its default, one is a list of one, and every matcher arrives', async () => {
   expect((await parseConfig('# nothing', 'x')).config?.policy).toEqual(noPolicy);
   expect((await parseConfig('{}', 'x')).config?.policy).toEqual(noPolicy);
@@ -162,8 +191,8 @@ const wrong: [text: string, ...problems: string[]][] = [
   ['polcy: {}\n', '1:1 polcy error: unknown key "polcy" (did you mean `policy`?)'],
   [
     'a: 1\nb: 2\n',
-    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, approvals, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
-    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, approvals, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
   ],
   ['policy:\n  defalt: deny\n', '2:3 policy.defalt error: unknown key "defalt" in `policy` (did you mean `default`?)'],
   ['policy:\n  default: denny\n', '2:12 policy.default error: `default` must be allow or deny, not "denny" (did you mean deny?)'],
@@ -668,7 +697,7 @@ describe('files', () => {
     const bad = file('esc.yaml', 'polcy: {}\n"\\e[31m": 1\nredact: []\n');
     expect(await run(bad)).toEqual({
       status: 65,
-      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, approvals, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
+      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
     });
     const json = JSON.parse((await run(bad, '--json')).out) as { valid: boolean; problems: ConfigProblem[] };
     expect(json).toMatchObject({ valid: false, problems: [{ line: 1, column: 1, path: 'polcy', severity: 'error' }, { line: 2 }] });

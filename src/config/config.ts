@@ -5,12 +5,13 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { hex, lossyText, utf8, utf8Text } from '../bytes/bytes.ts';
 import { SwornError } from '../errors.ts';
-import { approvalWaitMs } from '../limits.ts';
+import { approvalWaitMs, pinFileBytes } from '../limits.ts';
 import type { EntityOptions } from '../analysis/entity-rules.ts';
 import type { Matchers, OnUnrecordable, Policy, PrincipalMatcher, RedactRule, Rule, ServerSettings, ToolSettings } from '../policy/policy.ts';
+import { parsePins } from '../policy/pin-file.ts';
 import { authOf, type AuthSettings } from './auth.ts';
 import { proxyOf, type ProxySettings } from './proxy.ts';
 import { checkValues, redactName, warnings } from './check.ts';
@@ -148,7 +149,31 @@ export async function readConfig(path: string, check?: Check): Promise<ParsedCon
   const bytes = await bytesOf(path);
   if (bytes.length > fileBytes) return { problems: [tooLong(bytes.length)] };
   const text = utf8Text(bytes);
-  return text === undefined ? { problems: [notUtf8(bytes)] } : parseConfig(text, path, check);
+  if (text === undefined) return { problems: [notUtf8(bytes)] };
+  return parseConfig(text, path, async (policy, at) => [
+    ...(await readPins(policy, dirname(resolve(path)), at)),
+    ...((await check?.(policy, at)) ?? []),
+  ]);
+}
+
+/** Brings in the file of pins that a policy names: what it says is in force with the file that names it. */
+async function readPins({ tools }: Policy, folder: string, at: Parameters<Check>[1]): Promise<ConfigProblem[]> {
+  if (tools?.path === undefined) return [];
+  const where = ['tools', 'pins'];
+  const wrong = (message: string): ConfigProblem[] => [
+    { ...at(where), path: pathText(where), message, hint: 'sworn tools list --pins-out FILE writes one', severity: 'error' },
+  ];
+  try {
+    tools.path = resolve(folder, tools.path);
+    const bytes = await bytesOf(tools.path, pinFileBytes);
+    if (bytes.length > pinFileBytes) return wrong(`${tools.path} is longer than ${pinFileBytes.toLocaleString('en')} bytes`);
+    const servers = parsePins(lossyText(bytes));
+    if (typeof servers === 'string') return wrong(`${tools.path} ${servers}`);
+    tools.file = { digest: digestOf(bytes), servers };
+    return [];
+  } catch (error) {
+    return wrong((error as Error).message);
+  }
 }
 
 /** @throws SwornError `config-missing` when the file cannot be read, `config-invalid` when it has errors: the first one is in the message */
@@ -161,12 +186,12 @@ export async function loadConfig(path: string): Promise<Config> {
   throw new SwornError('config-invalid', `${path}:${line}:${column}: ${message}${more}`, { path });
 }
 
-async function bytesOf(path: string): Promise<Uint8Array> {
+async function bytesOf(path: string, most = fileBytes): Promise<Uint8Array> {
   try {
     const file = await open(path);
     try {
       // one more than allowed: whoever gives us /dev/zero is told that it is too long
-      const buffer = new Uint8Array(fileBytes + 1);
+      const buffer = new Uint8Array(most + 1);
       let length = 0;
       for (;;) {
         const { bytesRead } = await file.read(buffer, length, buffer.length - length);
@@ -298,7 +323,14 @@ function policyOf(file: FileContent): Policy {
         ? { default: file.onUnrecordable }
         : present<Record<'default' | 'read' | 'write' | 'unknown', OnUnrecordable>>(file.onUnrecordable ?? {}),
     ...retentionOf(file),
+    ...pinsOf(file),
   };
+}
+
+function pinsOf({ tools, approvals }: FileContent): Pick<Policy, 'tools'> {
+  if (tools === undefined) return {};
+  const timeoutMs = spanMs(approvals?.timeout ?? '') ?? approvalWaitMs.usual;
+  return { tools: { mode: tools.pin, timeoutMs, ...(tools.pins === undefined ? {} : { path: tools.pins }) } };
 }
 
 function retentionOf({ retention: { content, entries } = {} }: FileContent): Pick<Policy, 'retention'> {

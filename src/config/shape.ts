@@ -611,6 +611,20 @@ export const fileShape = z
       })
       .optional()
       .meta({ title: 'Approvals', description: 'How people decide on requests that rules with ask are about.' }),
+    tools: z
+      .strictObject({
+        pin: z.enum(['warn', 'ask', 'block']).meta({
+          description:
+            'What becomes of calls of a tool whose definition changed, or that came later: warn marks them, ask lets them wait for a person, block refuses them.',
+        }),
+        pins: text((value) => lengthFinding(value, globBytes * 4), { minLength: 1 })
+          .optional()
+          .meta({
+            description: 'A file of pins, from the folder of this file on: only what it says is trusted. `sworn tools list --pins-out` writes one.',
+          }),
+      })
+      .optional()
+      .meta({ title: 'Tools', description: 'Definitions of tools are pinned: those that a server lists first are trusted.' }),
     onUnrecordable: z
       .union([
         unrecordable,

@@ -215,14 +215,33 @@ export interface GapEntry extends Common {
   until?: string;
 }
 
+/** It was the first list of its server, a file of pins says so, or an administrator (said again where the entry that did goes). */
+export type PinSource = 'list' | 'file' | 'accept';
+/** Another definition than is trusted; a tool that the server had not listed at first; a tool that is not listed any more, which keeps nothing back. */
+export type PinChange = 'changed' | 'new' | 'gone';
+
 export interface PolicyEntry extends Common {
   kind: 'policy';
-  act: 'load' | 'rejected' | 'freeze' | 'unfreeze' | 'hold' | 'release';
+  act: 'load' | 'rejected' | 'freeze' | 'unfreeze' | 'hold' | 'release' | 'pin' | 'drift' | 'accept';
   /** Of the file in force, SHA-256 in hex; absent when there is none (any more). */
   digest?: string;
   /** Of the one before. */
   previous?: string;
   rules?: number;
+  /** Of `load`: SHA-256 in hex of the file of pins, when there is one. */
+  pins?: string;
+  /** Of `pin`, `drift` and `accept`, with `server` and `transport`: the tool, and its definition (`mcp/definition.ts`); absent on a tool that is gone. */
+  tool?: string;
+  transport?: Transport;
+  definition?: string;
+  /** Of `accept`: beside what is accepted already, not in its place. */
+  also?: true;
+  /** Of `pin`: why it is trusted. */
+  source?: PinSource;
+  /** Of `drift`: what is different. */
+  change?: PinChange;
+  /** Of `pin` and `drift`: where it was listed. */
+  connection?: string;
   /** Of `unfreeze`: the entry that is taken back. */
   freeze?: number;
   /** Of `release`: the entry that is taken back. */

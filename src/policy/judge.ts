@@ -65,7 +65,8 @@ export async function compilePolicy(policy: Policy, pause: Pause = () => undefin
   const refusing = rules.some(
     (rule) => rule.enforce && (rule.action === 'deny' || rule.action === 'ask' || (rule.action === 'allow' && rule.when !== undefined)),
   );
-  const canBlock = policy.policy.default === 'deny' || refusing;
+  const { tools } = policy;
+  const canBlock = policy.policy.default === 'deny' || refusing || (tools !== undefined && tools.mode !== 'warn');
   const redact: CompiledRedactRule[] = [];
   for (const rule of policy.redact) {
     redact.push(await compileRedaction(rule));
@@ -105,9 +106,10 @@ export class Judge {
     this.party = party;
   }
 
-  /** No rule of the file says anything of any message. */
+  /** Nothing in the file says anything of any message. */
   get isIdle(): boolean {
-    return this.compiled.rules.length === 0 && this.compiled.policy.policy.default === 'allow';
+    const { rules, policy } = this.compiled;
+    return rules.length === 0 && policy.policy.default === 'allow' && policy.tools === undefined;
   }
 
   /** There is a file, so entries say how much of a message is stored. */

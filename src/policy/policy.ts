@@ -4,6 +4,7 @@
  */
 import type { Effect, ToolWord } from '../mcp/effect.ts';
 import type { Direction } from '../mcp/message.ts';
+import type { PinSettings } from './pins.ts';
 
 /** What an operator knows better than a server about one tool. The first pattern that fits its name and says something of a field counts for that field. */
 export type ToolSettings = ToolWord;
@@ -87,6 +88,8 @@ export interface Policy {
   onUnrecordable: { default?: OnUnrecordable; read?: OnUnrecordable; write?: OnUnrecordable; unknown?: OnUnrecordable };
   /** Content of sessions that is older is erased; entries that are older are pruned. */
   retention?: { contentMs?: number; entriesMs?: number };
+  /** Definitions of tools are pinned. */
+  tools?: PinSettings;
 }
 
 /** Of a recorder without a file. */

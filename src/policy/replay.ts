@@ -348,8 +348,8 @@ export class Replay {
     const { recorded, message, remains, subject, party, asked, verdict, unsure } = considered;
     const { entry, index } = recorded;
     const { judge } = connection.speaker;
-    // what was frozen then stays refused
-    const refused = verdict.kind === 'block' || (entry.verdict === 'block' && entry.rule === ownRules.freeze);
+    // what was frozen then stays refused, and what nobody had accepted
+    const refused = verdict.kind === 'block' || (entry.verdict === 'block' && (entry.rule === ownRules.freeze || entry.rule === ownRules.pin));
     const redactions = remains.bytes === undefined ? [] : rangesOf(remains.bytes, judge.redactor(subject), asked?.secrets);
     if (message.type === 'request') {
       if (connection.asked.size >= pendingRequests) connection.asked.delete(connection.asked.keys().next().value!);

@@ -27,7 +27,7 @@ export const ownRules = {
   freeze: 'sworn:freeze',
   /** More than `limits` allow. */
   limit: 'sworn:limit',
-  /** A tool whose definition changed since it was pinned. */
+  /** A tool whose definition nobody has accepted (`tools.pin`). */
   pin: 'sworn:pin',
   /** About a request that was never delivered: its cancellation, or a reply to it. */
   notSent: 'sworn:not-sent',

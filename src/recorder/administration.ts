@@ -19,6 +19,8 @@ import { applyHold, holdFields, readHold, type Hold } from './hold.ts';
 import type { KeyChanges } from './key-changes.ts';
 import { descendsFrom, parentsOf } from '../processes.ts';
 import type { Peer } from './peer.ts';
+import { readAccept } from './pin-request.ts';
+import type { Pinner } from './pins.ts';
 import type { Pruner } from './prune.ts';
 import type { Attributes } from './seal.ts';
 
@@ -42,6 +44,7 @@ const acts = {
   retire: 'change the key of',
   opened: 'record openings in the ledger of',
   acknowledge: 'acknowledge findings in the ledger of',
+  accept: 'accept tools in the ledger of',
 } as const;
 export type Act = keyof typeof acts;
 
@@ -105,6 +108,7 @@ export interface Administered {
   keys: KeyChanges;
   eraser: Eraser;
   pruner: Pruner;
+  pinner: Pinner;
   accesses: Accesses;
   append(entry: Entry, attributes: Attributes, options: AppendOptions, done: (stored: boolean) => void): void;
   /** In force. */
@@ -175,6 +179,9 @@ export class Administration {
         return;
       case 'unfreeze':
         this.#unfreeze(question, administrator, answer);
+        return;
+      case 'accept':
+        this.#accept(question, administrator, answer);
         return;
       case 'opened':
       case 'acknowledge':
@@ -252,6 +259,21 @@ export class Administration {
     this.#changeFreezes(entry, (stored) => {
       if (stored) reply({ unfrozen: taken, freezes: this.#of.freezes() });
       else refuse('unrecordable', 'it could not be recorded, and the freeze stays in force');
+    });
+  }
+
+  #accept(question: Record<string, unknown>, administrator: Administrator, { reply, refuse }: Answer): void {
+    const { clock, ledger, pinner } = this.#of;
+    const accepted = readAccept(question, pinner.pins);
+    if ('problem' in accepted) {
+      refuse(accepted.code, accepted.problem);
+      return;
+    }
+    const index = ledger.nextIndex;
+    const { reason, ...fields } = accepted;
+    pinner.accept({ ...clock.common('policy'), act: 'accept', ...fields, ...administrator }, reason === undefined ? {} : { reason }, (stored) => {
+      if (stored) reply({ accepted: index, ...fields });
+      else refuse('unrecordable', 'it could not be recorded, and nothing is accepted');
     });
   }
 

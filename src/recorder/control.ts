@@ -52,8 +52,13 @@ export async function reloadPolicy(named: string | undefined, inForce: Loaded): 
   if (path === undefined) return noFile();
   assertFile(path);
   const { policy, ...read } = await readElsewhere(path);
-  if (read.digest === inForce.digest) return inForce;
+  if (read.digest === inForce.digest && policy.tools?.file?.digest === inForce.compiled.policy.tools?.file?.digest) return inForce;
   return { ...read, compiled: await compilePolicy(policy, slices()) };
+}
+
+/** A file, and the file of pins that it names, have not changed. */
+export function isSame(loaded: Loaded, inForce: Loaded): boolean {
+  return loaded.digest === inForce.digest && loaded.compiled.policy.tools?.file?.digest === inForce.compiled.policy.tools?.file?.digest;
 }
 
 /** None where no file was named, and the default one is not there. */

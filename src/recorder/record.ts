@@ -34,6 +34,7 @@ import type { Connection } from './connection.ts';
 import { frameOf, type Frame } from './frame.ts';
 import { credentialsIn, disagrees, httpOf, isOtherCharset } from './http.ts';
 import { commitment, seal, type Attributes } from './seal.ts';
+import { stricter, type Pinner, type Pinning } from './pins.ts';
 import type { Searcher } from './searcher.ts';
 import type { NamedPrincipal } from './speaker.ts';
 import { storedOf, type Stored } from './store.ts';
@@ -54,6 +55,8 @@ export interface RecordDeps {
   readonly freezes: readonly Freeze[];
   /** The secret of checkable redaction, outside of the ledger. */
   findKey(): Buffer;
+  /** Definitions of tools that are trusted. */
+  pinner?: Pick<Pinner, 'consider'>;
   /** Looks through long frames. */
   searcher: Pick<Searcher, 'search'>;
 }
@@ -114,6 +117,7 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
   const considered = consider(frame, message, connection, deps);
   // what streamed through is stored, whatever came into force meanwhile
   const level = frame.streamed === undefined ? connection.judge.level(considered.subject, considered.verdict) : 'full';
+  takePins(considered, level, message, connection);
   if (level === 'none') {
     leaveOut(frame, message, considered, connection, deps);
     return;
@@ -136,6 +140,13 @@ function recordMessage(frame: Frame, message: Message, connection: Connection, d
       connection.resume(() => conclude(frame, message, considered, level, redactor, redactions, connection, deps)),
     );
   }
+}
+
+/** A list that is delivered pins definitions, with entries before its own. They say no more than that may. */
+function takePins(considered: Considered, level: CaptureLevel, { type }: Message, connection: Connection): void {
+  const { pinning, verdict } = considered;
+  if (pinning?.take === undefined || verdict.kind === 'block') return;
+  pinning.take(keepsContent(level, type) && knownTo(considered, connection)?.length === 0);
 }
 
 /**
@@ -243,9 +254,12 @@ function leaveOut(frame: Frame, message: Message, considered: Considered, connec
 
 /** A batch (2025-03-26): one entry for the frame, then one for each item that points at it. A batch with an item that is refused is refused whole. */
 function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: RecordDeps): void {
-  const index = deps.ledger.nextIndex;
   const considered = considerBatch(frame, batch, connection, deps);
   const refusedItem = considered.findIndex(({ verdict }) => verdict.kind === 'block');
+  if (refusedItem < 0)
+    for (const [item, one] of considered.entries())
+      takePins(one, connection.judge.level(one.subject, one.verdict), batch.items[item]!.message, connection);
+  const index = deps.ledger.nextIndex;
   const { entry: common, attributes, unenter } = begin(frame, batch.anomalies, connection, deps);
   const found = foundInItems(frame, batch, considered, connection);
   const without = apart(found.flatMap((ranges, item) => itemRedactions(ranges, considered[item]!, batch.items[item]!.range, connection)));
@@ -384,6 +398,7 @@ interface Considered {
   subject: Subject;
   verdict: Verdict;
   request: PendingRequest | undefined;
+  pinning?: Pinning | undefined;
 }
 
 /** Steps 2 and 3 for one message: which request it answers, what it does, and what policy says of it. Changes nothing. */
@@ -418,11 +433,13 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
     isTooLarge || (frame.tooLarge !== undefined && judge.mayRefuse(deps.freezes, nowMs))
       ? { kind: 'block', rule: ownRules.tooLarge, reason: 'longer than can be judged' }
       : judge.judge({ ...subject, anomalies, bytes, sizeBytes, isNoMessage: noMessage }, connection.counts, deps.freezes, nowMs);
+  const pinning = deps.pinner?.consider(message, subject, bytes, connection);
+  verdict = stricter(verdict, pinning?.verdict);
   // nobody can be asked for it yet
   if (verdict.kind === 'ask') verdict = { ...verdict, kind: 'block' };
   // It is with its receiver: a rule came into force too late for it, and the record must not say that it was kept from it.
   if (verdict.kind === 'block' && !frame.refusable) verdict = { ...verdict, kind: 'flag', shadow: true, problem: 'delivered-before' };
-  return { subject, verdict, request };
+  return { subject, verdict, request, pinning };
 }
 
 /** `null` is what servers answer to an id that they cannot keep, such as a number beyond every double: nobody could say to what. */

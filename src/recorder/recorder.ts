@@ -57,7 +57,7 @@ import { Anchors } from './anchors.ts';
 import { Eraser } from './erase.ts';
 import { Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
-import { difference, problemOf, reloadPolicy, type Loaded } from './control.ts';
+import { difference, isSame, problemOf, reloadPolicy, type Loaded } from './control.ts';
 import { readHead } from './http.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
@@ -70,6 +70,7 @@ import type { Native } from './native.ts';
 import { isChildOf } from '../processes.ts';
 import { custodyOf, peerOf, type Peer } from './peer.ts';
 import { isTrustedTap, readPrincipal } from './principals.ts';
+import { Pinner } from './pins.ts';
 import { Pruner } from './prune.ts';
 import { resumeLong } from './frame.ts';
 import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
@@ -106,6 +107,7 @@ export class Recorder {
   #unsigned: string | undefined;
   readonly #eraser: Eraser;
   readonly #pruner: Pruner;
+  readonly #pinner: Pinner;
   readonly #accesses: Accesses;
   readonly #administration: Administration;
   #reloading: Promise<unknown> = Promise.resolve();
@@ -196,7 +198,9 @@ export class Recorder {
     );
     this.#anchors.configure(policy.anchors);
     this.#ledger.cosign = (note) => this.#anchors.cosign(note);
+    this.#pinner = new Pinner({ ledger: this.#ledger, clock: this.#clock, isOpen: (connection) => this.#connections.has(connection) }, state.pins);
     this.#deps = {
+      pinner: this.#pinner,
       ledger: this.#ledger,
       clock: this.#clock,
       openingOf: (connection) => this.#openings.of(connection, this.#policy.digest),
@@ -232,7 +236,7 @@ export class Recorder {
         freezes: () => this.#deps.freezes,
         isOpen: (connection) => this.#connections.has(connection),
         witnessedSize: () => this.#anchors.witnessedSize,
-        restatePolicy: (from) => this.#restatePolicy(from),
+        restatePolicy: async (from) => (await this.#restatePolicy(from)) && this.#pinner.restate(from),
         // its names may be those of programs of pruned entries, and it is made again
         forget: () => unlinkIfThere(join(options.ledger, 'run', 'digests.json')),
         snapshot: () => this.#snapshotAnew(),
@@ -252,6 +256,7 @@ export class Recorder {
         keys: this.#keys,
         eraser: this.#eraser,
         pruner: this.#pruner,
+        pinner: this.#pinner,
         accesses: this.#accesses,
         append: (entry, attributes, options, done) => this.#append(entry, attributes, options, done),
         freezes: () => this.#deps.freezes,
@@ -320,15 +325,18 @@ export class Recorder {
   /** A change of the policy in force is an entry, with the whole text and what is different in it. */
   #recordPolicy(administrator?: Administrator): void {
     const { digest, text = '', path, compiled } = this.#policy;
+    const pins = compiled.policy.tools?.file?.digest;
     const before = this.#recordedPolicy;
-    if (before?.digest === digest) return;
-    this.#recordedPolicy = { index: this.#ledger.nextIndex, ...(digest === undefined ? {} : { digest }), text };
+    if (before?.digest === digest && before?.pins === pins) return;
+    const pinned = pins === undefined ? {} : { pins };
+    this.#recordedPolicy = { index: this.#ledger.nextIndex, ...(digest === undefined ? {} : { digest }), ...pinned, text };
     const entry: PolicyEntry = {
       ...this.#clock.common('policy'),
       act: 'load',
       ...(digest === undefined ? {} : { digest }),
       ...(before?.digest === undefined ? {} : { previous: before.digest }),
       rules: compiled.rules.length,
+      ...pinned,
       ...administrator,
     };
     this.#append(
@@ -346,9 +354,17 @@ export class Recorder {
   #restatePolicy(from: number): Promise<boolean> {
     const recorded = this.#recordedPolicy;
     if (recorded?.digest === undefined || (recorded.index ?? -1) >= from) return Promise.resolve(true);
-    const { digest, text } = recorded;
+    const { digest, pins, text } = recorded;
     const index = this.#ledger.nextIndex;
-    const entry: PolicyEntry = { ...this.#clock.common('policy'), act: 'load', digest, previous: digest, rules: this.#policy.compiled.rules.length };
+    const rules = this.#policy.compiled.rules.length;
+    const entry: PolicyEntry = {
+      ...this.#clock.common('policy'),
+      act: 'load',
+      digest,
+      previous: digest,
+      rules,
+      ...(pins === undefined ? {} : { pins }),
+    };
     return new Promise((done) =>
       this.#append(entry, { path: this.#policy.path, ...texts(text) }, { urgent: true }, (stored) => {
         if (stored && this.#recordedPolicy === recorded) this.#recordedPolicy = { ...recorded, index };
@@ -379,7 +395,7 @@ export class Recorder {
     if (this.#policy.digest !== undefined && (loaded.text ?? '').trim() === '') {
       return this.#reject(`${loaded.path} is ${loaded.text === undefined ? 'not there' : 'empty'}; write {} into it to have no rules`, administrator);
     }
-    if (loaded.digest === this.#policy.digest) return { reloaded: false, ...this.#digest() };
+    if (isSame(loaded, this.#policy)) return { reloaded: false, ...this.#digest() };
     try {
       await this.#ledger.encrypt(loaded.encryption);
     } catch (error) {
@@ -882,6 +898,7 @@ export class Recorder {
         erasures: this.#eraser.toJSON(),
         pruned: this.#pruner.toJSON(),
         vkey: this.#keys.announced,
+        pins: this.#pinner.pins,
       });
     } catch (error) {
       this.#log(`no snapshot: ${(error as Error).message}`);

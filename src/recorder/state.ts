@@ -31,6 +31,7 @@ import { answerableId, joined, linesFor, noLines, type Lines } from './answer.ts
 import { attributesOf } from './attributes.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
 import { applyFreeze } from './control.ts';
+import { Pins } from '../policy/pins.ts';
 import { learn, type UnfinishedBatch } from './record.ts';
 
 /** How many closed connections are remembered: their taps end within seconds, but for one that was stopped and goes on. */
@@ -47,6 +48,7 @@ interface Snapshot {
   holds?: readonly Hold[];
   erasures?: EraseState;
   pruned?: PruneState;
+  pins?: unknown;
 }
 
 /** The policy that the ledger last said to be in force. */
@@ -54,6 +56,8 @@ export interface RecordedPolicy {
   /** Of the entry that says so; absent in a snapshot of a version that did not know it. */
   index?: number;
   digest?: string;
+  /** Of the file of pins. */
+  pins?: string;
   text: string;
 }
 
@@ -77,6 +81,7 @@ export class State {
   vkey: string | undefined;
   erasures: EraseState = { pending: [], rests: [], expired: 0 };
   pruned: PruneState = { end: 0 };
+  pins = new Pins();
   /** What was refused, and no entry says what was answered. */
   readonly #unanswered: { connection: Connection; entry: MessageEntry; index: number; lines: Lines }[] = [];
   /** Answers to the items of the last refused batch of each connection. */
@@ -100,6 +105,7 @@ export class State {
         this.holds = [...(snapshot.holds ?? [])];
         if (snapshot.erasures !== undefined) this.erasures = snapshot.erasures;
         if (snapshot.pruned !== undefined) this.pruned = snapshot.pruned;
+        this.pins = Pins.from(snapshot.pins);
       }
     } catch {
       this.connections.clear();
@@ -110,6 +116,7 @@ export class State {
       this.holds = [];
       this.erasures = { pending: [], rests: [], expired: 0 };
       this.pruned = { end: 0 };
+      this.pins = new Pins();
     }
     this.from = from;
   }
@@ -157,6 +164,7 @@ export class State {
 
   #policy(entry: PolicyEntry, record: EntryRecord): void {
     this.freezes = applyFreeze(this.freezes, entry, record.index);
+    this.pins.apply(entry, record.index);
     if (entry.act === 'hold' || entry.act === 'release') {
       this.holds = applyHold(this.holds, entry, record.index, attributesOf(record));
       // what it kept may be due
@@ -170,7 +178,8 @@ export class State {
       if (typeof piece !== 'string') break;
       text += piece;
     }
-    this.policy = { index: record.index, ...(entry.digest === undefined ? {} : { digest: entry.digest }), text };
+    const { digest, pins } = entry;
+    this.policy = { index: record.index, ...(digest === undefined ? {} : { digest }), ...(pins === undefined ? {} : { pins }), text };
   }
 
   #open(entry: OpenEntry, record: EntryRecord): void {
@@ -376,7 +385,7 @@ export class State {
     closed: Iterable<Connection>,
     freezes: Freeze[] = [],
     policy?: RecordedPolicy,
-    kept: { holds?: readonly Hold[]; erasures?: EraseState; pruned?: PruneState; vkey?: string } = {},
+    kept: { holds?: readonly Hold[]; erasures?: EraseState; pruned?: PruneState; vkey?: string; pins?: Pins } = {},
   ): string | undefined {
     const open = [...connections].filter((connection) => connection.isRecorded);
     if (open.some(({ long, isPaused }) => long[0] !== undefined || long[1] !== undefined || isPaused)) return undefined;

@@ -17,6 +17,7 @@ export type Question =
   | 'retire'
   | 'opened'
   | 'acknowledge'
+  | 'accept'
   | 'approvals'
   | 'decide';
 

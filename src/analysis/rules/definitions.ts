@@ -1,4 +1,5 @@
 /** What servers say their tools are: definitions that change, that speak to the model, and tools that no list names. */
+import { canonicalJson } from '../../mcp/definition.ts';
 import type { Found } from '../events.ts';
 import { hash53 } from './hash.ts';
 import { firstOf, placeOf, rule, short, silencing } from './rule.ts';
@@ -56,20 +57,12 @@ export const changedDefinition = rule<Version>(
 function changesOf(before: string, after: string): string[] {
   try {
     const [one, other] = [JSON.parse(before) as Record<string, unknown>, JSON.parse(after) as Record<string, unknown>];
-    return [...new Set([...Object.keys(one), ...Object.keys(other)])].filter((name) => ordered(one[name]) !== ordered(other[name])).slice(0, 8);
+    return [...new Set([...Object.keys(one), ...Object.keys(other)])]
+      .filter((name) => canonicalJson(one[name]) !== canonicalJson(other[name]))
+      .slice(0, 8);
   } catch {
     return ['its text'];
   }
-}
-
-function ordered(value: unknown): string {
-  return (
-    JSON.stringify(value, (_name, inner: unknown) =>
-      typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-        ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-        : inner,
-    ) ?? ''
-  );
 }
 
 export const hiddenInstructions = rule<Record<string, never>>(
