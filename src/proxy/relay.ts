@@ -4,7 +4,8 @@
  * What must stay true:
  *   1. Nothing of a request reaches the upstream, and no message of a response its client, before the recorder let it.
  *   2. What goes on are the bytes that came. Whatever is read, is read in a copy: bodies and events are decoded for the record alone.
- *   3. Order within a stream is the order in which it came. An event waits for those before it, and for nothing on other streams.
+ *   3. Order within a stream is the order in which it came. An event waits for those before it, and for nothing on other streams. One that waits for a person is out of
+ *      its line: those behind it go on, and it comes between two of them. Of a compressed stream nothing can be taken out: all of that waits.
  *   4. Who leaves ends the other side at once: a client that closes while its request is not yet recorded never asked.
  *   5. We say nothing ourselves but refusals, 403, 401, 408, 413, 502, 503, 504, and what HTTP itself wants of a server.
  *   6. When a stream is over, each of its frames is with its receiver, or is said not to be: one that stays open would keep the deliveries of all others unknown.
@@ -15,7 +16,7 @@ import { createHash } from 'node:crypto';
 import { lossyText } from '../bytes/bytes.ts';
 import { SseCutter, type SseBlock } from '../frames/sse.ts';
 import { bodyBytes, recordedHeaderChars } from '../limits.ts';
-import type { Channel, Outcome } from '../wire/channel.ts';
+import type { Channel, Decided, Outcome } from '../wire/channel.ts';
 import { answersFor } from '../wire/unrecorded.ts';
 import type { DirectionIndex, Head } from '../wire/wire.ts';
 import type { BodyBudget } from './budget.ts';
@@ -150,6 +151,8 @@ class Stream {
     this.#closed = new Promise((done) => {
       const closed = (): void => {
         done(undefined);
+        // nobody is there any more for what waits for a person
+        this.#channel.giveUp(this.#id);
         if (this.#isSent) return;
         this.#hasLeft = true;
         this.#ending ??= to.isStopping ? 'proxy stopped' : 'client closed';
@@ -204,8 +207,13 @@ class Stream {
       releaseCopy = recordedIt;
       // what its client had said when it left goes nowhere
       if (problem !== undefined) return await this.#goesNowhere({ ...asked, end: problem }, copy);
-      const outcome = await this.#record(0, asked, copy, rawTrailers.length > 0 ? undefined : seen.text);
+      let outcome = await this.#record(0, asked, copy, rawTrailers.length > 0 ? undefined : seen.text);
       recordedIt();
+      if (outcome.kind === 'aside') {
+        // the recorder bounds what waits for a person: bodies that are received shall not wait for that
+        release();
+        outcome = await outcome.decided;
+      }
       if (this.#hasLeft) return;
       if (outcome.kind !== 'pass') return await this.#refused(outcome, copy ?? none, received.bytes !== undefined);
 
@@ -299,11 +307,18 @@ class Stream {
   #send(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined, headersText?: string): Promise<Outcome> {
     const due = this.#channel.send(direction, this.#id, head, bytes, headersText).then((outcome) => {
       this.#due.delete(due);
-      if (outcome.kind === 'pass') this.#open[direction].add(outcome.unit);
-      return outcome;
+      return outcome.kind === 'aside'
+        ? { ...outcome, decided: outcome.decided.then((decided) => this.#owes(direction, decided)) }
+        : this.#owes(direction, outcome);
     });
     this.#due.add(due);
     return due;
+  }
+
+  /** What may go must get there, or be named; so must what waited for a person until nobody was there any more. */
+  #owes(direction: DirectionIndex, decided: Decided): Decided {
+    if (decided.kind === 'pass' || decided.kind === 'given up') this.#open[direction].add(decided.unit);
+    return decided;
   }
 
   /** Its receiver has it. */
@@ -315,7 +330,12 @@ class Stream {
   async #goesNowhere(head: Head, bytes?: Uint8Array): Promise<void> {
     this.#saidEnd = true;
     await this.#channel.room();
-    const { unit } = await this.#channel.send(0, this.#id, head, bytes);
+    const { kind, unit } = await this.#channel.send(0, this.#id, head, bytes);
+    if (kind === 'aside') {
+      // whoever would be asked would decide over nothing
+      this.#channel.giveUp(this.#id);
+      this.#say(0, { undelivered: [unit, unit] });
+    }
     this.#channel.over(0, unit);
   }
 
@@ -325,7 +345,8 @@ class Stream {
   }
 
   /** The request may not go on. A reply of the client's that may not is replaced for the server that waits for it. */
-  async #refused(outcome: Exclude<Outcome, { kind: 'pass' }>, copy: Uint8Array, hasBody: boolean): Promise<void> {
+  async #refused(outcome: Exclude<Decided, { kind: 'pass' }>, copy: Uint8Array, hasBody: boolean): Promise<void> {
+    if (outcome.kind === 'given up') return;
     if (outcome.kind === 'unrecordable') {
       const { toSender } = answersFor(Buffer.from(copy), outcome.reason);
       return this.#answer(503, toSender.length > 0 ? json : text, toSender.length > 0 ? documentOf(toSender) : `not recorded: ${outcome.reason}`);
@@ -408,7 +429,7 @@ class Stream {
     const document = isWhole ? this.#to.publicAddress?.document(this.#path, rawHeaders ?? response.rawHeaders, copy) : undefined;
     if (document !== undefined) head.rewritten = { ...head.rewritten, resource: document.resource };
     const recording = this.#record(1, head, copy, rawTrailers.length === 0 ? seen.text : undefined);
-    const outcome = await (release === nothing ? recording : recording.finally(release));
+    const outcome = await decidedOf(release === nothing ? recording : recording.finally(release));
     if (this.#hasLeft) throw new Ended();
     if (outcome.kind !== 'pass') return this.#withheld(outcome, copy);
     this.#writeHead(response, document?.rawHeaders ?? rawHeaders ?? seen);
@@ -445,7 +466,8 @@ class Stream {
   }
 
   /** The answer may not be delivered: who waits for it gets another one. */
-  #withheld(outcome: Exclude<Outcome, { kind: 'pass' }>, copy: Uint8Array | undefined): void {
+  #withheld(outcome: Exclude<Decided, { kind: 'pass' }>, copy: Uint8Array | undefined): void {
+    if (outcome.kind === 'given up') return;
     const line = outcome.kind === 'refused' ? outcome.toReceiver : answersFor(Buffer.from(copy ?? none), outcome.reason).toReceiver;
     const isUnrecorded = outcome.kind === 'unrecordable' || line.includes('"code":5030');
     this.#response.writeHead(isUnrecorded || line.length === 0 ? 503 : 200, line.length === 0 ? [] : json);
@@ -494,6 +516,8 @@ class Stream {
       ? this.#passBlocks(rest)
       : this.#passBlocks(rest, { chunk: none, encoding: encodingName(encoding!, problem), isOpaque: false }));
     isBroken ||= !response.complete;
+    // nothing more comes on this stream: who asks on it has gone
+    this.#channel.giveUp(this.#id);
     if (isBroken) {
       this.#ending ??= 'upstream closed';
       this.#breakOff();
@@ -530,7 +554,13 @@ class Stream {
     if (encoded?.isOpaque === true) pending.push({ due: this.#send(1, this.#answeredHead(said), encoded.chunk) });
     const units: number[] = [];
     for (const { block, raw, due } of pending) {
-      const outcome = await due;
+      const first = await due;
+      if (this.#hasLeft) throw new Ended();
+      if (first?.kind === 'aside' && encoded === undefined) {
+        void this.#passLater(first.decided, block!, raw);
+        continue;
+      }
+      const outcome = first?.kind === 'aside' ? await first.decided : first;
       if (this.#hasLeft) throw new Ended();
       if (outcome !== undefined && outcome.kind !== 'pass') {
         if (encoded !== undefined) {
@@ -550,8 +580,17 @@ class Stream {
     if (encoded !== undefined && (encoded.chunk.length > 0 || units.length > 0)) await this.#write(encoded.chunk, units);
   }
 
+  /** An event that waits for a person, between two others. */
+  async #passLater(due: Promise<Decided>, block: SseBlock, raw: Uint8Array | undefined): Promise<void> {
+    const outcome = await due;
+    if (this.#hasLeft || this.#response.writableEnded) return;
+    if (outcome.kind === 'pass') await this.#write(raw ?? block.raw, [outcome.unit]);
+    else await this.#replaceEvent(outcome, block);
+  }
+
   /** In place of an event that may not be delivered. What the server is told instead of an answer goes to it as a client's reply does. */
-  async #replaceEvent(outcome: Exclude<Outcome, { kind: 'pass' }>, block: SseBlock): Promise<void> {
+  async #replaceEvent(outcome: Exclude<Decided, { kind: 'pass' }>, block: SseBlock): Promise<void> {
+    if (outcome.kind === 'given up') return;
     const { toSender, toReceiver } = outcome.kind === 'refused' ? outcome : answersFor(Buffer.from(block.data ?? none), outcome.reason);
     if (toSender.length > 0) this.#tellServer(toSender);
     if (toReceiver.length === 0) return;
@@ -637,7 +676,8 @@ class Stream {
     await Promise.all(this.#due);
     const c2s = rangeOf(this.#open[0]);
     if (c2s !== undefined) {
-      const end = this.#upstream === undefined ? 'cancelled before delivery' : this.#ending;
+      const isCancelled = this.#upstream === undefined && this.#ending !== 'proxy stopped';
+      const end = isCancelled ? 'cancelled before delivery' : this.#ending;
       this.#say(0, { ...(end === undefined ? {} : { end }), undelivered: c2s });
       this.#saidEnd ||= end !== undefined;
     }
@@ -648,6 +688,11 @@ class Stream {
     // `delivered` runs over them from here on: they are named
     for (const direction of [0, 1] as const) for (const unit of this.#open[direction]) this.#channel.over(direction, unit);
   }
+}
+
+async function decidedOf(due: Promise<Outcome>): Promise<Decided> {
+  const outcome = await due;
+  return outcome.kind === 'aside' ? outcome.decided : outcome;
 }
 
 /** From the first to the last that was let go and is with nobody. */

@@ -124,6 +124,91 @@ test('what is refused never goes, with the answers for both sides; what stands b
   expect(channel.delivered).toEqual([3, 0]);
 });
 
+test('what waits for a person is out of the line: what stands behind it goes on, and it goes when it is released, once', async () => {
+  const { channel, recorder } = await opened();
+  const peer = await recorder.next();
+  peer.welcome('verdict');
+  const { list, add } = outcomes();
+  const long = Buffer.alloc(unitBytes + 1, 'l');
+  const dues = [
+    add(channel.send(0, 1, { who }, bytes('one'))),
+    add(channel.send(0, 2, { who }, long)),
+    add(channel.send(0, 3, { who }, bytes('three'))),
+    add(channel.send(1, 3, { who }, bytes('back'))),
+    add(channel.send(0, 4, { who }, bytes('four'))),
+  ];
+  await peer.until(({ units }) => units.length === 6);
+  // it says that what stands before it may go, and no `pass` behind it lets it go
+  peer.aside(0, 2, 3);
+  peer.pass(0, 4);
+  peer.aside(0, 5);
+  peer.pass(1, 1);
+  await Promise.all(dues);
+  expect(list.map(({ kind, unit }) => [kind, unit])).toEqual([
+    ['pass', 1],
+    ['aside', 3],
+    ['pass', 4],
+    ['aside', 5],
+    ['pass', 1],
+  ]);
+  const [, second, , fourth] = list.map((outcome) => (outcome.kind === 'aside' ? outcome.decided : undefined));
+  channel.done(0, 1);
+  channel.done(0, 4);
+  // it is not among those that `delivered` waits for
+  expect(channel.delivered).toEqual([5, 0]);
+  peer.refuse(0, 2);
+  peer.refuse(0, 3, 'no\n');
+  peer.release(0, 5);
+  expect(await second).toMatchObject({ kind: 'refused', unit: 3, toSender: bytes('no\n') });
+  expect(await fourth).toEqual({ kind: 'pass', unit: 5, recorded: true });
+  // whatever is said of it later
+  for (const again of [() => peer.release(0, 5), () => peer.aside(0, 5), () => peer.release(0, 5), () => peer.refuse(0, 5, 'late\n')]) again();
+  const next = channel.send(0, 5, { who }, bytes('next'));
+  await peer.until(({ units }) => units.length === 7);
+  expect(peer.units.at(-1)).toMatchObject({ unit: 6, delivered: [5, 0] });
+  peer.pass(0, 6);
+  expect(await next).toMatchObject({ kind: 'pass', unit: 6 });
+});
+
+test('a recorder that comes back is told what waits for a person, and decides it; who is gone is given up', async () => {
+  const { channel, recorder } = await opened();
+  const first = await recorder.next();
+  first.welcome('receipt');
+  const dues = [1, 2, 3, 4].map((stream) => channel.send(0, stream, { who }, bytes(`${stream}`)));
+  dues.push(channel.send(1, 2, { who }, bytes('asked by the server')));
+  await first.until(({ units }) => units.length === 5);
+  for (const unit of [1, 2, 3]) first.aside(0, unit);
+  first.aside(1, 1);
+  const waiting = await Promise.all([dues[0]!, dues[1]!, dues[2]!, dues[4]!]);
+  const decided = waiting.map((outcome) => (outcome.kind === 'aside' ? outcome.decided : undefined));
+  channel.giveUp(2);
+  expect(await Promise.all([decided[1], decided[3]])).toEqual([
+    { kind: 'given up', unit: 2 },
+    { kind: 'given up', unit: 1 },
+  ]);
+  first.socket.destroy();
+  const second = await recorder.next();
+  expect(second.hello!['aside']).toEqual({ c2s: [1, 3], s2c: [] });
+  // the first recorder died before it could say so of the fourth; of all others it is said again
+  for (const unit of [1, 2, 3, 4]) second.aside(0, unit);
+  second.release(0, 1);
+  second.release(0, 2);
+  second.refuse(0, 3, 'lost\n');
+  second.welcome('receipt', [4, 1], true);
+  expect(await decided[0]).toMatchObject({ kind: 'pass', unit: 1 });
+  expect(await decided[2]).toMatchObject({ kind: 'refused', unit: 3 });
+  const fourth = await dues[3]!;
+  expect(fourth).toMatchObject({ kind: 'aside', unit: 4 });
+  second.release(0, 4);
+  expect(fourth.kind === 'aside' && (await fourth.decided)).toMatchObject({ kind: 'pass', unit: 4 });
+  // nothing of it is sent again, and what comes now goes on behind it
+  const next = channel.send(0, 5, { who }, bytes('next'));
+  await second.until(({ units }) => units.length === 1);
+  expect(second.units[0]).toMatchObject({ unit: 5, text: 'next' });
+  second.pass(0, 5);
+  await next;
+});
+
 test('the next recorder gets what is not durable, in the order in which it came, and who is meant', async () => {
   const { channel, recorder } = await opened();
   const first = await recorder.next();

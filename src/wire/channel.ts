@@ -5,7 +5,8 @@
  * What must stay true:
  *   1. Units are numbered per direction, without holes, in the order of `send`; those of one frame follow one another.
  *   2. A frame is let go no sooner than its wait class allows, and one that the recorder refused never is.
- *   3. What is not settled stays here and is sent again to the next recorder, but for the rest of a frame that was being refused: that is lost, and counted.
+ *   3. A frame that waits for a person is out of the line: it is let go when the recorder releases it, once, or never, and nothing waits for it.
+ *   4. What is not settled stays here and is sent again to the next recorder, but for the rest of a frame that was being refused: that is lost, and counted.
  */
 import { deliveryWaitMs, frameUnits, headBytes, httpSpeakers, tapResumeBytes, tapWindowBytes, tapWindowUnits, unitBytes } from '../limits.ts';
 import { Deliveries } from './deliveries.ts';
@@ -22,6 +23,7 @@ import {
   wireType,
   writeFrameHeader,
   type Answer,
+  type Aside,
   type Close,
   type DirectionIndex,
   type Head,
@@ -33,12 +35,19 @@ import {
 } from './wire.ts';
 
 export type Outcome =
+  | Decided
+  /** It waits for a person, and nothing waits for it. */
+  | { kind: 'aside'; unit: number; decided: Promise<Decided> };
+
+export type Decided =
   /** It may be delivered; `recorded` is false where nobody could record it. */
   | { kind: 'pass'; unit: number; recorded: boolean }
   /** It must not be delivered. Lines for either side, perhaps empty. */
   | { kind: 'refused'; unit: number; toSender: Buffer; toReceiver: Buffer }
   /** It must not be delivered, and nothing could be recorded. */
-  | { kind: 'unrecordable'; unit: number; reason: string };
+  | { kind: 'unrecordable'; unit: number; reason: string }
+  /** It waited for a person until `giveUp`. */
+  | { kind: 'given up'; unit: number };
 
 interface Sent {
   first: number;
@@ -74,6 +83,8 @@ interface Lane {
   passed: number;
   settled: number;
   readonly deliveries: Deliveries;
+  /** Frames that wait for a person, by their last units. */
+  readonly aside: Map<number, { stream: number; decide: (decided: Decided) => void }>;
 }
 
 interface Losses {
@@ -130,6 +141,7 @@ export class Channel {
       options,
       () => ({
         ...hello(),
+        ...this.#asides,
         ...(this.#receipt === undefined ? {} : { receipt: { index: this.#receipt.index, hash: Buffer.from(this.#receipt.hash).toString('hex') } }),
       }),
       {
@@ -146,6 +158,8 @@ export class Channel {
         pass: (answer) => this.#answered(answer, this.#wait === 'receipt'),
         durable: (answer) => this.#answered(answer, true),
         refuse: (refusal) => this.#refuse(refusal),
+        aside: (aside) => this.#putAside(aside),
+        release: ({ direction, last }) => this.#decide(this.#lanes[direction], { kind: 'pass', unit: last, recorded: true }),
         wait: (wait, said) => {
           this.#wait = wait;
           if (said === 'block' || said === 'pass') this.#onUnrecordable = said;
@@ -266,6 +280,11 @@ export class Channel {
   /** A frame that was let go is with its receiver. */
   done(direction: DirectionIndex, unit: number): void {
     this.#lanes[direction].deliveries.done(unit);
+  }
+
+  /** Nobody is there any more for what waits for a person on this stream. What it was must be named by a head (`undelivered`). */
+  giveUp(stream: number): void {
+    for (const lane of this.#lanes) for (const [unit, one] of lane.aside) if (one.stream === stream) this.#decide(lane, { kind: 'given up', unit });
   }
 
   /** It cannot get there any more, or has no receiver. What was let go and does not arrive must have been named by a head (`undelivered`). */
@@ -389,8 +408,40 @@ export class Channel {
     if (this.#told.length > 0) this.#told = this.#told.filter(({ behind }) => through <= behind[lane.direction]);
   }
 
+  /** A frame leaves the line, if it is still in it and was not let go: what stands behind it goes on. */
+  #putAside({ direction, first, last }: Aside): void {
+    const lane = this.#lanes[direction];
+    lane.passed = Math.max(lane.passed, first - 1);
+    this.#release(lane);
+    const sent = lane.window.find((one) => one.first === first && one.last === last);
+    if (sent?.outcome !== undefined) {
+      this.#drop(lane, sent);
+      // `delivered` runs over it: the record says that it waits
+      lane.deliveries.over(last);
+      const decided = new Promise<Decided>((decide) => lane.aside.set(last, { stream: sent.stream, decide }));
+      sent.outcome({ kind: 'aside', unit: last, decided });
+    }
+    lane.passed = Math.max(lane.passed, last);
+    this.#settle(lane, last);
+    this.#release(lane);
+  }
+
+  #decide(lane: Lane, decided: Decided): boolean {
+    const waiting = lane.aside.get(decided.unit);
+    lane.aside.delete(decided.unit);
+    waiting?.decide(decided);
+    return waiting !== undefined;
+  }
+
+  /** What `hello` says of them. */
+  get #asides(): Pick<Hello, 'aside'> {
+    const [c2s, s2c] = this.#lanes.map(({ aside }) => [...aside.keys()]) as [number[], number[]];
+    return c2s.length + s2c.length === 0 ? {} : { aside: { c2s, s2c } };
+  }
+
   #refuse({ direction, unit, toSender, toReceiver }: Refusal): void {
     const lane = this.#lanes[direction];
+    if (this.#decide(lane, { kind: 'refused', unit, toSender, toReceiver })) return;
     lane.passed = Math.max(lane.passed, unit - 1);
     this.#release(lane);
     const sent = lane.window.find(({ first, last }) => first <= unit && unit <= last);
@@ -459,14 +510,14 @@ export class Channel {
     for (const done of this.#roomWaiters.splice(0)) done();
   }
 
-  #unrecorded(lane: Lane, count: number): Outcome {
+  #unrecorded(lane: Lane, count: number): Decided {
     lane.lastUnit += count;
     this.#lose(lane.direction);
     return this.#alone(lane, lane.lastUnit);
   }
 
   /** Where nobody can record it: of what is let go then, nothing is known. */
-  #alone({ deliveries }: Lane, unit: number): Outcome {
+  #alone({ deliveries }: Lane, unit: number): Decided {
     if (this.#onUnrecordable === 'pass') {
       deliveries.over(unit);
       return { kind: 'pass', unit, recorded: false };
@@ -573,5 +624,5 @@ function textOf(head: Head, headersText?: string): Text {
 }
 
 function newLane(direction: DirectionIndex): Lane {
-  return { direction, window: [], told: 0, lastUnit: 0, handed: 0, passed: 0, settled: 0, deliveries: new Deliveries() };
+  return { direction, window: [], told: 0, lastUnit: 0, handed: 0, passed: 0, settled: 0, deliveries: new Deliveries(), aside: new Map() };
 }

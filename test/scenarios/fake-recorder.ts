@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import {
   encodeAnswer,
+  encodeAside,
   encodeJson,
   encodeRefusal,
+  encodeRelease,
   readFrame,
   readJson,
   WireReader,
@@ -105,6 +107,14 @@ export class FakePeer {
 
   refuse(direction: DirectionIndex, unit: number, toSender = '', toReceiver = ''): void {
     this.write(encodeRefusal({ direction, unit, toSender: Buffer.from(toSender), toReceiver: Buffer.from(toReceiver) }));
+  }
+
+  aside(direction: DirectionIndex, first: number, last: number = first): void {
+    this.write(encodeAside({ direction, first, last }));
+  }
+
+  release(direction: DirectionIndex, last: number): void {
+    this.write(encodeRelease(direction, last));
   }
 
   wait(wait: Wait): void {
