@@ -3,7 +3,7 @@
  * notices when the file is another one; a test holds the running server against the same shapes; the compiler holds the shapes against `src/analysis/views.ts`.
  */
 import { z } from 'zod';
-import { kinds } from '../src/entry/entry.ts';
+import { approvalDecisions, approvalHows, kinds } from '../src/entry/entry.ts';
 import type * as rows from '../src/analysis/rows.ts';
 import type * as views from '../src/analysis/views.ts';
 import { accessNoteBytes, answerRows, filterChars, mostBuckets } from '../src/limits.ts';
@@ -59,6 +59,7 @@ export const sessionRow = z.strictObject({
   cancelled: count,
   blocked: count,
   flagged: count,
+  asked: count,
   lost: count,
   anomalies: count,
   sizeBytes: count,
@@ -83,6 +84,23 @@ export const callRow = z.strictObject({
   rule: text.optional(),
   reason: text.optional(),
   approvedBy: z.enum(['nobody', 'rule', 'person']).optional(),
+  approval: z
+    .strictObject({
+      index,
+      request: index,
+      decision: z.enum(approvalDecisions),
+      at: time,
+      waitedMs: count,
+      how: z.enum(approvalHows),
+      uid: z.int().optional(),
+      pid: z.int().optional(),
+      viewer: text.optional(),
+      approver: text.optional(),
+      reason: text.optional(),
+      selfApproved: yes,
+    })
+    .optional()
+    .describe('a person was asked, and what became of that'),
   beganAt: time,
   endedAt: time.optional(),
   sinceOpenUs: z.int(),

@@ -2,6 +2,7 @@
 import type { JSX } from 'preact';
 import type { CallRow, Principal } from '../src/analysis/rows.ts';
 import type { CallDetail, EntryDetail, Page, Paging, Range } from '../src/analysis/views.ts';
+import { approvalText, isWaiting } from '../src/analysis/approvals.ts';
 import { openedLegs } from '../src/analysis/calls.ts';
 import { backend, isPart, useAsk } from './ask.ts';
 import { clock, count, day, exactClock, length, sinceOpen, size, zone, counted } from './figures.ts';
@@ -245,12 +246,7 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
           <dt>Effect</dt>
           <dd>{`${plain(call.effect, 20)}: ${sourceOf(call)}`}</dd>
         </div>
-        {call.approvedBy === undefined ? null : (
-          <div>
-            <dt>Approved by</dt>
-            <dd>{call.approvedBy === 'rule' ? 'a rule' : call.approvedBy === 'person' ? 'a person' : 'nobody'}</dd>
-          </div>
-        )}
+        <Approved call={call} />
         {detail.principal === undefined ? null : (
           <div>
             <dt>Who</dt>
@@ -308,6 +304,39 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
           {picked === String(call.index) ? 'open another call to compare …' : 'compare …'}
         </button>
       </p>
+    </div>
+  );
+}
+
+/** Who let a call happen: of those that write always, of others where a person was asked. */
+function Approved({ call }: { call: CallRow }): JSX.Element | null {
+  const { approval, approvedBy, ledger } = call;
+  if (approval === undefined) {
+    const waits = isWaiting(call);
+    if (!waits && approvedBy === undefined) return null;
+    return (
+      <div>
+        <dt>Approved by</dt>
+        <dd>{waits ? <Mark shape="asked">nobody yet: it waits for a person</Mark> : approvedBy === 'rule' ? 'a rule' : 'nobody'}</dd>
+      </div>
+    );
+  }
+  return (
+    <div>
+      <dt>{approval.decision === 'approved' ? 'Approved by' : 'Not approved'}</dt>
+      <dd>
+        {approval.decision === 'approved' ? 'a person: ' : ''}
+        <a href={link('entry', [ledger, approval.index])}>
+          <Text most={300}>{approvalText(approval)}</Text>
+        </a>
+        {approval.reason === undefined ? null : (
+          <>
+            {': '}
+            <LongText lines={false}>{approval.reason}</LongText>
+          </>
+        )}
+        {approval.selfApproved ? <Mark shape="flagged">it may have been the agent itself</Mark> : null}
+      </dd>
     </div>
   );
 }

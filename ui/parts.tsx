@@ -1,6 +1,7 @@
 /** Small parts of every page: marks with a shape and a word, buttons that copy, and what stands where nothing is. */
 import type { ComponentChildren, JSX } from 'preact';
 import { useState } from 'preact/hooks';
+import { approvalText, isLimited, isWaiting } from '../src/analysis/approvals.ts';
 import type { CallRow, Severity } from '../src/analysis/rows.ts';
 import type { Answer } from './ask.ts';
 import { plain, Text } from './text.tsx';
@@ -16,6 +17,7 @@ const shapes = {
   denied: '-M6 1.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9M3 9l6-6',
   unanswered: '-M6 1.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9M6 3.4V6l1.8 1.4',
   flagged: '-M3 11V1.5h6.5L8 4l1.5 2.5H3',
+  asked: '-M6 1.6a2.1 2.1 0 1 1 0 4.2 2.1 2.1 0 0 1 0-4.2M1.8 10.8a4.2 3.6 0 0 1 8.4 0',
   ok: '-M2 6.5 4.8 9.2 10 3',
   high: 'M6 .8 11.6 10.8H.4z',
   medium: 'M6 1.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6',
@@ -88,14 +90,31 @@ const states: Readonly<Record<CallRow['state'], [Shape, string]>> = {
   unanswered: ['unanswered', 'unanswered'],
 };
 
-export function State({ call }: { call: Pick<CallRow, 'state' | 'code' | 'verdict' | 'rule'> }): JSX.Element {
-  const [shape, word] = Object.hasOwn(states, call.state) ? states[call.state] : (['info', 'unknown'] as const);
+const decisions: Readonly<Record<string, string>> = { 'timed-out': 'timed out', lost: 'lost before approval' };
+
+function stateOf({ state, verdict, rule, approval }: StateOf): readonly [Shape, string] {
+  if (isWaiting({ verdict, state, ...(approval === undefined ? {} : { approval }) })) return ['asked', 'waits for a person'];
+  if (approval !== undefined && state === 'blocked') return ['denied', decisions[approval.decision] ?? 'denied by a person'];
+  if (state === 'blocked' && isLimited(rule)) return ['denied', 'limited'];
+  return Object.hasOwn(states, state) ? states[state] : ['info', 'unknown'];
+}
+
+type StateOf = Pick<CallRow, 'state' | 'code' | 'verdict' | 'rule' | 'approval'>;
+
+export function State({ call }: { call: StateOf }): JSX.Element {
+  const [shape, word] = stateOf(call);
+  const { approval } = call;
   return (
     <span class="tags">
       {call.state === 'ok' ? <span class="ok">ok</span> : <Mark shape={shape}>{call.code === undefined ? word : `${word} ${call.code}`}</Mark>}
       {call.verdict === 'flag' ? (
         <Mark shape="flagged" title={call.rule === undefined ? undefined : `by the rule ${plain(call.rule)}`}>
           flagged
+        </Mark>
+      ) : null}
+      {approval?.decision === 'approved' ? (
+        <Mark shape="asked" title={approvalText(approval)}>
+          {approval.selfApproved ? 'approved with the own account' : 'approved'}
         </Mark>
       ) : null}
     </span>

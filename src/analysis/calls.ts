@@ -2,8 +2,9 @@
  * One logical call from its first request to its end (`call` in `spec/entry.md`): of a tool with everything that belongs to it, or one request of a client and its
  * reply. The one place where a call's state is decided.
  */
-import type { Effect, Entry, MessageEntry } from '../entry/entry.ts';
-import type { CallState } from './rows.ts';
+import type { ApprovalEntry, Effect, Entry, MessageEntry } from '../entry/entry.ts';
+import { approvalOf, passedBy, type Approval } from './approvals.ts';
+import type { ApprovedBy, CallState } from './rows.ts';
 
 /** One message that belongs to a call. */
 export interface Leg {
@@ -23,7 +24,13 @@ export interface Call {
   effect?: Effect;
   sensitive?: true;
   destructive?: true;
+  /** Of a request that was refused, or that a person was asked about. */
   rule?: string;
+  /** A person was asked about it. */
+  isAsked?: true;
+  approval?: Approval;
+  /** Of calls of writing effect, and of those that a person let happen. */
+  approvedBy?: ApprovedBy;
   beganAt: string;
   /** Of its last message so far. */
   endedAt: string;
@@ -73,7 +80,9 @@ export function begin(index: number, entry: MessageEntry): Begun {
     ...(entry.effect === undefined ? {} : { effect: entry.effect }),
     ...(entry.sensitive === undefined ? {} : { sensitive: entry.sensitive }),
     ...(entry.destructive === undefined ? {} : { destructive: entry.destructive }),
-    ...(entry.rule === undefined || !isBlocked ? {} : { rule: entry.rule }),
+    ...(entry.rule === undefined || (!isBlocked && entry.verdict !== 'ask') ? {} : { rule: entry.rule }),
+    ...(entry.verdict === 'ask' ? { isAsked: true } : {}),
+    ...approvedFrom(entry),
     beganAt: entry.time,
     endedAt: entry.time,
     state: isBlocked ? 'blocked' : 'open',
@@ -82,6 +91,25 @@ export function begin(index: number, entry: MessageEntry): Begun {
     legs: [index],
   };
   return { call, beganUs: entry.monotonicUs, isModern: entry.era === 'modern', isOver: isBlocked };
+}
+
+function approvedFrom(entry: MessageEntry): Pick<Call, 'approvedBy'> {
+  const approvedBy = entry.effect === 'write' ? passedBy(entry) : undefined;
+  return approvedBy === undefined ? {} : { approvedBy };
+}
+
+/** One of its requests waits no more. What was not approved never happened; what its sender took back is cancelled. */
+export function decide(one: Begun, index: number, entry: ApprovalEntry, attributes?: Readonly<Record<string, unknown>>): void {
+  const { call } = one;
+  call.approval = approvalOf(index, entry, attributes);
+  call.endedAt = entry.time;
+  if (entry.decision === 'approved') {
+    call.approvedBy = 'person';
+    return;
+  }
+  delete call.approvedBy;
+  call.state = entry.decision === 'cancelled' ? 'cancelled' : 'blocked';
+  one.isOver = true;
 }
 
 /** A further message of a call. Whether the message is the reply that ended it. */

@@ -1,5 +1,6 @@
 /** An entry as a row. */
 import type { Entry, MessageEntry } from '../entry/entry.ts';
+import { approvalOf, approvalText } from './approvals.ts';
 import type { RowEffect } from './effects.ts';
 import type { EntryRow } from './rows.ts';
 
@@ -15,6 +16,7 @@ export function entryRow(
   if ('server' in entry && entry.server !== undefined) row.server = entry.server;
   if (entry.kind !== 'message' && entry.kind !== 'batch') {
     row.summary = summaryOf(entry);
+    if (around.call !== undefined) row.call = around.call;
     return row;
   }
   row.direction = entry.direction;
@@ -74,6 +76,8 @@ function summaryOf(entry: Exclude<Entry, MessageEntry>): string {
       return `key: ${entry.act}`;
     case 'anchor':
       return `${entry.source} ${entry.name} ${entry.problem === undefined ? 'signed' : 'REFUSES'} the checkpoint of ${counted(entry.size, 'entry', 'entries')}`;
+    case 'approval':
+      return `entry ${entry.request} ${approvalText(approvalOf(0, entry))}`;
     case 'access':
       return entry.act === 'open'
         ? `${counted(entry.count ?? 0, 'entry', 'entries')} opened (${entry.how})`

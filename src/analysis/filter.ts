@@ -10,11 +10,12 @@ import { globMatches } from '../mcp/glob.ts';
 export const directions = ['c2s', 's2c'] as const;
 export const effects = ['read', 'write', 'unknown', 'sensitive', 'destructive'] as const;
 export const outcomes = ['ok', 'error', 'toolError', 'blocked', 'cancelled', 'unanswered'] as const;
-export const verdicts = ['block', 'flag', 'pass'] as const;
+export const verdicts = ['block', 'flag', 'ask', 'pass'] as const;
+export const approvers = ['nobody', 'rule', 'person'] as const;
 
 /** What one word asks of a message. */
 export type MessageWord = 'tool' | 'method' | 'direction' | 'effect' | 'outcome' | 'verdict';
-export type Word = MessageWord | 'session' | 'server' | 'since' | 'until' | 'entity' | 'finding' | 'who';
+export type Word = MessageWord | 'session' | 'server' | 'since' | 'until' | 'entity' | 'finding' | 'who' | 'approvedBy';
 
 interface WordKind {
   readonly does: string;
@@ -30,11 +31,12 @@ export const words: Readonly<Record<Word, WordKind>> = {
   direction: { does: 'c2s (client to server) or s2c', values: directions },
   effect: { does: 'read, write, unknown, sensitive or destructive', values: effects },
   outcome: { does: 'replies that are ok, error or toolError, or requests that are blocked, cancelled or unanswered', values: outcomes },
-  verdict: { does: 'block, flag or pass', values: verdicts },
+  verdict: { does: 'block, flag, ask (a person was asked) or pass', values: verdicts },
   since: { does: 'from this time on: 90s, 30m, 1h or 7d ago, or 2026-11-20, or 2026-11-20T23:45:00Z' },
   until: { does: 'up to this time' },
   entity: { does: 'calls that named this, type:value (glob)' },
   finding: { does: 'what findings of this id, or of this rule (glob), name' },
+  approvedBy: { does: 'calls that this let happen: nobody, a rule or a person; of nobody and rule those that write', values: approvers },
   who: { does: 'calls of this principal: its name, user or executable (glob), or its index' },
 };
 
@@ -187,7 +189,8 @@ export function messageFits(word: MessageWord, value: string, message: MessageFa
       return message.verdict === value;
     default:
       if (value === 'cancelled' || value === 'unanswered') return type === 'request' && (state === undefined || state === value);
-      if (value === 'blocked') return type === 'request' && message.verdict === 'block';
+      // what a person was asked about is refused where its call is
+      if (value === 'blocked') return type === 'request' && (message.verdict === 'block' || (message.verdict === 'ask' && state === 'blocked'));
       return message.outcome === value;
   }
 }
@@ -258,6 +261,8 @@ function fitsTerm({ word, value, ms }: Term, { time, session, server, message, c
       return call !== undefined && [...(beside.entities?.(call.index) ?? [])].some((entity) => globMatches(value, entity));
     case 'finding':
       return indexes.some((index) => [...(beside.findings?.(index) ?? [])].some((one) => one.finding === value || globMatches(value, one.rule)));
+    case 'approvedBy':
+      return call?.approvedBy === value;
     case 'who':
       return call?.who !== undefined && principalFits(value, call.who, beside.principal?.(call.who));
     default:

@@ -3,7 +3,7 @@
  * was restored from one, with the rows as they were at that moment, puts the same rows from then on.
  */
 import { base64, fromBase64, hex, utf8 } from '../bytes/bytes.ts';
-import type { BatchEntry, Entry, MessageEntry, Transport } from '../entry/entry.ts';
+import type { ApprovalEntry, BatchEntry, Entry, MessageEntry, Transport } from '../entry/entry.ts';
 import {
   changedRows,
   earlierCalls,
@@ -13,7 +13,8 @@ import {
   projectedSessions,
   projectedWindows,
 } from '../limits.ts';
-import { abandon, advance, begin, isFirst, type Begun } from './calls.ts';
+import { passedBy } from './approvals.ts';
+import { abandon, advance, begin, decide, isFirst, type Begun } from './calls.ts';
 import { Effects, type RowEffect } from './effects.ts';
 import { entryRow } from './entry-row.ts';
 import type { EarlierCall, Rule, Seen, SeenCall } from './events.ts';
@@ -177,12 +178,14 @@ export class Projection {
     }
     if (entry.kind === 'message' || entry.kind === 'batch') this.#message(observed, entry, open!, text);
     else {
-      this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open?.id }));
+      const asked = entry.kind === 'approval' ? this.#askedBy(entry) : undefined;
+      this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open?.id, call: asked?.row.index }));
       const session = open === undefined || open.isProxied ? undefined : this.#sessionRow(open);
       if (entry.kind === 'access' && entry.act === 'acknowledge' && entry.finding !== undefined) {
         this.#findings.acknowledged(entry.finding, { index, at: entry.time }, attributes['note']);
       }
       this.#see({ kind: 'entry', index, at: entry.time, entry, attributes, ...(session === undefined ? {} : { session }) });
+      if (entry.kind === 'approval' && asked !== undefined && open !== undefined) this.#decide(asked, index, entry, attributes, open);
       if (entry.kind === 'close') this.#close(index, entry.connection, entry.time);
     }
     if (this.#changedSessions.size + this.#changedCalls.size + this.#tools.pending + this.#touches.pending > changedRows) this.end();
@@ -209,7 +212,7 @@ export class Projection {
     if (typeof said === 'string') target = said;
     const isBeginning = entry.kind === 'message' && isFirst(entry);
     const first = entry.kind === 'message' ? callOf(index, entry) : undefined;
-    const known = isBeginning || first === undefined ? undefined : this.#known(first, entry as MessageEntry);
+    const known = isBeginning || first === undefined ? undefined : this.#known(first, entry);
     if (known?.row.target !== undefined && entry.kind === 'message' && entry.exchange === first) target = known.row.target;
     const effect = entry.kind === 'message' && entry.effect !== undefined ? this.#effects.of(entry.server, entry.method, target, entry) : undefined;
     this.#sink.put('entries', entryRow(this.#ledger, index, entry, { session: open.id, target, call: first, effect }));
@@ -245,7 +248,8 @@ export class Projection {
     if (entry.rule !== undefined) row.rule = entry.rule;
     if (entry.reason !== undefined) row.reason = entry.reason;
     if (begun.isOver) row.endedAt = entry.time;
-    if (effect.effect === 'write' && state !== 'blocked') row.approvedBy = isAllowed(entry) ? 'rule' : 'nobody';
+    const approvedBy = effect.effect === 'write' ? passedBy(entry) : undefined;
+    if (approvedBy !== undefined) row.approvedBy = approvedBy;
     const call: OpenCall = { begun, row, argumentsChars: 0, touches: [] };
     const asked = text();
     if (asked !== undefined && row.method !== 'initialize') {
@@ -303,6 +307,29 @@ export class Projection {
     if (begun.isOver) this.#forget(call);
   }
 
+  /** The call of a request that waited. One of a server, or of a call that is not known any more, has none. */
+  #askedBy(entry: ApprovalEntry): OpenCall | undefined {
+    const { request } = entry;
+    const first = this.#known(request, entry);
+    if (first !== undefined) return first;
+    for (const call of this.#calls.values()) if (call.row.legs.includes(request)) return call;
+    return undefined;
+  }
+
+  #decide(call: OpenCall, index: number, entry: ApprovalEntry, attributes: Observed['attributes'], open: OpenSession): void {
+    const { begun, row } = call;
+    decide(begun, index, entry, attributes);
+    const { approval, approvedBy } = begun.call;
+    row.approval = approval!;
+    if (approvedBy === undefined) delete row.approvedBy;
+    else row.approvedBy = approvedBy;
+    this.#tell(call);
+    if (begun.call.state === 'blocked' && row.method === 'tools/call') this.#tools.refused(row);
+    this.#seeCall('went on', index, undefined, call, open);
+    // our answer to what was refused comes behind it; what was taken back has none
+    if (begun.call.state === 'cancelled') this.#forget(call);
+  }
+
   #list(index: number, entry: MessageEntry, open: OpenSession, text: () => string | undefined): void {
     const listing = text();
     if (listing === undefined) return;
@@ -339,7 +366,7 @@ export class Projection {
   }
 
   /** A call that goes on: remembered, or from its row. */
-  #known(first: number, entry: MessageEntry): OpenCall | undefined {
+  #known(first: number, entry: Pick<MessageEntry, 'connection' | 'monotonicUs' | 'time'>): OpenCall | undefined {
     const open = this.#calls.get(first);
     if (open !== undefined) return open;
     const row = this.#sink.get('calls', { ledger: this.#ledger, index: first });
@@ -500,11 +527,6 @@ function callOf(index: number, entry: MessageEntry): number | undefined {
   if (entry.type === 'http') return entry.exchange;
   const isOfClient = entry.type === 'notification' ? entry.direction === 'c2s' : entry.direction === 's2c' && entry.type !== 'request';
   return isOfClient ? entry.exchange : undefined;
-}
-
-/** A rule of a file let it pass, marked or not; the default is nobody's decision, and a rule in the shadow would have refused it. */
-function isAllowed({ verdict, rule, shadow }: MessageEntry): boolean {
-  return verdict !== 'block' && shadow !== true && rule !== undefined && !rule.startsWith('sworn:');
 }
 
 let second = '';

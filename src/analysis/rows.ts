@@ -3,6 +3,7 @@
  * `spec/entry.md` has mean the same here; `index` is a leaf position in the ledger `ledger` (32 hex digits). Times are ISO 8601 UTC as entries have them, durations µs,
  * sizes bytes. A row is evidence of nothing: it names the entries that are.
  */
+import type { Approval } from './approvals.ts';
 import type { Custody, Direction, Effect, EffectSource, Era, Kind, MessageType, Mode, Outcome, Transport, VerdictKind } from '../entry/entry.ts';
 
 /** Where an effect or a mark was taken from; `reading`: reclassified where it is read (`--sensitive`, `servers:`), the ledger says otherwise. */
@@ -10,7 +11,7 @@ export type EffectFrom = EffectSource | 'reading';
 
 export type CallState = 'open' | 'ok' | 'error' | 'toolError' | 'blocked' | 'cancelled' | 'unanswered';
 
-/** Who let a call of writing effect happen. `person` is reserved for approvals. */
+/** Who let a call happen: of those of writing effect always, of others only a person. Absent where it did not happen, or waits. */
 export type ApprovedBy = 'nobody' | 'rule' | 'person';
 
 export interface Peer {
@@ -58,6 +59,8 @@ export interface SessionRow {
   cancelled: number;
   blocked: number;
   flagged: number;
+  /** Requests that a person was asked about. */
+  asked: number;
   lost: number;
   anomalies: number;
   sizeBytes: number;
@@ -84,6 +87,8 @@ export interface CallRow {
   rule?: string;
   reason?: string;
   approvedBy?: ApprovedBy;
+  /** A person was asked: what became of that. Without it a call whose verdict is `ask` waits. */
+  approval?: Approval;
   beganAt: string;
   endedAt?: string;
   /** Since its session's `openedAt`, µs. */

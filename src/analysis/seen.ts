@@ -91,7 +91,7 @@ export class CallSeen implements SeenCall {
     this.#earlier = earlier;
     this.phase = phase;
     this.index = index;
-    this.at = entry?.time ?? row.endedAt ?? row.beganAt;
+    this.at = entry?.time ?? row.endedAt ?? row.approval?.at ?? row.beganAt;
     this.entry = entry;
     this.call = row;
     this.touches = call.touches;

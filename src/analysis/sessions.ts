@@ -3,7 +3,7 @@
  * belongs to none (2026-07-28 knows none) one for each principal, cut where it said nothing for 30 minutes. Held in memory: one record a session, with at
  * most 1,000 tools and 10,000 waiting requests each.
  */
-import type { BatchEntry, CloseEntry, Custody, Effect, Entry, MessageEntry, Mode, PruneEntry, Transport } from '../entry/entry.ts';
+import type { ApprovalEntry, BatchEntry, CloseEntry, Custody, Effect, Entry, MessageEntry, Mode, PruneEntry, Transport } from '../entry/entry.ts';
 import { pendingRequests } from '../limits.ts';
 import type { Peer, Principal } from './rows.ts';
 
@@ -60,6 +60,8 @@ export interface Session {
   /** Messages that policy refused, and that it marked. */
   blocked: number;
   flagged: number;
+  /** Requests that a person was asked about. */
+  asked: number;
   /** Units of both directions that `capture: none` left out. */
   uncaptured: number;
   /** Frames that could not be recorded. */
@@ -122,7 +124,7 @@ export class Sessions {
     if (!('connection' in entry) || entry.connection === undefined) return undefined;
     const { connection } = entry;
     const whole = this.#keep(this.#find(connection) ?? begin(connection, index, connection, entry));
-    let open = whole;
+    let open = (entry.kind === 'approval' ? this.#waitingFor(connection, entry.request) : undefined) ?? whole;
     if ((entry.kind === 'message' || entry.kind === 'batch') && entry.transport === 'http') {
       const part = partOf(entry, index);
       whole.isProxied = true;
@@ -141,6 +143,12 @@ export class Sessions {
     open.session.lastAt = entry.time;
     this.#add(open, index, entry);
     return open;
+  }
+
+  /** The session whose request it is. */
+  #waitingFor(connection: string, request: number): OpenSession | undefined {
+    for (const open of this.of(connection)) if (open.waiting.has(request)) return open;
+    return undefined;
   }
 
   get(id: string): OpenSession | undefined {
@@ -239,6 +247,9 @@ export class Sessions {
       case 'gap':
         session.lost += entry.lost.c2s + entry.lost.s2c;
         break;
+      case 'approval':
+        decided(open, entry);
+        break;
       case 'batch':
         leftOut(session, entry.uncaptured);
         session.sizeBytes += entry.sizeBytes;
@@ -331,6 +342,7 @@ function begin(id: string, index: number, connection: string, entry: Entry): Ope
     cancelled: 0,
     blocked: 0,
     flagged: 0,
+    asked: 0,
     uncaptured: 0,
     lost: 0,
     anomalies: 0,
@@ -362,6 +374,15 @@ function close(session: Session, entry: CloseEntry): void {
   if (entry.signal !== undefined) session.signal = entry.signal;
 }
 
+/** What was not approved is refused as if a rule had done it. What its sender took back is counted as cancelled with the notification that says so. */
+function decided({ session, waiting }: OpenSession, { request, decision }: ApprovalEntry): void {
+  if (decision === 'approved' || decision === 'cancelled') return;
+  session.blocked++;
+  const asked = waiting.get(request);
+  if (asked?.tool !== undefined) asked.tool.blocked++;
+  waiting.delete(request);
+}
+
 /** Each entry says how many there were so far. */
 function leftOut(session: Session, uncaptured: readonly [number, number] = [0, 0]): void {
   session.uncaptured = Math.max(session.uncaptured, uncaptured[0] + uncaptured[1]);
@@ -378,6 +399,7 @@ function addMessage({ session, tools, waiting }: OpenSession, index: number, ent
   leftOut(session, entry.uncaptured);
   if (entry.verdict === 'block') session.blocked++;
   else if (entry.verdict === 'flag') session.flagged++;
+  else if (entry.verdict === 'ask') session.asked++;
   if (entry.protocolVersion !== undefined) session.protocolVersion = entry.protocolVersion;
   if (entry.type === 'request') {
     let tool: ToolUse | undefined;

@@ -94,6 +94,11 @@ export class Tools {
     row.lastAt = beganAt;
   }
 
+  /** A call that was to wait for a person was not approved. */
+  refused({ server, target = '' }: Readonly<CallRow>): void {
+    this.#of(server, target).row.blocked++;
+  }
+
   /** A call has ended. */
   ended({ server, target = '', state, durationUs, resultBytes, contextTokens }: Readonly<CallRow>): void {
     if (state === 'blocked') return;

@@ -7,7 +7,7 @@
 import { keys, type Table } from '../analysis/sink.ts';
 
 /** What is in the tables, where that changes and the tables do not. */
-const contents = 1;
+const contents = 2;
 /** Of the views that people may query (docs/catalog.md): what they lack is added without a change of it, nothing is taken away or renamed. */
 export const viewsVersion = 1;
 
@@ -48,6 +48,7 @@ const specs: Readonly<Record<Table, Spec>> = {
     cancelled: 'number',
     blocked: 'number',
     flagged: 'number',
+    asked: 'number',
     lost: 'number',
     anomalies: 'number',
     sizeBytes: 'number',
@@ -70,6 +71,7 @@ const specs: Readonly<Record<Table, Spec>> = {
     rule: 'text facet',
     reason: 'text',
     approvedBy: 'text facet',
+    approval: 'json',
     beganAt: 'time',
     endedAt: 'time',
     sinceOpenUs: 'number',

@@ -49,7 +49,8 @@ export function meantBy(range: Range, asked: Asked, database: Database, nowMs: n
   }
   for (const [word, terms] of words) {
     isGrouped &&= groupedWords.has(word);
-    const isOfCalls = asked === 'entries' && (word === 'who' || (word === 'outcome' && terms.some(({ value }) => ofCalls.has(value))));
+    const isOfCalls =
+      asked === 'entries' && (word === 'who' || word === 'approvedBy' || (word === 'outcome' && terms.some(({ value }) => ofCalls.has(value))));
     const isOfRows = word === 'entity' || word === 'finding' || isOfCalls;
     const conditions = (isNot: boolean): Condition[] =>
       terms.filter((term) => term.isNot === isNot).map((term) => (asked === 'calls' ? ofCall(term, database) : ofEntry(term, database, isOfRows)));
@@ -121,7 +122,10 @@ function ofCall({ word, value }: Term, database: Database): Condition {
     case 'direction':
       return value === 'c2s' ? { sql: '1', values: [] } : never;
     case 'outcome':
-      return value === 'blocked' ? { sql: "f.verdict = 'block'", values: [] } : { sql: 'f.state = ?', values: [value] };
+      if (value === 'blocked') return { sql: "(f.verdict = 'block' OR (f.verdict = 'ask' AND f.state = 'blocked'))", values: [] };
+      return { sql: 'f.state = ?', values: [value] };
+    case 'approvedBy':
+      return { sql: 'f.approvedBy = ?', values: [value] };
     case 'who':
       return { sql: 'f.who IN (SELECT value FROM json_each(?))', values: [JSON.stringify(principalsOf(value, database))] };
     case 'entity':
@@ -151,6 +155,8 @@ function ofEntry({ word, value }: Term, database: Database, isOfRows: boolean): 
         sql: 't.call IN (SELECT c."index" FROM calls c JOIN calls_facets cf USING (facet) WHERE cf.who IN (SELECT value FROM json_each(?)))',
         values: [JSON.stringify(principalsOf(value, database))],
       };
+    case 'approvedBy':
+      return { sql: 't.call IN (SELECT c."index" FROM calls c JOIN calls_facets cf USING (facet) WHERE cf.approvedBy = ?)', values: [value] };
     case 'entity':
       return { sql: 't.call IN (SELECT call FROM touches WHERE entity GLOB ?)', values: [globOf(value)] };
     case 'finding':
@@ -163,14 +169,18 @@ function ofEntry({ word, value }: Term, database: Database, isOfRows: boolean): 
 }
 
 /** Outcomes of requests that only their calls know. */
-const ofCalls: ReadonlySet<string> = new Set(['cancelled', 'unanswered']);
+const ofCalls: ReadonlySet<string> = new Set(['blocked', 'cancelled', 'unanswered']);
 
 function ofEntryOutcome(value: string, isOfRows: boolean): Condition {
   const facets = (condition: string, values: Value[] = []): Condition =>
     isOfRows
       ? { sql: `t.facet IN (SELECT facet FROM entries_facets f WHERE ${isMessage} AND ${condition})`, values }
       : { sql: `(${isMessage} AND ${condition})`, values };
-  if (value === 'blocked') return facets("f.type = 'request' AND f.verdict = 'block'");
+  if (value === 'blocked') {
+    const denied = 't.call IN (SELECT c."index" FROM calls c JOIN calls_facets cf USING (facet) WHERE cf.state = \'blocked\')';
+    const asked = facets("f.type = 'request' AND f.verdict = 'ask'");
+    return { sql: `(${facets("f.type = 'request' AND f.verdict = 'block'").sql} OR (${asked.sql} AND ${denied}))`, values: [] };
+  }
   if (!ofCalls.has(value)) return facets('f.outcome = ?', [value]);
   const other = 'EXISTS (SELECT 1 FROM calls c JOIN calls_facets cf USING (facet) WHERE c."index" = t.call AND cf.state <> ?)';
   return { sql: `(${facets("f.type = 'request'").sql} AND NOT ${other})`, values: [value] };

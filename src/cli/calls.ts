@@ -1,4 +1,7 @@
 /** `sworn log --calls`: one line for each logical tool call, whatever it took. */
+import { approvalText, isWaiting } from '../analysis/approvals.ts';
+import { approvers } from '../analysis/filter.ts';
+import { SwornError } from '../errors.ts';
 import { indexSince, readEntries } from '../readers/entries.ts';
 import { readCalls, type Call, type CallState } from '../readers/calls.ts';
 import { filterOf, type FilterOptions } from './filter.ts';
@@ -17,19 +20,22 @@ const styles: Record<CallState, Style> = {
 };
 
 export async function showCalls(
-  options: FilterOptions & { json?: boolean },
+  options: FilterOptions & { json?: boolean; approvedBy?: string },
   output: Output,
   ledgers: readonly string[],
   most: number | undefined,
 ): Promise<number> {
   if (!options.json) for (const ledger of ledgers) output.out(await headline(ledger, output));
   if (!options.json) output.out('\n');
-  const { outcome, ...others } = options;
+  const { outcome, approvedBy, ...others } = options;
+  if (approvedBy !== undefined && !(approvers as readonly string[]).includes(approvedBy))
+    throw new SwornError('usage', `--approved-by ${approvedBy} is not one of: ${approvers.join(', ')}`, { command: 'log' });
   for (const ledger of ledgers) {
     const filter = filterOf({ ...others, direction: 'c2s' }, 'log');
     const from = filter.sinceMs === undefined ? 0 : await indexSince(ledger, filter.sinceMs);
     const newest: Call[] = [];
     for await (const call of readCalls(readEntries(ledger, { from }), (located) => filter.matches(located))) {
+      if (approvedBy !== undefined && call.approvedBy !== approvedBy) continue;
       if (outcome !== undefined && call.state !== outcome && !(outcome === 'unanswered' && call.state === 'open')) continue;
       if (most === undefined) output.out(row(call, options.json === true, output, ledgers.length > 1 ? ledger : undefined));
       else if (newest.push(call) > most) newest.shift();
@@ -56,13 +62,24 @@ function row(call: Call, isJson: boolean, output: Output, ledger: string | undef
     call.requests > 1 ? count(call.requests, 'request') : '',
     call.asked > 0 ? `asked ${count(call.asked, 'time')}` : '',
     call.taskStatus === undefined ? '' : `task ${visible(call.taskStatus)}`,
-    call.rule === undefined ? '' : `by ${visible(call.rule)}`,
+    call.rule === undefined || call.isAsked ? '' : `by ${visible(call.rule)}`,
+    approvedText(call),
     ledger === undefined ? '' : visible(ledger),
   ].filter((note) => note !== '');
   return `${[...cells, paint(output, 'dim', notes.join(', '))].join(' ').trimEnd()}\n`;
 }
 
-function stateText({ state, code }: Call): string {
+/** Of each call that writes, and of each that a person was asked about, who let it happen. */
+function approvedText(call: Call): string {
+  const { approval, approvedBy, rule = '' } = call;
+  if (approval !== undefined) return approvalText(approval);
+  if (call.isAsked) return `${call.state === 'open' ? 'waits' : 'waited'} for a person (${visible(rule)})`;
+  return approvedBy === undefined ? '' : `approved by ${approvedBy === 'rule' ? 'a rule' : approvedBy}`;
+}
+
+function stateText(call: Call): string {
+  const { state, code } = call;
+  if (call.isAsked && isWaiting({ ...call, verdict: 'ask' })) return 'waiting';
   if (state === 'toolError') return 'tool error';
   return state === 'error' && code !== undefined ? `error ${code}` : state;
 }

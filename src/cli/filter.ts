@@ -37,7 +37,7 @@ export const filterHelp: readonly OptionHelp[] = [
     flags: '--outcome <outcome>',
     description: 'only replies that are ok, error or toolError, or requests that are blocked, cancelled or unanswered',
   },
-  { flags: '--verdict <verdict>', description: 'only messages that policy judged so: block, flag or pass' },
+  { flags: '--verdict <verdict>', description: 'only messages that policy judged so: block, flag, ask (a person was asked) or pass' },
   { flags: '--text <text>', description: 'only messages whose payload contains this text' },
 ];
 

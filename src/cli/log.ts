@@ -16,6 +16,7 @@ export interface LogOptions extends FilterOptions {
   json?: boolean;
   payload?: boolean;
   calls?: boolean;
+  approvedBy?: string;
 }
 
 export const logHelp: CommandHelp = {
@@ -27,6 +28,7 @@ export const logHelp: CommandHelp = {
     { flags: '--json', description: 'one JSON object a line' },
     { flags: '--payload', description: 'add the recorded content' },
     { flags: '--calls', description: 'a line for each tool call instead, with all its requests, answers and tasks' },
+    { flags: '--approved-by <who>', description: 'with --calls: only calls that nobody, a rule or a person let happen' },
   ],
   example: 'sworn log --since 1h --effect write',
 };
@@ -42,6 +44,7 @@ const linePayloadBytes = 2_048;
 export async function logCommand(options: LogOptions, output: Output): Promise<number> {
   const ledgers = ledgerPaths(options.ledger);
   const most = limitOf(options.limit, 'limit', 'log');
+  if (options.approvedBy !== undefined && !options.calls) throw new SwornError('usage', '--approved-by belongs to --calls', { command: 'log' });
   if (options.calls) return (await import('./calls.ts')).showCalls(options, output, ledgers, most);
   // each ledger has its own: a filter counts and remembers
   const filters = ledgers.map(() => filterOf(options, 'log'));
@@ -78,8 +81,8 @@ export async function writerOf(options: LogOptions, output: Output, ledgers: rea
   const rows = new Rows(output, ledgers.length > 1);
   const show = async ({ located, ledger }: Row): Promise<boolean> => {
     const { entry } = located;
-    // why a policy file was not taken is an attribute
-    const isTold = !options.json && entry.kind === 'policy' && entry.act === 'rejected';
+    // why a policy file was not taken is an attribute, and so is what an approver said
+    const isTold = !options.json && ((entry.kind === 'policy' && entry.act === 'rejected') || entry.kind === 'approval');
     const opened = options.payload || isTold ? await withContent(ledger, located) : located;
     if (options.json) {
       const fields = options.payload ? payloadFields(await payloadOf(ledger, opened, peekBytes)) : {};

@@ -134,7 +134,7 @@ test.each([
   ],
   [
     'policy: sworn.yaml\ncases:\n  - { name: a, expect: bloc, message: {} }\n',
-    ':3:24: error: `expect` must be pass, block or flag, not "bloc"\n  hint: did you mean block?',
+    ':3:24: error: `expect` must be pass, block, flag or ask, not "bloc"\n  hint: did you mean block?',
   ],
   ['policy: sworn.yaml\ncases:\n  - { name: a, expect: pass }\n', ':3:5: error: "a" needs `message` or `raw`, and not both'],
   ['policy: sworn.yaml\ncases:\n  - { name: a, expect: pass, session: { writs: 1 }, message: {} }\n', 'did you mean `writes`?'],

@@ -196,6 +196,8 @@ export class Rows {
         return paint(output, entry.problem === undefined ? 'dim' : 'red', text);
       case 'policy':
         return paint(output, entry.act === 'rejected' || entry.act === 'freeze' ? 'yellow' : 'bold', text);
+      case 'approval':
+        return paint(output, entry.decision === 'approved' ? (entry.selfApproved ? 'yellow' : 'green') : 'red', text);
       case 'open':
       case 'batch':
         return text;

@@ -80,6 +80,7 @@ export async function sessionsCommand(options: SessionsOptions, output: Output):
 function list(output: Output, sessions: readonly { ledger: string; session: Session }[], withLedger: boolean): string {
   // columns for what policy did, where it did something
   const isJudged = sessions.some(({ session }) => session.blocked + session.flagged > 0);
+  const isAsked = sessions.some(({ session }) => session.asked > 0);
   const rows = sessions.map(({ ledger, session }) => [
     idOf(session),
     session.openedAt.slice(0, 19).replace('T', ' '),
@@ -90,6 +91,7 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
     String(session.errors),
     String(session.unanswered),
     ...(isJudged ? [String(session.blocked), String(session.flagged)] : []),
+    ...(isAsked ? [String(session.asked)] : []),
     toolsOf(session),
     endOf(session),
     ...(withLedger ? [ledger] : []),
@@ -111,6 +113,7 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
             { title: 'flagged', align: 'right' as const },
           ]
         : []),
+      ...(isAsked ? [{ title: 'asked', align: 'right' as const }] : []),
       { title: 'tools', most: 44 },
       { title: 'end', most: 32 },
       ...(withLedger ? [{ title: 'ledger' }] : []),
@@ -133,6 +136,7 @@ function detail(output: Output, session: Session): string {
     `${count(session.messages, 'message')}, ${size(session.sizeBytes)}`,
     `${count(session.calls, 'call')}, ${count(session.errors, 'error')}, ${session.unanswered} unanswered, ${session.cancelled} cancelled`,
     session.blocked + session.flagged > 0 ? `${session.blocked} blocked, ${session.flagged} flagged` : '',
+    session.asked > 0 ? `a person was asked about ${count(session.asked, 'request')}` : '',
     session.uncaptured > 0 ? `${session.uncaptured} not captured, so replies may be missing here` : '',
     session.lost > 0 ? `${count(session.lost, 'frame')} not recorded` : '',
     session.anomalies > 0 ? count(session.anomalies, 'anomaly', 'anomalies') : '',

@@ -1,6 +1,7 @@
 /** `sworn show <index>`: everything that is recorded of one entry. */
 import { SwornError } from '../errors.ts';
-import type { BatchEntry, MessageEntry } from '../entry/entry.ts';
+import { approvalOf, approvalText } from '../analysis/approvals.ts';
+import type { ApprovalEntry, BatchEntry, MessageEntry } from '../entry/entry.ts';
 import { batchItems, peekBytes } from '../limits.ts';
 import { lossyText } from '../bytes/bytes.ts';
 import { isLegOf, type Leg } from '../readers/calls.ts';
@@ -54,6 +55,7 @@ export async function showCommand(options: ShowOptions, output: Output): Promise
     const fields: Record<string, unknown> = {};
     if (ahead.counterpart !== undefined) fields['counterpart'] = ahead.counterpart.index;
     if (ahead.answer !== undefined) fields['answer'] = ahead.answer.index;
+    if (ahead.approval !== undefined) fields['approval'] = ahead.approval.index;
     if (ahead.inPlaceOf !== undefined) fields['inPlaceOf'] = ahead.inPlaceOf.index;
     if (ahead.delivered !== undefined) fields['deliveryConfirmed'] = ahead.delivered;
     if (located.content !== undefined && Object.keys(located.content.attributes).length > 0) fields['attributeValues'] = located.content.attributes;
@@ -68,7 +70,7 @@ export async function showCommand(options: ShowOptions, output: Output): Promise
   const payload = await payloadOf(ledger, located, options.full ? peekBytes : shownBytes);
   if (located.entry.kind === 'message' || located.entry.kind === 'batch') output.out(payloadText(output, payload));
   if (located.entry.kind === 'policy') output.out(policyLines(output, located, options.full === true));
-  if (ahead.answer !== undefined && isBlocked(located.entry)) {
+  if (ahead.answer !== undefined && (isBlocked(located.entry) || isRefused(ahead))) {
     const answer = (await readEntryAt(ledger, ahead.answer.index)) ?? ahead.answer;
     output.out(payloadText(output, await payloadOf(ledger, answer, shownBytes), `answered in its place (entry ${answer.index})`));
   }
@@ -81,6 +83,8 @@ interface Ahead {
   counterpart?: Located;
   /** What we said in place of a message that was refused: of this one, or of the reply to it. */
   answer?: Located;
+  /** Of a request that a person was asked about: what became of that, and where. */
+  approval?: { index: number; entry: ApprovalEntry };
   /** Of what we said ourselves: the message that was refused. */
   inPlaceOf?: Located;
   /** Whether a later entry confirms the delivery; `undefined` where the question has no meaning. */
@@ -91,6 +95,11 @@ interface Ahead {
 
 function isBlocked(entry: Located['entry']): boolean {
   return (entry.kind === 'message' || entry.kind === 'batch') && entry.verdict === 'block';
+}
+
+/** A person was asked, and it was not approved. */
+function isRefused({ approval }: Ahead): boolean {
+  return approval !== undefined && approval.entry.decision !== 'approved';
 }
 
 async function lookAhead(ledger: string, { index, entry }: Located): Promise<Ahead> {
@@ -122,6 +131,8 @@ async function lookAhead(ledger: string, { index, entry }: Located): Promise<Ahe
   for await (const later of readEntries(ledger, { from: index + 1, to: index + 1 + aheadEntries })) {
     if (later.index === index + aheadEntries) ahead.isPartial = true;
     const other = later.entry;
+    if (other.kind === 'approval' && other.request === index && other.connection === entry.connection)
+      ahead.approval = { index: later.index, entry: other };
     if (other.kind === 'unreadable' || !('connection' in other) || other.connection !== entry.connection) continue;
     if (isNamed(other, entry, 'undelivered')) isUndelivered = true;
     if (isNamed(other, entry, 'delivered')) isUndelivered = false;
@@ -151,7 +162,8 @@ function isNamed(other: Located['entry'], { stream, direction, tapSeq }: Message
 
 /** Whether `answer` is what we said in place of a message that was refused. */
 function answers(answer: MessageEntry, { index, entry }: Pick<Located, 'index' | 'entry'>): boolean {
-  if (answer.origin !== 'sworn' || entry.kind !== 'message' || entry.verdict !== 'block' || entry.connection !== answer.connection) return false;
+  if (answer.origin !== 'sworn' || entry.kind !== 'message' || entry.connection !== answer.connection) return false;
+  if (entry.verdict !== 'block' && entry.verdict !== 'ask') return false;
   const isReply = entry.type === 'result' || entry.type === 'error';
   const exchange = entry.type === 'request' ? index : isReply ? entry.exchange : undefined;
   return answer.exchange === exchange && answer.id === entry.id && answer.rule === entry.rule && (answer.direction === entry.direction) === isReply;
@@ -238,6 +250,9 @@ const meanings: Record<string, (value: unknown, entry: Located['entry']) => stri
   },
   origin: (value) => (value === 'sworn' ? 'written by the recorder; no tap sent it' : ''),
   policyDigest: () => 'of the policy file in force, SHA-256',
+  retryAfterMs: (value) => `it may be tried again after ${duration(Number(value) * 1000)}`,
+  waitedMs: (value) => `it waited ${duration(Number(value) * 1000)}`,
+  selfApproved: () => 'whoever decided has the account of the tap: it may be the agent itself',
   selfAdministered: () => 'by the account that the recorder and its agents run under',
 };
 
@@ -281,9 +296,19 @@ function policyLines(output: Output, { content }: Located, isFull: boolean): str
 }
 
 function linkLines(output: Output, { entry }: Located, ahead: Ahead): string {
+  if (entry.kind === 'approval') return `\n  about: entry ${entry.request}\n`;
   if (entry.kind !== 'message' && entry.kind !== 'batch') return '';
   const { counterpart, answer, inPlaceOf, delivered } = ahead;
   const lines: string[] = [];
+  if (entry.verdict === 'ask') {
+    const { approval } = ahead;
+    if (approval !== undefined) lines.push(`${approvalText(approvalOf(approval.index, approval.entry))}: entry ${approval.index}`);
+    else lines.push(paint(output, 'yellow', 'waits for a person: sworn approvals'));
+    if (isRefused(ahead) && answer === undefined) {
+      lines.push(paint(output, 'red', 'not delivered'));
+      return `\n${lines.map((line) => `  ${line}\n`).join('')}`;
+    }
+  }
   if (counterpart !== undefined && counterpart.entry.kind === 'message') lines.push(counterpartLine(counterpart.index, counterpart.entry));
   else if (entry.kind === 'message' && entry.type === 'request' && answer === undefined && !isBlocked(entry))
     lines.push(paint(output, 'yellow', unansweredLine(entry, ahead)));
@@ -292,7 +317,7 @@ function linkLines(output: Output, { entry }: Located, ahead: Ahead): string {
   else if (entry.verdict === 'block') lines.push(unansweredRefusal(entry));
   if (inPlaceOf !== undefined && inPlaceOf.entry.kind === 'message' && inPlaceOf.index !== counterpart?.index)
     lines.push(`in place of: entry ${inPlaceOf.index} ${visible(subjectOf(inPlaceOf.entry))}, which was refused`);
-  if (isBlocked(entry)) lines.push(paint(output, 'red', 'not delivered'));
+  if (isBlocked(entry) || isRefused(ahead)) lines.push(paint(output, 'red', 'not delivered'));
   else if (delivered !== undefined) lines.push(delivered ? 'delivered' : paint(output, 'yellow', 'delivery unconfirmed'));
   return lines.length === 0 ? '' : `\n${lines.map((line) => `  ${line}\n`).join('')}`;
 }

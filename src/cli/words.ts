@@ -1,4 +1,5 @@
 /** What entries say, in words for people. Names in them come from strangers and are made harmless here. */
+import { approvalOf, approvalText } from '../analysis/approvals.ts';
 import type { AccessEntry, BatchEntry, Entry, ErasureEntry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
 import type { Content } from '../readers/payload.ts';
 import { prunedBy } from '../verify/pruned.ts';
@@ -53,7 +54,7 @@ function httpNotes({ type, http: { method, status, encoding, end, own } = {} }: 
 export function verdictText(entry: MessageEntry | BatchEntry): string {
   const { verdict, rule, reason, shadow, problem } = entry;
   if (verdict === 'pass') return '';
-  const word = verdict === 'block' ? 'BLOCKED' : verdict === 'flag' ? 'flagged' : verdict;
+  const word = verdict === 'block' ? 'BLOCKED' : verdict === 'flag' ? 'flagged' : 'a person is asked';
   const how =
     problem === 'delivered-before'
       ? ' (delivered before it could be blocked)'
@@ -160,6 +161,11 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
       if (entry.problem === 'ahead') return `anchor: ${who} REFUSES ${what}: it has cosigned more than this ledger has`;
       const at = entry.signedAtS === undefined ? '' : ` at ${new Date(entry.signedAtS * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
       return `anchor: ${who} signed ${what}${at}`;
+    }
+    case 'approval': {
+      const approval = approvalOf(0, entry, around.content?.attributes);
+      const { reason } = approval;
+      return `entry ${entry.request} ${approvalText(approval)}${reason === undefined ? '' : `: ${visible(reason)}`}`;
     }
     case 'access':
       return accessText(entry, around.content);

@@ -1,5 +1,5 @@
 /** Reads the logical tool calls of a ledger. Held in memory: the calls that are not over, and those that began after the oldest of them. */
-import { abandon, advance, begin, isFirst, type Begun, type Call } from '../analysis/calls.ts';
+import { abandon, advance, begin, decide, isFirst, type Begun, type Call } from '../analysis/calls.ts';
 import type { Located } from './entries.ts';
 
 export { isLegOf, type Call, type Leg } from '../analysis/calls.ts';
@@ -26,6 +26,11 @@ function add(begun: Map<number, Begun>, located: Located, isWanted: (located: Lo
   const { index, entry } = located;
   if (entry.kind === 'close') {
     for (const one of begun.values()) if (one.call.connection === entry.connection) abandon(one);
+  }
+  if (entry.kind === 'approval') {
+    const one = begun.get(entry.request) ?? [...begun.values()].find(({ call }) => call.legs.includes(entry.request));
+    if (one !== undefined) decide(one, index, entry, located.content?.attributes);
+    return;
   }
   if (entry.kind !== 'message' || entry.repeats !== undefined) return;
   if (isFirst(entry)) {

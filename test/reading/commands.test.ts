@@ -295,7 +295,7 @@ test('wrong usage is said', async () => {
     [{ direction: 'up' }, /--direction up is not one of: c2s, s2c/],
     [{ effect: 'x' }, /--effect/],
     [{ outcome: 'x' }, /--outcome/],
-    [{ verdict: 'deny' }, /--verdict deny is not one of: block, flag, pass/],
+    [{ verdict: 'deny' }, /--verdict deny is not one of: block, flag, ask, pass/],
     [{ session: 'XY' }, /--session/],
     [{ since: 'yesterday' }, /--since yesterday is no time/],
     [{ limit: '-1' }, /--limit -1/],

@@ -115,6 +115,8 @@ const columns: readonly Column<EntryRow>[] = [
     cell: (entry) =>
       entry.verdict === 'block' ? (
         <Mark shape="denied">denied</Mark>
+      ) : entry.verdict === 'ask' ? (
+        <Mark shape="asked">a person is asked</Mark>
       ) : entry.outcome === undefined ? null : entry.outcome === 'ok' ? (
         <span class="ok">ok</span>
       ) : (
@@ -177,8 +179,8 @@ function EntryPage({ detail }: { detail: EntryDetail }): JSX.Element {
   const leaf = leafOf(detail);
   const json = useMemo(() => readJson([{ text: detail.leaf }]), [detail]);
   const attributes = useMemo(() => readJson([{ text: JSON.stringify(detail.attributes) }]), [detail]);
-  const { kind, time, call, exchange, method } = leaf;
-  const first = typeof call === 'number' ? call : typeof exchange === 'number' ? exchange : undefined;
+  const { kind, time, call, exchange, method, request } = leaf;
+  const first = [call, exchange, kind === 'approval' ? request : undefined].find((one) => typeof one === 'number');
   return (
     <>
       <header class="story">

@@ -175,6 +175,7 @@ function SessionHead({ session }: { session: SessionRow }): JSX.Element {
         <Figure value={count(session.writes)} name={session.writes === 1 ? 'write' : 'writes'} tone={session.writes > 0 ? 'write' : undefined} />
         <Figure value={count(session.errors)} name={session.errors === 1 ? 'error' : 'errors'} tone={session.errors > 0 ? 'error' : undefined} />
         <Figure value={count(session.blocked)} name="denied" tone={session.blocked > 0 ? 'denied' : undefined} />
+        {session.asked > 0 ? <Figure value={count(session.asked)} name="asked a person" tone="asked" /> : null}
         <Figure value={count(session.unanswered)} name="unanswered" />
         {session.lost > 0 ? <Figure value={count(session.lost)} name={session.lost === 1 ? 'lost frame' : 'lost frames'} tone="error" /> : null}
         {session.anomalies > 0 ? (

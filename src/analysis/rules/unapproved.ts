@@ -36,7 +36,7 @@ export const unapprovedWrite = rule<Kept>(
     if (seen.kind !== 'call' || seen.phase !== 'ended' || seen.call.method !== 'tools/call' || seen.call.target === undefined) return [];
     const { call } = seen;
     // what was refused or failed did not happen; what was not answered may have
-    if (call.effect === 'read' || (call.state !== 'ok' && call.state !== 'unanswered') || isApproved(seen)) return [];
+    if (call.effect === 'read' || (call.state !== 'ok' && call.state !== 'unanswered') || isWaited(seen) || isApproved(seen)) return [];
     const deed = deedOf(seen, settings.count('deleted', manyDeleted));
     if (deed === undefined) return [];
     const kept = memory.of(call.session);
@@ -52,6 +52,11 @@ export const unapprovedWrite = rule<Kept>(
     return [found];
   },
 );
+
+/** Nobody let it happen, so it did not. */
+function isWaited({ call: { verdict, approval } }: SeenCall): boolean {
+  return verdict === 'ask' && approval?.decision !== 'approved';
+}
 
 /** Of calls whose effect is not known the verdict says it, as of others `approvedBy` does. */
 function isApproved({ call: { approvedBy, verdict, rule: name } }: SeenCall): boolean {

@@ -163,6 +163,7 @@ export class Telling {
       cancelled: 0,
       blocked: 0,
       flagged: 0,
+      asked: 0,
       lost: 0,
       anomalies: 0,
       sizeBytes: calls.reduce((sum, call) => sum + call.requestBytes + (call.resultBytes ?? 0), 0),
