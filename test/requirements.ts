@@ -202,6 +202,12 @@ export const requirements: readonly Requirement[] = [
     sentence: 'A server that breaks off or is not there: the client sees it, and the record says what of it came.',
     source: wire,
   },
+  {
+    id: 'approval-http',
+    sentence:
+      'Over HTTP a request that waits for a person keeps its exchange open and holds up no other; released it goes to the server as it came, and a client that leaves takes it back.',
+    source: wire,
+  },
   { id: 'proxy-leaves', sentence: 'A client that leaves ends the other side at once; before its request is recorded nothing goes on.', source: wire },
   { id: 'proxy-http', sentence: 'What HTTP itself wants of a server is done, or refused clearly.', source: wire },
   { id: 'proxy-events', sentence: 'Every form of event goes on byte by byte, however it is cut; its data is what is recorded.', source: wire },
