@@ -54,6 +54,8 @@ export const errorKinds = {
   },
   'config-missing': { exit: 66, hint: 'check the path and its permissions; what the file may say: spec/policy.md' },
   'config-invalid': { exit: 78, hint: 'see all of it with: sworn policy check {path}' },
+  'pin-file': { exit: 78, hint: 'one is written by: sworn tools list --pins-out FILE, or sworn tools check --pins-out FILE -- <server command>' },
+  'server-unlisted': { exit: 69, hint: 'start the command by itself and see what it says; it must speak MCP over stdio' },
   'auth-file': { exit: 78, hint: 'what certificates, keys and the files of `auth` hold: docs/http-identity.md' },
   'remote-file': { exit: 66, hint: 'check the path and its permissions; a header file has one `Name: value` a line, a CA file is PEM' },
   held: { exit: 1, hint: '`sworn hold list` shows holds; `sworn hold release {hold}` takes this one back' },

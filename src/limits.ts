@@ -156,6 +156,10 @@ export const toolNamesBytes = 1 * MiB;
 export const pinnedTools = 20_000;
 /** Of one tool: definitions that are accepted, and those that wait to be; later ones wait without an entry of their own. */
 export const pinnedDefinitions = 16;
+/** `sworn tools check`: how long it waits for each answer of a server, of which each is at most so long; and pages of its list. */
+export const listWaitMs = 60_000;
+export const listedBytes = 64 * MiB;
+export const listPages = 1_000;
 /** A file of pins. */
 export const pinFileBytes = 8 * MiB;
 /** A `tools/list` or `initialize` message longer than this is not read for definitions and names. */

@@ -129,6 +129,14 @@ export const requirements: readonly Requirement[] = [
   { id: 'policy-reload', sentence: 'A reload takes effect while calls run: what is delivered behind it says that it was before.', source: policy },
   { id: 'policy-reload-wrong', sentence: 'A wrong file leaves the one before in force, and is told in the log and in an entry.', source: policy },
   { id: 'policy-freeze', sentence: 'A freeze is in force at once and listed, and is taken back; the next recorder goes on with it.', source: policy },
+  {
+    id: 'pin-drift',
+    sentence: 'Calls of a tool whose definition nobody has accepted are flagged or refused, whoever starts the server and however often.',
+    source: policy,
+  },
+  { id: 'pin-file', sentence: 'A file of pins decides at first sight, is taken up by a reload, and is checked without a recorder.', source: policy },
+  { id: 'pin-shown', sentence: 'What changed in a definition is shown whole, with what hides in it escaped, before it is accepted.', source: policy },
+  { id: 'pin-own', sentence: 'Nobody below a tapped client accepts a definition.', source: policy },
   { id: 'policy-freeze-own', sentence: 'Nobody below a tapped client freezes, unfreezes or reloads.', source: policy },
   {
     id: 'policy-killed',

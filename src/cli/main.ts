@@ -212,6 +212,19 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'tools',
+    usage: '[list|diff|accept|check] [options] [tool]',
+    words: [
+      { name: 'action', flags: '[action]', description: 'what to do (default: list)', choices: ['list', 'diff', 'accept', 'check'] },
+      { name: 'words', flags: '[words...]', description: 'of `diff` and `accept` the tool, or a glob; of `check` the server command, behind `--`' },
+    ],
+    summary: 'see how tools are defined, what changed, and accept it',
+    load: async () => {
+      const { toolsCommand, toolsHelp } = await import('./tools.ts');
+      return { help: toolsHelp, start: toolsCommand };
+    },
+  },
+  {
     name: 'freeze',
     summary: 'refuse writes, or everything, from the next message on',
     load: async () => {

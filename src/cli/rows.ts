@@ -195,7 +195,7 @@ export class Rows {
       case 'anchor':
         return paint(output, entry.problem === undefined ? 'dim' : 'red', text);
       case 'policy':
-        return paint(output, entry.act === 'rejected' || entry.act === 'freeze' ? 'yellow' : 'bold', text);
+        return paint(output, ['rejected', 'freeze', 'drift'].includes(entry.act) ? 'yellow' : entry.act === 'pin' ? 'dim' : 'bold', text);
       case 'approval':
         return paint(output, entry.decision === 'approved' ? (entry.selfApproved ? 'yellow' : 'green') : 'red', text);
       case 'open':

@@ -208,6 +208,21 @@ function erasureText({ targets, scope, fields, policyDigest, by }: ErasureEntry,
   return `erased by ${scope}: ${fields ? 'fields' : 'content'} of ${named.length === 1 && targets[0]!.to === undefined ? 'entry' : 'entries'} ${shown}${typeof reason === 'string' ? `: ${visible(reason)}` : ''}${who}`;
 }
 
+/** `tool changed: fs/read_file is 91bc3f2a…, accepted was 3f2a41b0…`. */
+function pinText(entry: PolicyEntry, content: Content | undefined): string {
+  const { act, server = '', tool = '', definition, previous, source, change } = entry;
+  const name = visible(`${server}/${tool}`);
+  const is = definition === undefined ? '' : ` ${shortDigest(definition)}`;
+  const was = previous === undefined ? '' : `, accepted was ${shortDigest(previous)}`;
+  if (act === 'accept') {
+    const reason = content?.attributes['reason'];
+    return `tool accepted: ${name} as${is}${was}${entry.also === true ? ' (which goes on)' : ''}${typeof reason === 'string' ? `: ${visible(reason)}` : ''}`;
+  }
+  if (act === 'pin')
+    return `tool pinned: ${name} as${is} (${source === 'list' ? 'its first list' : source === 'file' ? 'file of pins' : 'accepted'})`;
+  return change === 'gone' ? `tool not listed any more: ${name}` : `tool ${change === 'new' ? 'new' : 'changed'}: ${name} is${is}${was}`;
+}
+
 function policyText(entry: PolicyEntry, content: Content | undefined): string {
   const by = entry.by === undefined ? '' : `, by uid ${entry.by.uid}, pid ${entry.by.pid}`;
   const inForce = entry.digest === undefined ? 'none' : shortDigest(entry.digest);
@@ -229,6 +244,7 @@ function policyText(entry: PolicyEntry, content: Content | undefined): string {
     );
     return `held: ${covers.length === 0 ? 'everything' : covers.join(', ')}${typeof reason === 'string' ? `: ${visible(reason)}` : ''}${by}`;
   }
+  if (entry.act === 'pin' || entry.act === 'drift' || entry.act === 'accept') return `${pinText(entry, content)}${by}`;
   const { server, client, principal, session } = entry;
   const about = Object.entries({ server, client, principal, session }).flatMap(([what, value]) =>
     value === undefined ? [] : [`${what} ${visible(value)}`],

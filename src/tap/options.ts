@@ -110,7 +110,7 @@ function remoteOf(given: ReadonlyMap<string, readonly string[]>): RunOptions['re
 }
 
 /** The base name of the command, or a host, as much of it as a name may have. */
-function nameOf(word: string): string {
+export function nameOf(word: string): string {
   const name = basename(word).replace(/\.(exe|cmd|bat)$/i, '');
   let cut = Buffer.from(name).subarray(0, serverNameBytes).toString();
   while (Buffer.byteLength(cut) > serverNameBytes) cut = cut.slice(0, -1);

@@ -83,7 +83,7 @@ function acts(entries: readonly Recorded[]): string[] {
   );
 }
 
-test('block: what was listed first goes on, what changed or came later is refused, also by the next recorder and in the next session', async () => {
+test('block: what was listed first goes on, what changed or came later is refused, also by the next recorder and in the next session [pin-drift]', async () => {
   const stage = new PinStage();
   const settings = { tools: { pin: 'block' } };
   const talk = await stage.talk(settings);
@@ -139,7 +139,7 @@ test('block: what was listed first goes on, what changed or came later is refuse
   expect(messages(entries, { method: 'tools/call', type: 'request' })[0]).toMatchObject({ verdict: 'flag', rule: 'sworn:pin' });
 });
 
-test('warn: everything passes, flagged, and nothing waits for it', async () => {
+test('warn: everything passes, flagged, and nothing waits for it [pin-drift]', async () => {
   const stage = new PinStage();
   const talk = await stage.talk({ tools: { pin: 'warn' } }, ['--mode', 'observe']);
   await talk.list([tool('read')]);
@@ -155,7 +155,7 @@ test('warn: everything passes, flagged, and nothing waits for it', async () => {
   ]);
 });
 
-test('a file of pins decides at first sight, and a reload takes up what the team has changed in it', async () => {
+test('a file of pins decides at first sight, and a reload takes up what the team has changed in it [pin-file]', async () => {
   const stage = new PinStage();
   const pins = join(stage.folder, 'pins.json');
   const first = await stage.talk({ tools: { pin: 'warn' } });
@@ -193,7 +193,7 @@ test('a file of pins decides at first sight, and a reload takes up what the team
   ]);
 });
 
-test('over HTTP: what one session is listed otherwise is refused for all, and a shorter list is nothing', async () => {
+test('over HTTP: what one session is listed otherwise is refused for all, and a shorter list is nothing [pin-drift]', async () => {
   const stage = new ProxyStage();
   const config = join(stage.folder, 'sworn.yaml');
   writeFileSync(config, JSON.stringify({ tools: { pin: 'block' } }));
