@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import { encodeBundle } from '../tlog/tile.ts';
 import { FileThread } from './file-thread.ts';
 import { SyncError } from './files.ts';
 import { OpenBundle } from './open-bundle.ts';
-import { joined, Slabs } from './slabs.ts';
+import { Pieces, Slabs } from './slabs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'sworn-file-thread-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -106,7 +107,19 @@ test('records in a slab stay as they are until they are released, and neighbours
   const fresh = new Slabs();
   const [a, b] = [fresh.allocate(3).fill(1), fresh.allocate(4).fill(2)];
   const apart = Buffer.from([9]);
-  expect(joined([a, b]).map((piece) => [...piece])).toEqual([[1, 1, 1, 2, 2, 2, 2]]);
-  expect(joined([a, apart, b]).map((piece) => piece.length)).toEqual([3, 1, 4]);
-  expect(joined([])).toEqual([]);
+  const pieces = (...records: Buffer[][]): number[][] => {
+    const joined = new Pieces();
+    for (const record of records) joined.add(record);
+    return joined.all().map((piece) => [...piece]);
+  };
+  expect(pieces([a], [b])).toEqual([[1, 1, 1, 2, 2, 2, 2]]);
+  expect(pieces([a, apart], [b], [apart])).toEqual([[1, 1, 1], [9], [2, 2, 2, 2], [9]]);
+  expect(pieces()).toEqual([]);
+});
+
+test('a process with nothing else to do waits for what it has asked', () => {
+  const module = join(import.meta.dirname, 'file-thread.ts');
+  const script = `import { FileThread } from ${JSON.stringify(module)}; const thread = new FileThread(); console.log(await thread.make([{ path: process.argv[1], bytes: new Uint8Array(3) }], true));`;
+  const told = spawnSync(process.execPath, ['--input-type=module', '-e', script, join(folder, 'alone')], { encoding: 'utf8' });
+  expect({ status: told.status, stdout: told.stdout.trim() }).toEqual({ status: 0, stdout: '[ true ]' });
 });

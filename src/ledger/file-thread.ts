@@ -53,7 +53,10 @@ export class FileThread implements FileMaker {
   #ask(request: FileRequest): Promise<boolean[]> {
     return new Promise((done, fail) => {
       this.#waiting.set(request.id, { request, done, fail });
-      (this.#worker ??= this.#start()).postMessage(request, []);
+      const worker = (this.#worker ??= this.#start());
+      // holds the process as long as somebody waits
+      worker.ref();
+      worker.postMessage(request, []);
     });
   }
 
@@ -72,8 +75,6 @@ export class FileThread implements FileMaker {
     };
     worker.on('error', gone);
     worker.on('exit', gone);
-    // behind the listeners, which hold the process as long as there is one for messages
-    worker.unref();
     return worker;
   }
 
@@ -85,6 +86,7 @@ export class FileThread implements FileMaker {
   #take(id: number): Waiting | undefined {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
+    if (this.#waiting.size === 0) this.#worker?.unref();
     return waiting;
   }
 

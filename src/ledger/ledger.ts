@@ -44,7 +44,7 @@ import {
   type ContentItem,
   type PartRecord,
 } from './segment.ts';
-import { joined, Slabs, type Slab } from './slabs.ts';
+import { Pieces, Slabs, type Slab } from './slabs.ts';
 import type { TreeFiles } from './tree-files.ts';
 
 export interface Receipt {
@@ -481,8 +481,13 @@ export class Ledger {
     while (this.#pending.length > 0) {
       if (this.#pending[0]!.roll && !this.#rollSegment()) break;
       const batch = this.#takeBatch();
-      const buffers = joined(buffersOf(batch));
-      const sizeBytes = batch.reduce((sum, pending) => sum + pending.sizeBytes, 0);
+      const pieces = new Pieces();
+      let sizeBytes = 0;
+      for (const pending of batch) {
+        pieces.add(pending.buffers);
+        sizeBytes += pending.sizeBytes;
+      }
+      const buffers = pieces.all();
       if (sizeBytes === 0) {
         for (const { waiter } of batch) waiter.durable(undefined);
         this.#events.flushed();
@@ -808,10 +813,6 @@ export class Ledger {
     // after `fatal` a write may still be under way; the descriptor ends with the process
     if (!this.#dead) this.#files.close(this.#fd);
   }
-}
-
-function* buffersOf(batch: readonly Pending[]): Generator<Buffer> {
-  for (const { buffers } of batch) yield* buffers;
 }
 
 function sizeOf(buffers: Buffer[]): number {

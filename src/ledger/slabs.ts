@@ -47,21 +47,33 @@ function newSlab(): Slab {
 }
 
 /** The same bytes in fewer pieces: neighbours in one memory become one. */
-export function joined(buffers: Iterable<Buffer>): Buffer[] {
-  const pieces: Buffer[] = [];
-  let first: Buffer | undefined;
-  let sizeBytes = 0;
-  const flush = (): void => {
-    if (first !== undefined) pieces.push(sizeBytes === first.length ? first : Buffer.from(first.buffer, first.byteOffset, sizeBytes));
-  };
-  for (const buffer of buffers) {
-    if (first !== undefined && buffer.buffer === first.buffer && buffer.byteOffset === first.byteOffset + sizeBytes) sizeBytes += buffer.length;
-    else {
-      flush();
-      first = buffer;
-      sizeBytes = buffer.length;
+export class Pieces {
+  readonly #pieces: Buffer[] = [];
+  #first: Buffer | undefined;
+  #sizeBytes = 0;
+
+  add(buffers: readonly Buffer[]): void {
+    for (const buffer of buffers) {
+      const first = this.#first;
+      if (first !== undefined && buffer.buffer === first.buffer && buffer.byteOffset === first.byteOffset + this.#sizeBytes)
+        this.#sizeBytes += buffer.length;
+      else {
+        this.#end();
+        this.#first = buffer;
+        this.#sizeBytes = buffer.length;
+      }
     }
   }
-  flush();
-  return pieces;
+
+  all(): Buffer[] {
+    this.#end();
+    this.#first = undefined;
+    return this.#pieces;
+  }
+
+  #end(): void {
+    const first = this.#first;
+    if (first === undefined) return;
+    this.#pieces.push(this.#sizeBytes === first.length ? first : Buffer.from(first.buffer, first.byteOffset, this.#sizeBytes));
+  }
 }
