@@ -176,6 +176,21 @@ export const redactedRules = 16;
 /** Of a rule's reason, in an entry and a refusal. */
 export const reasonBytes = 256;
 
+/** Buckets of rate limits that are remembered; beyond it those that would need one more share one of their limit. */
+export const limitBuckets = 100_000;
+/** Rate limits of a policy. */
+export const limitsCount = 100;
+/** Whoever has too many requests at a time is told to come again after so long: nobody knows when one ends. */
+export const slotRetryMs = 1_000;
+/** A request without a reply counts as running so long; its server, or its client, may have forgotten it. */
+export const slotMs = 3_600_000;
+/** Of requests that one bucket refuses one after the other on one connection, so many have entries of their own. */
+export const stormEntries = 5;
+/** The others are summed up so often, and for the last time when nothing was refused for so long. */
+export const stormGatherMs = 10_000;
+/** Storms that are counted at a time; beyond it the one that began first is summed up. */
+export const stormsMost = 1_024;
+
 /** How long a request waits for a person, where nobody says otherwise and at most. */
 export const approvalWaitMs = { usual: 300_000, most: 86_400_000 };
 /** Requests that wait at a time, in all and of one connection, and the bytes of those of one connection: their tap keeps them. */

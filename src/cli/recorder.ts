@@ -64,6 +64,7 @@ interface Status {
   erasing?: { pending: number; problem?: string };
   pruned?: { end: number; entry?: number; problem?: string };
   anchors?: { kind: string; name: string; size?: number; signedAtS?: number; problem?: string }[];
+  limits?: { count: number; buckets: number; running: number; crowded: number; storms: number; refused: Record<string, number> } | null;
   recordable?: boolean;
   queueBytes?: number;
   lastSyncMs?: number;
@@ -195,6 +196,19 @@ function policyText({ policy }: Status): string {
   return `${count(policy.rules, 'rule')} (${acts}), ${count(policy.redact, 'redact rule')}, digest ${visible(policy.digest.slice(0, 16))}…, ${visible(policy.path)}`;
 }
 
+/** Since the recorder started. */
+function limitsRows({ limits }: Status): [string, string][] {
+  if (limits === null || limits === undefined) return [];
+  const refused = Object.entries(limits.refused).map(([rule, requests]) => `${requests} by ${visible(rule)}`);
+  const crowded = limits.crowded === 0 ? '' : `; ${count(limits.crowded, 'request')} found no room for a bucket of their own`;
+  return [
+    [
+      'limits',
+      `${count(limits.count, 'limit')}, ${count(limits.buckets, 'bucket')} live, ${count(limits.running, 'request')} running, refused: ${refused.length === 0 ? 'none' : refused.join(', ')}${crowded}`,
+    ],
+  ];
+}
+
 /** One line for what a freeze is about. */
 export function freezeText({ id, server, client, principal, session, all, reason, untilMs }: Freeze): string {
   const about = [
@@ -242,6 +256,7 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ['policy', policyText(status)],
     ...(status.freezes ?? []).map((freeze): [string, string] => ['frozen', freezeText(freeze)]),
     ...(status.holds ?? []).map((hold): [string, string] => ['held', holdText(hold)]),
+    ...limitsRows(status),
     ...erasingRows(status),
     ...prunedRows(status),
     ...(status.anchors ?? []).map(({ kind, name, size: covered, problem }): [string, string] => [

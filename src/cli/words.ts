@@ -234,6 +234,7 @@ function policyText(entry: PolicyEntry, content: Content | undefined): string {
     const problem = content?.attributes['problem'];
     return `policy file not taken: ${typeof problem === 'string' ? visible(problem) : 'the reason cannot be read here'} (in force: ${inForce}${by})`;
   }
+  if (entry.act === 'limited') return `limited: ${count(entry.count ?? 0, 'more request')} refused by ${visible(entry.rule ?? '')}`;
   if (entry.act === 'unfreeze') return `unfrozen: ${entry.freeze === undefined ? 'everything' : `the freeze of entry ${entry.freeze}`}${by}`;
   if (entry.act === 'release') return `released: the hold of entry ${entry.hold}${by}`;
   if (entry.act === 'hold') {

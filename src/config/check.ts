@@ -1,4 +1,5 @@
 /** What a file must keep to beyond its shape. Works on values as they were read, whatever else is wrong with them, so that one look finds everything. */
+import { limitFindings } from './limits.ts';
 import type { Path } from './document.ts';
 import type { PlacedFinding } from './explain.ts';
 import { pathText, quoted } from './problem.ts';
@@ -42,6 +43,18 @@ export function checkValues(file: unknown, moved: WeakMap<object, string>): Plac
   for (const [i, rule] of list(member(member(file, 'capture'), 'rules')).entries())
     findings.push(...principalFindings(rule, ['capture', 'rules', i]));
 
+  const limits = member(file, 'limits');
+  const limitPath = (i: number): (string | number)[] => (Array.isArray(limits) ? ['limits', i] : ['limits']);
+  for (const [i, limit] of (Array.isArray(limits) ? list(limits) : [limits]).entries()) {
+    if (isMap(limit)) findings.push(...limitFindings(limit, limitPath(i)), ...principalFindings(limit, limitPath(i)));
+  }
+  findings.push(
+    ...twiceNamed(
+      list(limits).map((limit) => member(limit, 'name')),
+      ['limits'],
+    ),
+  );
+
   findings.push(...authFindings(member(file, 'auth')));
   const [content, entries] = ['content', 'entries'].map((name) => {
     const span = member(member(file, 'retention'), name);
@@ -69,7 +82,7 @@ export function checkValues(file: unknown, moved: WeakMap<object, string>): Plac
 export function warnings(file: unknown, policy: Policy, lineOf: (path: (string | number)[]) => number): PlacedFinding[] {
   const findings: PlacedFinding[] = [];
   if (file === undefined) findings.push({ path: [], message: 'the file says nothing: every message passes and is stored in full' });
-  for (const path of [['policy', 'rules'], ['capture', 'rules'], ['redact']]) {
+  for (const path of [['policy', 'rules'], ['capture', 'rules'], ['redact'], ['limits']]) {
     let value = file;
     for (const step of path) value = member(value, step);
     if (Array.isArray(value) && value.length === 0)
@@ -90,6 +103,7 @@ export function warnings(file: unknown, policy: Policy, lineOf: (path: (string |
   matchersOf(policy.policy.rules, (i) => ['policy', 'rules', i]);
   matchersOf(policy.capture.rules, (i) => ['capture', 'rules', i]);
   matchersOf(policy.redact, (i) => (Array.isArray(member(file, 'redact')) ? ['redact', i] : ['redact']));
+  matchersOf(policy.limits ?? [], (i) => (Array.isArray(member(file, 'limits')) ? ['limits', i] : ['limits']));
   for (const { rule, earlier } of reach(policy.policy.rules)) {
     findings.push({
       path: ['policy', 'rules', rule],

@@ -131,6 +131,31 @@ test('tools are pinned: how, and with the file of pins that is named from its ow
     expect((await parseConfig(wrong, 'x')).problems, wrong).toHaveLength(1);
 });
 
+test('limits have rates, keys in one order, and the direction to the server unless they say otherwise', async () => {
+  const { config, problems } = await parseConfig(
+    `limits:
+  - { name: calls, per: [tool, principal, tool], requests: 60/min, burst: 10, concurrent: 4, bytes: 50MB/h, method: tools/call }
+  - { per: server, bytes: 2KiB/s, direction: s2c, principal: { verified: { subject: "bot-*" } } }`,
+    'x',
+  );
+  expect(problems).toEqual([]);
+  expect(config?.policy.limits).toEqual([
+    {
+      name: 'calls',
+      direction: 'c2s',
+      method: ['tools/call'],
+      per: ['principal', 'tool'],
+      requests: { amount: 60, periodMs: 60_000, text: '60/min' },
+      burst: 10,
+      concurrent: 4,
+      bytes: { amount: 50_000_000, periodMs: 3_600_000, text: '50MB/h' },
+    },
+    { direction: 's2c', principal: { verified: { subject: ['bot-*'] } }, per: ['server'], bytes: { amount: 2_048, periodMs: 1_000, text: '2KiB/s' } },
+  ]);
+  const one = await parseConfig('limits: { concurrent: 3 }', 'x');
+  expect(one.config?.policy.limits).toEqual([{ direction: 'c2s', per: [], concurrent: 3 }]);
+});
+
 test('what is not said has its default, one is a list of one, and every matcher arrives', async () => {
   expect((await parseConfig('# nothing', 'x')).config?.policy).toEqual(noPolicy);
   expect((await parseConfig('{}', 'x')).config?.policy).toEqual(noPolicy);
@@ -191,8 +216,17 @@ const wrong: [text: string, ...problems: string[]][] = [
   ['polcy: {}\n', '1:1 polcy error: unknown key "polcy" (did you mean `policy`?)'],
   [
     'a: 1\nb: 2\n',
-    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
-    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '1:1 a error: unknown key "a" (known here: servers, redact, capture, policy, limits, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+    '2:1 b error: unknown key "b" (known here: servers, redact, capture, policy, limits, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention)',
+  ],
+  ['limits: { per: tool }\n', '1:9 limits error: a limit says no limit (give it requests, concurrent or bytes)'],
+  ['limits: { requests: 60 }\n', '1:21 limits.requests error: `requests` must be a string, not 60 (put it in quotes: "60")'],
+  ['limits: { requests: 60/day }\n', '1:21 limits.requests error: `requests` is no rate (requests in a second, minute or hour, as in 60/min)'],
+  ['limits: { bytes: 50/h }\n', '1:18 limits.bytes error: `bytes` is no rate (bytes in a second, minute or hour, as in 50MB/h)'],
+  ['limits: { burst: 3, bytes: 5MB/s }\n', '1:11 limits.burst error: `burst` belongs to `requests` (add `requests: 60/min`, or remove it)'],
+  [
+    'limits: [{ name: a, concurrent: 1 }, { name: a, concurrent: 2 }]\n',
+    '1:46 limits[1].name error: the name "a" is there twice (limits[0] has it already)',
   ],
   ['policy:\n  defalt: deny\n', '2:3 policy.defalt error: unknown key "defalt" in `policy` (did you mean `default`?)'],
   ['policy:\n  default: denny\n', '2:12 policy.default error: `default` must be allow or deny, not "denny" (did you mean deny?)'],
@@ -697,7 +731,7 @@ describe('files', () => {
     const bad = file('esc.yaml', 'polcy: {}\n"\\e[31m": 1\nredact: []\n');
     expect(await run(bad)).toEqual({
       status: 65,
-      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
+      out: `${bad}:1:1: error: unknown key "polcy"\n  hint: did you mean \`policy\`?\n${bad}:2:1: error: unknown key "\\u001b[31m"\n  hint: known here: servers, redact, capture, policy, limits, approvals, tools, onUnrecordable, findings, entities, anchors, proxy, encryption, auth, trustedTaps, retention\n${bad}: 2 errors\n`,
     });
     const json = JSON.parse((await run(bad, '--json')).out) as { valid: boolean; problems: ConfigProblem[] };
     expect(json).toMatchObject({ valid: false, problems: [{ line: 1, column: 1, path: 'polcy', severity: 'error' }, { line: 2 }] });

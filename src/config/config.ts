@@ -14,6 +14,7 @@ import type { Matchers, OnUnrecordable, Policy, PrincipalMatcher, RedactRule, Ru
 import { parsePins } from '../policy/pin-file.ts';
 import { authOf, type AuthSettings } from './auth.ts';
 import { proxyOf, type ProxySettings } from './proxy.ts';
+import { limitsOf } from './limits.ts';
 import { checkValues, redactName, warnings } from './check.ts';
 import { parseYaml, type ParsedDocument, type Position } from './document.ts';
 import { explain, type PlacedFinding } from './explain.ts';
@@ -318,6 +319,7 @@ function policyOf(file: FileContent): Policy {
         ...(rule.approvers === undefined ? {} : { approvers: listOf(rule.approvers.uid)! }),
       })),
     },
+    ...limitsOf(file.limits, matchersOf),
     onUnrecordable:
       typeof file.onUnrecordable === 'string'
         ? { default: file.onUnrecordable }

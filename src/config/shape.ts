@@ -7,6 +7,7 @@ import { ruleIds, ruleSettings } from '../analysis/rules/settings.ts';
 import { utf8 } from '../bytes/bytes.ts';
 import { visible } from '../bytes/visible.ts';
 import { approvalWaitMs } from '../limits.ts';
+import { limitsShape } from './limits.ts';
 import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
 import { cosignatureType } from '../tlog/cosignature.ts';
 import { vkeyParts } from '../tlog/note.ts';
@@ -37,7 +38,7 @@ export interface IssueDetails {
 type Finding = string | ({ message: string } & IssueDetails) | undefined;
 
 /** A string with a check whose message goes behind the name of the field: ``` `tool` is empty```. */
-function text(check: (value: string) => Finding, schema: { minLength?: number; maxLength?: number; pattern?: string }) {
+export function text(check: (value: string) => Finding, schema: { minLength?: number; maxLength?: number; pattern?: string }) {
   return z
     .string()
     .check(({ value, issues }) => {
@@ -605,6 +606,7 @@ export const fileShape = z
       })
       .optional()
       .meta({ title: 'Policy', description: 'Which messages pass.' }),
+    limits: limitsShape({ matchers, name, text }).optional(),
     approvals: z
       .strictObject({
         timeout: askTimeout().optional().meta({ description: 'How long a request waits where its rule does not say: 1s to 24h. Default: 5m.' }),

@@ -137,10 +137,12 @@ export interface FrameFields extends Common {
   reason?: string;
   shadow?: true;
   problem?: string;
+  /** A limit refused it: how long it takes at least until it could pass. */
+  retryAfterMs?: number;
   capture?: CaptureLevel;
   /** How many ranges of the frame each rule left out. */
   redacted?: Record<string, number>;
-  /** Units of each direction that `capture: none` left out of this connection's record so far, when there are any. */
+  /** Units of each direction that have no entry, of this connection so far, when there are any: `capture: none` left them out, or a limit refused more than were worth one. */
   uncaptured?: [number, number];
   origin: Origin;
   anomalies?: Anomaly[];
@@ -222,7 +224,7 @@ export type PinChange = 'changed' | 'new' | 'gone';
 
 export interface PolicyEntry extends Common {
   kind: 'policy';
-  act: 'load' | 'rejected' | 'freeze' | 'unfreeze' | 'hold' | 'release' | 'pin' | 'drift' | 'accept';
+  act: 'load' | 'rejected' | 'freeze' | 'unfreeze' | 'hold' | 'release' | 'pin' | 'drift' | 'accept' | 'limited';
   /** Of the file in force, SHA-256 in hex; absent when there is none (any more). */
   digest?: string;
   /** Of the one before. */
@@ -240,7 +242,7 @@ export interface PolicyEntry extends Common {
   source?: PinSource;
   /** Of `drift`: what is different. */
   change?: PinChange;
-  /** Of `pin` and `drift`: where it was listed. */
+  /** Of `pin` and `drift`: where it was listed. Of `limited`: what refused requests came on. */
   connection?: string;
   /** Of `unfreeze`: the entry that is taken back. */
   freeze?: number;
@@ -252,6 +254,9 @@ export interface PolicyEntry extends Common {
   session?: string;
   all?: true;
   reason?: string;
+  /** Of `limited`: the limit, and how many requests of `connection` it refused without an entry of their own, from `since` to `until`. */
+  rule?: string;
+  count?: number;
   /** Of `hold`: entries from this time on; its `until`: up to this time. */
   since?: string;
   until?: string;

@@ -142,6 +142,7 @@ const frame: Fields = [
   ['reason', false, text],
   ['shadow', false, yes],
   ['problem', false, text],
+  ['retryAfterMs', false, count],
   ['capture', false, oneOf('none', 'metadata', 'request', 'full')],
   ['redacted', false, counts],
   ['uncaptured', false, pair],
@@ -283,7 +284,7 @@ const fieldsOf: Record<Kind, Fields> = {
   gap: [...common, ['connection', true, hex32], ['reason', true, text], ['lost', true, perDirection], ['from', false, time], ['until', false, time]],
   policy: [
     ...common,
-    ['act', true, oneOf('load', 'rejected', 'freeze', 'unfreeze', 'hold', 'release', 'pin', 'drift', 'accept')],
+    ['act', true, oneOf('load', 'rejected', 'freeze', 'unfreeze', 'hold', 'release', 'pin', 'drift', 'accept', 'limited')],
     ['digest', false, hex64],
     ['previous', false, hex64],
     ['rules', false, count],
@@ -302,6 +303,8 @@ const fieldsOf: Record<Kind, Fields> = {
     ['principal', false, text],
     ['session', false, text],
     ['all', false, yes],
+    ['rule', false, text],
+    ['count', false, positive],
     ['reason', false, text],
     ['since', false, time],
     ['until', false, time],
@@ -478,6 +481,13 @@ function together(value: Record<string, unknown>): string | undefined {
     if ((value.opened !== undefined) !== isOpen || (value.count !== undefined) !== isOpen || (value.from !== undefined) !== isOpen)
       return 'opened, count and from not together with the act open';
     return (value.finding === undefined) === isOpen ? undefined : 'a finding not together with the act acknowledge';
+  }
+  if (value.kind === 'policy') {
+    const isLimited = value.act === 'limited';
+    for (const name of ['rule', 'count']) if ((value[name] !== undefined) !== isLimited) return `${name} not together with the act limited`;
+    return isLimited && ['connection', 'since', 'until'].some((name) => value[name] === undefined)
+      ? 'limited, but without connection, since or until'
+      : undefined;
   }
   if (value.kind === 'approval') {
     // nobody but a person approves or denies, and a person does nothing else

@@ -62,6 +62,8 @@ export interface OpenSegment {
 export interface Replay {
   /** First index that the caller wants to see again (the size of its own snapshot). */
   from: number;
+  /** Told before the first entry: where the ledger's keys are. */
+  keys?(folder: string): void;
   entry(record: EntryRecord, leafHash: Uint8Array): void;
 }
 
@@ -104,6 +106,7 @@ export function recover(files: Files, folder: string, keysHome: string, replay: 
   if (id === undefined) throw new SwornError('ledger-corrupt', `the header of ${join(payload, segmentName(segments[0]!))} is damaged`);
   const keys = keysFolder(keysHome, id);
   const key = loadKey(keys);
+  replay.keys?.(keys);
   const segmentKeys = new SegmentKeyStore(keys);
   segmentKeys.configureNow(encryption);
   const origin = key.name;

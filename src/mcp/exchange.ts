@@ -35,6 +35,18 @@ export interface PendingRequest {
   uncaptured?: true;
   /** Leaf position of the first request of the logical call, where it is another one. */
   call?: number;
+  /** Buckets of rate limits that its reply changes, and in which it counts as running, unless it is vacated. */
+  limits?: readonly string[];
+  /** It was cancelled, its stream ended, or it waits for too long: it counts as running no more, though a reply may come. */
+  isVacated?: true;
+  /** Of one with `limits`: the stream that it came on, which is not where its id is unique. */
+  wireStream?: number;
+}
+
+/** Who counts the waiting requests that hold places in limits. */
+export interface Slots {
+  /** A request begins to hold these places (1), or holds them no more (-1). */
+  hold(limits: readonly string[], by: 1 | -1, isVacated?: boolean): void;
 }
 
 export interface Placement {
@@ -97,6 +109,7 @@ export class Exchanges {
   /** Those of which something was left out. */
   readonly #withSecrets = new Set<PendingRequest>();
   #secretsChars = 0;
+  #slots: Slots | undefined;
 
   /** `most`, `mostBytes`: of requests that wait at a time; beyond it the oldest are forgotten, and a reply to one of them is a reply to nothing. */
   constructor(most: number = pendingRequests, mostBytes: number = pendingBytes) {
@@ -144,7 +157,51 @@ export class Exchanges {
     return this.#withSecrets;
   }
 
+  /** Who counts from now on, instead of who did: those that wait hold their places there. */
+  attach(slots: Slots | undefined): void {
+    for (const { limits, isVacated } of this.#size === 0 ? none : this.pending()) {
+      if (limits === undefined) continue;
+      this.#slots?.hold(limits, -1, isVacated);
+      slots?.hold(limits, 1, isVacated);
+    }
+    this.#slots = slots;
+  }
+
+  /** A waiting request that came on `wireStream` holds these places as long as it waits. */
+  occupy(request: PendingRequest, limits: readonly string[], wireStream: number): void {
+    request.limits = limits;
+    request.wireStream = wireStream;
+    this.#slots?.hold(limits, 1);
+  }
+
+  /** A waiting request counts as running no more; the answer takes it back, while it still waits. */
+  vacate(request: PendingRequest): () => void {
+    const { limits } = request;
+    if (limits === undefined || request.isVacated) return nothing;
+    const turn = (isVacated: boolean): void => {
+      this.#slots?.hold(limits, -1, request.isVacated);
+      if (isVacated) request.isVacated = true;
+      else delete request.isVacated;
+      this.#slots?.hold(limits, 1, request.isVacated);
+    };
+    turn(true);
+    return () => turn(false);
+  }
+
+  /** Those that came on a stream over which nothing more comes. */
+  vacateStream(wireStream: number): () => void {
+    const undos: (() => void)[] = [];
+    for (const request of this.pending()) if (request.limits !== undefined && request.wireStream === wireStream) undos.push(this.vacate(request));
+    return undos.length === 0 ? nothing : (): void => undos.forEach((undo) => undo());
+  }
+
+  /** Those that came before a time of the tap's clock. */
+  vacateBefore(seenUs: number): void {
+    for (const request of this.pending()) if (request.seenUs < seenUs) this.vacate(request);
+  }
+
   #count(request: PendingRequest, by: 1 | -1): void {
+    if (request.limits !== undefined) this.#slots?.hold(request.limits, by, request.isVacated);
     if (request.secrets === undefined && request.secretsLost === undefined) return;
     if (by === 1) this.#withSecrets.add(request);
     else this.#withSecrets.delete(request);
@@ -294,7 +351,8 @@ export class Exchanges {
         isText(request.idKey, idKeyBytes) &&
         (request.method === undefined || isText(request.method, methodBytes)) &&
         (request.target === undefined || isText(request.target?.value, targetBytes)) &&
-        (request.direction === 'c2s' || request.direction === 's2c');
+        (request.direction === 'c2s' || request.direction === 's2c') &&
+        (request.limits === undefined || (Array.isArray(request.limits) && request.limits.every((key) => isText(key, idKeyBytes))));
       if (fits && exchanges.#size < most && exchanges.#sizeBytes + sizeOf(request) <= mostBytes) exchanges.#append(request);
     }
     return exchanges;

@@ -11,6 +11,7 @@ import { ambiguityOf } from './ambiguity.ts';
 import type { Condition } from './condition.ts';
 import type { Freeze } from './freeze.ts';
 import { freezeOf, isFrozen } from './freeze.ts';
+import { compileLimits, type CompiledLimit } from './limits.ts';
 import { asks, isAbout, isLong, tells, wordOn, type Judged, type Party, type Subject } from './match.ts';
 import { noPolicy, type CaptureLevel, type Matchers, type Policy, type Rule, type ToolSettings } from './policy.ts';
 import { compileRedaction, Redactor, type CompiledRedactRule } from './redact.ts';
@@ -23,6 +24,7 @@ export interface CompiledPolicy {
   readonly policy: Policy;
   readonly rules: readonly CompiledRule[];
   readonly redact: readonly CompiledRedactRule[];
+  readonly limits: readonly CompiledLimit[];
   /** Some rule may refuse a message: nothing may be delivered before it is judged. */
   readonly canBlock: boolean;
   /** A frame must be seen whole before any of it is stored. */
@@ -66,7 +68,8 @@ export async function compilePolicy(policy: Policy, pause: Pause = () => undefin
     (rule) => rule.enforce && (rule.action === 'deny' || rule.action === 'ask' || (rule.action === 'allow' && rule.when !== undefined)),
   );
   const { tools } = policy;
-  const canBlock = policy.policy.default === 'deny' || refusing || (tools !== undefined && tools.mode !== 'warn');
+  const limits = compileLimits(policy.limits);
+  const canBlock = policy.policy.default === 'deny' || refusing || (tools !== undefined && tools.mode !== 'warn') || limits.length > 0;
   const redact: CompiledRedactRule[] = [];
   for (const rule of policy.redact) {
     redact.push(await compileRedaction(rule));
@@ -78,14 +81,16 @@ export async function compilePolicy(policy: Policy, pause: Pause = () => undefin
     policy,
     rules,
     redact,
+    limits,
     canBlock,
-
     seesWhole: canBlock || redact.length > 0 || !isFull || rules.some(({ when }) => when !== undefined),
   };
 }
 
 /** Of a recorder without a file. */
-export const unruled: CompiledPolicy = { policy: noPolicy, rules: [], redact: [], canBlock: false, seesWhole: false };
+export const unruled: CompiledPolicy = { policy: noPolicy, rules: [], redact: [], limits: [], canBlock: false, seesWhole: false };
+
+const unlimited: readonly CompiledLimit[] = [];
 
 /** Without these there is no connection at all: only a rule that names one of them, letter by letter, is about it. */
 const protectedMethods = new Set(['initialize', 'server/discover', 'ping', 'notifications/initialized', 'notifications/cancelled']);
@@ -100,6 +105,7 @@ export class Judge {
   #every: Redactor | undefined;
   readonly #words = new Map<string, ToolSettings>();
   readonly #levels = new Map<string, CaptureLevel>();
+  readonly #limits = new Map<string, readonly CompiledLimit[]>();
 
   constructor(compiled: CompiledPolicy, party: Party) {
     this.compiled = compiled;
@@ -108,8 +114,8 @@ export class Judge {
 
   /** Nothing in the file says anything of any message. */
   get isIdle(): boolean {
-    const { rules, policy } = this.compiled;
-    return rules.length === 0 && policy.policy.default === 'allow' && policy.tools === undefined;
+    const { rules, limits, policy } = this.compiled;
+    return rules.length === 0 && limits.length === 0 && policy.policy.default === 'allow' && policy.tools === undefined;
   }
 
   /** There is a file, so entries say how much of a message is stored. */
@@ -123,6 +129,7 @@ export class Judge {
     if (clientInfo.name !== undefined) this.party.principal.declared.name = clientInfo.name;
     this.#candidates.clear();
     this.#levels.clear();
+    this.#limits.clear();
   }
 
   /** Something may refuse a message of this connection. */
@@ -175,6 +182,14 @@ export class Judge {
     }
     if (compiled.policy.policy.default === 'deny' && asks(message) && !isProtected(message.method)) return { kind: 'block', rule: ownRules.default };
     return flagged ?? passes;
+  }
+
+  /** The limits that a message is held against, once no rule refuses it: none of what does not ask, nor of what keeps a connection alive. */
+  limitsOn(message: Subject): readonly CompiledLimit[] {
+    const { limits } = this.compiled;
+    if (limits.length === 0 || !asks(message) || isProtected(message.method) || message.method?.startsWith('notifications/') === true)
+      return unlimited;
+    return remembered(this.#limits, keyOf(message), () => limits.filter((limit) => isAbout(limit, message, this.party, true)));
   }
 
   /** What of a message is stored. What was refused is always in the record. */

@@ -77,6 +77,34 @@ export interface CaptureRule extends Matchers {
   level: CaptureLevel;
 }
 
+/** So much in so long. */
+export interface Rate {
+  /** Requests, or bytes. */
+  amount: number;
+  periodMs: number;
+  /** As the file says it: `60/min`. */
+  text: string;
+}
+
+/** What a limit counts apart. */
+export const limitKeys = ['principal', 'client', 'server', 'tool', 'session'] as const;
+export type LimitKey = (typeof limitKeys)[number];
+
+/** How much may be asked. At least one of `requests`, `concurrent` and `bytes` is there. */
+export interface Limit extends Matchers {
+  name?: string;
+  /** In the order of `limitKeys`; none: everything that it is about counts together. */
+  per: LimitKey[];
+  direction: Direction;
+  requests?: Rate;
+  /** Requests that may come at once; absent: those of one period. */
+  burst?: number;
+  /** Requests without their reply. */
+  concurrent?: number;
+  /** Of requests, and of their replies afterwards. */
+  bytes?: Rate;
+}
+
 export type OnUnrecordable = 'block' | 'pass';
 
 export interface Policy {
@@ -84,6 +112,8 @@ export interface Policy {
   redact: RedactRule[];
   capture: { default: CaptureLevel; rules: CaptureRule[] };
   policy: { default: 'allow' | 'deny'; rules: Rule[] };
+  /** Absent: none. */
+  limits?: Limit[];
   /** `default` is absent when the file does not say: then the tap's own word counts. */
   onUnrecordable: { default?: OnUnrecordable; read?: OnUnrecordable; write?: OnUnrecordable; unknown?: OnUnrecordable };
   /** Content of sessions that is older is erased; entries that are older are pruned. */

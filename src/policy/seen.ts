@@ -17,7 +17,7 @@ import { namesHidden } from './remains.ts';
 import type { Judgement } from './replay.ts';
 
 /** Lets everything pass but for what no rule could let pass, once something can refuse: what is ambiguous, or too long to be judged. */
-export const looking: CompiledPolicy = { policy: { ...noPolicy }, rules: [], redact: [], canBlock: true, seesWhole: true };
+export const looking: CompiledPolicy = { policy: { ...noPolicy }, rules: [], redact: [], limits: [], canBlock: true, seesWhole: true };
 
 /** `resource`: its name is the scheme of the URI with its colon. `method`: requests of all other methods, whatever they name. */
 export type ItemKind = 'tool' | 'prompt' | 'resource' | 'method';

@@ -9,6 +9,8 @@ export interface Verdict {
   reason?: string;
   /** The rule would have blocked or asked, had it been enforced. */
   shadow?: true;
+  /** A limit refuses: how long it takes at least until the request could pass. */
+  retryAfterMs?: number;
   /** A condition could not be evaluated: which kind of error, never a value. */
   problem?: string;
 }
@@ -25,7 +27,7 @@ export const ownRules = {
   /** Longer than can be judged. */
   tooLarge: 'sworn:too-large',
   freeze: 'sworn:freeze',
-  /** More than `limits` allow. */
+  /** More than `limits` allow; of a limit with a name `sworn:limit/NAME`. */
   limit: 'sworn:limit',
   /** A tool whose definition nobody has accepted (`tools.pin`). */
   pin: 'sworn:pin',

@@ -3,7 +3,7 @@ import type { MessageEntry } from '../entry/entry.ts';
 import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { EffectFields } from '../mcp/effect.ts';
 import { readMessage, type Batch, type Direction, type Message } from '../mcp/message.ts';
-import { denied, notRecorded, refusalLine, replyWithheld, resultWithheld } from '../wire/refusal.ts';
+import { denied, limited, notRecorded, refusalLine, replyWithheld, resultWithheld } from '../wire/refusal.ts';
 import type { DirectionIndex } from '../wire/wire.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
@@ -20,6 +20,9 @@ export interface Lines {
 
 export const noLines: Lines = { toSender: nothing, toReceiver: nothing };
 
+/** What an entry says of a message that was refused. One that gets none has no `index`. */
+export type Refused = Pick<MessageEntry, 'type' | 'rule' | 'reason' | 'problem' | 'retryAfterMs'>;
+
 interface Deps {
   ledger: Ledger;
   clock: Clock;
@@ -30,16 +33,18 @@ interface Deps {
  * a reply is replaced for who waits for it; a notification is dropped. An id that is not known whole cannot be answered. `awaited`: of what cannot be read, that
  * it is the reply that somebody waits for; of a request, that it is that, too.
  */
-export function linesFor(entry: MessageEntry, index: number, id: string | undefined, awaited = false): Lines {
+export function linesFor(entry: Refused, index: number | undefined, id: string | undefined, awaited = false): Lines {
   if (id === undefined || !isAnswerable(id) || entry.rule === undefined) return noLines;
   const denial = {
     rule: entry.rule,
     ...(entry.reason === undefined ? {} : { reason: entry.reason }),
     ...(entry.problem === undefined ? {} : { problem: entry.problem }),
-    index,
+    ...(index === undefined ? {} : { index }),
   };
+  const { retryAfterMs } = entry;
+  const refusal = retryAfterMs === undefined ? denied(denial) : limited(denial, retryAfterMs);
   if (entry.type === 'request') {
-    return { toSender: refusalLine(id, denied(denial)), toReceiver: awaited ? refusalLine(id, resultWithheld(denial)) : nothing };
+    return { toSender: refusalLine(id, refusal), toReceiver: awaited ? refusalLine(id, resultWithheld(denial)) : nothing };
   }
   if (entry.type === 'result' || entry.type === 'error') return { toSender: nothing, toReceiver: refusalLine(id, resultWithheld(denial)) };
   if (entry.type !== 'opaque') return noLines;

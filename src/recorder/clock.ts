@@ -1,5 +1,6 @@
 /** Wall time in microseconds that follows the system's clock, and the monotonic clock that taps on the same machine share. */
 
+import { readFileSync } from 'node:fs';
 import type { Entry } from '../entry/entry.ts';
 
 /** The wall clock has milliseconds; between two of them the monotonic clock counts. More than this apart, the wall clock was set. */
@@ -41,5 +42,14 @@ export class Clock {
   common<K extends Entry['kind']>(kind: K): { v: 1; kind: K; time: string; monotonicUs: number } {
     const monotonicUs = this.monotonicUs();
     return { v: 1, kind, time: this.text(this.wallUs(monotonicUs)), monotonicUs };
+  }
+}
+
+/** The system's name for the time since it started, where it has one. */
+export function bootId(): string | undefined {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return undefined;
   }
 }

@@ -7,7 +7,7 @@ import type { ContentItem } from '../ledger/segment.ts';
 import type { Receipt } from '../ledger/ledger.ts';
 import { seenEvents, toolsCount } from '../limits.ts';
 import { splitOverrides, Tools, type EffectFields, type SplitOverrides, type ToolDefinition } from '../mcp/effect.ts';
-import { Exchanges } from '../mcp/exchange.ts';
+import { Exchanges, type Slots } from '../mcp/exchange.ts';
 import type { MessageReader } from '../mcp/message.ts';
 import type { Hasher } from '../bytes/crypto.ts';
 import { Judge, unruled, type CompiledPolicy } from '../policy/judge.ts';
@@ -142,7 +142,7 @@ export class Connection {
   wait: Wait;
   /** Something was left out of a request, whose answer may come when nobody knows any more to what it belongs. */
   hadSecrets: boolean;
-  /** Units per direction that have no entry (`capture: none`). */
+  /** Units per direction that have no entry (`capture: none`, and most of what limits refuse). */
   readonly uncaptured: [number, number];
   /** Since when no tap is attached, monotonic ms. */
   lostAt: number | undefined;
@@ -164,6 +164,7 @@ export class Connection {
   /** When a tap that had not shown so was told to wait, monotonic µs. */
   #raisedUs = -Infinity;
   #shownServer: string | undefined;
+  #slots: Slots | undefined;
   #hidesClient = false;
   readonly #hiddenTools = new Set<string>();
   /** Erased in the ledger, and so not written beside it. */
@@ -198,7 +199,7 @@ export class Connection {
     this.uncaptured = state?.uncaptured === undefined ? [0, 0] : [...state.uncaptured];
     this.#speaker = this.#newSpeaker(state?.speaker ?? { named: false }, compiled);
     for (const [key, speaker] of state?.speakers ?? []) this.#speakers.set(key, this.#newSpeaker(speaker, compiled, undefined, sessionIn(key)));
-    for (const [who, index] of state?.principals ?? []) this.#principals.set(who, { who, index, said: undefined });
+    for (const [who, index, limitKey] of state?.principals ?? []) this.recall(who, index, limitKey);
     for (const [link, index] of state?.sessions ?? []) this.#sessions.set(link, index);
     for (const { direction, unit, message } of state?.refusals ?? []) this.#refusals[direction].set(unit, Buffer.from(message, 'base64'));
     for (const direction of [0, 1] as const) this.#withheld[direction].push(...(state?.withheld?.[direction] ?? []));
@@ -261,8 +262,23 @@ export class Connection {
   }
 
   /** An earlier recorder's `principal` entry. */
-  recall(who: string, index: number): void {
-    this.#principals.set(who, { who, index, said: undefined });
+  recall(who: string, index: number, limitKey?: string): void {
+    this.#principals.set(who, { who, index, said: undefined, ...(limitKey === undefined ? {} : { limitKey }) });
+  }
+
+  /** Whoever counts the requests that wait here, from now on. */
+  limit(slots: Slots | undefined): void {
+    this.#slots = slots;
+    this.exchanges.attach(slots);
+  }
+
+  /** Those that proxies named and that have an entry. `keyOf`: what limits know a principal by. */
+  recalled(keyOf?: (principal: NamedPrincipal) => string | undefined): [who: string, index: number, limitKey?: string][] {
+    return [...this.#principals.values()].flatMap((principal) => {
+      const { who, index } = principal;
+      const limitKey = keyOf?.(principal);
+      return index === undefined ? [] : [limitKey === undefined ? [who, index] : [who, index, limitKey]];
+    });
   }
 
   /**
@@ -442,6 +458,7 @@ export class Connection {
     this.closing = undefined;
     this.who = undefined;
     this.exchanges = Exchanges.from();
+    this.exchanges.attach(this.#slots);
   }
 
   get isClosed(): boolean {
@@ -454,7 +471,10 @@ export class Connection {
    */
   remains(): Connection {
     const { opened, state } = this.toJSON();
-    return new Connection(opened, { ...state, pending: [], tools: this.closed === 'tap lost' ? state.tools : [] }, this.judge.compiled);
+    this.exchanges.attach(undefined);
+    const remains = new Connection(opened, { ...state, pending: [], tools: this.closed === 'tap lost' ? state.tools : [] }, this.judge.compiled);
+    remains.limit(this.#slots);
+    return remains;
   }
 
   /** The unit was judged: in wait class `verdict` it may go. */
@@ -537,9 +557,11 @@ export class Connection {
   foundHole(direction: DirectionIndex, unit: number): void {
     if (!this.#isTakenUp[direction]) return;
     this.#isTakenUp[direction] = false;
-    const { capture } = this.judge.compiled.policy;
+    const { limits, policy } = this.judge.compiled;
+    const { capture } = policy;
     const missing = unit - this.taken[direction] - 1;
-    if (missing > 0 && (capture.default === 'none' || capture.rules.some(({ level }) => level === 'none'))) this.uncaptured[direction] += missing;
+    const leavesOut = limits.length > 0 || capture.default === 'none' || capture.rules.some(({ level }) => level === 'none');
+    if (missing > 0 && leavesOut) this.uncaptured[direction] += missing;
   }
 
   /** Another recorder had it before. */
@@ -638,7 +660,8 @@ export class Connection {
     };
   }
 
-  toJSON(): { opened: Opened; state: ConnectionState } {
+  /** `limitKeyOf`: what limits know a principal by, who may say nothing before this recorder ends. */
+  toJSON(limitKeyOf?: (principal: NamedPrincipal) => string | undefined): { opened: Opened; state: ConnectionState } {
     const state: ConnectionState = {
       seq: this.seq,
       taken: this.taken,
@@ -648,7 +671,7 @@ export class Connection {
         ? {}
         : {
             speakers: [...this.#speakers.entries()].map(([key, speaker]) => [key, this.#speakerState(speaker)] as const),
-            principals: [...this.#principals.values()].flatMap(({ who, index }) => (index === undefined ? [] : [[who, index] as const])),
+            principals: this.recalled(limitKeyOf),
             sessions: [...this.#sessions.entries()],
           }),
       pending: this.exchanges.toJSON(),
@@ -702,7 +725,7 @@ export interface ConnectionState {
   speaker: SpeakerState;
   /** Of an HTTP connection. */
   speakers?: readonly (readonly [key: string, speaker: SpeakerState])[];
-  principals?: readonly (readonly [who: string, index: number])[];
+  principals?: readonly (readonly [who: string, index: number, limitKey?: string])[];
   sessions?: readonly (readonly [link: string, index: number])[];
   closed?: CloseEntry['reason'];
   isReturnDue?: boolean;

@@ -31,6 +31,9 @@ import { bare, unterminated, type FrameUnit, type Head } from '../wire/wire.ts';
 import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } from './answer.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
+import { refuseUnrecorded } from './refuse-unrecorded.ts';
+import type { Admitted, Limits } from './limiting.ts';
+import type { Storms } from './storms.ts';
 import { frameOf, type Frame } from './frame.ts';
 import { credentialsIn, disagrees, httpOf, isOtherCharset } from './http.ts';
 import { commitment, seal, type Attributes } from './seal.ts';
@@ -53,6 +56,8 @@ export interface RecordDeps {
   };
   /** Freezes in force. */
   readonly freezes: readonly Freeze[];
+  /** Absent where nobody could have set any. */
+  limits?: { held: Limits; storms: Storms };
   /** The secret of checkable redaction, outside of the ledger. */
   findKey(): Buffer;
   /** Definitions of tools that are trusted. */
@@ -115,6 +120,12 @@ function turnTo(head: Head, stream: number, connection: Connection, deps: Record
 function recordMessage(frame: Frame, message: Message, connection: Connection, deps: RecordDeps): void {
   // 2. Pair, and 3. judge.
   const considered = consider(frame, message, connection, deps);
+  deps.limits?.held.admit(considered, frame.sizeBytes, connection, deps.ledger.nextIndex, frame.refusable, frame.unit.head);
+  const { limited } = considered;
+  if (limited !== undefined && !deps.limits!.storms.hit(limited, considered.subject, 1, connection)) {
+    refuseUnrecorded(frame, [{ message, considered }], connection, deps.ledger);
+    return;
+  }
   // what streamed through is stored, whatever came into force meanwhile
   const level = frame.streamed === undefined ? connection.judge.level(considered.subject, considered.verdict) : 'full';
   takePins(considered, level, message, connection);
@@ -224,6 +235,7 @@ function conclude(
 function leaveOut(frame: Frame, message: Message, considered: Considered, connection: Connection, deps: RecordDeps): void {
   const { direction, unit } = frame;
   const placement = connection.exchanges.place(message, names[direction], deps.ledger.nextIndex, frame.seenUs, connection.scope);
+  deps.limits?.held.placed(message, placement, frame.sizeBytes, considered, connection, unit.head, unit.stream);
   if (message.type === 'request' && placement.request !== undefined) {
     placement.request.uncaptured = true;
     placement.request.effects = considered.subject.effects as EffectFields;
@@ -255,7 +267,19 @@ function leaveOut(frame: Frame, message: Message, considered: Considered, connec
 /** A batch (2025-03-26): one entry for the frame, then one for each item that points at it. A batch with an item that is refused is refused whole. */
 function recordBatch(frame: Frame, batch: Batch, connection: Connection, deps: RecordDeps): void {
   const considered = considerBatch(frame, batch, connection, deps);
+  const sizesBytes = batch.items.map(({ range }) => range[1] - range[0]);
+  deps.limits?.held.admitBatch(considered, sizesBytes, connection, deps.ledger.nextIndex, frame.refusable, frame.unit.head);
   const refusedItem = considered.findIndex(({ verdict }) => verdict.kind === 'block');
+  const one = considered[refusedItem];
+  if (one?.limited !== undefined) {
+    const requests = considered.filter(({ subject }) => asks(subject)).length;
+    if (!deps.limits!.storms.hit(one.limited, one.subject, requests, connection)) {
+      sayNotSent(considered, refusedItem);
+      const items = batch.items.map(({ message }, i) => ({ message, considered: considered[i]! }));
+      refuseUnrecorded(frame, items, connection, deps.ledger);
+      return;
+    }
+  }
   if (refusedItem < 0)
     for (const [item, one] of considered.entries())
       takePins(one, connection.judge.level(one.subject, one.verdict), batch.items[item]!.message, connection);
@@ -305,13 +329,10 @@ function recordItems(
   // of all items together: none passes unrecorded because another one may
   const { effects } = (considered.find(({ subject }) => connection.onUnrecordable(subject.effects) === 'block') ?? considered.at(-1)!).subject;
   const refused: { entry: MessageEntry; index: number; lines: Lines; isConcealed: boolean }[] = [];
+  if (refusedItem >= 0) sayNotSent(considered, refusedItem);
   for (const [item, { message, range }] of batch.items.entries()) {
     if (item < from) continue;
     const one = considered[item]!;
-    if (refusedItem >= 0 && one.verdict.kind !== 'block') {
-      const { rule } = considered[refusedItem]!.verdict;
-      one.verdict = { kind: 'block', ...(rule === undefined ? {} : { rule }), reason: `not sent: item ${refusedItem} was refused` };
-    }
     const inItem = ({ start, end, ...more }: Redaction): Redaction => ({ ...more, start: start - range[0], end: end - range[0] });
     const foundHere = found[item] ?? [];
     const redactions = itemRedactions(foundHere, one, range, connection).map(inItem);
@@ -346,6 +367,15 @@ function recordItems(
   for (const { entry, index: own, lines, isConcealed } of refused) recordRefusal(entry, own, lines, isConcealed, connection, deps);
 }
 
+/** The others of a batch with an item that is refused. */
+function sayNotSent(considered: readonly Considered[], refusedItem: number): void {
+  const { rule, retryAfterMs } = considered[refusedItem]!.verdict;
+  const said = { ...(rule === undefined ? {} : { rule }), ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  for (const one of considered) {
+    if (one.verdict.kind !== 'block') one.verdict = { kind: 'block', ...said, reason: `not sent: item ${refusedItem} was refused` };
+  }
+}
+
 /** What rules find in the items of a batch, for each item: none of a frame that is stored as it comes. */
 function foundInItems(frame: Frame, batch: Batch, considered: readonly Considered[], connection: Connection): Redaction[][] {
   if (frame.bytes === undefined || !connection.judge.compiled.seesWhole) return [];
@@ -374,6 +404,7 @@ export function finishBatch({ index, entry, batch, bytes, next, lines }: Unfinis
     kind: 'block',
     ...(entry.rule === undefined ? {} : { rule: entry.rule }),
     ...(entry.reason === undefined ? {} : { reason: entry.reason }),
+    ...(entry.retryAfterMs === undefined ? {} : { retryAfterMs: entry.retryAfterMs }),
   };
   const frame: Frame = {
     direction,
@@ -394,9 +425,7 @@ export function finishBatch({ index, entry, batch, bytes, next, lines }: Unfinis
 }
 
 /** A message with what was found out about it before anything was changed. */
-interface Considered {
-  subject: Subject;
-  verdict: Verdict;
+interface Considered extends Admitted {
   request: PendingRequest | undefined;
   pinning?: Pinning | undefined;
 }
@@ -523,6 +552,7 @@ function begin(
     reason: undefined,
     shadow: undefined,
     problem: undefined,
+    retryAfterMs: undefined,
     capture: undefined,
     redacted: undefined,
     effect: undefined,
@@ -574,12 +604,13 @@ function enter(
   return { fields, attributes: { ...attributes, sessionLink }, undo };
 }
 
-function sayVerdict(entry: MessageEntry | BatchEntry, { kind, rule, reason, shadow, problem }: Verdict): void {
+function sayVerdict(entry: MessageEntry | BatchEntry, { kind, rule, reason, shadow, problem, retryAfterMs }: Verdict): void {
   entry.verdict = kind;
   if (rule !== undefined) entry.rule = rule;
   if (reason !== undefined) entry.reason = bounded(reason, reasonBytes);
   if (shadow !== undefined) entry.shadow = shadow;
   if (problem !== undefined) entry.problem = problem;
+  if (retryAfterMs !== undefined) entry.retryAfterMs = retryAfterMs;
 }
 
 /** How often each rule left something out; of very many rules the rest together. */
@@ -669,13 +700,14 @@ function concealedIn(bytes: Buffer | undefined, message: Message, considered: Co
 function describe(
   frame: Frame,
   message: Message,
-  { subject, verdict }: Considered,
+  considered: Considered,
   level: CaptureLevel,
   concealed: Concealed,
   connection: Connection,
   deps: RecordDeps,
   range?: [number, number],
 ): { entry: MessageEntry; attributes: Attributes; isConcealed: boolean; undo: () => void } {
+  const { subject, verdict } = considered;
   const index = deps.ledger.nextIndex;
   const direction = names[frame.direction];
   const begun = begin(frame, message.anomalies, connection, deps, range !== undefined);
@@ -692,6 +724,8 @@ function describe(
   // what was said before is said once
   const placement = isAgain ? unplaced : connection.exchanges.place(message, direction, index, frame.seenUs, connection.scope);
   if (isAgain) entry.repeats = again.first!;
+  const sizeBytes = range === undefined ? frame.sizeBytes : range[1] - range[0];
+  const unhold = deps.limits?.held.placed(message, placement, sizeBytes, considered, connection, head, frame.unit.stream);
   const endSession =
     head?.begins === undefined || range !== undefined
       ? nothing
@@ -775,7 +809,7 @@ function describe(
       subject,
       verdict.kind,
       failed,
-      together(undoLeg, endSession, again?.undo),
+      together(undoLeg, endSession, again?.undo, unhold),
       placement,
       begun.unenter,
       connection,
@@ -980,7 +1014,7 @@ function recordAnswer(
     ...(sensitive === undefined ? {} : { sensitive }),
     ...(destructive === undefined ? {} : { destructive }),
     outcome: 'error',
-    code: 4030,
+    code: isAnswer && refused.retryAfterMs !== undefined ? 4290 : 4030,
     segments: stored.hashes.length,
     commitment: commitment(stored.hashes),
     delivered: [connection.delivered[0], connection.delivered[1]],

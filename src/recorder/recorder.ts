@@ -4,7 +4,7 @@
  */
 import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, chownSync, readFileSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, statSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -55,13 +55,14 @@ import { Accesses } from './access.ts';
 import { Administration, administratorOf, isAct, type Administrator } from './administration.ts';
 import { Anchors } from './anchors.ts';
 import { Eraser } from './erase.ts';
-import { Clock } from './clock.ts';
+import { bootId, Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
 import { difference, isSame, problemOf, reloadPolicy, type Loaded } from './control.ts';
 import { readHead } from './http.ts';
 import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { KeyChanges } from './key-changes.ts';
+import { Limits } from './limiting.ts';
 import { isServed, type Lock } from './lock.ts';
 import { Openings } from './openings.ts';
 import type { RecorderOptions } from './options.ts';
@@ -76,6 +77,7 @@ import { resumeLong } from './frame.ts';
 import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
 import { Searcher } from './searcher.ts';
 import { seal, type Attributes } from './seal.ts';
+import { Storms } from './storms.ts';
 import { bury, State, unbury, type RecordedPolicy } from './state.ts';
 
 /** So much text fits into an attribute, however it is escaped. */
@@ -101,6 +103,8 @@ export class Recorder {
   #findKey: Buffer | undefined;
   #linkKey: Buffer | undefined;
   readonly #searcher = new Searcher();
+  readonly #limits: Limits;
+  readonly #storms: Storms;
   readonly #anchors: Anchors;
   readonly #keys: KeyChanges;
   /** Why nothing is signed. */
@@ -151,13 +155,14 @@ export class Recorder {
     this.#lock = lock;
     this.#log = log;
     this.#onEnd = onEnd;
-    const state = new State(options.ledger, policy.compiled);
+    this.#limits = new Limits(policy.compiled.limits, this.#clock);
+    const state = new State(options.ledger, policy.compiled, this.#limits);
     this.#connections = state.connections;
     this.#closed = state.closed;
     this.#ledger = Ledger.open(
       options.ledger,
       options.keysHome,
-      { from: Math.max(0, state.from - 1), entry: (entry) => state.replay(entry) },
+      { from: Math.max(0, state.from - 1), keys: (folder) => state.open(() => findKeyIn(folder)), entry: (entry) => state.replay(entry) },
       {
         flushed: () => this.#flushed(),
         recordable: (recordable, error) => this.#recordableChanged(recordable, error),
@@ -172,6 +177,9 @@ export class Recorder {
       undefined,
       policy.encryption,
     );
+    this.#limits.open(() => this.#deps.findKey());
+    this.#limits.begin();
+    this.#storms = new Storms({ clock: this.#clock, append: (entry, attributes, options, done) => this.#append(entry, attributes, options, done) });
     this.#openings = new Openings(options.ledger, (kind) => this.#clock.common(kind));
     this.#anchors = new Anchors({
       append: (anchored, attributes) => {
@@ -210,6 +218,7 @@ export class Recorder {
       },
       freezes: inForce(state.freezes, this.#clock.wallUs() / 1000),
       searcher: this.#searcher,
+      limits: { held: this.#limits, storms: this.#storms },
       findKey: () => (this.#findKey ??= findKeyIn(this.#ledger.keysFolder)),
     };
     this.#recordedPolicy = state.policy;
@@ -297,13 +306,14 @@ export class Recorder {
 
   #recordStart(state: State): void {
     const { ledger } = this;
+    const boot = bootId();
     const start: StartEntry = {
       ...this.#clock.common('start'),
       ledger: ledger.id,
       origin: ledger.origin,
       vkey: this.#keys.announced,
       recorder: { version: this.#options.version, uid: process.getuid?.() ?? 0, pid: process.pid },
-      ...bootId(),
+      ...(boot === undefined ? {} : { bootId: boot }),
       ...(state.lastKind === undefined && this.#options.continues !== undefined ? { continues: this.#options.continues } : {}),
     };
     this.#startDue = undefined;
@@ -403,6 +413,7 @@ export class Recorder {
     }
     if (this.#ending) return ending;
     this.#policy = loaded;
+    this.#limits.limiter.configure(loaded.compiled.limits);
     this.#anchors.configure(loaded.anchors);
     this.#pruner.lookAgain();
     this.#expire();
@@ -709,6 +720,7 @@ export class Recorder {
       ...(isChild === true ? { serverPid: hello.serverPid! } : {}),
     };
     const connection = new Connection(opened, undefined, this.#policy.compiled);
+    connection.limit(this.#limits);
     this.#connections.set(connection.id, connection);
     this.#openings.set(connection, { hello, peer, isServerForeign: isChild === false });
     return connection;
@@ -792,6 +804,7 @@ export class Recorder {
     if (connection.isReturnDue) recordReturn(connection, this.#deps, true);
     if (!connection.isRecorded) recordOpening(connection, this.#deps, true);
     this.#recordGap(connection);
+    this.#storms.end(connection.id);
     connection.closed = close.reason;
     connection.closing = close;
     connection.closeDue = undefined;
@@ -842,6 +855,7 @@ export class Recorder {
       if (left.length < freezes.length) this.#freeze(left);
     }
     if (!this.#ledger.recordable) return;
+    this.#limits.tick(this.#connections.values(), this.#storms);
     const now = performance.now();
     for (const connection of this.#connections.values()) {
       if (connection.isClosed || connection.isPaused) continue;
@@ -893,13 +907,22 @@ export class Recorder {
   /** None when it cannot be made (too long for one string): it is disposable, and the next start replays more. */
   #snapshotText(): string | undefined {
     try {
-      return State.capture(this.#ledger.nextIndex, this.#connections.values(), this.#closed.values(), this.#deps.freezes, this.#recordedPolicy, {
-        holds: this.#administration.holds,
-        erasures: this.#eraser.toJSON(),
-        pruned: this.#pruner.toJSON(),
-        vkey: this.#keys.announced,
-        pins: this.#pinner.pins,
-      });
+      return State.capture(
+        this.#ledger.nextIndex,
+        this.#connections.values(),
+        this.#closed.values(),
+        this.#deps.freezes,
+        this.#recordedPolicy,
+        {
+          holds: this.#administration.holds,
+          erasures: this.#eraser.toJSON(),
+          pruned: this.#pruner.toJSON(),
+          vkey: this.#keys.announced,
+          pins: this.#pinner.pins,
+          limits: this.#limits.toJSON(),
+        },
+        (principal, connection) => this.#limits.keyOf(principal, connection),
+      );
     } catch (error) {
       this.#log(`no snapshot: ${(error as Error).message}`);
       return undefined;
@@ -950,6 +973,8 @@ export class Recorder {
       erasing: this.#eraser.status,
       pruned: this.#pruner.status,
       anchors: this.#anchors.status(),
+      limits: this.#limits.limiter,
+      storms: this.#storms.size,
       connections: [...this.#connections.values()],
       uptimeMs: performance.now() - this.#startedAt,
       entriesAtStart: this.#entriesAtStart,
@@ -980,6 +1005,7 @@ export class Recorder {
     unlinkSocket(this.#options.socket);
     this.#accesses.end();
     this.#pruner.end();
+    this.#storms.end();
     await this.#eraser.end();
     this.#append({ ...this.#clock.common('stop'), reason, ...more } satisfies StopEntry, {}, { urgent: true, essential: true });
     const text = this.#snapshotText();
@@ -1044,12 +1070,4 @@ function isWhole({ flags, bytes }: FrameUnit): boolean {
 
 function sha256Hex(text: string): string {
   return createHash('sha256').update(text).digest('hex');
-}
-
-function bootId(): { bootId?: string } {
-  try {
-    return { bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim() };
-  } catch {
-    return {};
-  }
 }

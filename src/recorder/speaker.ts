@@ -21,6 +21,8 @@ export interface NamedPrincipal {
   index: number | undefined;
   /** Absent until the proxy says it again to a recorder that came later. */
   said: Principal | undefined;
+  /** Of one whom the proxy has not named yet: what limits knew it by. */
+  limitKey?: string;
 }
 
 export interface Speaker {

@@ -32,6 +32,8 @@ import { attributesOf } from './attributes.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
 import { applyFreeze } from './control.ts';
 import { Pins } from '../policy/pins.ts';
+import type { Limits, LimitsState } from './limiting.ts';
+import type { NamedPrincipal } from './speaker.ts';
 import { learn, type UnfinishedBatch } from './record.ts';
 
 /** How many closed connections are remembered: their taps end within seconds, but for one that was stopped and goes on. */
@@ -49,6 +51,7 @@ interface Snapshot {
   erasures?: EraseState;
   pruned?: PruneState;
   pins?: unknown;
+  limits?: unknown;
 }
 
 /** The policy that the ledger last said to be in force. */
@@ -69,6 +72,10 @@ export class State {
   readonly #batches = new Map<string, UnfinishedBatch>();
   /** In force from now on; what was judged before stands. */
   readonly #compiled: CompiledPolicy;
+  /** Brought up with the entries. */
+  readonly #limits: Limits | undefined;
+  /** Of the snapshot: the limits' own. */
+  readonly #kept: unknown;
   /** First index to replay. */
   readonly from: number;
   /** Of the last entry that was replayed. */
@@ -88,9 +95,11 @@ export class State {
   readonly #refusedItems = new Map<string, { batch: number; lines: Lines[] }>();
 
   /** The snapshot of `ledger`, or nothing where it cannot be read: the ledger itself says everything that it says. */
-  constructor(ledger: string, compiled: CompiledPolicy = unruled) {
+  constructor(ledger: string, compiled: CompiledPolicy = unruled, limits?: Limits) {
     this.#compiled = compiled;
+    this.#limits = limits;
     let from = 0;
+    let kept: unknown;
     try {
       const snapshot = JSON.parse(readFileSync(join(ledger, 'run', 'state.json'), 'utf8')) as Snapshot;
       if (snapshot.v === 2 && Number.isSafeInteger(snapshot.size)) {
@@ -106,6 +115,7 @@ export class State {
         if (snapshot.erasures !== undefined) this.erasures = snapshot.erasures;
         if (snapshot.pruned !== undefined) this.pruned = snapshot.pruned;
         this.pins = Pins.from(snapshot.pins);
+        kept = snapshot.limits;
       }
     } catch {
       this.connections.clear();
@@ -119,6 +129,20 @@ export class State {
       this.pins = new Pins();
     }
     this.from = from;
+    this.#kept = kept;
+  }
+
+  /** Before the first entry is replayed: what of the snapshot needs the ledger's keys. */
+  open(findKey: () => Buffer): void {
+    const limits = this.#limits;
+    if (limits === undefined) return;
+    limits.open(findKey);
+    limits.restore(this.#kept);
+    for (const connection of this.connections.values()) {
+      connection.limit(limits);
+      limits.recallAll(connection);
+    }
+    for (const connection of this.closed.values()) connection.limit(limits);
   }
 
   /** Brings the connections up to an entry behind the snapshot. */
@@ -127,6 +151,7 @@ export class State {
     this.lastTime = entry.time;
     this.lastKind = entry.kind;
     if (record.index < this.from) return;
+    this.#limits?.turnTo(entry);
     if (entry.kind === 'open') this.#open(entry, record);
     else if (entry.kind === 'principal') this.#with(entry, (connection) => this.#principal(connection, entry, record));
     else if (entry.kind === 'close') this.#with(entry, (connection) => bury(connection, entry.reason, this));
@@ -146,10 +171,12 @@ export class State {
     if (connection !== undefined) apply(connection);
   }
 
-  #principal(connection: Connection, { source, uid, pid }: PrincipalEntry, record: EntryRecord): void {
+  #principal(connection: Connection, { source, uid, pid, unbelieved }: PrincipalEntry, record: EntryRecord): void {
     if (connection.transport === 'http') {
-      const { key } = attributesOf(record);
-      if (typeof key === 'string') connection.recall(key, record.index);
+      const said = attributesOf(record);
+      const { key } = said;
+      const limitKey = this.#limits?.recall(record.index, said, unbelieved !== true);
+      if (typeof key === 'string') connection.recall(key, record.index, limitKey);
       return;
     }
     connection.who = record.index;
@@ -200,6 +227,7 @@ export class State {
     };
     const connection = new Connection(opened, undefined, this.#compiled);
     connection.isRecorded = true;
+    connection.limit(this.#limits);
     this.connections.set(entry.connection, connection);
   }
 
@@ -223,6 +251,7 @@ export class State {
       if (entry.kind === 'message' && entry.exchange !== undefined) connection.exchanges.forget(entry.exchange);
       return;
     }
+    if (entry.kind === 'message') this.#limits?.replayEnd(entry, connection);
     const direction = entry.direction === 'c2s' ? 0 : 1;
     connection.taken[direction] = Math.max(connection.taken[direction], entry.tapSeq);
     connection.settled[direction] = connection.taken[direction];
@@ -324,7 +353,11 @@ export class State {
   #tally(connection: Connection, entry: MessageEntry): void {
     const { direction, method, exchange, verdict, outcome } = entry;
     let effects: Partial<EffectFields> = {};
-    for (const request of connection.exchanges.pending()) if (request.index === exchange) effects = request.effects ?? {};
+    for (const request of connection.exchanges.pending()) {
+      if (request.index !== exchange) continue;
+      effects = request.effects ?? {};
+      if (verdict !== 'block') this.#limits?.replayReply(request, entry.sizeBytes);
+    }
     count(
       connection.counts,
       { type: messageTypeOf(entry), direction, effects, ...(method === undefined ? {} : { method }) },
@@ -350,6 +383,7 @@ export class State {
     }
     const subject = subjectOf(message, entry.direction, effects, isReply ? placement.request : undefined);
     count(connection.counts, subject, entry.verdict, entry.outcome === 'toolError');
+    this.#limits?.replay(entry, index, message, subject, placement, connection);
     if (entry.verdict !== 'block') learn(bytes, message, isReply ? placement.request?.method : undefined, connection, {});
     // it was answered in its receiver's place
     else if (message.type === 'request') connection.exchanges.forget(index);
@@ -385,14 +419,15 @@ export class State {
     closed: Iterable<Connection>,
     freezes: Freeze[] = [],
     policy?: RecordedPolicy,
-    kept: { holds?: readonly Hold[]; erasures?: EraseState; pruned?: PruneState; vkey?: string; pins?: Pins } = {},
+    kept: { holds?: readonly Hold[]; erasures?: EraseState; pruned?: PruneState; vkey?: string; pins?: Pins; limits?: LimitsState | undefined } = {},
+    limitKeyOf?: (principal: NamedPrincipal, connection: Connection) => string | undefined,
   ): string | undefined {
     const open = [...connections].filter((connection) => connection.isRecorded);
     if (open.some(({ long, isPaused }) => long[0] !== undefined || long[1] !== undefined || isPaused)) return undefined;
     const snapshot: Snapshot = {
       v: 2,
       size,
-      connections: [...open, ...closed].map((connection) => connection.toJSON()),
+      connections: [...open, ...closed].map((connection) => connection.toJSON((principal) => limitKeyOf?.(principal, connection))),
       freezes,
       ...(policy === undefined ? {} : { policy }),
       ...kept,

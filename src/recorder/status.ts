@@ -1,6 +1,7 @@
 /** What a recorder says of itself: all of it to whoever administers it, and to others that it lives and how it does. */
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Freeze } from '../policy/freeze.ts';
+import type { Limiter } from '../policy/limits.ts';
 import type { AnchorStatus } from './anchors.ts';
 import type { Connection } from './connection.ts';
 import type { Loaded } from './control.ts';
@@ -31,6 +32,9 @@ export interface Shown {
   erasing: Eraser['status'];
   pruned: Pruner['status'];
   anchors: AnchorStatus[];
+  limits: Limiter;
+  /** Connections and buckets whose refused requests are being counted. */
+  storms: number;
   connections: readonly Connection[];
   uptimeMs: number;
   entriesAtStart: number;
@@ -49,6 +53,8 @@ export function statusOf({
   erasing,
   pruned,
   anchors,
+  limits,
+  storms,
   connections,
   uptimeMs,
   entriesAtStart,
@@ -79,6 +85,7 @@ export function statusOf({
     erasing,
     pruned,
     anchors,
+    limits: limits.limits.length === 0 ? null : limitsStatus(limits, storms),
     recordable: ledger.recordable,
     queueBytes: ledger.pendingBytes,
     lastSyncMs: Math.round(ledger.syncMs.last * 1000) / 1000,
@@ -100,8 +107,13 @@ export function statusOf({
   };
 }
 
+function limitsStatus(limiter: Limiter, storms: number): Record<string, unknown> {
+  const { limits, size, running, crowded, hits } = limiter;
+  return { count: limits.length, buckets: size, running, crowded, storms, refused: Object.fromEntries(hits) };
+}
+
 /** What tells of whom is recorded, and where. */
-const forAdministrators = ['ledger', 'logFile', 'policy', 'freezes', 'holds', 'erasing', 'pruned', 'anchors'];
+const forAdministrators = ['ledger', 'logFile', 'policy', 'freezes', 'holds', 'erasing', 'pruned', 'anchors', 'limits'];
 
 /** Whoever may connect learns that the recorder lives and how it does, not what is recorded of whom, and where. */
 export function statusForOthers({ connections, ...status }: Status): Record<string, unknown> {

@@ -40,6 +40,17 @@ export function denied(denial: Denial): RefusalError {
   return { code: 4030, message: `blocked by policy rule ${rule}${reason === undefined ? '' : `: ${reason}`}`, data: { ...denial, executed: false } };
 }
 
+/** For the sender of a request that a limit refused: when it may try again at the earliest. */
+export function limited(denial: Denial, retryAfterMs: number): RefusalError {
+  const { rule, reason, index } = denial;
+  const why = reason === undefined ? '' : ` (${reason})`;
+  return {
+    code: 4290,
+    message: `limited by ${rule}${why}: try again in ${retryAfterMs} ms`,
+    data: { rule, ...(reason === undefined ? {} : { reason }), retryAfterMs, ...(index === undefined ? {} : { index }), executed: false },
+  };
+}
+
 /** For the receiver of a reply that policy withheld: the call was carried out, or not; the record has its outcome. */
 export function resultWithheld(denial: Denial): RefusalError {
   const { rule, reason } = denial;
