@@ -45,6 +45,8 @@ export interface Destination {
   request(method: string, path: string, headers: readonly string[]): ClientRequest;
   /** An address that the upstream tells its clients: its path there, and as clients of ours reach it; `undefined` where it is elsewhere. */
   endpointAt(address: string, path: string): { path: string; address: string } | undefined;
+  /** A request of the session waits for a person: it shall not expire for that, where it is up to us, until what comes back is called. */
+  keep(session: string): () => void;
   /** What its answers said. */
   readonly headers: HeaderMemory;
   /** We end what does not end by itself. */
@@ -212,7 +214,10 @@ class Stream {
       if (outcome.kind === 'aside') {
         // the recorder bounds what waits for a person: bodies that are received shall not wait for that
         release();
+        const session = values['mcp-session-id'];
+        const expires = session === undefined ? nothing : this.#to.keep(session);
         outcome = await outcome.decided;
+        expires();
       }
       if (this.#hasLeft) return;
       if (outcome.kind !== 'pass') return await this.#refused(outcome, copy ?? none, received.bytes !== undefined);

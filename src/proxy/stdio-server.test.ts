@@ -72,6 +72,20 @@ test('the end of a session ends its process, and of no other one', async () => {
   expect((await post(at, 'x', two.session)).pid).toBe(two.pid);
 });
 
+test.each(['each', 'shared'] as const)('a session that is kept does not expire, and afterwards does: %s', async (sessions) => {
+  const { at } = await started(sessions, 100);
+  const { session, pid } = await post(at, 'initialize');
+  const [first, second] = [at.keep!(session), at.keep!(session)];
+  await sleep(300);
+  first();
+  await sleep(300);
+  expect(await post(at, 'ping', session)).toMatchObject({ status: 200, pid });
+  second();
+  expect((await post(at, 'ping', session)).pid).toBe(pid);
+  await gone(pid);
+  expect((await post(at, 'ping', session)).status).toBe(404);
+});
+
 test('of sessions that share a process none ends it, and closing ends it', async () => {
   const { server, at } = await started('shared', 60_000);
   const [one, two] = [await post(at, 'initialize'), await post(at, 'initialize')];

@@ -25,6 +25,8 @@ export class StdioServer {
   readonly #folder = mkdtempSync(join(tmpdir(), 'sworn-proxy-'));
   readonly #server: Server;
   readonly #sessions = new Map<string, StdioProcess>();
+  /** Sessions that do not expire, and how often that was asked for. */
+  readonly #kept = new Map<string, number>();
   #shared: StdioProcess | undefined;
   readonly #timer: NodeJS.Timeout;
   readonly #idleMs: number;
@@ -58,6 +60,19 @@ export class StdioServer {
       socketPath,
       rules: { ...usualRules, authorization: false },
       upstreamTimeoutMs: 0,
+      keep: (session) => this.#keep(session),
+    };
+  }
+
+  #keep(session: string): () => void {
+    this.#kept.set(session, (this.#kept.get(session) ?? 0) + 1);
+    return () => {
+      const left = this.#kept.get(session)! - 1;
+      if (left > 0) this.#kept.set(session, left);
+      else this.#kept.delete(session);
+      const process = this.#sessions.get(session);
+      // what was waited for comes only now
+      if (process !== undefined) process.usedAt = performance.now();
     };
   }
 
@@ -114,13 +129,14 @@ export class StdioServer {
 
   #expire(): void {
     const before = performance.now() - this.#idleMs;
+    const keptShared = [...this.#kept.keys()].some((id) => this.#sessions.get(id) === this.#shared);
     for (const [id, process] of this.#sessions) {
-      if (process.isBusy || process.usedAt > before) continue;
+      if (process.isBusy || process.usedAt > before || this.#kept.has(id)) continue;
       this.#sessions.delete(id);
       if (process !== this.#shared) void process.end();
     }
     const shared = this.#shared;
-    if (shared === undefined || shared.isBusy || shared.usedAt > before) return;
+    if (shared === undefined || shared.isBusy || shared.usedAt > before || keptShared) return;
     this.#shared = undefined;
     void shared.end();
   }

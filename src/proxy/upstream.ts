@@ -25,6 +25,8 @@ export interface HttpSettings extends Common {
   publicUrl?: URL;
   /** A Unix socket on which the server is reached, whatever the URL says. */
   socketPath?: string;
+  /** The session shall not expire, though nobody says anything in it, until what comes back is called. Absent: it is not ours. */
+  keep?: (session: string) => () => void;
 }
 
 export interface StdioSettings extends Common {
@@ -35,6 +37,7 @@ export interface StdioSettings extends Common {
 export type UpstreamSettings = HttpSettings | StdioSettings;
 
 const connectMs = 10_000;
+const nothing = (): void => undefined;
 /** The last path segment that names the endpoint itself, whatever it is called at the upstream. */
 const endpointPath = '/mcp';
 
@@ -108,6 +111,10 @@ export class Upstream implements Destination {
     const query = at < 0 ? '' : target.slice(at + 1);
     const whole = [url.search.slice(1), query].filter(Boolean).join('&');
     return `${url.pathname}${whole === '' ? '' : `?${whole}`}`;
+  }
+
+  keep(session: string): () => void {
+    return this.settings.keep?.(session) ?? nothing;
   }
 
   /** `from`: path of the stream that says it. */
