@@ -4,9 +4,10 @@
  */
 import { z } from 'zod';
 import { approvalDecisions, approvalHows, kinds } from '../src/entry/entry.ts';
+import type * as waits from '../src/analysis/approval-views.ts';
 import type * as rows from '../src/analysis/rows.ts';
 import type * as views from '../src/analysis/views.ts';
-import { accessNoteBytes, answerRows, filterChars, mostBuckets } from '../src/limits.ts';
+import { accessNoteBytes, answerRows, approvalReasonLength, approverChars, decisionsAtOnce, filterChars, mostBuckets } from '../src/limits.ts';
 
 const text = z.string();
 const time = z.string().describe('ISO 8601, UTC');
@@ -65,6 +66,21 @@ export const sessionRow = z.strictObject({
   sizeBytes: count,
 });
 
+const approval = z.strictObject({
+  index,
+  request: index,
+  decision: z.enum(approvalDecisions),
+  at: time,
+  waitedMs: count,
+  how: z.enum(approvalHows),
+  uid: z.int().optional(),
+  pid: z.int().optional(),
+  viewer: text.optional(),
+  approver: text.optional(),
+  reason: text.optional(),
+  selfApproved: yes,
+});
+
 export const callRow = z.strictObject({
   ledger: ledgerId,
   index,
@@ -84,23 +100,7 @@ export const callRow = z.strictObject({
   rule: text.optional(),
   reason: text.optional(),
   approvedBy: z.enum(['nobody', 'rule', 'person']).optional(),
-  approval: z
-    .strictObject({
-      index,
-      request: index,
-      decision: z.enum(approvalDecisions),
-      at: time,
-      waitedMs: count,
-      how: z.enum(approvalHows),
-      uid: z.int().optional(),
-      pid: z.int().optional(),
-      viewer: text.optional(),
-      approver: text.optional(),
-      reason: text.optional(),
-      selfApproved: yes,
-    })
-    .optional()
-    .describe('a person was asked, and what became of that'),
+  approval: approval.optional().describe('a person was asked, and what became of that'),
   beganAt: time,
   endedAt: time.optional(),
   sinceOpenUs: z.int(),
@@ -308,6 +308,71 @@ export const matrix = z.strictObject({
   total: count,
 });
 
+const commitment = z
+  .string()
+  .regex(/^[A-Za-z0-9+/]{43}=$/)
+  .describe('of what was shown');
+export const approvalRow = z.strictObject({
+  ledger: ledgerId,
+  request: index,
+  connection: text,
+  server: text,
+  client: text.optional(),
+  principal: text.optional(),
+  method: text,
+  tool: text.optional(),
+  effect: effect.optional(),
+  sensitive: yes,
+  destructive: yes,
+  rule: text,
+  reason: text.optional(),
+  askedAt: time,
+  deadline: time,
+  sizeBytes: count,
+  commitment,
+  argumentsText: text.optional(),
+  isCut: yes,
+  selfOnly: yes,
+});
+
+export const approvalQueue = z.strictObject({
+  now: time,
+  rows: z.array(approvalRow).max(answerRows),
+  total: count,
+  problems: z.array(z.strictObject({ ledger: ledgerId, message: text })),
+  mayUnlock: z.boolean(),
+});
+
+export const approvalDetail = z.strictObject({
+  approval: approvalRow,
+  shown: text.describe('the message as stored, at most 8 KiB of it'),
+  session: sessionRow.optional(),
+  before: z.array(callRow),
+});
+
+export const decisionRow = approval.extend({
+  ledger: ledgerId,
+  rule: text,
+  commitment: text,
+  session: text.optional(),
+  server: text.optional(),
+  method: text.optional(),
+  tool: text.optional(),
+  argumentsText: text.optional(),
+});
+
+const decided = { decided: index.describe('of its approval entry'), waitedMs: count, selfApproved: yes };
+export const decideResult = z.strictObject({
+  ledger: ledgerId,
+  request: index,
+  decided: decided.decided.optional(),
+  waitedMs: count.optional(),
+  selfApproved: yes,
+  problem: text.optional(),
+});
+const decision = z.enum(['approved', 'denied']);
+const reason = z.string().max(approvalReasonLength).optional().describe('told to whoever asked');
+
 export const problem = z.strictObject({ error: z.strictObject({ message: text }) });
 
 const page = <Row extends z.ZodType>(row: Row): z.ZodObject => z.strictObject({ rows: z.array(row), offset: count, total: count });
@@ -331,7 +396,12 @@ export const fits: [
   Fits<views.ToolDetail, typeof toolDetail>,
   Fits<views.EntityDetail, typeof entityDetail>,
   Fits<views.Matrix, typeof matrix>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true, true, true, true];
+  Fits<waits.ApprovalRow, typeof approvalRow>,
+  Fits<waits.ApprovalQueue, typeof approvalQueue>,
+  Fits<waits.ApprovalDetail, typeof approvalDetail>,
+  Fits<waits.DecisionRow, typeof decisionRow>,
+  Fits<waits.DecideResult, typeof decideResult>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true];
 
 interface Parameter {
   name: string;
@@ -399,6 +469,16 @@ export const questions: readonly Asked[] = [
   },
   { name: 'matrix', does: 'Tools by entities', parameters: [...range, ...paging], answer: matrix },
   { name: 'findings', does: 'What an analysis wants a person to look at', parameters: [...range, ...paging], answer: page(findingRow) },
+  { name: 'approvals', does: 'Requests that wait for a person, oldest first', parameters: [], answer: approvalQueue },
+  {
+    name: 'approval',
+    does: 'One of them, opened, with what its session did before',
+    parameters: [thatLedger, thatIndex],
+    answer: approvalDetail,
+    isOne: true,
+    opens: true,
+  },
+  { name: 'decisions', does: 'What was decided about such requests, the latest first', parameters: [], answer: z.array(decisionRow) },
 ];
 
 export const commands = [
@@ -413,7 +493,33 @@ export const commands = [
     }),
     mayLack: true,
   },
+  {
+    name: 'unlock',
+    does: 'Exchanges the second secret for a key to decide with. Of a login alone, not of a token',
+    body: z.strictObject({ secret: z.string().min(1).max(256) }),
+    answer: z.strictObject({ key: text, forMs: count }),
+  },
+  {
+    name: 'decide',
+    does: 'Approves or denies requests that wait, each bound to what was shown; an `approval` entry of the ledger each',
+    body: z.strictObject({
+      key: text.describe('of unlock'),
+      decision,
+      reason,
+      requests: z
+        .array(z.strictObject({ ledger: ledgerId, request: index, commitment }))
+        .min(1)
+        .max(decisionsAtOnce),
+    }),
+    answer: z.array(decideResult),
+  },
 ] as const;
+
+/** `POST /hooks/approvals`. */
+export const hook = {
+  body: z.strictObject({ request: index, commitment, decision, reason, approver: z.string().min(1).max(approverChars) }),
+  answer: z.strictObject(decided),
+};
 
 const shapes = {
   SessionRow: sessionRow,
@@ -428,6 +534,8 @@ const shapes = {
   Overview: overview,
   Timeline: timeline,
   EntryDetail: entryDetail,
+  ApprovalRow: approvalRow,
+  DecisionRow: decisionRow,
   Problem: problem,
 };
 
@@ -505,7 +613,8 @@ export function openapi(): object {
   paths['/api/v1/stream'] = {
     get: {
       operationId: 'stream',
-      summary: 'Says that there is something new: events `change` with {entries, calls, findings, evidence}. `id` is a cursor, from which it goes on',
+      summary:
+        'Says that there is something new: events `change` with {entries, calls, findings, evidence, approvals}. `id` is a cursor, from which it goes on',
       parameters: [
         { name: 'Last-Event-ID', in: 'header', schema: { type: 'string' } },
         { name: 'cursor', in: 'query', description: 'the same, for clients that cannot send the header', schema: { type: 'string' } },
@@ -530,9 +639,10 @@ export function openapi(): object {
         summary: does,
         requestBody: { required: true, content: { 'application/json': { schema: schemaOf(body) } } },
         responses: {
-          204: { description: 'Done, or begun' },
+          ...('answer' in more
+            ? { 200: { description: 'The answer', content: { 'application/json': { schema: schemaOf(more.answer) } } } }
+            : { 204: { description: 'Done, or begun' }, ...missing }),
           ...refusals,
-          ...missing,
           413: ofProblem('The body is too long'),
           415: ofProblem('The body is no JSON'),
           ...('mayLack' in more ? { 503: ofProblem('It could not be recorded') } : {}),
@@ -540,13 +650,43 @@ export function openapi(): object {
       },
     };
   }
+  paths['/hooks/approvals'] = {
+    post: {
+      operationId: 'hook',
+      summary: 'Decides with the webhook’s secret, in the name of a person that it vouches for (docs/approvals.md)',
+      security: [],
+      parameters: [
+        {
+          name: 'Sworn-Signature',
+          in: 'header',
+          required: true,
+          description: 't=<unix seconds>,v1=<hex HMAC-SHA256(secret, t + "." + body)>',
+          schema: { type: 'string' },
+        },
+      ],
+      requestBody: { required: true, content: { 'application/json': { schema: schemaOf(hook.body) } } },
+      responses: {
+        200: { description: 'It is an entry', content: { 'application/json': { schema: schemaOf(hook.answer) } } },
+        400: refusals[400],
+        401: ofProblem('The signature is none of the secret, or too old'),
+        403: ofProblem('`Host` is not served here, or the account that serves may not decide'),
+        404: ofProblem('It does not wait'),
+        405: refusals[405],
+        409: ofProblem('The same body was sent before, or something else waits than what was told'),
+        413: ofProblem('The body is too long'),
+        415: ofProblem('The body is no JSON'),
+        429: refusals[429],
+        503: ofProblem('It could not be recorded'),
+      },
+    },
+  };
   return {
     openapi: '3.1.0',
     info: {
       title: 'sworn serve',
       version: '1',
       description:
-        'What the dashboard asks. Read-only but for two commands. Whoever asks shows the cookie of a browser that opened the printed address, or a token of --token-file.',
+        'What the dashboard asks. Read-only but for four commands. Whoever asks shows the cookie of a browser that opened the printed address, or a token of --token-file.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: 'http://127.0.0.1:9090' }],

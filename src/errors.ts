@@ -52,6 +52,10 @@ export const errorKinds = {
     exit: 78,
     hint: 'one token a line, at least 32 characters, in a file that only you can read: openssl rand -hex 32 > FILE; chmod 600 FILE',
   },
+  'secret-file': {
+    exit: 78,
+    hint: 'a first line of at least 16 characters, in a file that only you can read: openssl rand -hex 16 > FILE; chmod 600 FILE',
+  },
   'config-missing': { exit: 66, hint: 'check the path and its permissions; what the file may say: spec/policy.md' },
   'config-invalid': { exit: 78, hint: 'see all of it with: sworn policy check {path}' },
   'pin-file': { exit: 78, hint: 'one is written by: sworn tools list --pins-out FILE, or sworn tools check --pins-out FILE -- <server command>' },

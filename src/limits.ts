@@ -236,6 +236,27 @@ export const streamClients = 32;
 export const streamGatherMs = 100;
 export const streamHeartbeatMs = 15_000;
 export const streamWaitingBytes = 64 * KiB;
+/** Tries of one login to type the second secret: so many at once, and so many a second; and how long it counts without a decision. */
+export const unlockFailures = { most: 5, perS: 1 / 20 };
+export const approvalsUnlockedMs = 30 * 60_000;
+/** Requests that are decided with one question of a page. */
+export const decisionsAtOnce = 64;
+/** Of each ledger, decisions that a dashboard shows. */
+export const decisionsShown = 100;
+/** A dashboard's question for what waits is answered after so long at the latest; whoever could not be asked is asked again after so long; what changes soon after one another is one change. */
+export const queueWaitMs = 25_000;
+export const queueAgainMs = 1_000;
+export const queueGatherMs = 200;
+/** How old or new a signed decision may be; those that are remembered, so that none counts twice; and what strangers may try. */
+export const hookToleranceS = 300;
+export const hookRemembered = 10_000;
+export const hookFailures = { most: 20, perS: 1 / 3 };
+/** Of the name that a webhook's secret vouches for. */
+export const approverChars = 128;
+/** Posts of a webhook at a time; what waits for it; how long it is told of a decision. */
+export const webhookPosts = 8;
+export const webhookWaiting = 8_000;
+export const webhookDecidedMs = 3_600_000;
 /** A ledger whose checkpoint moved is verified again after so long, and after so many times what it took. */
 export const verifyAgainMs = 30_000;
 export const verifyAgainShare = 20;

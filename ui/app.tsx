@@ -6,7 +6,7 @@ import type { Backend } from '../src/analysis/views.ts';
 import { backend, news, showNews, useAsk, useBackend, watch } from './ask.ts';
 import { EvidenceLine } from './evidence.tsx';
 import { count, counted, zone } from './figures.ts';
-import { followKeys, Help, isHelpOpen } from './keyboard.tsx';
+import { followKeys, Help, isHelpOpen, useKeys } from './keyboard.tsx';
 import { Empty } from './parts.tsx';
 import { followAddress, link, narrowedLink, range, route } from './route.ts';
 import { Search } from './search.tsx';
@@ -42,6 +42,19 @@ const views: ReadonlyMap<string, View> = new Map([
   ['findings', { title: 'Findings', tab: 'findings', view: FindingsView }],
   ['verify', { title: 'Verify', tab: 'verify', view: VerifyView }],
 ]);
+/** A view that the live dashboard alone has. */
+export interface LiveView {
+  name: string;
+  title: string;
+  /** Leads there. */
+  key: string;
+  view: () => JSX.Element;
+  /** Whether there is such a thing at all, and how much of it waits. */
+  isThere: () => boolean;
+  waiting: () => number;
+}
+
+const live: LiveView[] = [];
 const tabs: readonly string[] = ['overview', 'sessions', 'calls', 'tools', 'entities', 'findings', 'verify'];
 
 type Theme = 'light' | 'dark' | undefined;
@@ -70,6 +83,8 @@ function Themes(): JSX.Element {
 
 function Header({ tab }: { tab: string }): JSX.Element {
   const overview = useAsk(() => backend().overview({}), ['tabs']);
+  const there = live.filter(({ isThere }) => isThere());
+  useKeys(there.map(({ key, name, title }) => ({ key, does: title.toLowerCase(), act: () => (location.hash = narrowedLink(name)) })));
   const figures = overview.value;
   const open = figures === undefined ? 0 : figures.findings.high + figures.findings.medium + figures.findings.low;
   useEffect(() => {
@@ -88,6 +103,17 @@ function Header({ tab }: { tab: string }): JSX.Element {
               <span class="badge">
                 {count(open)}
                 <span class="unseen"> open</span>
+              </span>
+            ) : null}
+          </a>
+        ))}
+        {there.map(({ name, title, waiting }) => (
+          <a key={name} class={waiting() > 0 ? 'urgent' : ''} href={narrowedLink(name)} aria-current={tab === name ? 'page' : undefined}>
+            {title}
+            {waiting() > 0 ? (
+              <span class="badge waits">
+                {count(waiting())}
+                <span class="unseen"> waiting</span>
               </span>
             ) : null}
           </a>
@@ -138,13 +164,19 @@ class Fence extends Component<{ children: ComponentChildren; about: string }, { 
   }
 }
 
+function liveViewOf(name: string): View | undefined {
+  const found = live.find((one) => one.name === name);
+  return found && { title: found.title, tab: name, view: found.view };
+}
+
 function App(): JSX.Element {
   const { view: name, parts } = route.value;
-  const found = views.get(name);
+  const found = views.get(name) ?? liveViewOf(name);
   const tab = found?.tab ?? '';
+  const waiting = live.reduce((sum, one) => sum + one.waiting(), 0);
   useEffect(() => {
-    document.title = `${found?.title ?? 'Not found'} · sworn`;
-  }, [found]);
+    document.title = `${waiting > 0 ? `(${count(waiting)}) ` : ''}${found?.title ?? 'Not found'} · sworn`;
+  }, [found?.title, waiting]);
   const Shown = found?.view;
   return (
     <>
@@ -177,7 +209,9 @@ function App(): JSX.Element {
   );
 }
 
-export function start(backend: Backend, root: Element): void {
+/** `more`: views that a report does not have. */
+export function start(backend: Backend, root: Element, more: readonly LiveView[] = []): void {
+  live.push(...more);
   useBackend(backend);
   followAddress();
   followKeys();

@@ -1,7 +1,8 @@
 /**
  * The live backend. `GET /api/v1/<method>` with the arguments as query parameters answers with the method's result as JSON; `undefined` is 404. `GET /api/v1/stream` is an event
- * stream whose `change` events carry {entries, calls, findings, evidence}; whoever reads decides when to look. What changes something is a POST with a JSON body.
+ * stream whose `change` events carry {entries, calls, findings, evidence, approvals}; whoever reads decides when to look. What changes something is a POST with a JSON body.
  */
+import type { ApprovalsBackend } from '../src/analysis/approval-views.ts';
 import type { Backend, EvidenceState, Overview, Paging, Range, Timeline } from '../src/analysis/views.ts';
 
 type Change = Parameters<Parameters<Backend['subscribe']>[0]>[0];
@@ -26,6 +27,8 @@ export class HttpBackend implements Backend {
   readonly kind = 'live';
 
   readonly #base: string;
+  readonly #changed = new Set<(change: Change) => void>();
+  #stream: EventSource | undefined;
 
   constructor(base = '/api/v1/') {
     this.#base = base;
@@ -79,16 +82,53 @@ export class HttpBackend implements Backend {
     await this.#ask('acknowledge', {}, { ledger, finding, note });
   }
 
+  readonly approvals: ApprovalsBackend = {
+    queue: () => this.#ask('approvals', {}),
+    detail: (ledger, index) => this.#ask('approval', { ledger, index }),
+    decisions: () => this.#page('decisions', {}),
+    unlock: async (secret) => this.#answered(await this.#ask('unlock', {}, { secret })),
+    decide: async (decision, requests) =>
+      this.#answered(
+        await this.#ask(
+          'decide',
+          {},
+          { ...decision, requests: requests.map(({ ledger, request, commitment }) => ({ ledger, request, commitment })) },
+        ),
+      ),
+  };
+
+  #answered<Answer>(answer: Answer | undefined): Answer {
+    if (answer === undefined) throw new AnswerError(404, 'This dashboard decides nothing.');
+    return answer;
+  }
+
+  /** One stream for all that subscribe: a browser keeps few connections to a server. */
   subscribe(changed: (change: Change) => void): () => void {
+    this.#stream ??= this.#open();
+    this.#changed.add(changed);
+    return () => {
+      this.#changed.delete(changed);
+      if (this.#changed.size > 0) return;
+      this.#stream?.close();
+      this.#stream = undefined;
+    };
+  }
+
+  #open(): EventSource {
     const stream = new EventSource(`${this.#base}stream`, { withCredentials: true });
+    const tell = (change: Change): void => {
+      for (const changed of this.#changed) changed(change);
+    };
     stream.addEventListener('change', (event) => {
       try {
-        changed(JSON.parse((event as MessageEvent<string>).data) as Change);
+        tell(JSON.parse((event as MessageEvent<string>).data) as Change);
       } catch {
         // what is no JSON says nothing new
       }
     });
-    return () => stream.close();
+    // what waits now is not told to whoever comes, or comes back
+    stream.addEventListener('open', () => tell({ approvals: true }));
+    return stream;
   }
 }
 

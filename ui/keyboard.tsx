@@ -18,13 +18,36 @@ const keys: readonly [string, string][] = [
   ['?', 'this help'],
 ];
 
+/** A key of one view, or of a place. */
+export interface Key {
+  key: string;
+  does: string;
+  act: () => void;
+}
+
+const more = signal<readonly Key[]>([]);
+
+/** Keys that count while a component is drawn, and stand in the help as long. */
+export function useKeys(keys: readonly Key[]): void {
+  const latest = useRef(keys);
+  latest.current = keys;
+  useEffect(() => {
+    const mine = latest.current.map(({ key, does }) => ({ key, does, act: () => latest.current.find((one) => one.key === key)?.act() }));
+    more.value = [...more.peek(), ...mine];
+    return () => {
+      more.value = more.peek().filter((one) => !mine.includes(one));
+    };
+  }, [keys.map(({ key }) => key).join(' ')]);
+}
+
 const places: Readonly<Record<string, string>> = { o: 'overview', s: 'sessions', c: 'calls', t: 'tools', n: 'entities', f: 'findings', v: 'verify' };
 
 export function followKeys(): void {
   addEventListener('keydown', (event) => {
+    const own = more.value.find(({ key }) => key === event.key);
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const target = event.target as Element | null;
-    if (target?.closest('input,textarea,select') !== null && target !== null) return;
+    if (target?.closest('input:not([type=checkbox]),textarea,select,dialog[open]:not([aria-labelledby=help])') !== null && target !== null) return;
     if (event.key === 'Escape' || isHelpOpen.value) {
       if (event.key === 'Escape' || event.key === '?') isHelpOpen.value = false;
       return;
@@ -33,7 +56,10 @@ export function followKeys(): void {
     else if (event.key === 'j' || event.key === 'k') movable()?.move(event.key === 'j' ? 1 : -1);
     else if (event.key === 'e') movable()?.openAll();
     else if (event.key === '?') isHelpOpen.value = true;
-    else if (Object.hasOwn(places, event.key)) location.hash = narrowedLink(places[event.key]!);
+    else if (own !== undefined) {
+      // a key that is held down is one word, not many
+      if (!event.repeat) own.act();
+    } else if (Object.hasOwn(places, event.key)) location.hash = narrowedLink(places[event.key]!);
     else return;
     event.preventDefault();
   });
@@ -50,7 +76,7 @@ export function Help(): JSX.Element | null {
     <dialog ref={dialog} aria-labelledby="help" onClose={() => (isHelpOpen.value = false)}>
       <h2 id="help">Keyboard</h2>
       <dl class="facts">
-        {keys.map(([key, does]) => (
+        {[...more.value.map(({ key, does }) => [key, does] as const), ...keys].map(([key, does]) => (
           <div key={key}>
             <dt>
               <kbd>{key}</kbd>

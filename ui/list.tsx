@@ -101,6 +101,17 @@ export function movable(): Movable | undefined {
   return touched !== undefined && lists.has(touched) ? touched : [...lists].at(-1);
 }
 
+/** What this view's j, k and e move, while it is drawn. */
+export function useMovable(now: Movable): void {
+  const latest = useRef(now);
+  latest.current = now;
+  useEffect(() => {
+    const mine: Movable = { move: (step) => latest.current.move(step), openAll: () => latest.current.openAll() };
+    lists.add(mine);
+    return () => void lists.delete(mine);
+  }, []);
+}
+
 const cardHeight = 76;
 const lineHeight = 32;
 

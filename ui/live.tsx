@@ -1,5 +1,7 @@
 /** The live dashboard, as `sworn serve` serves it. */
 import { start } from './app.tsx';
 import { HttpBackend } from './http-backend.ts';
+import { approvalsView } from './views/approvals.tsx';
 
-start(new HttpBackend(), document.querySelector('#app')!);
+const backend = new HttpBackend();
+start(backend, document.querySelector('#app')!, [approvalsView(backend)]);

@@ -2,6 +2,7 @@
  * The questions that pages ask, and the answers' shapes: `GET /api/v1/…` of `sworn serve` answers them from the catalog, a report answers them in the page from its own
  * verified entries. One app stands on either (`Backend`).
  */
+import type { ApprovalsBackend } from './approval-views.ts';
 import type { Custody } from '../entry/entry.ts';
 import type { CallRow, DefinitionRow, EntityRow, EntryRow, FindingRow, Principal, SessionRow, Severity, ToolRow, TouchRow } from './rows.ts';
 
@@ -167,9 +168,11 @@ export interface Backend {
   entity(ledger: string, entity: string): Promise<EntityDetail | undefined>;
   findings(range: Range, paging: Paging): Promise<Page<FindingRow>>;
   /** Called when something new can be asked for; says how to stop. What is new is not pushed: whoever reads decides when to look. */
-  subscribe(changed: (change: { entries?: number; calls?: number; findings?: number; evidence?: true }) => void): () => void;
+  subscribe(changed: (change: { entries?: number; calls?: number; findings?: number; evidence?: true; approvals?: true }) => void): () => void;
   /** Checks all of it again, now. */
   verify(ledger: string): Promise<void>;
   /** Absent in a report. */
   acknowledge?(ledger: string, finding: string, note: string): Promise<void>;
+  /** Absent in a report: nothing waits in it. */
+  readonly approvals?: ApprovalsBackend;
 }

@@ -264,6 +264,16 @@ export class LedgerRows {
     return database.prepare(sql).all(JSON.stringify(entities), ...where.values) as never;
   }
 
+  /** Entries of a kind from an index on: the latest, at most so many, latest first. */
+  indexesOf(kind: string, from: number, most: number): number[] {
+    return this.#open
+      .prepare(
+        `SELECT t."index" FROM entries t WHERE t.facet IN (SELECT facet FROM entries_facets WHERE kind = ?) AND t."index" >= ? ORDER BY t."index" DESC LIMIT ?`,
+      )
+      .all(kind, from, most)
+      .map((row) => row['index'] as number);
+  }
+
   /** The call that an entry belongs to. */
   call(index: number): Omit<CallDetail, 'legs'> | undefined {
     const database = this.#open;

@@ -3,6 +3,7 @@ import { emptyBuckets, noBuckets } from '../analysis/buckets.ts';
 import { byTool, severities, sortedBy } from '../analysis/memory-figures.ts';
 import type { CallRow, EntityRow, EntryRow, FindingRow, SessionRow, Severity, ToolRow } from '../analysis/rows.ts';
 import type { CallDetail, EntityDetail, Matrix, Overview, Page, Paging, Range, Timeline, ToolDetail } from '../analysis/views.ts';
+import type { Kind } from '../entry/entry.ts';
 import { LedgerRows, toolsOfMatrix, type Counts, type Cut, type List } from './ledger-rows.ts';
 import { quantileOf, timeText } from './rows.ts';
 
@@ -167,6 +168,11 @@ export class CatalogRows {
 
   finding(ledger: string, finding: string): FindingRow | undefined {
     return this.#of(ledger)?.finding(finding);
+  }
+
+  /** Entries of a kind from an index on: the latest, at most so many, latest first. @throws SwornError `catalog-missing` */
+  indexesOf(ledger: string, kind: Kind, from: number, most: number): number[] {
+    return this.#of(ledger)?.indexesOf(kind, from, most) ?? [];
   }
 
   /** Findings whose id begins so. */

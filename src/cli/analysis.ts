@@ -1,7 +1,7 @@
 /** How rows are made of entries, from flags and the configuration: of every command that shows findings or effects. */
 import { existsSync } from 'node:fs';
 import type { AnalysisOptions } from '../analysis/options.ts';
-import type { NotifySettings } from '../config/config.ts';
+import type { Config, NotifySettings, WebhookSettings } from '../config/config.ts';
 import type { OptionHelp } from './help.ts';
 import { effectOptions } from './run.ts';
 
@@ -22,17 +22,26 @@ export interface AnalysisFlags {
 }
 
 /** Who is told of new findings. @throws (rejects) SwornError `config-missing`, `config-invalid` */
-export async function notifyOf({ config }: AnalysisFlags): Promise<NotifySettings[]> {
+export async function notifyOf(flags: AnalysisFlags): Promise<NotifySettings[]> {
+  return (await fileOf(flags))?.findings.notify ?? [];
+}
+
+/** Who is told of requests that wait for a person. @throws (rejects) SwornError `config-missing`, `config-invalid` */
+export async function webhookOf(flags: AnalysisFlags): Promise<WebhookSettings | undefined> {
+  return (await fileOf(flags))?.webhook;
+}
+
+/** The file that was named, or the usual one where it is there. */
+async function fileOf({ config }: AnalysisFlags): Promise<Config | undefined> {
   const { defaultConfigPath, loadConfig } = await import('../config/config.ts');
   const path = config ?? defaultConfigPath();
-  return config === undefined && !existsSync(path) ? [] : (await loadConfig(path)).findings.notify;
+  return config === undefined && !existsSync(path) ? undefined : loadConfig(path);
 }
 
 /** @throws (rejects) SwornError `config-missing`, `config-invalid` */
-export async function analysisOf({ config, sensitive, write, read }: AnalysisFlags): Promise<Omit<AnalysisOptions, 'crypto'>> {
-  const { defaultConfigPath, loadConfig } = await import('../config/config.ts');
-  const path = config ?? defaultConfigPath();
-  const file = config === undefined && !existsSync(path) ? undefined : await loadConfig(path);
+export async function analysisOf(flags: AnalysisFlags): Promise<Omit<AnalysisOptions, 'crypto'>> {
+  const { sensitive, write, read } = flags;
+  const file = await fileOf(flags);
   const { findings, entities, policy } = file ?? {};
   const witnesses = file?.anchors.witnesses.length ?? 0;
   // who configures witnesses expects them, also before the first one has answered

@@ -4,11 +4,12 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { SwornError } from '../errors.ts';
-import { Dashboard, inThread, isLoopback } from '../dashboard/dashboard.ts';
+import { Dashboard, inThread, isLoopback, type ApprovalsOptions } from '../dashboard/dashboard.ts';
 import { readPage } from '../dashboard/page.ts';
+import { leastSecretChars, makeSecret, readSecretLine } from '../dashboard/unlocking.ts';
 import { readTokens } from '../dashboard/viewers.ts';
 import { socketPathOf } from '../wire/socket-path.ts';
-import { analysisOf, analysisOptions, notifyOf, type AnalysisFlags } from './analysis.ts';
+import { analysisOf, analysisOptions, notifyOf, webhookOf, type AnalysisFlags } from './analysis.ts';
 import { checkedOf, commandsFor, type VerifyJson } from './evidence-state.ts';
 import type { CommandHelp } from './help.ts';
 import { ledgerPaths } from './ledger-path.ts';
@@ -25,6 +26,11 @@ export const serveHelp: CommandHelp = {
     },
     { flags: '--port <n>', description: '0 takes a free one', default: '9090' },
     { flags: '--token-file <file>', description: 'tokens for programs, one a line: Authorization: Bearer <token>; only you may be able to read it' },
+    { flags: '--no-approvals', description: 'nobody decides here about requests that wait for a person, and nobody is told of them' },
+    {
+      flags: '--approvals-secret-file <file>',
+      description: 'the second secret, for deciding, in its first line; only you may be able to read it (default: one is made and printed)',
+    },
     { flags: '--allow-host <host>', description: 'a further name, with or without port, in the Host header', repeat: true },
     { flags: '--ledger <dir>', description: 'the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn); may be given several times', repeat: true },
     { flags: '--policy <file>', description: "a trust file (C2SP tlog-policy), as for `sworn verify`: the log's key, witnesses and their quorum" },
@@ -39,6 +45,8 @@ interface Options extends AnalysisFlags {
   bind: string;
   port: string;
   tokenFile?: string;
+  approvals?: boolean;
+  approvalsSecretFile?: string;
   allowHost?: string[];
   ledger?: string[];
   policy?: string;
@@ -46,12 +54,14 @@ interface Options extends AnalysisFlags {
   json?: boolean;
 }
 
-/** Runs until it is asked to end. @throws SwornError `usage`, `no-ledger`, `permission`, `token-file`, `dashboard-listen` */
+/** Runs until it is asked to end. @throws SwornError `usage`, `no-ledger`, `permission`, `token-file`, `secret-file`, `dashboard-listen` */
 export async function serveCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as unknown as Options;
   const port = /^\d{1,5}$/.test(options.port) ? Number(options.port) : Number.NaN;
   if (!(port <= 65_535)) throw usage(`--port is 0 to 65535, not ${options.port}`);
   const tokens = options.tokenFile === undefined ? [] : tokensOf(options.tokenFile);
+  // of a copy of a ledger nothing waits
+  const approvals = options.approvals === false || options.unrecorded ? undefined : await approvalsOf(options);
   const { identityOf } = await import('../readers/identity.ts');
   const paths = ledgerPaths(options.ledger);
   const ledgers = await Promise.all(paths.map(async (path) => ({ path, id: (await identityOf(path)).id })));
@@ -79,6 +89,7 @@ export async function serveCommand(values: Record<string, unknown>, output: Outp
     port,
     allowHosts: options.allowHost ?? [],
     tokens,
+    ...(approvals === undefined ? {} : { approvals }),
     log: (line) => output.err(`sworn: note: ${visible(line)}\n`),
   });
   const ended = new Promise<void>((done) => {
@@ -91,11 +102,16 @@ export async function serveCommand(values: Record<string, unknown>, output: Outp
       `sworn: note: whoever reaches ${visible(options.bind)}:${at} can try tokens, and whoever is between reads along: nothing is encrypted. Better: ssh -L ${at}:127.0.0.1:${at} <this machine>\n`,
     );
   }
-  if (options.json) output.out(`${JSON.stringify({ url: address(), port: at, ledgers })}\n`);
+  if (options.json)
+    output.out(
+      `${JSON.stringify({ url: address(), port: at, ledgers, ...(approvals === undefined ? {} : { approvalsSecret: approvals.secret }) })}\n`,
+    );
   else {
     output.out(`${ledgers.map(({ path }) => `dashboard of ${visible(path)}\n`).join('')}open ${address()}\n`);
     const more = process.stdin.isTTY ? '; Enter prints another' : '';
     output.out(`it lets one browser in, once${more}. Opening content is an entry of the ledger. Ctrl-C ends it.\n`);
+    if (approvals !== undefined && options.approvalsSecretFile === undefined)
+      output.out(`to approve or deny requests that wait, type there: ${approvals.secret}\n`);
   }
   const lines = process.stdin.isTTY && !options.json ? createInterface({ input: process.stdin }) : undefined;
   lines?.on('line', () => output.out(`open ${address()}\n`));
@@ -113,17 +129,37 @@ function nameOf(bind: string): string {
 
 /** @throws SwornError `token-file` */
 function tokensOf(path: string): string[] {
-  let text: string;
+  const tokens = readTokens(privateText(path, 'token-file', 'token file'));
+  if (typeof tokens === 'string') throw new SwornError('token-file', `the token file ${path} cannot be used: ${tokens}`);
+  return tokens;
+}
+
+/** @throws (rejects) SwornError `secret-file`, `config-missing`, `config-invalid` */
+async function approvalsOf(options: Options): Promise<ApprovalsOptions> {
+  const webhook = await webhookOf(options);
+  const more = webhook === undefined ? {} : { webhook };
+  if (webhook !== undefined) secretOf(webhook.secret);
+  const path = options.approvalsSecretFile;
+  return { secret: path === undefined ? makeSecret() : secretOf(path), ...more };
+}
+
+/** @throws SwornError `secret-file` */
+function secretOf(path: string): string {
+  const secret = readSecretLine(privateText(path, 'secret-file', 'secret file'));
+  if (secret === undefined)
+    throw new SwornError('secret-file', `the secret file ${path} cannot be used: its first line has fewer than ${leastSecretChars} characters`);
+  return secret;
+}
+
+/** @throws SwornError when it cannot be read, or others can read it */
+function privateText(path: string, code: 'token-file' | 'secret-file', name: string): string {
   try {
     const { mode, uid } = statSync(path);
     if ((mode & 0o077) !== 0 || (uid !== process.getuid?.() && uid !== 0)) throw new Error('others than you may read or change it');
-    text = readFileSync(path, 'utf8');
+    return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new SwornError('token-file', `the token file ${path} cannot be used: ${(error as Error).message}`, {}, { cause: error });
+    throw new SwornError(code, `the ${name} ${path} cannot be used: ${(error as Error).message}`, {}, { cause: error });
   }
-  const tokens = readTokens(text);
-  if (typeof tokens === 'string') throw new SwornError('token-file', `the token file ${path} cannot be used: ${tokens}`);
-  return tokens;
 }
 
 /** A file of the build: chunks lie one folder deeper than programs; or of a checkout that runs from its sources. */

@@ -836,6 +836,19 @@ test('retention is a span of time', async () => {
   ]);
 });
 
+test('a webhook has an address and a secret of its own', async () => {
+  const parsed = async (webhook: string) => parseConfig(`approvals: { webhook: ${webhook} }`, 'sworn.yaml');
+  expect((await parsed('{ url: "https://x.example/h", secret: /etc/s }')).config?.webhook).toEqual({
+    url: 'https://x.example/h',
+    secret: '/etc/s',
+    content: false,
+  });
+  expect((await parsed('{ url: "http://127.0.0.1:1/h", secret: /etc/s, content: true }')).config?.webhook?.content).toBe(true);
+  expect((await parseConfig('approvals: { timeout: 1m }', 'sworn.yaml')).config).not.toHaveProperty('webhook');
+  for (const wrong of ['{ url: "https://x.example" }', '{ secret: /s }', '{ url: "ftp://x", secret: /s }', '{ url: "https://x", secret: s }'])
+    expect((await parsed(wrong)).problems, wrong).toMatchObject([{ severity: 'error' }]);
+});
+
 test('who is told of findings: a url or a command, from medium on', async () => {
   const { config } = await parseConfig(
     'findings: { notify: [{ url: "https://x.example/h" }, { command: [a, b], secret: /s, from: high }] }',

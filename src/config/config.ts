@@ -41,6 +41,16 @@ export interface Config {
   /** Uids of proxies whose word about who is behind a request is believed. */
   trustedTaps: (number | 'self')[];
   encryption?: EncryptionSettings;
+  /** Who is told of requests that wait for a person, and may decide them. */
+  webhook?: WebhookSettings;
+}
+
+export interface WebhookSettings {
+  url: string;
+  /** A file whose first line signs, in both directions. */
+  secret: string;
+  /** Whether the content of requests is told too. */
+  content: boolean;
 }
 
 /** Who wraps the keys of payload segments: a file with the wrapping key, or commands. */
@@ -130,7 +140,10 @@ export async function parseConfig(text: string, path: string, check?: Check): Pr
   if (policy !== undefined && check !== undefined) problems.push(...(await check(policy, yaml.at)));
   const ordered = inOrder(problems);
   if (policy === undefined || settings === undefined || ordered.some(({ severity }) => severity === 'error')) return { problems: ordered };
-  return { config: { path, text, digest: digestOf(bytes), policy, ...settings, ...encryptionOf(parsed.data) }, problems: ordered };
+  return {
+    config: { path, text, digest: digestOf(bytes), policy, ...settings, ...encryptionOf(parsed.data), ...webhookOf(parsed.data) },
+    problems: ordered,
+  };
 }
 
 function notifyOf(notify: NonNullable<FileContent['findings']>['notify'] = []): NotifySettings[] {
@@ -140,6 +153,10 @@ function notifyOf(notify: NonNullable<FileContent['findings']>['notify'] = []): 
 function encryptionOf({ encryption }: Pick<FileContent, 'encryption'> = {}): Pick<Config, 'encryption'> {
   if (encryption === undefined) return {};
   return { encryption: 'key' in encryption ? { file: encryption.key.slice('file:'.length) } : encryption };
+}
+
+function webhookOf({ approvals }: Pick<FileContent, 'approvals'> = {}): Pick<Config, 'webhook'> {
+  return approvals?.webhook === undefined ? {} : { webhook: { ...approvals.webhook, content: approvals.webhook.content ?? false } };
 }
 
 /**

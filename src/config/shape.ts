@@ -610,6 +610,17 @@ export const fileShape = z
     approvals: z
       .strictObject({
         timeout: askTimeout().optional().meta({ description: 'How long a request waits where its rule does not say: 1s to 24h. Default: 5m.' }),
+        webhook: z
+          .strictObject({
+            url: url().meta({ description: 'Each request that waits, and what was decided, is sent there (POST, JSON).' }),
+            secret: absolutePath().meta({
+              description:
+                'A file whose first line, at least 16 characters, signs what is sent and what may be decided: HMAC-SHA256, in Sworn-Signature.',
+            }),
+            content: z.boolean().optional().meta({ description: 'Whether the content of requests is sent too. Default: false.' }),
+          })
+          .optional()
+          .meta({ description: 'Told of by sworn serve, which takes signed decisions at /hooks/approvals; docs/approvals.md.' }),
       })
       .optional()
       .meta({ title: 'Approvals', description: 'How people decide on requests that rules with ask are about.' }),

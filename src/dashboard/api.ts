@@ -6,6 +6,7 @@ import { openedLegs } from '../analysis/calls.ts';
 import type { Backend, CallDetail, EntryDetail, Page } from '../analysis/views.ts';
 import type { Table } from '../analysis/sink.ts';
 import { tables } from '../catalog/schema.ts';
+import type { Kind } from '../entry/entry.ts';
 import { FilterProblem } from '../analysis/filter.ts';
 import type { FindingRow } from '../analysis/rows.ts';
 import { SwornError } from '../errors.ts';
@@ -29,6 +30,8 @@ export type Rows = {
 } & {
   call(ledger: string, index: number): Now<Omit<CallDetail, 'legs'> | undefined>;
   finding(ledger: string, finding: string): Now<FindingRow | undefined>;
+  /** Entries of a kind from an index on: the latest, at most so many, latest first. */
+  indexesOf(ledger: string, kind: Kind, from: number, most: number): Now<number[]>;
 };
 
 export interface ApiDeps {
@@ -39,7 +42,8 @@ export interface ApiDeps {
 }
 
 export type Question = (parameters: Parameters, viewer: Viewer) => Promise<unknown>;
-export type Command = (body: string, viewer: Viewer) => Promise<void>;
+/** `undefined` is answered with 204. */
+export type Command = (body: string, viewer: Viewer) => Promise<unknown>;
 
 /** By method of `Backend`: what is asked with GET; `undefined` is answered with 404. */
 export function questionsOf({ ledgers, rows, evidence, openings }: ApiDeps): Readonly<Record<string, Question>> {

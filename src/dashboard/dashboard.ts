@@ -1,10 +1,12 @@
 /**
  * The dashboard: ledgers that are followed and verified in threads of their own, and the HTTP in front of them. It only reads; the recorder is asked for nothing but to
- * record that content was opened, or a finding acknowledged.
+ * record that content was opened, a finding acknowledged, or a request decided that waits for a person, and for what does wait.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import type { WebhookSettings } from '../config/config.ts';
+import { ApprovalsDesk } from './desk.ts';
 import { commandsOf, questionsOf, type Rows } from './api.ts';
 import { Evidence, type EvidenceDeps, type Ledger } from './evidence.ts';
 import { Openings, type OpeningsDeps } from './openings.ts';
@@ -28,7 +30,15 @@ export interface DashboardOptions extends OpeningsDeps, Pick<EvidenceDeps, 'chec
   port: number;
   allowHosts: readonly string[];
   tokens: readonly string[];
+  /** Absent: nobody decides here. */
+  approvals?: ApprovalsOptions;
   log(line: string): void;
+}
+
+export interface ApprovalsOptions {
+  /** The second secret. */
+  secret: string;
+  webhook?: WebhookSettings;
 }
 
 /** How long the address waits for catalogs to be opened. */
@@ -43,6 +53,7 @@ export class Dashboard {
   readonly #server: DashboardServer;
   readonly #stream: Stream;
   readonly #evidence: Evidence;
+  readonly #desk: ApprovalsDesk | undefined;
   readonly #workers = new Map<string, Worker>();
   readonly #next = new Map<string, number>();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -60,9 +71,13 @@ export class Dashboard {
     });
     const openings = new Openings(options);
     const deps = { ledgers, rows, evidence: this.#evidence, openings };
+    this.#desk =
+      options.approvals &&
+      new ApprovalsDesk({ ...options.approvals, ledgers, rows, openings, socketOf: options.socketOf, stream: this.#stream, log: options.log });
     this.#server = new DashboardServer({
-      questions: questionsOf(deps),
-      commands: commandsOf(deps),
+      questions: { ...questionsOf(deps), ...this.#desk?.questions },
+      commands: { ...commandsOf(deps), ...this.#desk?.commands },
+      hook: this.#desk?.hook,
       viewersAt: (port) => new Viewers(port, tokens),
       stream: this.#stream,
       page: options.page,
@@ -84,6 +99,7 @@ export class Dashboard {
     });
     // the first question finds rows, if not yet all of them
     await Promise.all(opened);
+    this.#desk?.start();
     for (const ledger of this.#options.ledgers) {
       this.#look(ledger);
       // also where another process writes the catalog, which tells us nothing
@@ -102,6 +118,7 @@ export class Dashboard {
     for (const timer of this.#timers) clearInterval(timer);
     this.#server.end();
     this.#evidence.end();
+    this.#desk?.end();
     await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
   }
 
@@ -118,6 +135,7 @@ export class Dashboard {
 
   #look(ledger: Ledger): void {
     const progress = this.#options.progressOf(ledger.id);
+    if (progress.next !== this.#next.get(ledger.id)) this.#desk?.look(ledger.id);
     this.#next.set(ledger.id, progress.next);
     this.#stream.advance(ledger.id, progress);
   }

@@ -109,8 +109,8 @@ export class Parameters {
   }
 }
 
-/** A JSON object with these texts, each from 1 to so many characters. @throws AnswerError 400 */
-export function readBody(text: string, fields: Readonly<Record<string, number>>): Record<string, string> {
+/** A JSON object with no other fields than these. @throws AnswerError 400 */
+export function objectOf(text: string, fields: readonly string[]): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -118,13 +118,19 @@ export function readBody(text: string, fields: Readonly<Record<string, number>>)
     throw bad('the body is no JSON');
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('the body is no JSON object');
+  for (const name of Object.keys(value)) if (!fields.includes(name)) throw bad(`${name.slice(0, 64)} is no field of this body`);
+  return value as Record<string, unknown>;
+}
+
+/** A JSON object with these texts, each from 1 to so many characters. @throws AnswerError 400 */
+export function readBody(text: string, fields: Readonly<Record<string, number>>): Record<string, string> {
+  const value = objectOf(text, Object.keys(fields));
   const read: Record<string, string> = {};
   for (const [name, mostChars] of Object.entries(fields)) {
-    const field = Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+    const field = Object.hasOwn(value, name) ? value[name] : undefined;
     if (typeof field !== 'string' || field.trim() === '' || field.length > mostChars) throw bad(`${name} is a text of 1 to ${mostChars} characters`);
     read[name] = field;
   }
-  for (const name of Object.keys(value)) if (!Object.hasOwn(fields, name)) throw bad(`${name.slice(0, 64)} is no field of this body`);
   if (read['ledger'] !== undefined && !ledgerId.test(read['ledger'])) throw bad('ledger is the id of a ledger: 32 hex digits');
   return read;
 }

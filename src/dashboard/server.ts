@@ -8,6 +8,7 @@ import { SwornError } from '../errors.ts';
 import { dashboardBodyBytes, dashboardConnections } from '../limits.ts';
 import { admissionOf, refusedBy, type Admission } from '../proxy/admission.ts';
 import { answerOf, type Command, type Question } from './api.ts';
+import { hookPath, type ApprovalsHook } from './hook.ts';
 import { closedPolicy, type Page } from './page.ts';
 import { AnswerError, Parameters } from './parameters.ts';
 import type { Stream } from './stream.ts';
@@ -19,6 +20,8 @@ export interface ServerDeps {
   viewersAt(port: number): Viewers;
   stream: Stream;
   page: Page | undefined;
+  /** Where programs decide with the webhook's secret, when there is one. */
+  hook: Pick<ApprovalsHook, 'decide'> | undefined;
   /** The description of the API, JSON. */
   openapi: Buffer | undefined;
   bind: string;
@@ -105,6 +108,14 @@ export class DashboardServer {
       this.#page(method, url.searchParams, response);
       return;
     }
+    const { hook } = this.#deps;
+    if (url.pathname === hookPath && hook !== undefined) {
+      if (method !== 'POST') throw new AnswerError(405, 'Decisions are POSTed.', { Allow: 'POST' });
+      const signature = request.headers['sworn-signature'];
+      const answer = await hook.decide(typeof signature === 'string' ? signature : undefined, await bodyOf(request));
+      this.#send(response, 200, json, Buffer.from(JSON.stringify(answer)));
+      return;
+    }
     if (isForeign(request)) throw new AnswerError(403, 'A page of another address asks: only the dashboard’s own does.');
     if (!url.pathname.startsWith(api)) throw new AnswerError(404, 'There is nothing at this address.');
     const viewer = this.#viewerOf(request);
@@ -115,8 +126,9 @@ export class DashboardServer {
       if (method !== 'POST') throw new AnswerError(405, `${name} changes something: POST it.`, { Allow: 'POST' });
       assertSame(request);
       new Parameters(url.searchParams).end();
-      await command(await bodyOf(request), viewer);
-      response.writeHead(204, this.#headers()).end();
+      const answer = await command(await bodyOf(request), viewer);
+      if (answer === undefined) response.writeHead(204, this.#headers()).end();
+      else this.#send(response, 200, json, Buffer.from(JSON.stringify(answer)));
       return;
     }
     const isKnown = name === 'stream' || (name === 'openapi.json' && openapi !== undefined) || Object.hasOwn(questions, name);
@@ -200,7 +212,7 @@ export class DashboardServer {
       answer = new AnswerError(500, 'This is a defect of sworn; its words are where `sworn serve` runs.');
     }
     // a person reads what is wrong with the address, a program what is wrong with a question
-    const isApi = request.url?.startsWith(api) !== false;
+    const isApi = request.url === undefined || request.url.startsWith(api) || request.url.startsWith(hookPath);
     const body = Buffer.from(isApi ? JSON.stringify({ error: { message: answer.message } }) : `${answer.message}\n`);
     // a body that was not read would be taken for the next request
     const more = request.complete ? answer.headers : { ...answer.headers, Connection: 'close' };

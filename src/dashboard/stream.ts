@@ -10,6 +10,8 @@ export interface Change {
   calls?: number;
   findings?: number;
   evidence?: true;
+  /** What waits for a person is something else. */
+  approvals?: true;
 }
 
 /** How far the rows of a ledger go. */
@@ -89,6 +91,11 @@ export class Stream {
     this.#tell({ evidence: true });
   }
 
+  /** What waits for a person, or what was decided, is something else. */
+  approvalsChanged(): void {
+    this.#tell({ approvals: true });
+  }
+
   /** Ends every stream now. Whoever comes back has a cursor. */
   end(): void {
     clearInterval(this.#heartbeat);
@@ -104,6 +111,7 @@ export class Stream {
       if (more !== undefined) this.#pending[name] = (this.#pending[name] ?? 0) + more;
     }
     if (change.evidence) this.#pending.evidence = true;
+    if (change.approvals) this.#pending.approvals = true;
     if (this.#gathering !== undefined) return;
     const waitMs = Math.max(0, this.#sentAtMs + streamGatherMs - performance.now());
     if (waitMs === 0) this.#flush();

@@ -17,7 +17,7 @@ export interface Viewer {
 export const leastTokenChars = 32;
 
 /** So many at once, and so many a second; what is over waits. */
-class Bucket {
+export class Bucket {
   readonly #most: number;
   readonly #perS: number;
   #left: number;

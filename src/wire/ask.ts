@@ -22,7 +22,7 @@ export type Question =
   | 'decide';
 
 /**
- * The recorder's answer. `more`: what the question is about.
+ * The recorder's answer. `more`: what the question is about. `signal`: nobody wants to know any more.
  * @throws SwornError `no-recorder` when nobody listens, `permission` or whatever the recorder answers, `wire-corrupt`
  */
 export function ask(
@@ -30,6 +30,7 @@ export function ask(
   what: Question,
   more: Readonly<Record<string, unknown>> = {},
   timeoutMs = 10_000,
+  signal?: AbortSignal,
 ): Promise<Record<string, unknown>> {
   return new Promise((resolvePromise, reject) => {
     const socket = connect(socketPath);
@@ -38,6 +39,9 @@ export function ask(
       socket.destroy();
       reject(error);
     };
+    const abandon = (): void => fail(new SwornError('no-recorder', `the recorder at ${socketPath} is not asked any more`));
+    if (signal?.aborted) abandon();
+    signal?.addEventListener('abort', abandon);
     socket.setTimeout(timeoutMs, () =>
       fail(new SwornError('recorder-unreachable', `the recorder at ${socketPath} did not answer within ${timeoutMs / 1000} s`)),
     );
@@ -46,6 +50,7 @@ export function ask(
       if (error.code === 'EACCES') fail(new SwornError('permission', `the recorder's socket ${socketPath} is closed to this account`));
       else fail(new SwornError('no-recorder', `no recorder listens at ${socketPath}`));
     });
+    socket.on('close', () => signal?.removeEventListener('abort', abandon));
     socket.on('close', () => reject(new SwornError('no-recorder', `the recorder at ${socketPath} went away`)));
     socket.on('data', (chunk) => {
       const whole = reader.push(chunk, (type, body) => {

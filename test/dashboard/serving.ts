@@ -18,7 +18,7 @@ export interface Asking {
 
 export interface Event {
   id: string;
-  data: { entries?: number; calls?: number; findings?: number; evidence?: true };
+  data: { entries?: number; calls?: number; findings?: number; evidence?: true; approvals?: true };
   atMs: number;
 }
 
@@ -66,24 +66,31 @@ export class Tail {
   }
 }
 
+/** What `sworn serve --json` prints. */
+interface Said {
+  url: string;
+  port: number;
+  ledgers: { id: string; path: string }[];
+  approvalsSecret?: string;
+}
+
 export class Serving {
   readonly child: ChildProcessWithoutNullStreams;
   readonly port: number;
   readonly url: string;
   readonly ledgers: readonly { id: string; path: string }[];
+  /** The second secret. */
+  readonly approvalsSecret: string | undefined;
   readonly #exited: Promise<{ code: number | null; signal: string | null }>;
   #cookie: string | undefined;
   stderr = '';
 
-  private constructor(
-    child: ChildProcessWithoutNullStreams,
-    said: { url: string; port: number; ledgers: { id: string; path: string }[] },
-    exited: Serving['exited'],
-  ) {
+  private constructor(child: ChildProcessWithoutNullStreams, said: Said, exited: Serving['exited']) {
     this.child = child;
     this.port = said.port;
     this.url = said.url;
     this.ledgers = said.ledgers;
+    this.approvalsSecret = said.approvalsSecret;
     this.#exited = exited;
   }
 
@@ -107,7 +114,7 @@ export class Serving {
       if (child.exitCode !== null) throw new Error(`serve ended with ${child.exitCode}: ${stderr}`);
       return stdout.includes('\n');
     });
-    const serving = new Serving(child, JSON.parse(stdout) as { url: string; port: number; ledgers: { id: string; path: string }[] }, exited);
+    const serving = new Serving(child, JSON.parse(stdout) as Said, exited);
     child.stderr.on('data', (chunk: Buffer) => (serving.stderr += chunk.toString()));
     return serving;
   }

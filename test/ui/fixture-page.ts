@@ -10,6 +10,8 @@ export interface World {
   world: 'story' | 'many' | 'hostile' | 'empty';
   calls?: number;
   isPart?: true;
+  waiting?: number;
+  isToken?: true;
   strings?: readonly string[];
 }
 

@@ -1,6 +1,8 @@
 /** The app over rows of a test: `#fixture` says which, as JSON. */
 import { MemoryBackend } from '../../../src/analysis/memory-backend.ts';
 import { start } from '../../../ui/app.tsx';
+import { approvalsView } from '../../../ui/views/approvals.tsx';
+import { desk } from './desk.ts';
 import { hostile } from './hostile.ts';
 import { ledger, many, story, type World } from './rows.ts';
 
@@ -10,6 +12,10 @@ interface Wanted {
   strings?: string[];
   /** A report of some records: no list of tools, no finding. */
   isPart?: true;
+  /** So many requests wait for a person. */
+  waiting?: number;
+  /** Nobody may decide. */
+  isToken?: true;
 }
 
 const wanted = JSON.parse(document.querySelector('#fixture')!.textContent) as Wanted;
@@ -34,4 +40,8 @@ const backend = new MemoryBackend({
   now: () => '2026-11-20T12:00:00.000Z',
   zone: 'UTC',
 });
-start(backend, document.querySelector('#app')!);
+if (wanted.waiting === undefined) start(backend, document.querySelector('#app')!);
+else {
+  const live = Object.assign(backend, { approvals: desk(world, wanted.waiting, wanted.isToken !== true) });
+  start(live, document.querySelector('#app')!, [approvalsView(live)]);
+}
