@@ -64,7 +64,7 @@ export const filterTexts = 8;
 /** Of a table's facets, how many are remembered while a catalog is written; others are looked up. */
 export const catalogFacets = 50_000;
 /** Entries in one transaction of a catalog. */
-export const catalogBatch = 1_000;
+export const catalogBatch = 4_000;
 /** Of one entry's content and attributes, what of each is found by its text. */
 export const foundTextBytes = 64 * KiB;
 /** How long who is told of a finding may take; findings that wait to be told; findings that are remembered as told. */

@@ -10,6 +10,8 @@ import { bucketOf, toRow, toValue } from './rows.ts';
 import { groupedBy, levelsUs, quoted, tables, type Column, type TableShape } from './schema.ts';
 
 const namedFindings = 1_000;
+/** Of a table: rows whose facets are remembered by the row itself. */
+const lastFacets = 6;
 
 interface TableStatements {
   put: Statement;
@@ -55,6 +57,7 @@ export class RowWriter implements RowSink {
   };
   readonly #statements: Record<Table, TableStatements>;
   readonly #facets: Partial<Record<Table, Interned>> = {};
+  readonly #lastFacets: Partial<Record<Table, { of: Record<string, unknown>; facet: number }[]>> = {};
   readonly #groupings: Interned;
   /** Grouping by facet of calls. */
   readonly #groupingOf = new Map<number, number>();
@@ -165,7 +168,17 @@ export class RowWriter implements RowSink {
     if (shape.name === 'findings') this.#putEntriesOf(row as unknown as FindingRow);
   }
 
-  #facetOf({ name, facets }: TableShape, interned: Interned, row: Record<string, unknown>): number {
+  /** Neighbours mostly have the same few: they are held against the last ones before anything is made of them. */
+  #facetOf(shape: TableShape, interned: Interned, row: Record<string, unknown>): number {
+    const last = (this.#lastFacets[shape.name] ??= []);
+    for (const { of, facet } of last) if (isAlike(shape.facets, of, row)) return facet;
+    const facet = this.#facetIn(shape, interned, row);
+    last.unshift({ of: row, facet });
+    if (last.length > lastFacets) last.pop();
+    return facet;
+  }
+
+  #facetIn({ name, facets }: TableShape, interned: Interned, row: Record<string, unknown>): number {
     const values = valuesOf(facets, row);
     if (name !== 'calls') return interned.of(values);
     // the grouping follows from the facet: its place in the key adds nothing
@@ -250,6 +263,12 @@ function keyIn<T extends Table>(table: T, key: Key<T>): string | number {
   let text = fields[first!]!;
   for (const field of others) text = `${text}\0${fields[field]}`;
   return text;
+}
+
+/** Facets are plain values. */
+function isAlike(facets: readonly Column[], one: Record<string, unknown>, other: Record<string, unknown>): boolean {
+  for (const { name } of facets) if (one[name] !== other[name]) return false;
+  return true;
 }
 
 function valuesOf(columns: readonly Column[], row: Record<string, unknown>): Value[] {
