@@ -88,6 +88,7 @@ export const callRow = z.strictObject({
   server: text,
   method: text,
   target: text.optional(),
+  definition: text.optional(),
   who: index.optional(),
   era: z.enum(['legacy', 'modern']).optional(),
   effect,
@@ -300,7 +301,12 @@ export const callDetail = z.strictObject({
 });
 
 export const toolDetail = z.strictObject({ tool: toolRow, definitions: z.array(definitionRow), findings: z.array(findingRow) });
-export const entityDetail = z.strictObject({ entity: entityRow, touches: z.array(touchRow), calls: z.array(callRow) });
+export const entityDetail = z.strictObject({
+  entity: entityRow,
+  touches: z.array(touchRow),
+  calls: z.array(callRow),
+  principals: z.array(principal),
+});
 export const matrix = z.strictObject({
   tools: z.array(z.strictObject({ server: text, tool: text, sensitive: yes })),
   entities: z.array(entityRow),

@@ -5,7 +5,8 @@ import type { CallDetail, EntryDetail, Page, Paging, Range } from '../src/analys
 import { approvalText, isWaiting } from '../src/analysis/approvals.ts';
 import { openedLegs } from '../src/analysis/calls.ts';
 import { backend, isPart, useAsk } from './ask.ts';
-import { clock, count, day, exactClock, length, sinceOpen, size, zone, counted } from './figures.ts';
+import { filterLine } from '../src/analysis/filter.ts';
+import { clock, count, day, exactClock, length, short, sinceOpen, size, zone, counted } from './figures.ts';
 import { Frame, rawText } from './frame.tsx';
 import { List, type Column } from './list.tsx';
 import { Copy, Effects, Icon, Mark, sourceOf, State, Waiting } from './parts.tsx';
@@ -246,6 +247,20 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
           <dt>Effect</dt>
           <dd>{`${plain(call.effect, 20)}: ${sourceOf(call)}`}</dd>
         </div>
+        {call.definition === undefined ? null : (
+          <div>
+            <dt>Defined as</dt>
+            <dd>
+              <a
+                class="mono"
+                href={link('calls', [], { filter: filterLine([{ word: 'definition', value: call.definition.slice(0, 16), isNot: false }]) })}
+                title="every call that was made while the tool was defined so"
+              >
+                {plain(short(call.definition))}
+              </a>
+            </dd>
+          </div>
+        )}
         <Approved call={call} />
         {detail.principal === undefined ? null : (
           <div>

@@ -64,6 +64,8 @@ export interface Column<Row> {
   /** Stable, and the name of its CSS class. */
   name: string;
   title: string;
+  /** Behind a number on a phone, where it reads otherwise than the title: `1 call`. */
+  titleOf?: (row: Row) => string;
   /** Field to sort by; absent: not sortable. */
   sort?: string;
   isNumber?: true;
@@ -301,7 +303,7 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
               key={column.name}
               role={detail === undefined ? 'cell' : 'gridcell'}
               class={`cell ${column.name} ${column.isNumber ? 'number' : ''}`}
-              data-title={column.title}
+              data-title={column.titleOf?.(row) ?? column.title}
             >
               {column.cell(row)}
             </div>

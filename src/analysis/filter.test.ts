@@ -13,6 +13,7 @@ const call: CallRow = {
   method: 'tools/call',
   target: 'get_employee',
   who: 5,
+  definition: '3fa2'.repeat(16),
   effect: 'read',
   effectFrom: 'annotation',
   sensitive: true,
@@ -83,6 +84,7 @@ describe('the line of a filter', () => {
     ['-since:1h', '-since: means nothing', 0, 9],
     ['a "b c', 'a text that begins with " has no second one', 2, 6],
     ['x'.repeat(5_000), 'a filter has at most 4096 characters', 4_096, 5_000],
+    ['definition:get_*', 'definition:get_* is not the beginning of a digest', 0, 16],
     ['constructor:x', 'there is no word constructor:', 0, 13],
   ])('%s is refused with the place', (line, message, from, to) => {
     let problem: unknown;
@@ -125,6 +127,8 @@ describe('what a filter means', () => {
     ['until:2026-11-20T11:30:00Z', true],
     ['until:45m', false],
     ['who:5', true],
+    ['definition:3fa23f', true],
+    ['definition:a23f', false],
     ['who:ann*', false],
     ['e-101', true],
     ['"{\\"id\\":"', true],
@@ -165,6 +169,7 @@ describe('what a filter means', () => {
     expect(isCall('finding:0123456789ab', beside)).toBe(true);
     expect(isCall('who:ann*', beside)).toBe(true);
     expect(isCall('-who:ann*', beside)).toBe(false);
+    expect(entriesOf('definition:3fa2', beside)).toEqual([7, 9]);
     expect(entriesOf('SALARY', beside)).toEqual([9]);
     expect(isCall('e-101 salary', beside)).toBe(true);
     expect(entriesOf('"a \\"b\\""', beside)).toEqual([9]);

@@ -15,7 +15,7 @@ export const approvers = ['nobody', 'rule', 'person'] as const;
 
 /** What one word asks of a message. */
 export type MessageWord = 'tool' | 'method' | 'direction' | 'effect' | 'outcome' | 'verdict';
-export type Word = MessageWord | 'session' | 'server' | 'since' | 'until' | 'entity' | 'finding' | 'who' | 'approvedBy';
+export type Word = MessageWord | 'session' | 'server' | 'since' | 'until' | 'entity' | 'finding' | 'who' | 'approvedBy' | 'definition';
 
 interface WordKind {
   readonly does: string;
@@ -38,6 +38,7 @@ export const words: Readonly<Record<Word, WordKind>> = {
   finding: { does: 'what findings of this id, or of this rule (glob), name' },
   approvedBy: { does: 'calls that this let happen: nobody, a rule or a person; of nobody and rule those that write', values: approvers },
   who: { does: 'calls of this principal: its name, user or executable (glob), or its index' },
+  definition: { does: 'calls of a tool as it was defined then: the beginning of its definition’s digest' },
 };
 
 export interface Term {
@@ -117,6 +118,7 @@ function termOf(name: string, value: string, isNot: boolean, from: number, to: n
   if (value === '') throw problem(`${word}: has nothing behind it`);
   if (values !== undefined && !values.includes(value)) throw problem(`${word}:${value} is not one of ${values.join(', ')}`);
   if (word === 'session' && namedSession(value) === undefined) throw problem(`session:${value} is not the beginning of a connection id (hex digits)`);
+  if (word === 'definition' && !isDigest(value)) throw problem(`definition:${value} is not the beginning of a digest (hex digits)`);
   if (word !== 'since' && word !== 'until') return { word, value, isNot };
   if (isNot) throw problem(`-${word}: means nothing; there is ${word === 'since' ? 'until' : 'since'}:`);
   const ms = timeMs(value, nowMs);
@@ -131,6 +133,11 @@ export function filterLine(terms: readonly Pick<Term, 'word' | 'value' | 'isNot'
     ...terms.map(({ word, value, isNot }) => `${isNot ? '-' : ''}${word}:${quoted(value)}`),
     ...texts.map((text) => (/^-?[A-Za-z]+:/.test(text) ? `"${text.replace(/["\\]/g, '\\$&')}"` : quoted(text))),
   ].join(' ');
+}
+
+/** The beginning of a SHA-256 as `DefinitionRow` has it. */
+export function isDigest(text: string): boolean {
+  return /^[0-9a-f]{1,64}$/.test(text);
 }
 
 export interface NamedSession {
@@ -263,6 +270,8 @@ function fitsTerm({ word, value, ms }: Term, { time, session, server, message, c
       return indexes.some((index) => [...(beside.findings?.(index) ?? [])].some((one) => one.finding === value || globMatches(value, one.rule)));
     case 'approvedBy':
       return call?.approvedBy === value;
+    case 'definition':
+      return call?.definition?.startsWith(value) === true;
     case 'who':
       return call?.who !== undefined && principalFits(value, call.who, beside.principal?.(call.who));
     default:

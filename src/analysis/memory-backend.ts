@@ -211,7 +211,14 @@ export class MemoryBackend implements Backend {
       .toSorted((a, b) => a.call - b.call)
       .slice(0, 10_000);
     const calls = [...new Set(touches.map((touch) => touch.call))].map((index) => rows.get('calls', { ledger, index }));
-    return { entity: found, touches, calls: calls.filter((call) => call !== undefined) };
+    const { principals } = this.#indexes();
+    const who = [...new Set(touches.flatMap((touch) => touch.who ?? []))].toSorted((a, b) => a - b);
+    return {
+      entity: found,
+      touches,
+      calls: calls.filter((call) => call !== undefined),
+      principals: who.flatMap((index) => principals.get(`${ledger} ${index}`) ?? []),
+    };
   }
 
   async matrix(range: Range, paging: Paging): Promise<Matrix> {

@@ -47,7 +47,7 @@ export interface Observed {
 }
 
 /** Of the rows and of the snapshot: rows that another version made are made again. */
-export const projectionVersion = 5;
+export const projectionVersion = 6;
 
 interface OpenCall {
   begun: Begun;
@@ -243,6 +243,8 @@ export class Projection {
       legs: begun.call.legs,
     };
     if (target !== undefined) row.target = target;
+    const definition = row.method === 'tools/call' ? this.#tools.digestOf(row.server, row.target ?? '') : undefined;
+    if (definition !== undefined) row.definition = definition;
     if (entry.who !== undefined) row.who = entry.who;
     if (entry.era !== undefined) row.era = entry.era;
     if (entry.rule !== undefined) row.rule = entry.rule;

@@ -75,6 +75,8 @@ export interface CallRow {
   method: string;
   /** Tool or prompt name, or a resource's URI where it is kept. */
   target?: string;
+  /** Of a tool: the digest of its definition (`DefinitionRow`) as its server had listed it last when the call began. Absent where it had not. */
+  definition?: string;
   who?: number;
   era?: Era;
   effect: Effect;

@@ -82,6 +82,11 @@ export class Tools {
     return this.#all.get(nameOf(server, tool))?.nouns ?? {};
   }
 
+  /** Of a tool's definition as its server listed it last. */
+  digestOf(server: string, tool: string): string | undefined {
+    return this.#all.get(nameOf(server, tool))?.digest;
+  }
+
   /** A tool is called. */
   began({ server, target = '', effect, effectFrom, sensitive, destructive, state, beganAt }: Readonly<CallRow>): void {
     const known = this.#of(server, target);

@@ -139,6 +139,8 @@ export interface EntityDetail {
   entity: EntityRow;
   touches: TouchRow[];
   calls: CallRow[];
+  /** Who made those calls, as far as sessions know. */
+  principals: Principal[];
 }
 
 /** Tools by entities: `cells[row][column]` counts touches. */

@@ -5,7 +5,7 @@
 import { SwornError } from '../errors.ts';
 import { layerOf } from '../analysis/buckets.ts';
 import { severities } from '../analysis/memory-figures.ts';
-import type { CallRow, EntityRow, EntryRow, FindingRow, SessionRow, ToolRow } from '../analysis/rows.ts';
+import type { CallRow, EntityRow, EntryRow, FindingRow, Principal, SessionRow, ToolRow } from '../analysis/rows.ts';
 import type { CallDetail, EntityDetail, Paging, Range, ToolDetail } from '../analysis/views.ts';
 import type { Rows, Table } from '../analysis/sink.ts';
 import { inodeOf } from './catalog.ts';
@@ -245,7 +245,18 @@ export class LedgerRows {
       't."index" IN (SELECT value FROM json_each(?)) ORDER BY t."index"',
       JSON.stringify(touches.map(({ call }) => call)),
     );
-    return { entity: found, touches, calls };
+    return { entity: found, touches, calls, principals: this.#principals(new Set(touches.flatMap(({ who }) => who ?? []))) };
+  }
+
+  /** By their index, as the first session that knows them says. */
+  #principals(indexes: ReadonlySet<number>): Principal[] {
+    const rows = this.#open
+      .prepare(
+        `SELECT w.value AS principal, min(s.session) FROM sessions s, json_each(s.who) w
+         WHERE w.value ->> '$.index' IN (SELECT value FROM json_each(?)) GROUP BY w.value ->> '$.index' ORDER BY w.value ->> '$.index'`,
+      )
+      .all(JSON.stringify([...indexes]));
+    return rows.map(({ principal }) => JSON.parse(principal as string) as Principal);
   }
 
   /** Touches of some entities by calls that are meant, by tool. */

@@ -47,6 +47,11 @@ async function stories(recording: Recording, seed: number): Promise<void> {
     });
   }
   for (let i = 0; i < 60; i++) {
+    // from here on it is another tool by the same name
+    if (i === 30) {
+      talks[0]!.request('tools/list');
+      talks[0]!.reply({ tools: [{ name: 'get_employee', description: 'Reads one', inputSchema: { type: 'object' } }] });
+    }
     const one = talks[(i * 7 + seed) % 3]!;
     const id = `E-10${i % 9}`;
     const kind = (i * 5 + seed) % 8;
@@ -128,6 +133,7 @@ function ranges(): [string, Range][] {
   const [first, second] = catalogs.map(({ ledger }) => ledger) as [string, string];
   const session = memory.rows('sessions').find((one) => one.ledger === first)!.session;
   const finding = memory.rows('findings')[0];
+  const definition = memory.rows('definitions').find(({ tool }) => tool === 'get_employee')!.digest;
   const filters = [
     'tool:get_*',
     '-tool:get_* method:tools/call',
@@ -160,6 +166,9 @@ function ranges(): [string, Range][] {
     'who:/usr/bin/*',
     'who:2',
     'who:nobody',
+    `definition:${definition.slice(0, 16)}`,
+    `-definition:${definition} tool:get_*`,
+    `definition:${'0'.repeat(64)}`,
     'now 4013',
     '"zoë"',
     'E-10',
@@ -304,6 +313,16 @@ describe('the same answers as from rows in memory', () => {
       const found = rows.tool(ledger, 'hr', 'set_salary')!;
       expect(found.definitions).toEqual((await backend.tool(ledger, 'hr', 'set_salary'))!.definitions);
       expect(found.definitions).toHaveLength(1);
+      const both = rows.tool(ledger, 'hr', 'get_employee')!;
+      expect(both.definitions).toHaveLength(2);
+      const under = both.definitions.map(({ digest }) => rows.calls({ ledger, filter: `definition:${digest}` }, { limit: 1_000 }).rows);
+      for (const [at, { digest, firstIndex }] of both.definitions.entries()) {
+        expect(under[at]!.length).toBeGreaterThan(0);
+        for (const call of under[at]!.filter(({ server }) => server === 'hr')) {
+          expect(call).toMatchObject({ target: 'get_employee', definition: digest });
+          expect(call.index).toBeGreaterThan(firstIndex);
+        }
+      }
     }
     expect(rows.tool('0'.repeat(32), 'hr', 'set_salary')).toBeUndefined();
   });

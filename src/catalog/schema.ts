@@ -59,6 +59,7 @@ const specs: Readonly<Record<Table, Spec>> = {
     server: 'text facet',
     method: 'text facet',
     target: 'text facet',
+    definition: 'text facet',
     who: 'number facet',
     era: 'text facet',
     effect: 'text facet',

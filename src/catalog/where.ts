@@ -50,7 +50,8 @@ export function meantBy(range: Range, asked: Asked, database: Database, nowMs: n
   for (const [word, terms] of words) {
     isGrouped &&= groupedWords.has(word);
     const isOfCalls =
-      asked === 'entries' && (word === 'who' || word === 'approvedBy' || (word === 'outcome' && terms.some(({ value }) => ofCalls.has(value))));
+      asked === 'entries' &&
+      (word === 'who' || word === 'definition' || word === 'approvedBy' || (word === 'outcome' && terms.some(({ value }) => ofCalls.has(value))));
     const isOfRows = word === 'entity' || word === 'finding' || isOfCalls;
     const conditions = (isNot: boolean): Condition[] =>
       terms.filter((term) => term.isNot === isNot).map((term) => (asked === 'calls' ? ofCall(term, database) : ofEntry(term, database, isOfRows)));
@@ -128,6 +129,8 @@ function ofCall({ word, value }: Term, database: Database): Condition {
       return { sql: 'f.approvedBy = ?', values: [value] };
     case 'who':
       return { sql: 'f.who IN (SELECT value FROM json_each(?))', values: [JSON.stringify(principalsOf(value, database))] };
+    case 'definition':
+      return { sql: 'f.definition GLOB ?', values: [`${value}*`] };
     case 'entity':
       return { sql: 't."index" IN (SELECT call FROM touches WHERE entity GLOB ?)', values: [globOf(value)] };
     case 'finding':
@@ -157,6 +160,11 @@ function ofEntry({ word, value }: Term, database: Database, isOfRows: boolean): 
       };
     case 'approvedBy':
       return { sql: 't.call IN (SELECT c."index" FROM calls c JOIN calls_facets cf USING (facet) WHERE cf.approvedBy = ?)', values: [value] };
+    case 'definition':
+      return {
+        sql: 't.call IN (SELECT c."index" FROM calls c JOIN calls_facets cf USING (facet) WHERE cf.definition GLOB ?)',
+        values: [`${value}*`],
+      };
     case 'entity':
       return { sql: 't.call IN (SELECT call FROM touches WHERE entity GLOB ?)', values: [globOf(value)] };
     case 'finding':

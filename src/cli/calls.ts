@@ -4,7 +4,8 @@ import { approvers } from '../analysis/filter.ts';
 import { SwornError } from '../errors.ts';
 import { indexSince, readEntries } from '../readers/entries.ts';
 import { readCalls, type Call, type CallState } from '../readers/calls.ts';
-import { filterOf, type FilterOptions } from './filter.ts';
+import type { FilterOptions } from './filter.ts';
+import { filterFor } from './log.ts';
 import { cell, count, duration, paint, safeJson, visible, type Output, type Style } from './output.ts';
 import { headline } from './rows.ts';
 import { effectText } from './words.ts';
@@ -20,7 +21,7 @@ const styles: Record<CallState, Style> = {
 };
 
 export async function showCalls(
-  options: FilterOptions & { json?: boolean; approvedBy?: string },
+  options: FilterOptions & { json?: boolean; approvedBy?: string; definition?: string },
   output: Output,
   ledgers: readonly string[],
   most: number | undefined,
@@ -31,7 +32,7 @@ export async function showCalls(
   if (approvedBy !== undefined && !(approvers as readonly string[]).includes(approvedBy))
     throw new SwornError('usage', `--approved-by ${approvedBy} is not one of: ${approvers.join(', ')}`, { command: 'log' });
   for (const ledger of ledgers) {
-    const filter = filterOf({ ...others, direction: 'c2s' }, 'log');
+    const filter = await filterFor({ ...others, direction: 'c2s' }, ledger);
     const from = filter.sinceMs === undefined ? 0 : await indexSince(ledger, filter.sinceMs);
     const newest: Call[] = [];
     for await (const call of readCalls(readEntries(ledger, { from }), (located) => filter.matches(located))) {

@@ -41,6 +41,11 @@ export const filterHelp: readonly OptionHelp[] = [
   { flags: '--text <text>', description: 'only messages whose payload contains this text' },
 ];
 
+export const definitionHelp: OptionHelp = {
+  flags: '--definition <digest>',
+  description: 'only calls of a tool as it was defined then, and their replies: the beginning of the digest, as the pages and `sworn tools` show it',
+};
+
 export const timeHelp: readonly OptionHelp[] = [
   { flags: '--since <time>', description: 'from this time on: 90s, 30m, 1h or 7d ago, or 2026-11-20, or 2026-11-20T23:45:00Z' },
   { flags: '--until <time>', description: 'up to this time' },

@@ -3,7 +3,7 @@ import { SwornError } from '../errors.ts';
 import { peekBytes } from '../limits.ts';
 import { indexSince, readEntries, readEntriesBackwards, readEntryAt, type Located } from '../readers/entries.ts';
 import { payloadOf } from '../readers/opened.ts';
-import { filterHelp, filterOf, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
+import { definitionHelp, filterHelp, filterOf, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import type { CommandHelp } from './help.ts';
 import type { Output } from './output.ts';
@@ -17,12 +17,14 @@ export interface LogOptions extends FilterOptions {
   payload?: boolean;
   calls?: boolean;
   approvedBy?: string;
+  definition?: string;
 }
 
 export const logHelp: CommandHelp = {
   options: [
     { flags: '--ledger <dir>', description: 'the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn); may be given several times', repeat: true },
     ...filterHelp,
+    definitionHelp,
     ...timeHelp,
     { flags: '--limit <n>', description: 'only the newest n' },
     { flags: '--json', description: 'one JSON object a line' },
@@ -47,7 +49,7 @@ export async function logCommand(options: LogOptions, output: Output): Promise<n
   if (options.approvedBy !== undefined && !options.calls) throw new SwornError('usage', '--approved-by belongs to --calls', { command: 'log' });
   if (options.calls) return (await import('./calls.ts')).showCalls(options, output, ledgers, most);
   // each ledger has its own: a filter counts and remembers
-  const filters = ledgers.map(() => filterOf(options, 'log'));
+  const filters = await Promise.all(ledgers.map((ledger) => filterFor(options, ledger)));
   const { show, note } = await writerOf(options, output, ledgers);
   const sources = ledgers.map((ledger, i) => {
     const filter = filters[i]!;
@@ -63,6 +65,14 @@ export async function logCommand(options: LogOptions, output: Output): Promise<n
   }
   for (const row of newest.reverse()) if (!(await show(row))) break;
   return 0;
+}
+
+/** What is asked of one ledger. */
+export async function filterFor(options: FilterOptions & { definition?: string }, ledger: string): Promise<Filter> {
+  const filter = filterOf(options, 'log');
+  if (options.definition === undefined) return filter;
+  const { underDefinition } = await import('./definitions.ts');
+  return underDefinition(filter, ledger, options.definition, 'log');
 }
 
 export interface Writer {

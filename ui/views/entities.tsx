@@ -4,7 +4,7 @@ import type { CallRow, EntityRow, TouchRow } from '../../src/analysis/rows.ts';
 import type { Matrix } from '../../src/analysis/views.ts';
 import { filterLine } from '../../src/analysis/filter.ts';
 import { backend, useAsk } from '../ask.ts';
-import { CallName, OpenCall } from '../call.tsx';
+import { CallName, OpenCall, Who } from '../call.tsx';
 import { clock, count, counted, day, span } from '../figures.ts';
 import { List, type Column } from '../list.tsx';
 import { Empty, Figure, Icon, Mark, State, Waiting } from '../parts.tsx';
@@ -202,7 +202,8 @@ export function EntityView(): JSX.Element {
     ) : (
       <Waiting answer={answer} />
     );
-  const { entity, touches, calls } = answer.value;
+  const { entity, touches, calls, principals } = answer.value;
+  const named = new Map(principals.map((principal) => [principal.index, principal]));
   const byIndex = new Map(calls.map((call) => [call.index, call]));
   const rows = touches.map((touch): Touched => {
     const of = byIndex.get(touch.call);
@@ -268,7 +269,7 @@ export function EntityView(): JSX.Element {
                     ]),
                   })}
                 >
-                  entry {who}
+                  {named.has(who) ? <Who principal={named.get(who)!} /> : `entry ${who}`}
                 </a>
               ))}
             </dd>

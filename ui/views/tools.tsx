@@ -45,6 +45,7 @@ const columns: readonly Column<ToolRow>[] = [
     title: 'Calls',
     sort: 'calls',
     isNumber: true,
+    titleOf: ({ calls }) => (calls === 1 ? 'call' : 'calls'),
     cell: (tool) => (tool.calls === 0 ? <span class="zero">0</span> : count(tool.calls)),
   },
   {
@@ -52,6 +53,7 @@ const columns: readonly Column<ToolRow>[] = [
     title: 'Errors',
     sort: 'errors',
     isNumber: true,
+    titleOf: ({ errors }) => (errors === 1 ? 'error' : 'errors'),
     cell: (tool) => (tool.errors === 0 ? <span class="zero">0</span> : <Mark shape="error">{count(tool.errors)}</Mark>),
   },
   { name: 'took', title: 'p95', sort: 'p95Us', isNumber: true, cell: (tool) => length(tool.p95Us) },
@@ -184,6 +186,15 @@ function nameOf(definition: DefinitionRow): string {
   return `${plain(short(definition.digest))} · since ${day(definition.firstAt)} ${clock(definition.firstAt)}, entry ${definition.firstIndex}`;
 }
 
+/** Where every call leads that was made while the tool was defined so. */
+function CallsUnder({ definition: { digest } }: { definition: DefinitionRow }): JSX.Element {
+  return (
+    <a href={link('calls', [], { filter: filterLine([{ word: 'definition', value: digest.slice(0, 16), isNot: false }]) })}>
+      calls under {plain(short(digest))}
+    </a>
+  );
+}
+
 function Definitions({ all }: { all: readonly DefinitionRow[] }): JSX.Element {
   const sorted = useMemo(() => all.toSorted((a, b) => a.firstIndex - b.firstIndex), [all]);
   const [left, setLeft] = useState(Math.max(0, sorted.length - 2));
@@ -197,7 +208,9 @@ function Definitions({ all }: { all: readonly DefinitionRow[] }): JSX.Element {
     const json = readJson([{ text: a.text }]);
     return (
       <>
-        <p class="faint">{nameOf(a)}; it did not change.</p>
+        <p class="faint">
+          {nameOf(a)}; it did not change. <CallsUnder definition={a} />
+        </p>
         <div class="tree">{json === undefined ? <LongText>{a.text}</LongText> : <Tree json={json} />}</div>
       </>
     );
@@ -220,6 +233,15 @@ function Definitions({ all }: { all: readonly DefinitionRow[] }): JSX.Element {
         <Mark shape="flagged">{counted(sorted.length, 'definition')}</Mark>
         {choose(left, setLeft, 'before')}
         {choose(right, setRight, 'after')}
+      </p>
+      <p class="faint">
+        <CallsUnder definition={a} />
+        {a === b ? null : (
+          <>
+            {' · '}
+            <CallsUnder definition={b} />
+          </>
+        )}
       </p>
       <Diff left={leftLines} right={rightLines} names={[nameOf(a), nameOf(b)]} />
     </>
