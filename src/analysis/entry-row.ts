@@ -1,5 +1,5 @@
 /** An entry as a row. */
-import type { Entry, MessageEntry } from '../entry/entry.ts';
+import type { Entry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
 import { approvalOf, approvalText } from './approvals.ts';
 import type { RowEffect } from './effects.ts';
 import type { EntryRow } from './rows.ts';
@@ -67,7 +67,7 @@ function summaryOf(entry: Exclude<Entry, MessageEntry>): string {
     case 'recovery':
       return `recovery: ${entry.reason}`;
     case 'policy':
-      return `policy ${entry.act}`;
+      return policySummary(entry);
     case 'erasure':
       return `erasure by ${entry.scope} of ${targetsText(entry.targets)}`;
     case 'prune':
@@ -85,6 +85,13 @@ function summaryOf(entry: Exclude<Entry, MessageEntry>): string {
     default:
       return entry.kind;
   }
+}
+
+/** In the words of `sworn log`. */
+function policySummary({ act, server = '', tool = '', change }: PolicyEntry): string {
+  if (act === 'pin') return `tool pinned: ${server}/${tool}`;
+  if (act === 'drift') return `tool ${change === 'gone' ? 'not listed any more' : change === 'new' ? 'new' : 'changed'}: ${server}/${tool}`;
+  return act === 'accept' ? `tool accepted: ${server}/${tool}` : `policy ${act}`;
 }
 
 function targetsText(targets: readonly { index: number; to?: number }[]): string {

@@ -92,7 +92,7 @@ export async function writerOf(options: LogOptions, output: Output, ledgers: rea
   const show = async ({ located, ledger }: Row): Promise<boolean> => {
     const { entry } = located;
     // why a policy file was not taken is an attribute, and so is what an approver said
-    const isTold = !options.json && ((entry.kind === 'policy' && entry.act === 'rejected') || entry.kind === 'approval');
+    const isTold = !options.json && ((entry.kind === 'policy' && (entry.act === 'rejected' || entry.act === 'accept')) || entry.kind === 'approval');
     const opened = options.payload || isTold ? await withContent(ledger, located) : located;
     if (options.json) {
       const fields = options.payload ? payloadFields(await payloadOf(ledger, opened, peekBytes)) : {};

@@ -216,3 +216,31 @@ test('a record that waited says what became of it, and the decision names its re
   expect(decision).toContain(`about: entry ${index['self']}`);
   expect(decision).toContain('it may be the agent itself');
 });
+
+test('pins are told in words', async () => {
+  const fixture = new Fixture();
+  const { vkey } = fixtureKey(fixtureOrigin);
+  fixture.add({ kind: 'start', ledger: fixtureLedgerId, origin: fixtureOrigin, vkey, recorder: { version: '0', uid: 1000, pid: 7 } });
+  const pin = { kind: 'policy', server: 'hr', transport: 'stdio', tool: 'pay\u202e', definition: '5e'.repeat(32) };
+  fixture.add({ ...pin, act: 'pin', source: 'list' });
+  fixture.add({ ...pin, act: 'drift', change: 'changed', definition: '6f'.repeat(32), previous: '5e'.repeat(32) });
+  const { definition: _, ...gone } = pin;
+  fixture.add({ ...gone, act: 'drift', change: 'gone' });
+  fixture.add(
+    { ...pin, act: 'accept', definition: '6f'.repeat(32), previous: '5e'.repeat(32), by: { uid: 1000, pid: 9 }, selfAdministered: true },
+    { reason: 'looked at' },
+  );
+  const path = mkdtempSync(join(tmpdir(), 'sworn-pins-'));
+  folders.push(path);
+  writeFixture(fixture.files(), path);
+  expect(await said((output) => logCommand({ ledger: path }, output))).toMatch(
+    /tool changed: hr\/pay\\u\{202e\} is 6f6f6f6f…, accepted was 5e5e5e5e…\n/,
+  );
+  const summaries = (await rowsOfLedger(path)).rows('entries').map(({ summary }) => summary);
+  expect(summaries.slice(1)).toEqual([
+    'tool pinned: hr/pay\u202e',
+    'tool changed: hr/pay\u202e',
+    'tool not listed any more: hr/pay\u202e',
+    'tool accepted: hr/pay\u202e',
+  ]);
+});

@@ -42,7 +42,7 @@ export interface Happening {
   head?: object;
   /** So many units of the direction never came. */
   skip?: [c2s: number, s2c: number];
-  /** Any other entry: fields beside the common ones; a `connection` is added to it where it says `true`. */
+  /** Any other entry: fields beside the common ones; a `connection` is added to it where it says `true`, its own unit as `tapSeq`, its own index as `exchange`, and that of the last request that waits for `asked`. */
   entry?: Record<string, unknown>;
 }
 
@@ -120,7 +120,7 @@ export class Replay {
       this.#clock.nowUs = beganUs + happening.at * 1000;
       const { skip, entry } = happening;
       if (skip !== undefined) for (const way of [0, 1] as const) units[way] += skip[way];
-      if (entry !== undefined) this.#add(entry, connection);
+      if (entry !== undefined) this.#add(entry, connection, units);
       for (const direction of [0, 1] as const) {
         const said = direction === 0 ? happening.c2s : happening.s2c;
         if (said === undefined) continue;
@@ -200,8 +200,17 @@ export class Replay {
     };
   }
 
-  #add(fields: Record<string, unknown>, connection: Connection): void {
-    const own = fields['connection'] === true ? { connection: connection.id } : {};
+  #add(fields: Record<string, unknown>, connection: Connection, units: [number, number]): void {
+    const own: Record<string, unknown> = fields['connection'] === true ? { connection: connection.id } : {};
+    if (fields['tapSeq'] === true) {
+      own['tapSeq'] = ++units[fields['direction'] === 'c2s' ? 0 : 1];
+      // the connection does not count it: no frame comes behind it
+      const before = this.entries.map(({ entry }) => ('seq' in entry && entry.connection === connection.id ? entry.seq : 0));
+      own['seq'] = Math.max(...before) + 1;
+    }
+    if (fields['exchange'] === true) own['exchange'] = this.entries.length;
+    const asked = this.entries.findLast(({ entry }) => entry.kind === 'message' && entry.verdict === 'ask')?.index;
+    for (const name of ['request', 'exchange'] as const) if (fields[name] === 'asked') own[name] = asked;
     this.#append(seal({ ...this.#clock.common(fields['kind'] as 'gap'), ...fields, ...own } as unknown as Parameters<typeof seal>[0]));
   }
 

@@ -119,6 +119,39 @@ export class Talk {
     return this;
   }
 
+  /** A call that a person was asked about, and what was decided: as entries, since nobody can be asked here. */
+  asked(target: string, decision: string, more: object = {}, approval: object = {}): this {
+    const frame = { connection: true, stream: 0, tapSeq: true, transport: 'stdio', server: this.beginning.server };
+    const content = { sizeBytes: 2, segments: 1, commitment: `${'A'.repeat(43)}=` };
+    const call = { id: '"asked"', method: 'tools/call', target, effect: 'write', effectSource: 'override' };
+    const request = {
+      kind: 'message',
+      ...frame,
+      direction: 'c2s',
+      origin: 'client',
+      type: 'request',
+      ...call,
+      exchange: true,
+      verdict: 'ask',
+      rule: 'pay',
+    };
+    this.entry({ ...request, ...content, ...more }).wait(8_000);
+    const decided = { kind: 'approval', connection: true, request: 'asked', rule: 'pay', decision, commitment: content.commitment, waitedMs: 8_000 };
+    this.entry({ ...decided, how: 'command', by: { uid: 1000, pid: 7 }, ...approval }).wait(40);
+    if (decision !== 'approved') return this;
+    const reply = {
+      kind: 'message',
+      ...frame,
+      direction: 's2c',
+      origin: 'server',
+      type: 'result',
+      id: call.id,
+      method: 'tools/call',
+      exchange: 'asked',
+    };
+    return this.entry({ ...reply, outcome: 'ok', verdict: 'pass', ...content });
+  }
+
   close(reason = 'client closed'): this {
     return this.entry({ kind: 'close', connection: true, reason });
   }

@@ -1,5 +1,6 @@
 /** All rules, the weightier ones first. */
 import type { Rule } from '../events.ts';
+import { selfApproved, unpinnedTool } from './approvals.ts';
 import { otherAttribute } from './attribute.ts';
 import { gap, replyToNothing, strayStdout } from './conversation.ts';
 import { changedDefinition, hiddenInstructions, neverListed } from './definitions.ts';
@@ -30,6 +31,8 @@ export const rules: readonly Rule[] = [
   loop,
   retryStorm,
   neverListed,
+  unpinnedTool,
+  selfApproved,
   slow,
   hung,
   burst,

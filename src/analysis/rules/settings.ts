@@ -16,6 +16,8 @@ export const ruleSettings = {
   loop: { calls: 'count' },
   'retry-storm': { calls: 'count' },
   'never-listed': {},
+  'unpinned-tool': {},
+  'self-approved': {},
   slow: { afterMs: 'count' },
   hung: { afterMs: 'count' },
   burst: { calls: 'count' },
