@@ -1,6 +1,6 @@
 /** The last look: denying asks for a reason, and several are decided together only as they are listed here. */
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Signal } from '@preact/signals';
 import type { ApprovalRow, ApprovalsBackend } from '../src/analysis/approval-views.ts';
 import { decide, isShown, keyOf } from './approvals.ts';
@@ -17,7 +17,8 @@ export function DecideTogether({ desk, asked }: { desk: ApprovalsBackend; asked:
   const dialog = useRef<HTMLDialogElement>(null);
   const [reason, setReason] = useState('');
   const wanted = asked.value;
-  useEffect(() => {
+  // at once: what is typed next is a reason, and not keys of the view
+  useLayoutEffect(() => {
     if (wanted !== undefined && dialog.current?.open === false) {
       setReason('');
       dialog.current.showModal();

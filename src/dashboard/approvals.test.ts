@@ -10,6 +10,9 @@ import { Approvals, rowOf, type Pending } from './approvals.ts';
 
 type Asked = Record<string, unknown>;
 
+/** However slow the machine is. */
+const patient = { timeout: 30_000 };
+
 let folder: string;
 let socket: string;
 let server: Server | undefined;
@@ -92,13 +95,13 @@ test('a queue that comes in parts is put together, each is told of once, and wha
   };
   await listen();
   const of = follow();
-  await expect.poll(() => requests(of)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  await expect.poll(() => requests(of), patient).toEqual([1, 2, 3, 4, 5, 6, 7]);
   expect(of.total).toBe(7);
   waiting = [...waiting.slice(2), pending(8)];
   version = 2;
   // whoever waits for another version is answered when there is one
   for (const one of sockets) one.destroy();
-  await expect.poll(() => requests(of)).toEqual([3, 4, 5, 6, 7, 8]);
+  await expect.poll(() => requests(of), patient).toEqual([3, 4, 5, 6, 7, 8]);
   expect(new Set(appeared.map(({ request }) => request)).size).toBe(8);
   expect(of.ledgerOf(8, pending(8).commitment)).toBe(ledger);
   expect(of.ledgerOf(8, pending(7).commitment)).toBeUndefined();
@@ -110,7 +113,7 @@ test('without a recorder nothing waits, and one that begins is found; a refusal 
   expect([requests(of), of.problems]).toEqual([[], []]);
   answer = () => 'permission';
   await listen();
-  await expect.poll(() => of.problems, { timeout: 5_000 }).toEqual([{ ledger: ledger.id, message: 'because of permission' }]);
+  await expect.poll(() => of.problems, patient).toEqual([{ ledger: ledger.id, message: 'because of permission' }]);
   await stop();
 });
 
@@ -118,9 +121,9 @@ test('a recorder that goes takes its queue along', async () => {
   answer = ({ since }) => (since === undefined ? { version: 5, approvals: [pending(1)] } : undefined);
   await listen();
   const of = follow();
-  await expect.poll(() => requests(of)).toEqual([1]);
+  await expect.poll(() => requests(of), patient).toEqual([1]);
   await stop();
-  await expect.poll(() => requests(of)).toEqual([]);
+  await expect.poll(() => requests(of), patient).toEqual([]);
   expect(of.problems).toEqual([]);
 });
 

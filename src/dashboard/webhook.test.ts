@@ -17,6 +17,9 @@ interface Told {
   [field: string]: unknown;
 }
 
+/** However slow the machine is. */
+const patient = { timeout: 30_000 };
+
 let folder: string;
 let server: Server;
 let told: Told[];
@@ -93,7 +96,7 @@ const decision = (request: number): DecisionRow => ({
 test('what waits and what was decided is told, signed, without content', async () => {
   const of = begin();
   of.pending([row(1)]);
-  await expect.poll(() => told).toHaveLength(1);
+  await expect.poll(() => told, patient).toHaveLength(1);
   const { argumentsText: _, ...rest } = row(1);
   expect(told[0]).toEqual({
     v: 1,
@@ -104,7 +107,7 @@ test('what waits and what was decided is told, signed, without content', async (
     deadline: told[0]!['deadline'],
   });
   of.decided([decision(1)]);
-  await expect.poll(() => told).toHaveLength(2);
+  await expect.poll(() => told, patient).toHaveLength(2);
   expect(told[1]).toMatchObject({ v: 1, kind: 'approval-decided', id: `${rest.ledger}/1/decided`, entry: 501, decision: 'denied', how: 'dashboard' });
   expect(JSON.stringify(told)).not.toContain('iban');
 });
@@ -112,7 +115,7 @@ test('what waits and what was decided is told, signed, without content', async (
 test('with content only where that was said, and of what does not wait any more nothing', async () => {
   const of = begin(true);
   of.pending([row(99), row(2)]);
-  await expect.poll(() => told.length).toBe(1);
+  await expect.poll(() => told.length, patient).toBe(1);
   expect(told[0]).toMatchObject({ request: 2, shown: '{"id":2}' });
 });
 
@@ -121,20 +124,20 @@ test('what is refused is tried again, and holds up nothing else', async () => {
   isRefusing = ({ request }) => request <= 20;
   of.pending(Array.from({ length: 40 }, (_, n) => row(n + 1)));
   // more are refused than are posted at a time: the others come through before those are tried again
-  await expect.poll(() => told.length).toBe(20);
+  await expect.poll(() => told.length, patient).toBe(20);
   expect(lines).toEqual([expect.stringMatching(/^the webhook at http:\/\/127\.0\.0\.1:\d+ could not be told: it answered 500/)]);
   isRefusing = () => false;
-  await expect.poll(() => told.length, { timeout: 10_000 }).toBe(40);
+  await expect.poll(() => told.length, patient).toBe(40);
 });
 
 test('who was not told that it waits is told of the decision alone; and what is over is not told', async () => {
   const of = begin();
   isRefusing = () => true;
   of.pending([row(1), row(2, -1)]);
-  await expect.poll(() => tries).toBe(1);
+  await expect.poll(() => tries, patient).toBe(1);
   isRefusing = () => false;
   of.decided([decision(1)]);
-  await expect.poll(() => told.length).toBe(1);
+  await expect.poll(() => told.length, patient).toBe(1);
   expect(told[0]).toMatchObject({ kind: 'approval-decided', request: 1 });
 });
 
@@ -142,7 +145,7 @@ test('a secret that went missing is said, and counts again when it is back', asy
   const of = begin();
   rmSync(join(folder, 'secret'));
   of.pending([row(1)]);
-  await expect.poll(() => lines.length).toBe(1);
+  await expect.poll(() => lines.length, patient).toBe(1);
   writeFileSync(join(folder, 'secret'), secret);
-  await expect.poll(() => told.length, { timeout: 10_000 }).toBe(1);
+  await expect.poll(() => told.length, patient).toBe(1);
 });
