@@ -478,6 +478,7 @@ const erasure = {
   segments: 1,
   commitment,
 };
+const pin = { ...common, kind: 'policy', server: 'fs', transport: 'stdio', tool: 'read_file', definition: 'ab'.repeat(32) };
 const approval = { ...common, kind: 'approval', connection, request: 3, rule: 'pay', decision: 'approved', commitment, waitedMs: 12, how: 'command' };
 const lines = (value: object) => JSON.stringify(value);
 const changed = (value: object, change: object) => lines({ ...value, ...change });
@@ -496,6 +497,10 @@ write('entries.json', {
     lines({ ...common, kind: 'gap', connection, reason: 'x', lost: { c2s: 1, s2c: 0 } }),
     lines(hold),
     lines({ ...common, kind: 'policy', act: 'release', hold: 5 }),
+    lines({ ...pin, act: 'pin', source: 'list', connection }),
+    lines({ ...pin, act: 'drift', change: 'changed', previous: '0'.repeat(64) }),
+    lines({ ...pin, definition: undefined, act: 'drift', change: 'gone' }),
+    lines({ ...pin, act: 'accept', also: true, by: { uid: 0, pid: 1 } }),
     lines(erasure),
     lines({ ...common, kind: 'erasure', scope: 'age', targets: [{ index: 0, attributes: 'all' }] }),
     changed(message, { verdict: 'ask', rule: 'pay' }),
@@ -557,6 +562,18 @@ write('entries.json', {
       { item: 1 },
       { range: [2, 1] },
     ].map((change) => ({ text: changed(message, change), problem: 'field' })),
+    ...[
+      { act: 'pin' },
+      { act: 'pin', source: 'rumour' },
+      { act: 'pin', source: 'list', tool: undefined },
+      { act: 'accept', server: undefined },
+      { act: 'accept', definition: 'ab' },
+      { act: 'accept', also: false },
+      { act: 'accept', definition: undefined },
+      { act: 'drift', change: 'gone' },
+      { act: 'drift' },
+      { act: 'drift', change: 'changed', source: 'list' },
+    ].map((change) => ({ text: changed(pin, change), problem: 'field' })),
     { text: changed(message, { verdict: 'ask', type: 'notification' }), problem: 'field' },
     { text: changed(message, { verdict: 'ask', type: 'result' }), problem: 'field' },
     { text: changed(message, { kind: 'batch', items: 1, verdict: 'ask' }), problem: 'field' },

@@ -8,6 +8,7 @@ import type { Freeze } from '../src/policy/freeze.ts';
 import { Clock } from '../src/recorder/clock.ts';
 import { Eraser } from '../src/recorder/erase.ts';
 import type { Hold } from '../src/recorder/hold.ts';
+import { Pinner } from '../src/recorder/pins.ts';
 import { Pruner } from '../src/recorder/prune.ts';
 import { commitment, seal, segmentOf, type Attributes } from '../src/recorder/seal.ts';
 import { State } from '../src/recorder/state.ts';
@@ -29,6 +30,7 @@ export class PruneWorld {
   readonly ledger: Ledger;
   readonly eraser: Eraser;
   readonly pruner: Pruner;
+  readonly pinner: Pinner;
   readonly state: State;
   readonly logged: string[] = [];
   readonly talks = new Map<string, Talk>();
@@ -57,6 +59,7 @@ export class PruneWorld {
       },
       this.state.erasures,
     );
+    this.pinner = new Pinner({ ledger: this.ledger, clock, isOpen: () => false }, this.state.pins);
     this.pruner = new Pruner(
       {
         ledger: this.ledger,
@@ -67,9 +70,9 @@ export class PruneWorld {
         freezes: () => this.freezes,
         isOpen: () => false,
         witnessedSize: () => this.witnessedSize,
-        restatePolicy: async () => {
+        restatePolicy: (from) => {
           this.restated++;
-          return true;
+          return this.pinner.restate(from);
         },
         forget: () => undefined,
         snapshot: () => undefined,

@@ -476,6 +476,16 @@ function together(value: Record<string, unknown>): string | undefined {
       return 'rest, sizeBytes and commitment not together';
     return undefined;
   }
+  if (value.kind === 'policy') {
+    const isPin = value.act === 'pin' || value.act === 'drift' || value.act === 'accept';
+    if (!isPin) return undefined;
+    if (value.server === undefined || value.tool === undefined || value.transport === undefined)
+      return 'the act of a tool, but without it or its server';
+    if ((value.definition === undefined) !== (value.change === 'gone')) return 'a definition of a tool that is gone, or none of one that is not';
+    return (value.act === 'drift') === (value.change !== undefined) && (value.act === 'pin') === (value.source !== undefined)
+      ? undefined
+      : 'a change not together with the act drift, or a source with pin';
+  }
   if (value.kind === 'access') {
     const isOpen = value.act === 'open';
     if ((value.opened !== undefined) !== isOpen || (value.count !== undefined) !== isOpen || (value.from !== undefined) !== isOpen)
