@@ -10,7 +10,7 @@ const fieldChars = 8_000;
 /** Field by field: what was (`-`), and what is (`+`). `undefined` for `before`: all of it is new. */
 export function definitionDiff(output: Output, before: unknown, after: unknown, isFull = false): string {
   const changes = definitionChanges(before, after);
-  if (changes.length === 0) return paint(output, 'dim', '  no field differs\n');
+  if (changes.length === 0) return paint(output, 'dim', '  no field differs in what is stored: a rule left out what does\n');
   return changes.map((change) => changeText(output, change, isFull)).join('');
 }
 

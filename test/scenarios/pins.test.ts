@@ -155,6 +155,48 @@ test('warn: everything passes, flagged, and nothing waits for it [pin-drift]', a
   ]);
 });
 
+test('what must not be stored is in no pin, though the digest is of all of it; and in a batch each item counts [pin-drift]', async () => {
+  const stage = new PinStage();
+  const talk = await stage.talk({
+    tools: { pin: 'block' },
+    redact: { keys: ['password'] },
+    capture: { rules: [{ server: 'fs', method: 'server/discover', level: 'metadata' }] },
+  });
+  const secret = tool('read', 'password=hunter2hunter2');
+  await talk.list([secret, tool('put')]);
+  await talk.list([tool('read', 'password=hunter3hunter3'), tool('put')]);
+  expect((await talk.call('read'))?.code).toBe(4030);
+  // where only the entry is wanted, of definitions the digest is
+  await talk.ask('server/discover', modern, { supportedVersions: [], tools: [tool('put', 'other')] });
+  expect((await talk.call('put', modern))?.code).toBe(4030);
+  const { tap, server } = talk;
+  const [lines, asked] = [tap.output.lines.length, server.input.lines.length];
+  const calls = ['read', 'late'].map((name, i) => ({ jsonrpc: '2.0', id: `b${i}`, method: 'tools/call', params: { name, arguments: {} } }));
+  await tap.write(line([{ jsonrpc: '2.0', id: 'list', method: 'tools/list' }]));
+  await server.input.count(asked + 1);
+  await server.write(line([{ jsonrpc: '2.0', id: 'list', result: { tools: [secret, tool('put'), tool('late')] } }]));
+  await tap.output.count(lines + 1);
+  await tap.write(line(calls.toReversed()));
+  await tap.output.count(lines + 3);
+  expect(tap.output.lines.slice(-2).map((text) => (JSON.parse(text) as { error: Json }).error['code'])).toEqual([4030, 4030]);
+  expect(server.input.lines).toHaveLength(asked + 1);
+  await tap.close();
+  const entries = await stage.finished();
+  const pinned = entries.filter(({ act }) => act === 'pin' || act === 'drift');
+  expect(pinned.map(({ tool: name, change, opened }) => [name, change, (opened['defined'] as Json | undefined)?.['description']] as unknown)).toEqual(
+    [
+      ['read', undefined, expect.stringMatching(/^password=\[redacted/) as string],
+      ['put', undefined, 'does put'],
+      ['read', 'changed', expect.stringMatching(/^password=\[redacted/) as string],
+      ['put', 'changed', undefined],
+      ['late', 'new', 'does late'],
+    ],
+  );
+  expect(JSON.stringify(entries)).not.toMatch(/hunter[23]/);
+  // the entries about the list of the batch stand before the batch
+  expect(pinned.at(-1)!.index).toBeLessThan(entries.findLast(({ kind, direction }) => kind === 'batch' && direction === 's2c')!.index);
+});
+
 test('a file of pins decides at first sight, and a reload takes up what the team has changed in it [pin-file]', async () => {
   const stage = new PinStage();
   const pins = join(stage.folder, 'pins.json');
