@@ -100,6 +100,7 @@ export const callRow = z.strictObject({
   verdict,
   rule: text.optional(),
   reason: text.optional(),
+  retryAfterMs: count.optional(),
   approvedBy: z.enum(['nobody', 'rule', 'person']).optional(),
   approval: approval.optional().describe('a person was asked, and what became of that'),
   beganAt: time,

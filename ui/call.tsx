@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import type { CallRow, Principal } from '../src/analysis/rows.ts';
 import type { CallDetail, EntryDetail, Page, Paging, Range } from '../src/analysis/views.ts';
-import { approvalText, isWaiting } from '../src/analysis/approvals.ts';
+import { approvalText, isWaiting, spanText } from '../src/analysis/approvals.ts';
 import { openedLegs } from '../src/analysis/calls.ts';
 import { backend, isPart, useAsk } from './ask.ts';
 import { filterLine } from '../src/analysis/filter.ts';
@@ -243,6 +243,12 @@ export function CallDetails({ detail, within }: { detail: CallDetail; within?: s
             )}
           </dd>
         </div>
+        {call.retryAfterMs === undefined ? null : (
+          <div>
+            <dt>Limit</dt>
+            <dd>{`it could pass after ${spanText(call.retryAfterMs)} at the soonest`}</dd>
+          </div>
+        )}
         <div>
           <dt>Effect</dt>
           <dd>{`${plain(call.effect, 20)}: ${sourceOf(call)}`}</dd>

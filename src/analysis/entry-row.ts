@@ -88,9 +88,10 @@ function summaryOf(entry: Exclude<Entry, MessageEntry>): string {
 }
 
 /** In the words of `sworn log`. */
-function policySummary({ act, server = '', tool = '', change }: PolicyEntry): string {
+function policySummary({ act, server = '', tool = '', change, count, rule: by }: PolicyEntry): string {
   if (act === 'pin') return `tool pinned: ${server}/${tool}`;
   if (act === 'drift') return `tool ${change === 'gone' ? 'not listed any more' : change === 'new' ? 'new' : 'changed'}: ${server}/${tool}`;
+  if (act === 'limited') return `limited: ${counted(count ?? 0, 'more request')} refused by ${by ?? ''}`;
   return act === 'accept' ? `tool accepted: ${server}/${tool}` : `policy ${act}`;
 }
 

@@ -249,6 +249,7 @@ export class Projection {
     if (entry.era !== undefined) row.era = entry.era;
     if (entry.rule !== undefined) row.rule = entry.rule;
     if (entry.reason !== undefined) row.reason = entry.reason;
+    if (entry.retryAfterMs !== undefined) row.retryAfterMs = entry.retryAfterMs;
     if (begun.isOver) row.endedAt = entry.time;
     const approvedBy = effect.effect === 'write' ? passedBy(entry) : undefined;
     if (approvedBy !== undefined) row.approvedBy = approvedBy;

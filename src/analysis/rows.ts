@@ -88,6 +88,8 @@ export interface CallRow {
   verdict: VerdictKind;
   rule?: string;
   reason?: string;
+  /** A limit refused it: how long it takes at least until it could pass. */
+  retryAfterMs?: number;
   approvedBy?: ApprovedBy;
   /** A person was asked: what became of that. Without it a call whose verdict is `ask` waits. */
   approval?: Approval;

@@ -247,6 +247,10 @@ export class Sessions {
       case 'gap':
         session.lost += entry.lost.c2s + entry.lost.s2c;
         break;
+      case 'policy':
+        // a storm, without an entry for each
+        if (entry.act === 'limited') session.blocked += entry.count ?? 0;
+        break;
       case 'approval':
         decided(open, entry);
         break;

@@ -71,6 +71,7 @@ const specs: Readonly<Record<Table, Spec>> = {
     verdict: 'text facet',
     rule: 'text facet',
     reason: 'text',
+    retryAfterMs: 'number',
     approvedBy: 'text facet',
     approval: 'json',
     beganAt: 'time',

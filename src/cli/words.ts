@@ -1,5 +1,5 @@
 /** What entries say, in words for people. Names in them come from strangers and are made harmless here. */
-import { approvalOf, approvalText } from '../analysis/approvals.ts';
+import { approvalOf, approvalText, spanText } from '../analysis/approvals.ts';
 import type { AccessEntry, BatchEntry, Entry, ErasureEntry, MessageEntry, PolicyEntry } from '../entry/entry.ts';
 import type { Content } from '../readers/payload.ts';
 import { prunedBy } from '../verify/pruned.ts';
@@ -59,7 +59,8 @@ export function verdictText(entry: MessageEntry | BatchEntry): string {
     problem === 'delivered-before'
       ? ' (delivered before it could be blocked)'
       : `${problem === undefined ? '' : ` (condition not evaluated: ${visible(problem)})`}${shadow ? ' (shadow)' : ''}`;
-  return `${word}${rule === undefined ? '' : ` by ${visible(rule)}`}${how}${reason === undefined ? '' : `: ${visible(reason)}`}`;
+  const again = entry.retryAfterMs === undefined ? '' : `, again in ${spanText(entry.retryAfterMs)}`;
+  return `${word}${rule === undefined ? '' : ` by ${visible(rule)}`}${how}${reason === undefined ? '' : `: ${visible(reason)}`}${again}`;
 }
 
 /** Stretches that rules left out of a frame. */

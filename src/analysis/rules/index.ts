@@ -7,6 +7,7 @@ import { changedDefinition, hiddenInstructions, neverListed } from './definition
 import { hung, slow } from './duration.ts';
 import { unverifiable, unwitnessed } from './evidence.ts';
 import { headerMismatch } from './headers.ts';
+import { limited } from './limited.ts';
 import { enumeration, missingEntity } from './lookups.ts';
 import { sensitiveThenOutward } from './outward.ts';
 import { personalData, secret } from './private-values.ts';
@@ -36,6 +37,7 @@ export const rules: readonly Rule[] = [
   slow,
   hung,
   burst,
+  limited,
   strayStdout,
   replyToNothing,
   unwitnessed,

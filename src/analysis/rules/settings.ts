@@ -21,6 +21,7 @@ export const ruleSettings = {
   slow: { afterMs: 'count' },
   hung: { afterMs: 'count' },
   burst: { calls: 'count' },
+  limited: { requests: 'count' },
   'stray-stdout': {},
   'reply-to-nothing': {},
   unwitnessed: { afterMs: 'count', witnesses: 'count' },
