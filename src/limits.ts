@@ -204,8 +204,14 @@ export const approvalReasonLength = 1_000;
 /** How long who asks for the queue may wait for a change of it; how many may. */
 export const approvalsWaitMs = 30_000;
 export const approvalsWatchers = 64;
+/** Of all that waits, in one answer; the rest is counted. Below `wireBytes`. */
+export const approvalsReplyBytes = 1_000_000;
+/** What became of the last ones, for whoever decides too late. */
+export const decidedApprovals = 1_000;
+/** A request longer than this is not read for a token of progress. */
+export const progressPeekBytes = 256 * KiB;
 /** Who wants progress is told so often that a request still waits. */
-export const approvalProgressMs = 5_000;
+export const approvalProgressMs = 3_000;
 
 /** Openings of one viewer behind one that was recorded at once are gathered so long, and are one entry then. */
 export const accessGatherMs = 60_000;

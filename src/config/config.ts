@@ -341,6 +341,7 @@ function policyOf(file: FileContent): Policy {
       typeof file.onUnrecordable === 'string'
         ? { default: file.onUnrecordable }
         : present<Record<'default' | 'read' | 'write' | 'unknown', OnUnrecordable>>(file.onUnrecordable ?? {}),
+    ...(file.approvals?.timeout === undefined ? {} : { approvals: { timeoutMs: spanMs(file.approvals.timeout)! } }),
     ...retentionOf(file),
     ...pinsOf(file),
   };

@@ -305,15 +305,28 @@ export class Exchanges {
     this.#count(link.request, 1);
   }
 
-  /** The newest waiting request, if it is that of entry `index`, waits no longer: it was answered in the server's place. The answer takes it back. */
+  /** The request of entry `index` waits no longer: it was answered in its receiver's place. The answer takes it back. */
   answered(index: number): () => void {
-    const link = this.#ring.older;
-    if (link === this.#ring || link.request.index !== index) {
-      this.forget(index);
-      return nothing;
-    }
+    const link = this.#find(index);
+    if (link === undefined) return nothing;
     this.#remove(link);
     return () => this.#putBack(link);
+  }
+
+  /** The request of entry `index` was not delivered until now: its reply is timed from here. The answer takes it back. */
+  delivered(index: number, seenUs: number): () => void {
+    const link = this.#find(index);
+    if (link === undefined) return nothing;
+    const before = link.request.seenUs;
+    link.request.seenUs = seenUs;
+    return () => void (link.request.seenUs = before);
+  }
+
+  /** Mostly one of the newest. */
+  #find(index: number): Link | undefined {
+    let link = this.#ring.older;
+    while (link !== this.#ring && link.request.index !== index) link = link.older;
+    return link === this.#ring ? undefined : link;
   }
 
   /** The request of entry `index` waits no longer: a reply was recorded that is not read again. */

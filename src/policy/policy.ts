@@ -116,6 +116,8 @@ export interface Policy {
   limits?: Limit[];
   /** `default` is absent when the file does not say: then the tap's own word counts. */
   onUnrecordable: { default?: OnUnrecordable; read?: OnUnrecordable; write?: OnUnrecordable; unknown?: OnUnrecordable };
+  /** How long a request waits for a person where its rule does not say. */
+  approvals?: { timeoutMs: number };
   /** Content of sessions that is older is erased; entries that are older are pruned. */
   retention?: { contentMs?: number; entriesMs?: number };
   /** Definitions of tools are pinned. */

@@ -78,7 +78,7 @@ export function administratorOf(peer: Peer, act: Act, parties: Parties): Adminis
  * An agent that runs under the same account must not be able to end its own record through the tools that it was given. Where no tap has that account
  * there is nobody to be kept apart from, and what taps of others name keeps no administrator out.
  */
-function isApart(uid: number, pid: number, { connections, uidOf }: Parties): boolean {
+export function isApart(uid: number, pid: number, { connections, uidOf }: Parties): boolean {
   // of one that no tap has come back to, since this recorder started, nobody can say
   if (connections.every((connection) => (uidOf(connection) ?? uid) !== uid)) return true;
   const tapped = new Set<number>();

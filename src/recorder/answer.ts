@@ -1,9 +1,10 @@
 /** What the tap is told about a frame once the ledger has taken its entry, or has not: delivered, refused, or passed unrecorded. */
-import type { MessageEntry } from '../entry/entry.ts';
+import type { ApprovalDecision, MessageEntry } from '../entry/entry.ts';
 import type { Ledger, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { EffectFields } from '../mcp/effect.ts';
+import { ownRules } from '../policy/verdict.ts';
 import { readMessage, type Batch, type Direction, type Message } from '../mcp/message.ts';
-import { denied, limited, notRecorded, refusalLine, replyWithheld, resultWithheld } from '../wire/refusal.ts';
+import { denied, limited, notApproved, notRecorded, refusalLine, replyWithheld, resultWithheld } from '../wire/refusal.ts';
 import type { DirectionIndex } from '../wire/wire.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
@@ -34,7 +35,8 @@ interface Deps {
  * it is the reply that somebody waits for; of a request, that it is that, too.
  */
 export function linesFor(entry: Refused, index: number | undefined, id: string | undefined, awaited = false): Lines {
-  if (id === undefined || !isAnswerable(id) || entry.rule === undefined) return noLines;
+  // of what was not delivered its sender hears from us, and from nobody else
+  if (id === undefined || !isAnswerable(id) || entry.rule === undefined || entry.rule === ownRules.notSent) return noLines;
   const denial = {
     rule: entry.rule,
     ...(entry.reason === undefined ? {} : { reason: entry.reason }),
@@ -52,6 +54,20 @@ export function linesFor(entry: Refused, index: number | undefined, id: string |
   return awaited
     ? { toSender: nothing, toReceiver: refusalLine(id, resultWithheld(denial)) }
     : { toSender: refusalLine(id, denied(denial)), toReceiver: nothing };
+}
+
+/** The answer to a request that was asked for and not approved, from what its entry and its `approval` say. `reason`: the approver's words. */
+export function linesForApproval(
+  { rule }: MessageEntry,
+  index: number,
+  decision: ApprovalDecision,
+  reason: string | undefined,
+  id: string | undefined,
+  isConcealed: boolean,
+): Lines {
+  if (decision === 'approved' || decision === 'cancelled' || id === undefined || !isAnswerable(id)) return noLines;
+  const denial = { rule: rule!, ...(reason === undefined ? {} : { reason }), index };
+  return { toSender: refusalLine(id, notApproved(decision, denial)), toReceiver: nothing, isConcealed };
 }
 
 /** A text or a number, whole: of a longer one there is only a beginning, and what a rule keeps from being written may be an id. */

@@ -20,12 +20,15 @@ import {
   encodeJson,
   encodeRefusal,
   wireType,
+  type Aside,
   type DirectionIndex,
   type Head,
   type Hello,
   type Refusal,
   type Wait,
 } from '../wire/wire.ts';
+import type { Lines } from './answer.ts';
+import { Asides, type OverState } from './asides.ts';
 import { Calls } from './calls.ts';
 import { Recent, scopeOf, sessionIn, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
 
@@ -100,6 +103,8 @@ export class Connection {
   exchanges: Exchanges;
   readonly tools: Tools;
   readonly calls: Calls;
+  /** Frames that wait for a person. */
+  readonly asides: Asides;
   /** The request that a stream began with: what its server asks meanwhile belongs to it. */
   readonly asked = new Recent<number>();
   /** SSE events with an id, by session and id: what is sent again is no second message (MCP 2025-11-25, Streamable HTTP, resumability). */
@@ -187,6 +192,7 @@ export class Connection {
     this.exchanges = Exchanges.from(state?.pending);
     this.tools = Tools.from(state?.tools);
     this.calls = new Calls(state?.calls);
+    this.asides = new Asides(state?.asides);
     this.seq = state?.seq ?? 0;
     this.taken = state ? [...state.taken] : [0, 0];
     this.settled = [...this.taken];
@@ -452,6 +458,14 @@ export class Connection {
     return (this.#shownServer ??= this.#written(this.opened.server));
   }
 
+  /** Who asks, as whoever decides is told. */
+  get shownParty(): { client?: string; principal?: string } {
+    const { client = this.#hidesClient ? undefined : this.judge.party.clientInfo?.name } = this.opened;
+    const { verified, observed } = this.judge.party.principal;
+    const principal = verified.subject ?? (observed.uid === undefined ? undefined : `uid ${observed.uid}`);
+    return this.#written({ ...(client === undefined ? {} : { client }), ...(principal === undefined ? {} : { principal }) });
+  }
+
   /** A tap came back to what was closed. What waited then is over, and who it is will be recorded again; its server's tools are those that they were. */
   reopen(): void {
     this.closed = undefined;
@@ -521,17 +535,38 @@ export class Connection {
   /** Refuses a unit, after everything before it was answered. */
   refuse(refusal: Refusal & { isConcealed?: boolean }): void {
     const { direction, unit } = refusal;
-    const refusing = this.#refusing[direction];
-    // one that the disk refused was not announced: it may have been judged, and must not be passed now
-    if (refusing[0] === undefined || refusing[0] > unit) refusing.unshift(unit);
-    this.answer();
-    while (refusing[0] !== undefined && refusing[0] <= unit) refusing.shift();
-    this.settled[direction] = Math.max(this.settled[direction], unit);
-    this.#answered[direction] = this.settled[direction];
+    this.#turn(direction, unit, unit);
     const message = encodeRefusal(refusal);
     this.#keep(refusal, message);
     this.socket?.write(message);
     if (this.#isRelaxing && !this.#mayRefuse) this.raise('none');
+  }
+
+  /** Everything before a frame is answered, and its units count as answered with what is told next. */
+  #turn(direction: DirectionIndex, first: number, last: number): void {
+    const refusing = this.#refusing[direction];
+    // one that the disk refused was not announced: it may have been judged, and must not be passed now
+    if (refusing[0] === undefined || refusing[0] > first) refusing.unshift(first);
+    this.answer();
+    while (refusing[0] !== undefined && refusing[0] <= last) refusing.shift();
+    this.settled[direction] = Math.max(this.settled[direction], last);
+    this.#answered[direction] = this.settled[direction];
+  }
+
+  /** A frame that waits for a person leaves the line, after everything before it was answered: what stands behind it goes on. */
+  setAside(aside: Aside, receipt: Receipt | undefined): void {
+    const { direction, first, last } = aside;
+    this.#turn(direction, first, last);
+    if (receipt !== undefined) this.#receipts[direction] = receipt;
+    const message = this.asides.add(aside);
+    this.socket?.write(message);
+    if (this.#isRelaxing && !this.#mayRefuse) this.raise('none');
+  }
+
+  /** What became of it is durable: it is delivered, or refused with these lines. */
+  decide(aside: Aside, lines: Lines | undefined): void {
+    const message = this.asides.tell(aside, lines);
+    this.socket?.write(message);
   }
 
   #keep({ direction, unit, isConcealed = false }: Refusal & { isConcealed?: boolean }, message: Buffer): void {
@@ -605,7 +640,7 @@ export class Connection {
   }
 
   /** A tap is attached (again): it learns from `welcome` what is settled. */
-  attach(socket: TapSocket): void {
+  attach(socket: TapSocket, kept?: Hello['aside']): void {
     this.socket = socket;
     // Before `welcome`, whose `durable` covers refused units too: a tap that never read a refusal must not take it for a pass.
     // One that did ignores it the second time.
@@ -615,6 +650,7 @@ export class Connection {
       }
       for (const message of this.#refusals[direction].values()) socket.write(message);
     }
+    for (const message of this.asides.again(kept)) socket.write(message);
     this.#isFree = false;
     this.#raisedUs = -Infinity;
     this.lostAt = undefined;
@@ -691,6 +727,7 @@ export class Connection {
           }),
       ),
       ...(this.#withheld.some((ranges) => ranges.length > 0) ? { withheld: this.#withheld } : {}),
+      ...(this.asides.toJSON().length > 0 ? { asides: this.asides.toJSON() } : {}),
       ...(this.hadSecrets ? { hadSecrets: true } : {}),
       ...(this.closed === undefined ? {} : { closed: this.closed }),
       ...(this.isReturnDue ? { isReturnDue: true } : {}),
@@ -736,6 +773,7 @@ export interface ConnectionState {
   uncaptured?: [number, number];
   refusals?: { direction: DirectionIndex; unit: number; message: string }[];
   withheld?: readonly [Range[], Range[]];
+  asides?: OverState[];
 }
 
 const none = Buffer.alloc(0);

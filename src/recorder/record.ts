@@ -29,6 +29,8 @@ import { count, uncount, type SessionCounts } from '../policy/session.ts';
 import { ownRules, passes, type Verdict } from '../policy/verdict.ts';
 import { bare, unterminated, type FrameUnit, type Head } from '../wire/wire.ts';
 import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } from './answer.ts';
+import type { Approvals } from './approvals.ts';
+import { askable, notSent, progressTokenOf } from './asking.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { refuseUnrecorded } from './refuse-unrecorded.ts';
@@ -62,6 +64,8 @@ export interface RecordDeps {
   findKey(): Buffer;
   /** Definitions of tools that are trusted. */
   pinner?: Pick<Pinner, 'consider'>;
+  /** Requests that wait for a person; without it nobody can be asked. */
+  readonly approvals?: Approvals;
   /** Looks through long frames. */
   searcher: Pick<Searcher, 'search'>;
 }
@@ -107,6 +111,9 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
   if (frame === undefined) return;
   if (frame.message.type === 'batch') recordBatch(frame, frame.message, connection, deps);
   else recordMessage(frame, frame.message, connection, deps);
+  // of what waits for a person nobody is there any more
+  const { undelivered } = unit.head ?? {};
+  if (undelivered !== undefined) deps.approvals?.giveUp(connection, direction, unit.stream, undelivered);
 }
 
 /** Over HTTP the head says whose frame it is. The entry of who it is comes first, too. */
@@ -221,7 +228,11 @@ function conclude(
   entry.commitment = commitment(stored.hashes);
   if (frame.units > 1) entry.parts = frame.units;
   finish(entry, frame, connection);
-  // 6. Append, and 7. answer once it is durable.
+  // 6. Append, and 7. answer once it is durable. What waits for a person is neither passed nor refused: it leaves the line.
+  if (considered.verdict.kind === 'ask') {
+    appendAsked(frame, message, described, stored.items, index, connection, deps);
+    return;
+  }
   let refusal: Lines | undefined;
   if (considered.verdict.kind === 'block') {
     const { id, awaited } = answerableId(message.type, message.id, frame.bytes, connection, entry.direction);
@@ -229,6 +240,7 @@ function conclude(
   }
   append(entry, described.attributes, frame, stored.items, considered.subject.effects, connection, deps, described.undo, true, refusal);
   if (refusal !== undefined) recordRefusal(entry, index, refusal, described.isConcealed, connection, deps);
+  if (considered.cancels !== undefined) deps.approvals?.cancel(considered.cancels);
 }
 
 /** `capture: none`: the message is counted, and goes its way in its turn. */
@@ -361,6 +373,7 @@ function recordItems(
       };
     }
     append(entry, described.attributes, frame, [], effects, connection, deps, undo, isLast, refusal);
+    if (one.cancels !== undefined) deps.approvals?.cancel(one.cancels);
     // the answers to the other items alone, or none, would be taken for all of them
     if (refusal !== undefined && before !== undefined) connection.refusedBefore({ direction: frame.direction, unit: frame.unit.unit, ...refusal });
   }
@@ -428,6 +441,8 @@ export function finishBatch({ index, entry, batch, bytes, next, lines }: Unfinis
 interface Considered extends Admitted {
   request: PendingRequest | undefined;
   pinning?: Pinning | undefined;
+  /** It takes back the request of this entry, which waits for a person. */
+  cancels?: number;
 }
 
 /** Steps 2 and 3 for one message: which request it answers, what it does, and what policy says of it. Changes nothing. */
@@ -435,7 +450,10 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
   const { judge } = connection;
   const direction = names[frame.direction];
   const isReply = message.type === 'result' || message.type === 'error';
-  const request = isReply ? connection.exchanges.peek(message, direction, connection.scope) : undefined;
+  const named = isReply || message.cancels !== undefined ? connection.exchanges.peek(message, direction, connection.scope) : undefined;
+  const isUnsent = named !== undefined && frame.refusable && deps.approvals?.isWaiting(named.index) === true;
+  // what was not delivered has no reply, and waits for none
+  const request = isReply && !isUnsent ? named : undefined;
   const effects = isReply
     ? (request?.effects ?? {})
     : asks(message)
@@ -443,9 +461,10 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
       : {};
   const subject = subjectOf(message, direction, effects, request);
   if ((frame.unit.flags & bare) !== 0) return { subject, verdict: passes, request };
+  if (isUnsent && isReply) return { subject, verdict: notSent, request };
   // its first units are refused
   const isTooLarge = frame.tooLarge !== undefined && frame.refusable;
-  if (judge.isIdle && deps.freezes.length === 0 && !isTooLarge) return { subject, verdict: passes, request };
+  if (judge.isIdle && deps.freezes.length === 0 && !isTooLarge && !isUnsent) return { subject, verdict: passes, request };
   const bytes = range === undefined ? frame.bytes : frame.bytes?.subarray(...range);
   const anomalies = [...message.anomalies];
   if (message.type === 'request') {
@@ -464,10 +483,11 @@ function consider(frame: Frame, message: Message, connection: Connection, deps: 
       : judge.judge({ ...subject, anomalies, bytes, sizeBytes, isNoMessage: noMessage }, connection.counts, deps.freezes, nowMs);
   const pinning = deps.pinner?.consider(message, subject, bytes, connection);
   verdict = stricter(verdict, pinning?.verdict);
-  // nobody can be asked for it yet
-  if (verdict.kind === 'ask') verdict = { ...verdict, kind: 'block' };
   // It is with its receiver: a rule came into force too late for it, and the record must not say that it was kept from it.
-  if (verdict.kind === 'block' && !frame.refusable) verdict = { ...verdict, kind: 'flag', shadow: true, problem: 'delivered-before' };
+  if ((verdict.kind === 'block' || verdict.kind === 'ask') && !frame.refusable)
+    verdict = { ...verdict, kind: 'flag', shadow: true, problem: 'delivered-before' };
+  if (verdict.kind === 'ask') verdict = askable(verdict, message, sizeBytes, range !== undefined, connection, deps.approvals);
+  if (isUnsent && verdict.kind !== 'block') return { subject, verdict: notSent, request, cancels: named.index, pinning };
   return { subject, verdict, request, pinning };
 }
 
@@ -721,8 +741,13 @@ function describe(
   const { head } = frame.unit;
   const again = head?.sse === undefined ? undefined : eventSeen(head, index, connection);
   const isAgain = again?.first !== undefined;
+  const isUnsentReply = verdict.rule === ownRules.notSent && message.type !== 'notification';
   // what was said before is said once
-  const placement = isAgain ? unplaced : connection.exchanges.place(message, direction, index, frame.seenUs, connection.scope);
+  const placement = isAgain
+    ? unplaced
+    : isUnsentReply
+      ? replyToNothing
+      : connection.exchanges.place(message, direction, index, frame.seenUs, connection.scope);
   if (isAgain) entry.repeats = again.first!;
   const sizeBytes = range === undefined ? frame.sizeBytes : range[1] - range[0];
   const unhold = deps.limits?.held.placed(message, placement, sizeBytes, considered, connection, head, frame.unit.stream);
@@ -855,6 +880,7 @@ function eventSeen({ sse }: Head, index: number, connection: Connection): { firs
 }
 
 const unplaced: Placement = { anomalies: [], undo: nothing };
+const replyToNothing: Placement = { anomalies: ['reply-to-nothing'], undo: nothing };
 
 /** Which logical call a message belongs to. What a server asks or tells on the stream of a request belongs to that, and so does its end. */
 function sayCall(
@@ -949,6 +975,25 @@ function append(
   if (isLastOfFrame && deps.ledger.recordable) connection.judged(direction, unit.unit);
 }
 
+/** A request that waits for a person once it is durable; nothing from it on is passed before. */
+function appendAsked(
+  frame: Frame,
+  message: Message,
+  { entry, attributes, isConcealed, undo }: ReturnType<typeof describe>,
+  items: Stored['items'],
+  index: number,
+  connection: Connection,
+  deps: RecordDeps,
+): void {
+  const { direction, first, unit, bytes } = frame;
+  connection.hold(direction, first);
+  const aside = { direction, first, last: unit.unit };
+  const progress = progressTokenOf(bytes);
+  const waiter = deps.approvals!.ask({ connection, entry, index, aside, id: message.id, isConcealed, items, progress, undo });
+  deps.ledger.append(seal(entry, attributes, items), waiter, urgent);
+  if (deps.ledger.recordable) connection.judged(direction, unit.unit);
+}
+
 const urgent = { urgent: true };
 const lazy = { urgent: false };
 
@@ -1014,7 +1059,7 @@ function recordAnswer(
     ...(sensitive === undefined ? {} : { sensitive }),
     ...(destructive === undefined ? {} : { destructive }),
     outcome: 'error',
-    code: isAnswer && refused.retryAfterMs !== undefined ? 4290 : 4030,
+    code: (readMessage(bytes) as Message).code ?? 4030,
     segments: stored.hashes.length,
     commitment: commitment(stored.hashes),
     delivered: [connection.delivered[0], connection.delivered[1]],

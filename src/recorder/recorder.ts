@@ -52,8 +52,9 @@ import {
   type FrameUnit,
 } from '../wire/wire.ts';
 import { Accesses } from './access.ts';
-import { Administration, administratorOf, isAct, type Administrator } from './administration.ts';
+import { Administration, administratorOf, isAct, type Administrator, type Parties } from './administration.ts';
 import { Anchors } from './anchors.ts';
+import { Approvals } from './approvals.ts';
 import { Eraser } from './erase.ts';
 import { bootId, Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
@@ -74,6 +75,7 @@ import { isTrustedTap, readPrincipal } from './principals.ts';
 import { Pinner } from './pins.ts';
 import { Pruner } from './prune.ts';
 import { resumeLong } from './frame.ts';
+import { recordProgress } from './progress.ts';
 import { finishBatch, record, recordOpening, recordRefusal, recordReturn, type RecordDeps } from './record.ts';
 import { Searcher } from './searcher.ts';
 import { seal, type Attributes } from './seal.ts';
@@ -114,6 +116,7 @@ export class Recorder {
   readonly #pinner: Pinner;
   readonly #accesses: Accesses;
   readonly #administration: Administration;
+  readonly #approvals: Approvals;
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
   /** What remains of closed ones. */
@@ -207,8 +210,18 @@ export class Recorder {
     this.#anchors.configure(policy.anchors);
     this.#ledger.cosign = (note) => this.#anchors.cosign(note);
     this.#pinner = new Pinner({ ledger: this.#ledger, clock: this.#clock, isOpen: (connection) => this.#connections.has(connection) }, state.pins);
+    this.#approvals = new Approvals({
+      clock: this.#clock,
+      nextIndex: () => this.#ledger.nextIndex,
+      append: (entry, attributes, waiter, appended) => this.#ledger.append(seal(entry, attributes), waiter, appended),
+      recordAnswer: (entry, index, lines, isConcealed, connection) => recordRefusal(entry, index, lines, isConcealed, connection, this.#deps),
+      recordProgress: (connection, entry, index, line) => recordProgress(connection, entry, index, line, this.#deps),
+      parties: () => this.#parties(),
+      tapUid: (connection) => this.#openings.get(connection)?.peer.uid,
+    });
     this.#deps = {
       pinner: this.#pinner,
+      approvals: this.#approvals,
       ledger: this.#ledger,
       clock: this.#clock,
       openingOf: (connection) => this.#openings.of(connection, this.#policy.digest),
@@ -292,6 +305,10 @@ export class Recorder {
     this.#takeUpParts();
     const answers = state.unansweredRefusals;
     for (const { connection, held } of state.unfinishedBatches) finishBatch(held, connection, this.#deps);
+    for (const { connection: id, entry, index, token } of state.asked.values()) {
+      const connection = this.#connections.get(id) ?? this.#closed.get(id);
+      if (connection !== undefined) this.#approvals.loseAsked(entry, index, token, connection);
+    }
     for (const { connection, entry, index, lines } of answers)
       recordRefusal(entry, index, lines, entry.redacted !== undefined, connection, this.#deps);
   }
@@ -656,7 +673,7 @@ export class Recorder {
     this.#taps.set(connection, socket);
     if (this.#openings.get(connection) === undefined) this.#openings.set(connection, { hello, peer, isServerForeign: false });
     this.#trust(connection, peer.uid);
-    connection.attach(socket);
+    connection.attach(socket, hello.aside);
     connection.admit(this.#waitOf(connection));
     const welcome: Welcome = {
       wire: wireVersion,
@@ -804,6 +821,7 @@ export class Recorder {
     if (connection.isReturnDue) recordReturn(connection, this.#deps, true);
     if (!connection.isRecorded) recordOpening(connection, this.#deps, true);
     this.#recordGap(connection);
+    this.#approvals.lose(connection);
     this.#storms.end(connection.id);
     connection.closed = close.reason;
     connection.closing = close;
@@ -919,6 +937,7 @@ export class Recorder {
           pruned: this.#pruner.toJSON(),
           vkey: this.#keys.announced,
           pins: this.#pinner.pins,
+          asked: this.#approvals.toJSON(),
           limits: this.#limits.toJSON(),
         },
         (principal, connection) => this.#limits.keyOf(principal, connection),
@@ -935,6 +954,15 @@ export class Recorder {
     this.#idle = setTimeout(() => (this.#eraser.isBusy ? this.#watchIdle() : void this.end('idle')), this.#options.idleMs);
   }
 
+  #parties(): Parties {
+    return {
+      connections: [...this.#connections.values()],
+      closed: this.#closed.values(),
+      uidOf: (connection) => this.#openings.get(connection)?.peer.uid,
+      isShared: this.#options.groupId !== undefined,
+    };
+  }
+
   #ask(socket: Socket, peer: Peer, question: Record<string, unknown>): void {
     const own = process.getuid?.();
     const what = String(question['what']);
@@ -944,16 +972,18 @@ export class Recorder {
       socket.end(encodeJson(wireType.reply, isOurs ? this.status() : statusForOthers(this.status())));
       return;
     }
+    if (what === 'approvals' || what === 'decide') {
+      const reply = (answer: Record<string, unknown>): void =>
+        void socket.end(encodeJson(wireType.reply, { ledger: this.#options.ledger, ...answer }));
+      const leave = this.#approvals.answer(what, question, peer, { reply, refuse });
+      if (leave !== undefined) socket.on('close', leave);
+      return;
+    }
     if (!isAct(what)) {
       refuse('wire-corrupt', `nobody knows how to answer ${JSON.stringify(what)}`);
       return;
     }
-    const administrator = administratorOf(peer, what, {
-      connections: [...this.#connections.values()],
-      closed: this.#closed.values(),
-      uidOf: (connection) => this.#openings.get(connection)?.peer.uid,
-      isShared: this.#options.groupId !== undefined,
-    });
+    const administrator = administratorOf(peer, what, this.#parties());
     if (typeof administrator === 'string') {
       refuse('permission', administrator);
       return;
@@ -1003,6 +1033,7 @@ export class Recorder {
     await Promise.all([...this.#connections.values()].map((connection) => connection.idle()));
     for (const connection of this.#connections.values()) this.#recordGap(connection);
     unlinkSocket(this.#options.socket);
+    this.#approvals.end();
     this.#accesses.end();
     this.#pruner.end();
     this.#storms.end();

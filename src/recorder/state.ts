@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   messageTypeOf,
+  type ApprovalEntry,
   type BatchEntry,
   type Entry,
   type MessageEntry,
@@ -27,7 +28,9 @@ import { applyHold, type Hold } from './hold.ts';
 import { subjectOf, unruled, type CompiledPolicy } from '../policy/judge.ts';
 import { asks } from '../policy/match.ts';
 import { count } from '../policy/session.ts';
-import { answerableId, joined, linesFor, noLines, type Lines } from './answer.ts';
+import { ownRules } from '../policy/verdict.ts';
+import { asideOf } from './approvals.ts';
+import { answerableId, joined, linesFor, linesForApproval, noLines, type Lines } from './answer.ts';
 import { attributesOf } from './attributes.ts';
 import { Connection, type ConnectionState, type Opened } from './connection.ts';
 import { applyFreeze } from './control.ts';
@@ -52,6 +55,13 @@ interface Snapshot {
   pruned?: PruneState;
   pins?: unknown;
   limits?: unknown;
+  asked?: readonly Asked[];
+}
+
+/** A request that waited for a person. */
+interface Asked {
+  index: number;
+  entry: MessageEntry;
 }
 
 /** The policy that the ledger last said to be in force. */
@@ -91,6 +101,8 @@ export class State {
   pins = new Pins();
   /** What was refused, and no entry says what was answered. */
   readonly #unanswered: { connection: Connection; entry: MessageEntry; index: number; lines: Lines }[] = [];
+  /** What waits for a person, or did when the last recorder ended: by its index. `token`: its id, as far as it can be answered. */
+  readonly asked = new Map<number, Asked & { connection: string; token: string | undefined }>();
   /** Answers to the items of the last refused batch of each connection. */
   readonly #refusedItems = new Map<string, { batch: number; lines: Lines[] }>();
 
@@ -116,6 +128,7 @@ export class State {
         if (snapshot.pruned !== undefined) this.pruned = snapshot.pruned;
         this.pins = Pins.from(snapshot.pins);
         kept = snapshot.limits;
+        for (const { index, entry } of snapshot.asked ?? []) this.#ask(entry, index, entry.truncated?.includes('id') ? undefined : entry.id);
       }
     } catch {
       this.connections.clear();
@@ -127,6 +140,7 @@ export class State {
       this.erasures = { pending: [], rests: [], expired: 0 };
       this.pruned = { end: 0 };
       this.pins = new Pins();
+      this.asked.clear();
     }
     this.from = from;
     this.#kept = kept;
@@ -163,6 +177,7 @@ export class State {
       this.erasures.pending.push(record.index);
       if (entry.rest !== undefined) this.erasures.rests.push(record.index);
     } else if (entry.kind === 'prune') this.pruned = { end: entry.end, entry: record.index, isPending: true };
+    else if (entry.kind === 'approval') this.#approval(entry, record);
     else if (entry.kind === 'message' || entry.kind === 'batch') this.#with(entry, (connection) => this.#message(connection, entry, record));
   }
 
@@ -244,6 +259,8 @@ export class State {
     const hasUnknown = entry.uncaptured !== undefined && connection.judge.anyRedactor !== undefined;
     if (hasUnknown || (entry.redacted !== undefined && (entry.kind === 'batch' || entry.type === 'request'))) connection.hadSecrets = true;
     if (entry.uncaptured !== undefined) [connection.uncaptured[0], connection.uncaptured[1]] = entry.uncaptured;
+    // it is no answer
+    if (entry.origin === 'sworn' && entry.kind === 'message' && entry.type === 'notification') return;
     if (entry.origin === 'sworn') {
       // our own answer to what was refused: it came from no tap. Answers come in the order of what they answer
       const answered = this.#unanswered.findIndex((one) => one.connection === connection);
@@ -256,6 +273,14 @@ export class State {
     connection.taken[direction] = Math.max(connection.taken[direction], entry.tapSeq);
     connection.settled[direction] = connection.taken[direction];
     if (entry.verdict === 'block') this.#refused(connection, entry, record);
+    if (entry.kind === 'message' && entry.rule === ownRules.notSent && entry.type !== 'notification') {
+      this.#tally(connection, entry);
+      return;
+    }
+    if (entry.kind === 'message' && entry.verdict === 'ask') {
+      const { id } = entry.truncated?.includes('id') ? attributesOf(record) : entry;
+      this.#ask(entry, record.index, typeof id === 'string' ? id : undefined);
+    }
     if (entry.kind === 'batch') {
       const bytes = bytesOf(record);
       const batch = bytes && readMessage(bytes);
@@ -281,6 +306,31 @@ export class State {
         connection.exchanges.forget(entry.exchange);
       } else this.#tally(connection, entry);
     }
+  }
+
+  #ask(entry: MessageEntry, index: number, id: string | undefined): void {
+    // of one that was redacted nothing is left that could be answered
+    this.asked.set(index, { index, entry, connection: entry.connection, token: id !== undefined && isToken(id) ? id : undefined });
+  }
+
+  /** A tap may not have heard of it. */
+  #approval({ request, decision, connection: id, monotonicUs }: ApprovalEntry, record: EntryRecord): void {
+    const asked = this.asked.get(request);
+    this.asked.delete(request);
+    const connection = this.connections.get(id) ?? this.closed.get(id);
+    if (asked === undefined || connection === undefined) return;
+    const { entry, token } = asked;
+    const { reason } = attributesOf(record);
+    const isApproved = decision === 'approved';
+    const lines = isApproved
+      ? undefined
+      : linesForApproval(entry, request, decision, typeof reason === 'string' ? reason : undefined, token, entry.redacted !== undefined);
+    const aside = asideOf(entry);
+    connection.asides.decide(aside, lines, connection.taken, connection.delivered);
+    connection.asides.tell(aside, lines);
+    if (isApproved) connection.exchanges.delivered(request, monotonicUs);
+    else connection.exchanges.forget(request);
+    if (lines !== undefined && lines.toSender.length > 0) this.#unanswered.push({ connection, entry, index: request, lines });
   }
 
   /** Who said it, and in which MCP session. */
@@ -419,7 +469,15 @@ export class State {
     closed: Iterable<Connection>,
     freezes: Freeze[] = [],
     policy?: RecordedPolicy,
-    kept: { holds?: readonly Hold[]; erasures?: EraseState; pruned?: PruneState; vkey?: string; pins?: Pins; limits?: LimitsState | undefined } = {},
+    kept: {
+      holds?: readonly Hold[];
+      erasures?: EraseState;
+      pruned?: PruneState;
+      vkey?: string;
+      pins?: Pins;
+      asked?: readonly Asked[];
+      limits?: LimitsState | undefined;
+    } = {},
     limitKeyOf?: (principal: NamedPrincipal, connection: Connection) => string | undefined,
   ): string | undefined {
     const open = [...connections].filter((connection) => connection.isRecorded);

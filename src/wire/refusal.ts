@@ -51,6 +51,17 @@ export function limited(denial: Denial, retryAfterMs: number): RefusalError {
   };
 }
 
+/** For the sender of a request that waited for a person in vain. */
+export function notApproved(decision: 'denied' | 'timed-out' | 'lost', denial: Denial): RefusalError {
+  const { rule, reason } = denial;
+  const words = { denied: 'denied by a person', 'timed-out': 'nobody approved it in time', lost: 'nobody could approve it any more' };
+  return {
+    code: decision === 'timed-out' ? 4080 : 4030,
+    message: `${words[decision]} (policy rule ${rule})${reason === undefined ? '' : `: ${reason}`}`,
+    data: { ...denial, decision, executed: false },
+  };
+}
+
 /** For the receiver of a reply that policy withheld: the call was carried out, or not; the record has its outcome. */
 export function resultWithheld(denial: Denial): RefusalError {
   const { rule, reason } = denial;
