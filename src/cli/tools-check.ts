@@ -31,7 +31,7 @@ export async function toolsCheck({ words: command = [], pins: path, pinsOut, ser
   const server = given ?? nameOf(command[0]!);
   const file = path === undefined ? undefined : readPinFile(path);
   const definitions = await listTools(command);
-  const listed = definitions.map(({ name, value }) => ({ name, digest: definitionDigest(nodeCrypto, value) }));
+  const listed = definitions.map(({ name, value }) => ({ name, digest: digestOf(value) }));
   if (pinsOut !== undefined) {
     const servers = new Map(file);
     const pins = new Map<string, string[]>();
@@ -56,6 +56,16 @@ export async function toolsCheck({ words: command = [], pins: path, pinsOut, ser
   if (json === true) output.out(`${safeJson(JSON.stringify({ server, tools: listed.length, differences }))}\n`);
   else if (pinsOut !== '-') output.out(resultText(output, server, path!, listed.length, differences));
   return isDrift ? drifted : 0;
+}
+
+/** @throws SwornError `server-unlisted` for one that is nested so deep that nobody can follow */
+function digestOf(value: unknown): string {
+  try {
+    return definitionDigest(nodeCrypto, value);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new SwornError('server-unlisted', 'a definition is nested too deep', {}, { cause: error });
+  }
 }
 
 function resultText(output: Output, server: string, path: string, tools: number, differences: readonly Difference[]): string {

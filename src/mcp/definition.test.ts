@@ -38,6 +38,7 @@ test('of the canonical form is read what was written, whatever it is, and order 
       expect(canonicalJson(reordered(plain))).toBe(canonicalJson(plain));
     }),
   );
+  expect(canonicalJson(JSON.parse('[1e400,-1e400,null,-0]'))).toBe('[1e999,-1e999,null,0]');
   expect(canonicalJson(JSON.parse('{"__proto__":{"b":1,"a":2},"constructor":3}'))).toBe('{"__proto__":{"a":2,"b":1},"constructor":3}');
 });
 

@@ -50,6 +50,8 @@ export function definitionDigest(crypto: Pick<Crypto, 'sha256'>, definition: unk
  */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  // beyond every double, which is not null
+  if (typeof value === 'number' && !Number.isFinite(value)) return value > 0 ? '1e999' : '-1e999';
   if (!isObject(value)) return JSON.stringify(value) ?? 'null';
   const members = Object.keys(value).sort();
   return `{${members.map((name) => `${JSON.stringify(name)}:${canonicalJson(value[name])}`).join(',')}}`;

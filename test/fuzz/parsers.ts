@@ -31,6 +31,8 @@ import {
 } from '../../src/ledger/segment.ts';
 import { entryBytes, proofOpenedBytes, wireBytes } from '../../src/limits.ts';
 import { headerText, headerValue } from '../../src/mcp/headers.ts';
+import { definitionChanges } from '../../src/mcp/definition-changes.ts';
+import { canonicalJson, readDefinitions } from '../../src/mcp/definition.ts';
 import { MessageReader, readMessage } from '../../src/mcp/message.ts';
 import { decodeContent } from '../../src/proxy/encoding.ts';
 import { recorded } from '../../src/proxy/headers.ts';
@@ -49,6 +51,7 @@ import {
   signatureLine,
   vkeyParts,
 } from '../../src/tlog/note.ts';
+import { parsePins, pinFileText } from '../../src/policy/pin-file.ts';
 import { judgeQuorum, openUnderPolicy, parseTrustPolicy } from '../../src/tlog/policy.ts';
 import { formatProofFile, parseProofFile } from '../../src/tlog/proof-file.ts';
 import { consistencyProof, inclusionProof, verifyConsistency, verifyInclusion, type HashReader } from '../../src/tlog/proof.ts';
@@ -230,6 +233,41 @@ function texts(): Parser[] {
         const size = parseSize(text);
         if (size !== undefined) must(String(size) === text, 'a size is written as it was read');
         return size !== undefined;
+      },
+    },
+    {
+      name: 'definitions',
+      share: 0.25,
+      seeds: [
+        '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a","description":"b","inputSchema":{"type":"object","required":["x"]}},{"name":"c"}],"nextCursor":"2"}}',
+        '{"result":{"tools":[{"name":"__proto__","__proto__":{"b":[1,2.50,-0,1e400]},"\\u202e":null},{"name":"a","annotations":[{}]}]}}',
+      ].map(utf8),
+      read: (bytes) => {
+        if (readMessage(bytes).type !== 'result') return false;
+        const page = readDefinitions(bytes);
+        if (page === undefined) return false;
+        for (const { name, value } of page.definitions) {
+          must((JSON.parse(canonicalJson(value)) as { name: unknown }).name === name, 'the canonical form is JSON, and says the same');
+          must(definitionChanges(value, value).length === 0, 'nothing differs from itself');
+          const other = page.definitions[0]!.value;
+          must(
+            definitionChanges(other, value).length > 0 === (canonicalJson(other) !== canonicalJson(value)),
+            'what has another digest differs in a field',
+          );
+        }
+        return true;
+      },
+    },
+    {
+      name: 'file of pins',
+      share: 0.25,
+      seeds: [utf8(`{"version":1,"servers":{"a":{"t":"${'0'.repeat(64)}","u":["${'1'.repeat(64)}","${'2'.repeat(64)}"]},"b":{}}}`)],
+      read: (bytes) => {
+        const pins = parsePins(textOf(bytes));
+        if (typeof pins === 'string') return false;
+        const text = pinFileText(pins);
+        must(pinFileText(parsePins(text) as typeof pins) === text, 'a file of pins is written as it is read');
+        return true;
       },
     },
     {
