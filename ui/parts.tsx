@@ -92,13 +92,20 @@ const states: Readonly<Record<CallRow['state'], [Shape, string]>> = {
   unanswered: ['unanswered', 'unanswered'],
 };
 
-const decisions: Readonly<Record<string, string>> = { 'timed-out': 'timed out', lost: 'lost before approval' };
+/** Words in a column are few; what stands behind them is said under a pointer, and on the call's own page. */
+const decisions: Readonly<Record<string, string>> = { 'timed-out': 'timed out', lost: 'lost' };
 
 function stateOf({ state, verdict, rule, approval }: StateOf): readonly [Shape, string] {
-  if (isWaiting({ verdict, state, ...(approval === undefined ? {} : { approval }) })) return ['asked', 'waits for a person'];
-  if (approval !== undefined && state === 'blocked') return ['denied', decisions[approval.decision] ?? 'denied by a person'];
+  if (isWaiting({ verdict, state, ...(approval === undefined ? {} : { approval }) })) return ['asked', 'waiting'];
+  if (approval !== undefined && state === 'blocked') return ['denied', decisions[approval.decision] ?? 'denied'];
   if (state === 'blocked' && isLimited(rule)) return ['denied', 'limited'];
   return Object.hasOwn(states, state) ? states[state] : ['info', 'unknown'];
+}
+
+/** What became of the question to a person, where there was one. */
+function whyOf({ state, verdict, rule, approval }: StateOf): string | undefined {
+  if (approval !== undefined) return approvalText(approval);
+  return isWaiting({ verdict, state }) ? `waits for a person: the rule ${plain(rule)}` : undefined;
 }
 
 type StateOf = Pick<CallRow, 'state' | 'code' | 'verdict' | 'rule' | 'approval'>;
@@ -108,15 +115,21 @@ export function State({ call }: { call: StateOf }): JSX.Element {
   const { approval } = call;
   return (
     <span class="tags">
-      {call.state === 'ok' ? <span class="ok">ok</span> : <Mark shape={shape}>{call.code === undefined ? word : `${word} ${call.code}`}</Mark>}
+      {call.state === 'ok' ? (
+        <span class="ok">ok</span>
+      ) : (
+        <Mark shape={shape} title={whyOf(call)}>
+          {call.code === undefined ? word : `${word} ${call.code}`}
+        </Mark>
+      )}
       {call.verdict === 'flag' ? (
         <Mark shape="flagged" title={call.rule === undefined ? undefined : `by the rule ${plain(call.rule)}`}>
           flagged
         </Mark>
       ) : null}
       {approval?.decision === 'approved' ? (
-        <Mark shape="asked" title={approvalText(approval)}>
-          {approval.selfApproved ? 'approved with the own account' : 'approved'}
+        <Mark shape={approval.selfApproved ? 'flagged' : 'asked'} title={approvalText(approval)}>
+          {approval.selfApproved ? 'by itself?' : 'approved'}
         </Mark>
       ) : null}
     </span>

@@ -7,7 +7,7 @@ import { dataMarker, page, script } from '../../scripts/pages.ts';
 const root = join(import.meta.dirname, '..', '..');
 
 export interface World {
-  world: 'story' | 'many' | 'hostile' | 'empty';
+  world: 'story' | 'many' | 'hostile' | 'empty' | 'asked';
   calls?: number;
   isPart?: true;
   waiting?: number;

@@ -6,7 +6,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startBrowser, type Watched } from '../browser.ts';
 import { fixturePages } from './fixture-page.ts';
-import { ledger, story } from './page/rows.ts';
+import { asked as askedWorld, ledger, story } from './page/rows.ts';
 
 const browser = await startBrowser();
 if (typeof browser === 'string') console.warn(browser);
@@ -18,6 +18,7 @@ afterAll(async () => {
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const rows = story().rows;
+const askedRows = askedWorld().rows;
 const session = rows.rows('sessions')[0]!.session;
 const [search, own, other] = rows.rows('calls');
 const open = `${ledger.slice(0, 8)}:${other!.index}`;
@@ -46,6 +47,7 @@ describe.skipIf(typeof browser === 'string')('the app', () => {
   let many: string;
   let empty: string;
   let part: string;
+  let asked: string;
   let watched: Watched;
   let page: Page;
 
@@ -54,6 +56,7 @@ describe.skipIf(typeof browser === 'string')('the app', () => {
     story = write('story', { world: 'story' });
     many = write('many', { world: 'many', calls: 100_000 });
     empty = write('empty', { world: 'empty' });
+    asked = write('asked', { world: 'asked' });
     part = write('part', { world: 'story', isPart: true });
     if (typeof browser === 'string') return;
     watched = await browser.open({ viewport: { width: 1280, height: 900 } });
@@ -67,6 +70,47 @@ describe.skipIf(typeof browser === 'string')('the app', () => {
     else await page.evaluate(`location.hash = ${JSON.stringify(hash)}`);
     await page.getByText(shows).first().waitFor({ timeout: 5_000 });
   };
+
+  test('who let a call happen, and what became of those that nobody did, is said in words and on narrow screens too', async () => {
+    for (const [theme, width] of [
+      ['light', 1280],
+      ['dark', 1280],
+      ['light', 360],
+    ] as const) {
+      await page.emulateMedia({ colorScheme: theme });
+      await page.setViewportSize({ width, height: 900 });
+      await page.goto(asked);
+      await page.goto(`${asked}#/calls`);
+      await page.getByText('pay_later').first().waitFor({ timeout: 5_000 });
+      const text = await page.locator('#app').innerText();
+      for (const word of ['by itself?', 'denied', 'timed out', 'lost', 'waiting', 'limited'])
+        expect(text, `${word}, ${theme} ${width}`).toContain(word);
+      // no word is cut off
+      const cut = (await page.evaluate(
+        `[...document.querySelectorAll('.list .tag')].filter((tag) => tag.getBoundingClientRect().right > tag.closest('.cell').getBoundingClientRect().right + 1).map((tag) => tag.textContent)`,
+      )) as string[];
+      expect(cut, `${theme} ${width}`).toEqual([]);
+      const of = async (tool: string): Promise<string> => {
+        const { index } = askedRows.rows('calls').find(({ target }) => target === tool)!;
+        await page.evaluate(`location.hash = '#/call/${ledger}/${index}'`);
+        await page.locator('h1').getByText(tool).waitFor({ timeout: 5_000 });
+        return page.locator('#app').innerText();
+      };
+      expect(await of('pay_approved')).toMatch(
+        /Approved by\s+a person: approved by Mira.*, uid 1001 \(webhook\), with the agent's own account after 8\.1 s: <b>seen<\/b>/s,
+      );
+      expect(await of('pay_timed-out')).toMatch(/Not approved\s+timed out: nobody decided after 8\.1 s/);
+      expect(await of('pay_later')).toMatch(/Approved by\s+nobody yet: it waits for a person/);
+      expect(await of('send')).toMatch(/Limit\s+it could pass after 8\.1 s at the soonest/);
+      if ((await page.evaluate('typeof axe')) === 'undefined') await page.evaluate(axe);
+      const violations = (await page.evaluate(
+        `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.slice(0, 3).map(({ html }) => html).join(' | ')))`,
+      )) as string[];
+      expect(violations, `${theme} ${width}`).toEqual([]);
+    }
+    expect([watched.errors, watched.requests]).toEqual([[], []]);
+    await page.goto('about:blank');
+  });
 
   for (const theme of ['light', 'dark'] as const) {
     test(`every view has an address, is drawn without an error, and axe finds nothing in it (${theme})`, async () => {

@@ -116,7 +116,9 @@ const columns: readonly Column<EntryRow>[] = [
       entry.verdict === 'block' ? (
         <Mark shape="denied">denied</Mark>
       ) : entry.verdict === 'ask' ? (
-        <Mark shape="asked">a person is asked</Mark>
+        <Mark shape="asked" title="a person is asked">
+          asked
+        </Mark>
       ) : entry.outcome === undefined ? null : entry.outcome === 'ok' ? (
         <span class="ok">ok</span>
       ) : (

@@ -4,10 +4,10 @@ import { start } from '../../../ui/app.tsx';
 import { approvalsView } from '../../../ui/views/approvals.tsx';
 import { desk } from './desk.ts';
 import { hostile } from './hostile.ts';
-import { ledger, many, story, type World } from './rows.ts';
+import { ledger, many, asked, story, type World } from './rows.ts';
 
 interface Wanted {
-  world: 'story' | 'many' | 'hostile' | 'empty';
+  world: 'story' | 'many' | 'hostile' | 'empty' | 'asked';
   calls?: number;
   strings?: string[];
   /** A report of some records: no list of tools, no finding. */
@@ -22,9 +22,11 @@ const wanted = JSON.parse(document.querySelector('#fixture')!.textContent) as Wa
 const world: World =
   wanted.world === 'story'
     ? story()
-    : wanted.world === 'hostile'
-      ? hostile(wanted.strings ?? [])
-      : many(wanted.world === 'empty' ? 0 : (wanted.calls ?? 1_000));
+    : wanted.world === 'asked'
+      ? asked()
+      : wanted.world === 'hostile'
+        ? hostile(wanted.strings ?? [])
+        : many(wanted.world === 'empty' ? 0 : (wanted.calls ?? 1_000));
 if (wanted.world === 'empty') for (const table of Object.values(world.rows.tables)) table.clear();
 if (wanted.isPart) {
   world.rows.tables.findings.clear();

@@ -352,6 +352,42 @@ export function story(): World {
   return told.world();
 }
 
+/** Calls that a person was asked about: what can become of them, in the words of strangers. */
+export function asked(): World {
+  const told = new Telling();
+  told.open();
+  const decisions = ['approved', 'denied', 'timed-out', 'lost', undefined] as const;
+  for (const decision of decisions) {
+    const { ms } = told;
+    const call = told.call(
+      { tool: `pay_${decision ?? 'later'}`, args: { amount: 5 }, result: 'paid', effect: 'write' },
+      { verdict: 'ask', rule: 'pay', state: decision === 'approved' ? 'ok' : decision === undefined ? 'open' : 'blocked' },
+    );
+    const isPersons = decision === 'approved' || decision === 'denied';
+    const person = isPersons ? { how: 'webhook' as const, approver: 'Mira\u202e', reason: '<b>seen</b>', uid: 1001 } : { how: 'recorder' as const };
+    const { approvedBy: _, ...row } = call;
+    const index = told.entry({ kind: 'approval', summary: `entry ${call.index} ${decision}` });
+    const approval = decision && {
+      index,
+      request: call.index,
+      decision,
+      at: at(ms),
+      waitedMs: 8_140,
+      ...person,
+      ...(decision === 'approved' ? { selfApproved: true as const } : {}),
+    };
+    told.rows.put('calls', { ...row, ...(approval && { approval }), ...(decision === 'approved' ? { approvedBy: 'person' } : {}) });
+  }
+  const limited = told.call(
+    { tool: 'send', args: {}, result: 'wait', effect: 'write' },
+    { verdict: 'block', rule: 'sworn:limit/mail', state: 'blocked', retryAfterMs: 8_140 },
+  );
+  const { approvedBy: _, ...row } = limited;
+  told.rows.put('calls', row);
+  told.close({ asked: decisions.length });
+  return told.world();
+}
+
 /** So many calls of five tools. */
 export function many(calls: number): World {
   const told = new Telling();
