@@ -53,6 +53,7 @@ export type FindingCode =
   | 'after-close'
   | 'reference'
   | 'reply-to-nothing'
+  | 'approval'
   | 'no-close'
   | 'gap'
   | 'recovery'

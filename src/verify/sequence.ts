@@ -3,6 +3,7 @@
  * Keeps the state of each open connection, the name of each closed one, and five bytes for each entry.
  */
 import type { CloseEntry, Custody, CutConnection, Direction, Entry, MessageEntry, BatchEntry, PrincipalEntry } from '../entry/entry.ts';
+import { Asked } from './asked.ts';
 import { weaker } from './custody.ts';
 import type { Findings } from './finding.ts';
 
@@ -53,11 +54,14 @@ export type SeenMessage = Pick<
   | 'batch'
   | 'item'
   | 'uncaptured'
->;
+> &
+  // of a request that waits for a person, whose leaf is handed on
+  Partial<Pick<MessageEntry, 'verdict' | 'rule' | 'commitment'>>;
 export type SeenPrincipal = Pick<PrincipalEntry, 'kind' | 'connection'>;
 
 export class Sequences {
   readonly #findings: Findings;
+  readonly #asked: Asked;
   readonly #open = new Map<string, Connection>();
   readonly #closed = new Map<string, number>();
   /** Batches whose last item was not seen: how many items they say they have, and how many were seen. */
@@ -77,11 +81,13 @@ export class Sequences {
 
   constructor(findings: Findings) {
     this.#findings = findings;
+    this.#asked = new Asked(findings);
   }
 
   /** Begins behind a bound. The connections have entries before it: what they had counted is no longer known. Before anything else. */
   restate(end: number, connections: readonly CutConnection[]): void {
     this.#from = end;
+    this.#asked.from = end;
     for (const { connection: name, index, mode, custody } of connections) {
       this.#cut(name, index, mode);
       this.custody = weaker(this.custody, custody);
@@ -97,6 +103,7 @@ export class Sequences {
 
   add(index: number, entry: Exclude<Entry, MessageEntry | PrincipalEntry> | SeenMessage | SeenPrincipal): void {
     if (index - this.#from >= this.#roles.length) this.#grow(index - this.#from);
+    this.#asked.add(index, entry);
     switch (entry.kind) {
       case 'open': {
         if (this.#open.has(entry.connection)) {
@@ -173,6 +180,7 @@ export class Sequences {
         index: batch,
       });
     }
+    this.#asked.finish();
     if (this.repliesToNothing > 0) {
       const at = this.#firstReplyToNothing === undefined ? {} : { index: this.#firstReplyToNothing };
       this.#findings.add('note', 'reply-to-nothing', `${this.repliesToNothing} replies answer no request that is recorded`, at);

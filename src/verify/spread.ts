@@ -159,7 +159,7 @@ const typeShift = 7;
 const types = ['request', 'notification', 'result', 'error', 'opaque', 'http'] as const;
 const absent = -1;
 
-const plainKinds: ReadonlySet<Entry['kind']> = new Set(['stop', 'policy', 'approval', 'access', 'seal']);
+const plainKinds: ReadonlySet<Entry['kind']> = new Set(['stop', 'policy', 'access', 'seal']);
 
 /** Takes what a range has to hand on. */
 export class RangeCollector {
@@ -206,7 +206,7 @@ export class RangeCollector {
     if (plainKinds.has(entry.kind)) return;
     const rows = this.#rows;
     const at = (index - this.#task.first) * rowColumns;
-    if (entry.kind === 'message' && entry.uncaptured === undefined) {
+    if (entry.kind === 'message' && entry.uncaptured === undefined && entry.verdict !== 'ask') {
       rows[at] =
         isMessage |
         (entry.direction === 's2c' ? fromServer : 0) |
@@ -295,6 +295,9 @@ export class RowReader {
     batch: undefined,
     item: undefined,
     uncaptured: undefined,
+    verdict: undefined,
+    rule: undefined,
+    commitment: undefined,
   };
 
   constructor(facts: RangeFacts) {

@@ -471,6 +471,30 @@ describe('rules between entries', () => {
     type: 'notification',
     direction: 'c2s',
   };
+  const asked = { ...message, type: 'request', verdict: 'ask', rule: 'pay', id: '1', seq: 1, tapSeq: 1 };
+  const ended = { kind: 'close', connection, reason: 'client closed' };
+  /** The request, and what is written of it. */
+  const waits = (f: Fixture): void => {
+    f.add(open);
+    f.add({ ...asked, exchange: f.leaves.length }, {}, ['x']);
+  };
+  const requestIn = (f: Fixture): { index: number; commitment: string } => {
+    const index = f.leaves.findIndex((leaf) => leaf.includes('"verdict":"ask"'));
+    return { index, commitment: index < 0 ? `${'A'.repeat(43)}=` : (JSON.parse(f.leaves[index]!.toString()) as { commitment: string }).commitment };
+  };
+  const approvalOf = (f: Fixture) => {
+    const { index, commitment } = requestIn(f);
+    return { kind: 'approval', connection, request: index, rule: 'pay', decision: 'approved', commitment, waitedMs: 1, how: 'command' };
+  };
+  const replyTo = (f: Fixture) => ({
+    ...message,
+    type: 'result',
+    direction: 's2c',
+    origin: 'server',
+    exchange: requestIn(f).index,
+    seq: 2,
+    tapSeq: 1,
+  });
   const run = async (later: (fixture: Fixture) => void) => {
     const fixture = sampleLedger({ pairs: 1, later });
     return pinned(fixture.files(), fixture);
@@ -594,6 +618,16 @@ describe('rules between entries', () => {
         f.add({ ...message, seq: 2, tapSeq: 4, uncaptured: [1, 0] }, {}, ['x'])
       ),
     ],
+    ['a request that waits', 0, 'approval', (f) => (f.add(open), f.add(asked, {}, ['x']))],
+    ['a request that is approved, and answered', 0, undefined, (f) => (waits(f), f.add(approvalOf(f)), f.add(replyTo(f), {}, ['x']), f.add(ended))],
+    ['a request that is denied', 0, undefined, (f) => (waits(f), f.add({ ...approvalOf(f), decision: 'denied' }), f.add(ended))],
+    ['a reply before the approval', 1, 'approval', (f) => (waits(f), f.add(replyTo(f), {}, ['x']), f.add(approvalOf(f)))],
+    ['a reply to what was denied', 1, 'approval', (f) => (waits(f), f.add({ ...approvalOf(f), decision: 'denied' }), f.add(replyTo(f), {}, ['x']))],
+    ['an approval of nothing', 1, 'approval', (f) => (f.add(open), f.add({ ...approvalOf(f), request: 1 }))],
+    ['a second approval', 1, 'approval', (f) => (waits(f), f.add(approvalOf(f)), f.add(approvalOf(f)))],
+    ['an approval of other content', 1, 'approval', (f) => (waits(f), f.add({ ...approvalOf(f), commitment: `${'A'.repeat(43)}=` }))],
+    ['an approval of another rule', 1, 'approval', (f) => (waits(f), f.add({ ...approvalOf(f), rule: 'other' }))],
+    ['an end without an approval', 1, 'approval', (f) => (waits(f), f.add(ended))],
     ['a policy', 0, undefined, (f) => f.add({ kind: 'policy', act: 'load', digest: 'ab'.repeat(32), rules: 3 }, { text: 'x' })],
     ['a policy without act', 1, 'entry', (f) => f.add({ kind: 'policy' })],
     ['a recovery', 0, 'recovery', (f) => f.add({ kind: 'recovery', reason: 'torn-record', cutBytes: 12 })],
