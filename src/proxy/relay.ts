@@ -128,6 +128,7 @@ class Stream {
   /** The client has all that it is to get. */
   #isSent = false;
   #hasLeft = false;
+  #isClosed = false;
   /** Nothing more comes, before its time: why. */
   #ending: string | undefined;
   /** The record says so. */
@@ -154,6 +155,7 @@ class Stream {
       const closed = (): void => {
         done(undefined);
         // nobody is there any more for what waits for a person
+        this.#isClosed = true;
         this.#channel.giveUp(this.#id);
         if (this.#isSent) return;
         this.#hasLeft = true;
@@ -312,9 +314,11 @@ class Stream {
   #send(direction: DirectionIndex, head: Head, bytes: Uint8Array | undefined, headersText?: string): Promise<Outcome> {
     const due = this.#channel.send(direction, this.#id, head, bytes, headersText).then((outcome) => {
       this.#due.delete(due);
-      return outcome.kind === 'aside'
-        ? { ...outcome, decided: outcome.decided.then((decided) => this.#owes(direction, decided)) }
-        : this.#owes(direction, outcome);
+      if (outcome.kind !== 'aside') return this.#owes(direction, outcome);
+      const decided = outcome.decided.then((what) => this.#owes(direction, what));
+      // it was said too late for whoever left
+      if (this.#isClosed) this.#channel.giveUp(this.#id);
+      return { ...outcome, decided };
     });
     this.#due.add(due);
     return due;

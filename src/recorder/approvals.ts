@@ -52,8 +52,8 @@ interface Waiting {
   /** The token of `notifications/progress`, where its sender wants to be told. */
   readonly progress: string | number | undefined;
   readonly who: { client?: string; principal?: string };
-  /** Of a request that a proxy brought: the account on this machine that sent it, as the proxy saw it. */
-  readonly senderUid: number | undefined;
+  /** Who sent it, as a proxy that is believed saw it: the account, where it has one on this machine. */
+  readonly sender: { uid: number | undefined; isElsewhere: boolean } | undefined;
   readonly askedUs: number;
   /** `accepted`: its entry is not durable yet. `over`: its `approval` is on its way. */
   state: 'accepted' | 'waiting' | 'over';
@@ -160,7 +160,7 @@ export class Approvals {
       approvers: rule !== undefined && 'approvers' in rule ? rule.approvers : [],
       progress: connection.transport === 'stdio' ? asking.progress : undefined,
       who: connection.shownParty,
-      senderUid: connection.judge.party.principal.observed.uid,
+      sender: senderOf(connection),
       askedUs: this.#deps.clock.monotonicUs(),
       state: 'accepted',
       timer: undefined,
@@ -224,12 +224,13 @@ export class Approvals {
   }
 
   /** A proxy has given up what waits of a stream, in these units: a client that left took its request back, an event's receiver is gone. */
-  giveUp(connection: Connection, direction: DirectionIndex, stream: number, [first, last]: readonly [number, number]): void {
+  giveUp(connection: Connection, direction: DirectionIndex, stream: number, [first, last]: readonly [number, number], end: string | undefined): void {
     if (!this.#ofConnection.has(connection)) return;
     for (const waiting of this.#waiting.values()) {
       const { aside, entry } = waiting;
       if (waiting.connection !== connection || entry.stream !== stream || aside.direction !== direction) continue;
-      if (aside.last >= first && aside.last <= last) this.#end(waiting, direction === 0 ? { decision: 'cancelled', how: 'recorder' } : own);
+      const isTakenBack = direction === 0 && end !== 'proxy stopped';
+      if (aside.last >= first && aside.last <= last) this.#end(waiting, isTakenBack ? { decision: 'cancelled', how: 'recorder' } : own);
     }
   }
 
@@ -254,7 +255,7 @@ export class Approvals {
       approvers: [],
       progress: undefined,
       who: {},
-      senderUid: undefined,
+      sender: undefined,
       askedUs: this.#deps.clock.monotonicUs() - Math.max(0, this.#deps.clock.wallUs() - Date.parse(entry.time) * 1000),
       state: 'waiting',
       timer: undefined,
@@ -417,10 +418,10 @@ export class Approvals {
     }
   }
 
-  #askedOf({ connection, approvers, senderUid }: Waiting): Asked {
-    const isHttp = connection.transport === 'http';
-    const askerUid = isHttp ? senderUid : this.#deps.tapUid(connection);
-    return { approvers, askerUid, isUnknown: !isHttp && askerUid === undefined };
+  /** Whom a proxy that is believed saw may be on another machine; of what stands behind any other nobody knows more than the proxy's own account. */
+  #askedOf({ connection, approvers, sender }: Waiting): Asked {
+    const askerUid = sender === undefined ? this.#deps.tapUid(connection) : sender.uid;
+    return { approvers, askerUid, isUnknown: askerUid === undefined && sender?.isElsewhere !== true };
   }
 
   #list(approver: Approver): Record<string, unknown> {
@@ -485,4 +486,10 @@ export class Approvals {
 /** The frame of a request's entry. */
 export function asideOf({ direction, tapSeq, parts = 1 }: MessageEntry): Aside {
   return { direction: direction === 'c2s' ? 0 : 1, first: tapSeq - parts + 1, last: tapSeq };
+}
+
+function senderOf({ transport, opened, principal }: Connection): Waiting['sender'] {
+  if (transport !== 'http' || opened.isTrusted !== true || principal === undefined) return undefined;
+  const { uid, unavailable } = principal.observed;
+  return { uid, isElsewhere: uid === undefined && unavailable === undefined };
 }

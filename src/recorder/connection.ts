@@ -249,6 +249,11 @@ export class Connection {
     this.#speaker.namedClient = isNamed;
   }
 
+  /** What a proxy says of who speaks. */
+  get principal(): Principal | undefined {
+    return this.#speaker.principal;
+  }
+
   /** A proxy names a principal; what it said of one stays what it was. */
   name(who: string, said: Principal): void {
     const known = this.#principals.get(who);

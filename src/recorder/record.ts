@@ -112,8 +112,8 @@ export function record(unit: FrameUnit, connection: Connection, deps: RecordDeps
   if (frame.message.type === 'batch') recordBatch(frame, frame.message, connection, deps);
   else recordMessage(frame, frame.message, connection, deps);
   // of what waits for a person nobody is there any more
-  const { undelivered } = unit.head ?? {};
-  if (undelivered !== undefined) deps.approvals?.giveUp(connection, direction, unit.stream, undelivered);
+  const { undelivered, end } = unit.head ?? {};
+  if (undelivered !== undefined) deps.approvals?.giveUp(connection, direction, unit.stream, undelivered, end);
 }
 
 /** Over HTTP the head says whose frame it is. The entry of who it is comes first, too. */

@@ -27,6 +27,11 @@ const denies = rules(
   { name: 'no-sampling', deny: true, direction: 's2c', method: ['sampling/*', 'elicitation/*'] },
   { name: 'no-secret', deny: true, on: 'result', when: 'result.text.contains("secret")' },
 );
+const waits = rules(
+  { name: 'pay', ask: true, tool: 'db/pay', reason: 'money leaves' },
+  { name: 'soon', ask: true, tool: 'db/soon', timeout: '1s' },
+  { name: 'questions', ask: true, direction: 's2c', method: 'elicitation/*' },
+);
 const question = JSON.stringify({ jsonrpc: '2.0', id: 7, method: 'elicitation/create', params: { message: 'password?' } });
 const asks = (frame: string): ReturnType<NonNullable<Script['answers']>> => {
   if (frame.includes('"ask"')) return { own: [question], isHeld: true, answer: '' };
@@ -234,6 +239,58 @@ const cases: Record<string, Case> = {
     says: ['c2s request pass', 's2c request pass', 'c2s result block no-passwords', 'c2s refusal', 's2c result pass'],
     reaches: [2, 2],
   },
+  'requests that wait for a person': {
+    config: waits,
+    talk: async (side) => {
+      side.begin(call(1, 'pay'));
+      await side.decide('none');
+      await side.say(call(2, 'read'));
+      side.begin(call(3, 'pay'));
+      await side.decide('approved', 2);
+      await side.until('client', '"id":1,');
+      await side.decide('denied');
+      await side.until('client', '"id":3,');
+      side.begin(call(4, 'pay'));
+      await side.decide('none');
+      await side.say('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4}}');
+      await side.decide('none', 0);
+      // of one that nobody knows it goes on
+      await side.say('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}');
+      await side.say(`[${call(5, 'read')},${call(6, 'pay')}]`);
+      side.begin(call(7, 'soon'));
+      await side.until('client', '"id":7,');
+    },
+    says: [
+      ...['c2s request ask pay', 'c2s request pass', 's2c result pass', 'c2s request ask pay'],
+      ...['approval approved', 's2c result pass', 'approval denied', 's2c refusal'],
+      ...['c2s request ask pay', 'c2s notification block sworn:not-sent', 'approval cancelled', 'c2s notification pass'],
+      ...['c2s batch block pay', 'c2s request block pay', 'c2s request block pay', 's2c refusal', 's2c refusal'],
+      ...['c2s request ask soon', 'approval timed-out', 's2c refusal'],
+    ],
+    reaches: [3, 6],
+  },
+  'questions of the server that wait for a person': {
+    config: waits,
+    answers: asks,
+    talk: async (side) => {
+      side.begin(call(1, 'ask'));
+      await side.decide('none');
+      await side.say(call(2, 'read'));
+      await side.decide('approved');
+      await side.until('client', 'password?');
+      await side.say('{"jsonrpc":"2.0","id":7,"result":{"action":"decline"}}');
+      await side.until('client', 'thanks');
+      side.begin(call(1, 'ask'));
+      await side.decide('denied');
+      await side.until('server', 'denied by a person');
+    },
+    says: [
+      ...['c2s request pass', 's2c request ask questions', 'c2s request pass', 's2c result pass', 'approval approved'],
+      ...['c2s result pass', 's2c result pass'],
+      ...['c2s request pass', 's2c request ask questions', 'approval denied', 'c2s refusal', 's2c result pass'],
+    ],
+    reaches: [5, 4],
+  },
   'too large': {
     config: denies,
     talk: all(
@@ -253,7 +310,8 @@ const cases: Record<string, Case> = {
 };
 
 const inShort = ({ recorded }: Outcome): string[] =>
-  recorded.map(({ direction, kind, type, verdict, rule, origin }) => {
+  recorded.map(({ direction, kind, type, verdict, rule, origin, decision }) => {
+    if (kind === 'approval') return `${kind} ${String(decision)}`;
     const what = origin === 'sworn' ? ['refusal'] : [kind === 'batch' ? kind : type, verdict, rule];
     return [direction, ...what].filter((one) => one !== undefined).join(' ');
   });

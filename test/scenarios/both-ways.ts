@@ -5,6 +5,8 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SseCutter } from '../../src/frames/sse.ts';
+import { ask } from '../../src/wire/ask.ts';
+import { socketPathOf } from '../../src/wire/socket-path.ts';
 import { ProxyProgram, bodyOf, serving, written } from './proxy-program.ts';
 import { Stage, type Puppet, type Tap } from './stage.ts';
 
@@ -39,6 +41,8 @@ export interface Side {
   say(frame: string | Buffer): Promise<void>;
   /** The client says it. */
   begin(frame: string): void;
+  /** Waits until so many requests wait for a person, and decides over the oldest of them. */
+  decide(decision: 'approved' | 'denied' | 'none', waiting?: number): Promise<void>;
   /** Waits until the client or the server has a frame with this text. */
   until(who: 'client' | 'server', text: string): Promise<void>;
 }
@@ -53,6 +57,7 @@ const fields = [
   ...['direction', 'type', 'id', 'method', 'target', 'era', 'effect', 'effectSource', 'sensitive', 'destructive', 'origin', 'outcome', 'code'],
   ...['verdict', 'rule', 'reason', 'shadow', 'problem', 'capture', 'redacted', 'anomalies', 'truncated', 'item', 'sizeBytes', 'segments'],
   ...['payload', 'payloadBase64', 'redactions', 'payloadRedactedBytes', 'payloadUncapturedBytes', 'lost'],
+  ...['decision', 'how', 'selfApproved'],
 ];
 
 /** Indexes differ where HTTP has an entry without a message. */
@@ -99,7 +104,10 @@ export async function converse(way: Way, script: Script): Promise<Outcome> {
     .filter(Boolean)
     .map((one) => JSON.parse(one) as Json);
   const recorded = all
-    .filter(({ kind, type, method }) => (kind === 'message' && type !== 'http' && method !== 'sync') || kind === 'batch' || kind === 'gap')
+    .filter(
+      ({ kind, type, method }) =>
+        (kind === 'message' && type !== 'http' && method !== 'sync') || kind === 'batch' || kind === 'gap' || kind === 'approval',
+    )
     // what we say ourselves is as long as the index in it
     .map((entry) => (entry['origin'] === 'sworn' ? { ...entry, sizeBytes: undefined } : entry))
     .map((entry) => Object.fromEntries(['kind', ...fields].filter((name) => entry[name] !== undefined).map((name) => [name, entry[name]])));
@@ -111,6 +119,21 @@ export async function converse(way: Way, script: Script): Promise<Outcome> {
     client: others(told),
     recorded: JSON.parse(plain(JSON.stringify(recorded))) as Json[],
   };
+}
+
+/** As whoever may, once so many wait. */
+async function decide(stage: Stage, decision: 'approved' | 'denied' | 'none', waiting = 1): Promise<void> {
+  const socket = socketPathOf(stage.ledger);
+  for (;;) {
+    const approvals = (await ask(socket, 'approvals'))['approvals'] as Json[];
+    if (approvals.length === waiting) {
+      if (decision === 'none') return;
+      const { request, commitment } = approvals[0]!;
+      await ask(socket, 'decide', { request, commitment, decision });
+      return;
+    }
+    await sleep(10);
+  }
 }
 
 type Got = { server: string[]; client: string[] };
@@ -156,6 +179,7 @@ async function overStdio(
   await script.talk({
     stage,
     until,
+    decide: (...what) => decide(stage, ...what),
     begin: (frame) => void write(frame),
     say: async (frame) => {
       await write(frame);
@@ -218,6 +242,7 @@ async function overHttp(
   await script.talk({
     stage,
     until,
+    decide: (...what) => decide(stage, ...what),
     begin: (frame) => void open.push(post(frame)),
     say: async (frame) => {
       await post(frame);
