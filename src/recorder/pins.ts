@@ -80,8 +80,10 @@ export class Pinner {
     const place = placeOf(connection);
     const tool = called === undefined ? undefined : shown(called, connection);
     const problem = this.pins.problem(place, tool, settings.file);
-    const take = (): void => this.#endFirst(connection);
-    return problem === undefined ? { take } : { take, verdict: verdictOn(problem, tool, message, settings) };
+    // mostly nobody is at a first list
+    const take = this.#first.size === 0 ? undefined : (): void => this.#endFirst(connection);
+    if (problem === undefined) return take === undefined ? undefined : { take };
+    return { ...(take === undefined ? {} : { take }), verdict: verdictOn(problem, tool, message, settings) };
   }
 
   #list(subject: Subject, bytes: Buffer, connection: Connection, { file }: PinSettings): Pinning | undefined {
