@@ -35,10 +35,11 @@ export interface Pinning {
   take?(keepsContent: boolean): void;
 }
 
-/** A list that goes on on other pages: who asks for it. */
+/** A list that goes on on other pages: who asks for it. What `server/discover` said before it is its beginning. */
 interface FirstList {
   connection: string;
   speaker: string;
+  isBegun: boolean;
 }
 
 const ranks = { pass: 0, flag: 1, ask: 2, block: 3 } as const;
@@ -99,8 +100,10 @@ export class Pinner {
       const isFirst = !this.pins.has(place) && isAsked;
       // again: another list of its batch may have been taken meanwhile
       for (const act of look().acts) this.#append(act, place, connection, keepsContent ? page.definitions : []);
-      if (isFirst && page.next !== undefined) this.#first.set(key, { connection: connection.id, speaker: speakerOf(connection) });
-      else if (page.next === undefined && isAsked) this.#endFirst(connection);
+      const isBegun = subject.method === 'tools/list';
+      if (isFirst && (page.next !== undefined || !isBegun))
+        this.#first.set(key, { connection: connection.id, speaker: speakerOf(connection), isBegun });
+      else if (page.next === undefined && isBegun) this.#endFirst(connection);
       if (subject.method === 'tools/list') this.#gone(listed, page.next === undefined, place, connection);
     };
     if (drifted.length === 0) return { take };
@@ -120,7 +123,9 @@ export class Pinner {
 
   /** A client begins a list: what it was still to get of an earlier one it will not. */
   #begin(connection: Connection): void {
-    this.#endFirst(connection);
+    const first = this.#first.get(keyOf(placeOf(connection)));
+    if (first?.isBegun === false && isOf(first, connection)) first.isBegun = true;
+    else this.#endFirst(connection);
     if (connection.transport === 'stdio') this.#listed.set(connection, new Set());
   }
 
@@ -133,7 +138,7 @@ export class Pinner {
   #endFirst(connection: Connection): void {
     const key = keyOf(placeOf(connection));
     const first = this.#first.get(key);
-    if (first?.connection === connection.id && first.speaker === speakerOf(connection)) this.#first.delete(key);
+    if (first !== undefined && isOf(first, connection)) this.#first.delete(key);
   }
 
   #isFirst(key: string): boolean {
@@ -225,6 +230,10 @@ function keyOf({ transport, server }: PinPlace): string {
 /** Behind a proxy many clients are on one connection. */
 function speakerOf({ who, session }: Connection): string {
   return `${who} ${session}`;
+}
+
+function isOf(first: FirstList, connection: Connection): boolean {
+  return first.connection === connection.id && first.speaker === speakerOf(connection);
 }
 
 /** As it may be written. */

@@ -2,6 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { ask as askRecorder } from '../../src/wire/ask.ts';
+import { socketPathOf } from '../../src/wire/socket-path.ts';
 import { jsonResponse, ProxyStage } from './proxy-stage.ts';
 import { line, messages, Stage, type Puppet, type Recorded, type Tap } from './stage.ts';
 
@@ -153,6 +155,81 @@ test('warn: everything passes, flagged, and nothing waits for it [pin-drift]', a
     ['flag', 'request', 'read'],
     ['flag', 'request', 'unlisted'],
   ]);
+});
+
+test('what a server lists where it is discovered is the beginning of its first list, which ends with its last page [pin-drift]', async () => {
+  const stage = new PinStage();
+  const talk = await stage.talk({ tools: { pin: 'block' } });
+  await talk.ask('server/discover', modern, { supportedVersions: ['2026-07-28'], tools: [tool('read')] });
+  await talk.list([tool('read'), tool('put')], { nextCursor: '2' }, modern);
+  await talk.list([tool('wipe')], { nextCursor: '3' }, { ...modern, cursor: '2' });
+  // it begins anew: the pages that were still to come are of another list
+  await talk.list([tool('read'), tool('put')], { nextCursor: '2' }, modern);
+  await talk.list([tool('late')], {}, { ...modern, cursor: '2' });
+  for (const name of ['read', 'put', 'wipe']) await talk.passes(name, modern);
+  expect((await talk.call('late', modern))?.code).toBe(4030);
+  await talk.tap.close();
+  expect(acts(await stage.finished())).toEqual([
+    'pin fs/read list',
+    'pin fs/put list',
+    'pin fs/wipe list',
+    'drift fs/late new',
+    'drift fs/wipe gone',
+  ]);
+});
+
+test('ask: a call of a tool that changed waits for a person, and one approval is of one call [pin-drift]', async () => {
+  const stage = new PinStage();
+  const talk = await stage.talk({ tools: { pin: 'ask' }, approvals: { timeout: '1h' } });
+  await talk.list([tool('read'), tool('put')]);
+  await talk.list([tool('read', 'other'), tool('put')]);
+  const { tap, server } = talk;
+  const [lines, asked] = [tap.output.lines.length, server.input.lines.length];
+  const call = (id: string, name: string): Promise<void> =>
+    tap.write(line({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: {} } }));
+  await call('a', 'read');
+  await call('b', 'put');
+  // what stands behind it goes on
+  await server.input.count(asked + 1);
+  expect(server.input.lines.at(-1)).toContain('"b"');
+  const socket = socketPathOf(stage.ledger);
+  const queue = async (): Promise<Json[]> => ((await askRecorder(socket, 'approvals')) as { approvals: Json[] }).approvals;
+  const [pending] = await queue();
+  expect(pending).toMatchObject({ rule: 'sworn:pin', tool: 'read', reason: expect.stringContaining('sworn tools accept read') as string });
+  const { request, commitment } = pending!;
+  await askRecorder(socket, 'decide', { request, commitment, decision: 'approved', how: 'command' });
+  await server.input.count(asked + 2);
+  expect(server.input.lines.at(-1)).toContain('"a"');
+  for (const id of ['b', 'a']) await server.write(line({ jsonrpc: '2.0', id, result: { content: [] } }));
+  await tap.output.count(lines + 2);
+  await call('c', 'read');
+  await vi.waitFor(async () => expect(await queue()).toHaveLength(1), 10_000);
+  const [again] = await queue();
+  await askRecorder(socket, 'decide', {
+    request: again!['request'],
+    commitment: again!['commitment'],
+    decision: 'denied',
+    reason: 'no',
+    how: 'command',
+  });
+  await tap.output.count(lines + 3);
+  expect(JSON.parse(tap.output.lines.at(-1)!)).toMatchObject({ id: 'c', error: { code: 4030 } });
+  // without an id nobody could be told: it is refused
+  await tap.write(line({ jsonrpc: '2.0', method: 'tools/call', params: { name: 'read' } }));
+  await call('d', 'put');
+  await server.input.count(asked + 3);
+  expect(server.input.lines.at(-1)).toContain('"d"');
+  await server.write(line({ jsonrpc: '2.0', id: 'd', result: { content: [] } }));
+  await tap.output.count(lines + 4);
+  await tap.close();
+  const entries = await stage.finished();
+  expect(messages(entries, { rule: 'sworn:pin', method: 'tools/call', origin: 'client' }).map(({ verdict, id }) => [verdict, id] as unknown)).toEqual(
+    [
+      ['ask', '"a"'],
+      ['ask', '"c"'],
+      ['block', undefined],
+    ],
+  );
 });
 
 test('what must not be stored is in no pin, though the digest is of all of it; and in a batch each item counts [pin-drift]', async () => {
