@@ -199,6 +199,8 @@ export const pendingApprovalsOfOne = 2_000;
 export const pendingApprovalBytes = 16 * MiB;
 /** Of a waiting request, as it is shown. */
 export const approvalShownBytes = 8 * KiB;
+/** Of a waiting request in a brief list, in UTF-16 units. */
+export const approvalBriefLength = 400;
 /** Of an approver's own words, in UTF-16 units. */
 export const approvalReasonLength = 1_000;
 /** How long who asks for the queue may wait for a change of it; how many may. */

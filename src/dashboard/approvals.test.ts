@@ -91,7 +91,7 @@ test('a queue that comes in parts is put together, each is told of once, and wha
   answer = ({ after = 0, since }) => {
     if (since === version) return undefined;
     const rest = waiting.filter(({ request }) => request > (after as number));
-    return { version, approvals: rest.slice(0, 3), total: waiting.length, more: rest.length > 3 };
+    return { version, approvals: rest.slice(0, 3), waiting: waiting.length, more: rest.length > 3 };
   };
   await listen();
   const of = follow();

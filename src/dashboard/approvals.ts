@@ -131,19 +131,19 @@ export class Approvals {
     const { signal } = this.#ending;
     const socket = this.#deps.socketOf(path);
     const pending: Pending[] = [];
-    let first: { version: number; total?: number } | undefined;
+    let first: { version: number; waiting?: number } | undefined;
     for (;;) {
       const last = pending.at(-1)?.request;
       const more = last === undefined ? (since === undefined ? {} : { since, waitMs: queueWaitMs }) : { after: last };
       const answer = (await ask(socket, 'approvals', { brief: true, ...more }, queueWaitMs + 10_000, signal)) as unknown as {
         version: number;
         approvals: Pending[];
-        total?: number;
+        waiting?: number;
         more?: boolean;
       };
       first ??= answer;
       pending.push(...answer.approvals);
-      if (answer.more !== true || answer.approvals.length === 0) return { version: first.version, pending, total: first.total ?? pending.length };
+      if (answer.more !== true || answer.approvals.length === 0) return { version: first.version, pending, total: first.waiting ?? pending.length };
       if (first.version === since) return undefined;
     }
   }

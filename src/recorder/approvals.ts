@@ -12,6 +12,7 @@ import type { ApprovalDecision, ApprovalEntry, ApprovalHow, MessageEntry } from 
 import type { AppendOptions, Receipt, Waiter } from '../ledger/ledger.ts';
 import type { ContentItem } from '../ledger/segment.ts';
 import {
+  approvalBriefLength,
   approvalProgressMs,
   approvalsReplyBytes,
   approvalsWaitMs,
@@ -374,7 +375,7 @@ export class Approvals {
       return undefined;
     }
     const { since, waitMs } = question;
-    const reply = (): void => answer.reply(this.#list(approver));
+    const reply = (): void => answer.reply(this.#list(approver, question));
     const isWait = typeof since === 'number' && typeof waitMs === 'number' && waitMs > 0;
     if (!isWait || since !== this.#version || this.#watchers.size >= approvalsWatchers) {
       reply();
@@ -424,7 +425,8 @@ export class Approvals {
     return { approvers, askerUid, isUnknown: askerUid === undefined && sender?.isElsewhere !== true };
   }
 
-  #list(approver: Approver): Record<string, unknown> {
+  /** As many as fit into an answer, the oldest first: all, those behind one (`after`), or one alone (`request`). `brief`: of each only the beginning is shown. */
+  #list(approver: Approver, { request, after, brief }: Record<string, unknown>): Record<string, unknown> {
     const approvals: Pending[] = [];
     let waiting = 0;
     let sizeBytes = 0;
@@ -432,13 +434,14 @@ export class Approvals {
       const may = one.state === 'waiting' ? mayDecide(approver, this.#askedOf(one)) : '';
       if (typeof may === 'string') continue;
       waiting++;
-      if (sizeBytes > approvalsReplyBytes) continue;
+      const isAsked = request === undefined ? typeof after !== 'number' || one.index > after : one.index === request;
+      if (!isAsked || sizeBytes > approvalsReplyBytes) continue;
       const pending = this.#pendingOf(one, may.isSelf);
-      const pendingBytes = Buffer.byteLength(JSON.stringify(pending));
-      sizeBytes += pendingBytes;
+      if (brief === true) pending.shown = pending.shown.slice(0, approvalBriefLength);
+      sizeBytes += Buffer.byteLength(JSON.stringify(pending));
       if (sizeBytes <= approvalsReplyBytes) approvals.push(pending);
     }
-    return { version: this.#version, waiting, approvals };
+    return { version: this.#version, waiting, approvals, ...(sizeBytes > approvalsReplyBytes ? { more: true } : {}) };
   }
 
   #pendingOf({ connection, entry, index, shown, isCut, timeoutMs, who }: Waiting, isSelf: boolean): Pending {
