@@ -77,6 +77,9 @@ test('what changed is shown field by field, with what hides in it, and accepting
   await list(after, tool('put'), tool('late'));
   expect([await call('read'), await call('late'), await call('put')]).toEqual([4030, 4030, undefined]);
 
+  expect((await stage.command('recorder', 'status', '--ledger', stage.ledger)).stdout).toContain(
+    '3 pinned, block; 2 TO BE ACCEPTED: sworn tools diff\n',
+  );
   const { stdout } = await stage.tools('diff', 'read');
   expect(stdout.split('\n').slice(1)).toEqual([
     '  description',

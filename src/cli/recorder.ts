@@ -62,6 +62,7 @@ interface Status {
   freezes?: Freeze[];
   holds?: Hold[];
   erasing?: { pending: number; problem?: string };
+  pins?: { mode: string; tools: number; waiting: number; path?: string } | null;
   pruned?: { end: number; entry?: number; problem?: string };
   anchors?: { kind: string; name: string; size?: number; signedAtS?: number; problem?: string }[];
   limits?: { count: number; buckets: number; running: number; crowded: number; storms: number; refused: Record<string, number> } | null;
@@ -236,6 +237,13 @@ export function holdText({ id, session, server, subject, sinceMs, untilMs, reaso
   return visible(`${id}: ${about.length === 0 ? 'everything' : about.join(', ')}${reason === undefined ? '' : `: ${reason}`}`);
 }
 
+function pinsRows({ pins }: Status): [string, string][] {
+  if (!pins) return [];
+  const { mode, tools, waiting, path } = pins;
+  const file = path === undefined ? '' : `, as ${path} says`;
+  return [['tools', visible(`${tools} pinned${file}, ${mode}${waiting === 0 ? '' : `; ${waiting} TO BE ACCEPTED: sworn tools diff`}`)]];
+}
+
 function statusText(answer: Record<string, unknown>, output: Output): string {
   const status = answer as Status;
   const number = (value: number | undefined): string => (value === undefined ? '?' : String(value));
@@ -256,6 +264,7 @@ function statusText(answer: Record<string, unknown>, output: Output): string {
     ['policy', policyText(status)],
     ...(status.freezes ?? []).map((freeze): [string, string] => ['frozen', freezeText(freeze)]),
     ...(status.holds ?? []).map((hold): [string, string] => ['held', holdText(hold)]),
+    ...pinsRows(status),
     ...limitsRows(status),
     ...erasingRows(status),
     ...prunedRows(status),

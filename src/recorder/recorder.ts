@@ -1002,6 +1002,7 @@ export class Recorder {
       holds: this.#administration.holds,
       erasing: this.#eraser.status,
       pruned: this.#pruner.status,
+      pins: this.#pinner.pins,
       anchors: this.#anchors.status(),
       limits: this.#limits.limiter,
       storms: this.#storms.size,

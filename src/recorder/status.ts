@@ -1,6 +1,7 @@
 /** What a recorder says of itself: all of it to whoever administers it, and to others that it lives and how it does. */
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Freeze } from '../policy/freeze.ts';
+import type { Pins } from '../policy/pins.ts';
 import type { Limiter } from '../policy/limits.ts';
 import type { AnchorStatus } from './anchors.ts';
 import type { Connection } from './connection.ts';
@@ -31,6 +32,7 @@ export interface Shown {
   holds: readonly Hold[];
   erasing: Eraser['status'];
   pruned: Pruner['status'];
+  pins: Pins;
   anchors: AnchorStatus[];
   limits: Limiter;
   /** Connections and buckets whose refused requests are being counted. */
@@ -52,6 +54,7 @@ export function statusOf({
   holds,
   erasing,
   pruned,
+  pins,
   anchors,
   limits,
   storms,
@@ -84,6 +87,7 @@ export function statusOf({
     holds,
     erasing,
     pruned,
+    pins: pinsStatus(policy, pins),
     anchors,
     limits: limits.limits.length === 0 ? null : limitsStatus(limits, storms),
     recordable: ledger.recordable,
@@ -107,13 +111,26 @@ export function statusOf({
   };
 }
 
+/** `waiting`: tools with a definition that nobody has accepted, and that no file of pins has. */
+function pinsStatus({ compiled }: Loaded, pins: Pins): Record<string, unknown> | null {
+  const settings = compiled.policy.tools;
+  if (settings === undefined) return null;
+  let tools = 0;
+  let waiting = 0;
+  for (const one of pins.all()) {
+    tools++;
+    if (pins.problem(one, one.tool, settings.file) !== undefined) waiting++;
+  }
+  return { mode: settings.mode, tools, waiting, ...(settings.path === undefined ? {} : { path: settings.path }) };
+}
+
 function limitsStatus(limiter: Limiter, storms: number): Record<string, unknown> {
   const { limits, size, running, crowded, hits } = limiter;
   return { count: limits.length, buckets: size, running, crowded, storms, refused: Object.fromEntries(hits) };
 }
 
 /** What tells of whom is recorded, and where. */
-const forAdministrators = ['ledger', 'logFile', 'policy', 'freezes', 'holds', 'erasing', 'pruned', 'anchors', 'limits'];
+const forAdministrators = ['ledger', 'logFile', 'policy', 'freezes', 'holds', 'erasing', 'pruned', 'pins', 'anchors', 'limits'];
 
 /** Whoever may connect learns that the recorder lives and how it does, not what is recorded of whom, and where. */
 export function statusForOthers({ connections, ...status }: Status): Record<string, unknown> {
