@@ -258,7 +258,12 @@ export function unrecordable(
   for (const item of items) {
     if (item.id === undefined || !isAnswerable(item.id)) continue;
     if (item.type === 'request') toSender.push(refusalLine(item.id, notRecorded(reason)));
-    else if (item.type === 'result' || item.type === 'error') toReceiver.push(refusalLine(item.id, replyWithheld(reason)));
+    else if (item.type === 'result' || item.type === 'error') {
+      toReceiver.push(refusalLine(item.id, replyWithheld(reason)));
+      // nobody waits for another one
+      const request = connection.exchanges.peek(item, direction === 0 ? 'c2s' : 's2c', scope);
+      if (request !== undefined) connection.exchanges.vacate(request);
+    }
   }
   refuseFrame(connection, direction, first, unit, { toSender: Buffer.concat(toSender), toReceiver: Buffer.concat(toReceiver) });
 }

@@ -85,7 +85,8 @@ export class Storms {
   /** Sums up what is due. */
   due(): void {
     const nowUs = this.#deps.clock.monotonicUs();
-    for (const [key, storm] of this.#storms) {
+    // one that cannot be stored is put back
+    for (const [key, storm] of [...this.#storms]) {
       if (nowUs - storm.lastUs >= stormGatherMs * 1000) this.#end(key, storm);
       else if (nowUs - storm.summedUs >= stormGatherMs * 1000) this.#sum(key, storm);
     }
@@ -93,7 +94,7 @@ export class Storms {
 
   /** Sums up everything, or that of a connection which is about to close. */
   end(connection?: string): void {
-    for (const [key, storm] of this.#storms) if (connection === undefined || storm.connection === connection) this.#end(key, storm);
+    for (const [key, storm] of [...this.#storms]) if (connection === undefined || storm.connection === connection) this.#end(key, storm);
   }
 
   #end(key: string, storm: Storm): void {
