@@ -34,6 +34,32 @@ export interface Answered {
   error?: { code: number; message: string; data?: Json };
 }
 
+/** What waits at this recorder, once it is so many. */
+export async function waitingAt(socket: string, count: number): Promise<Pending[]> {
+  let version: unknown;
+  for (;;) {
+    const question = version === undefined ? {} : { since: version, waitMs: 10_000 };
+    // it is just being started
+    const answer = await ask(socket, 'approvals', question, 20_000).catch(async (error: SwornError) => {
+      if (error.code !== 'no-recorder') throw error;
+      await sleep(20);
+      return undefined;
+    });
+    if (answer === undefined) continue;
+    version = answer['version'];
+    if (answer['waiting'] === count) return answer['approvals'] as Pending[];
+  }
+}
+
+export function decideAt(
+  socket: string,
+  { request, commitment }: Pick<Pending, 'request' | 'commitment'>,
+  decision: 'approved' | 'denied',
+  more: Json = {},
+): Promise<Json> {
+  return ask(socket, 'decide', { request, commitment, decision, ...more }, 20_000);
+}
+
 export class Approving {
   readonly stage: Stage;
   readonly tap: Tap;
@@ -65,24 +91,12 @@ export class Approving {
   }
 
   /** Waits until so many wait. */
-  async waiting(count: number): Promise<Pending[]> {
-    let version: unknown;
-    for (;;) {
-      const question = version === undefined ? {} : { since: version, waitMs: 10_000 };
-      // it is just being started
-      const answer = await ask(this.socket, 'approvals', question, 20_000).catch(async (error: SwornError) => {
-        if (error.code !== 'no-recorder') throw error;
-        await sleep(20);
-        return undefined;
-      });
-      if (answer === undefined) continue;
-      version = answer['version'];
-      if (answer['waiting'] === count) return answer['approvals'] as Pending[];
-    }
+  waiting(count: number): Promise<Pending[]> {
+    return waitingAt(this.socket, count);
   }
 
-  decide({ request, commitment }: Pick<Pending, 'request' | 'commitment'>, decision: 'approved' | 'denied', more: Json = {}): Promise<Json> {
-    return ask(this.socket, 'decide', { request, commitment, decision, ...more }, 20_000);
+  decide(one: Pick<Pending, 'request' | 'commitment'>, decision: 'approved' | 'denied', more: Json = {}): Promise<Json> {
+    return decideAt(this.socket, one, decision, more);
   }
 
   send(...messages: Json[]): Promise<void> {

@@ -5,8 +5,8 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SseCutter } from '../../src/frames/sse.ts';
-import { ask } from '../../src/wire/ask.ts';
 import { socketPathOf } from '../../src/wire/socket-path.ts';
+import { decideAt, waitingAt } from './approving.ts';
 import { ProxyProgram, bodyOf, serving, written } from './proxy-program.ts';
 import { Stage, type Puppet, type Tap } from './stage.ts';
 
@@ -124,16 +124,8 @@ export async function converse(way: Way, script: Script): Promise<Outcome> {
 /** As whoever may, once so many wait. */
 async function decide(stage: Stage, decision: 'approved' | 'denied' | 'none', waiting = 1): Promise<void> {
   const socket = socketPathOf(stage.ledger);
-  for (;;) {
-    const approvals = (await ask(socket, 'approvals'))['approvals'] as Json[];
-    if (approvals.length === waiting) {
-      if (decision === 'none') return;
-      const { request, commitment } = approvals[0]!;
-      await ask(socket, 'decide', { request, commitment, decision });
-      return;
-    }
-    await sleep(10);
-  }
+  const [oldest] = await waitingAt(socket, waiting);
+  if (decision !== 'none') await decideAt(socket, oldest!, decision);
 }
 
 type Got = { server: string[]; client: string[] };
