@@ -12,7 +12,6 @@ import { looking, Seen } from '../policy/seen.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import { count, safeJson, visible, type Output } from './output.ts';
 import { replayPast, type PastOptions } from './policy-past.ts';
-import { Tally } from './policy-tally.ts';
 
 export interface SuggestOptions extends PastOptions {
   ledger?: string | string[];
@@ -52,7 +51,7 @@ export async function suggestCommand(options: SuggestOptions, output: Output): P
   }
   const draft = draftOf(seen, ask);
   const head: DraftHead = { ledgers, asked: askedOf(options) };
-  head.newlyBlocked = await tried(draftText(draft, seen, head), draft, ledgers, past);
+  head.refuses = await tried(draftText(draft, seen, head), draft, ledgers, past);
   const text = draftText(draft, seen, head);
   const cases =
     casesPath === undefined ? undefined : draftCases(draft, path === undefined ? 'sworn.yaml' : relative(dirname(resolve(casesPath)), resolve(path)));
@@ -90,8 +89,8 @@ function byOf(said: string | undefined): Seen['by'] {
   return { client: words.includes('client'), principal: words.includes('principal') };
 }
 
-/** How many messages of the same past the draft would newly refuse. A draft that cannot be read again is our defect, and is never handed out. */
-async function tried(text: string, draft: Draft, ledgers: readonly string[], past: PastOptions): Promise<number> {
+/** What of the same past the draft would newly refuse. Requests that a person was asked about and did not approve were refused then, too. A draft that cannot be read again is our defect, and is never handed out. */
+async function tried(text: string, draft: Draft, ledgers: readonly string[], past: PastOptions): Promise<{ passed: number; flagged: number }> {
   const rules = draft.groups.reduce((sum, group) => sum + group.rules.length, 0);
   // the bounds of a file, with room for the sentence about this try
   if (rules > rulesCount || Buffer.byteLength(text) > fileBytes - 1024) {
@@ -103,13 +102,15 @@ async function tried(text: string, draft: Draft, ledgers: readonly string[], pas
   const [wrong] = problems;
   if (config === undefined) throw new SwornError('internal', `the draft is no policy: line ${wrong?.line}: ${wrong?.message}`);
   const compiled = await compilePolicy(config.policy);
-  let newlyBlocked = 0;
+  const refuses = { passed: 0, flagged: 0 };
   for (const ledger of ledgers) {
-    const tally = new Tally(ledger, compiled);
-    await replayPast(ledger, compiled, past, (judgement) => tally.add(judgement));
-    newlyBlocked += tally.end().changes.newlyBlocked;
+    await replayPast(ledger, compiled, past, ({ verdict, unsure, unsaid, entry }) => {
+      if (verdict.kind !== 'block' || unsure !== undefined || unsaid) return;
+      if (entry.verdict === 'pass') refuses.passed++;
+      else if (entry.verdict === 'flag') refuses.flagged++;
+    });
   }
-  return newlyBlocked;
+  return refuses;
 }
 
 function write(path: string, text: string): void {
@@ -122,17 +123,10 @@ function write(path: string, text: string): void {
 
 type Cases = ReturnType<typeof draftCases>;
 
-function say(
-  output: Output,
-  path: string,
-  draft: Draft,
-  { newlyBlocked = 0 }: DraftHead,
-  casesPath: string | undefined,
-  cases: Cases | undefined,
-): void {
+function say(output: Output, path: string, draft: Draft, { refuses }: DraftHead, casesPath: string | undefined, cases: Cases | undefined): void {
   const rules = draft.groups.reduce((sum, group) => sum + group.rules.length, 0);
   const lines = [
-    `${path}: ${count(rules, 'rule')}; of what passed it would refuse ${newlyBlocked === 0 ? 'nothing' : count(newlyBlocked, 'message')}`,
+    `${path}: ${count(rules, 'rule')}; of what passed it would refuse ${refuses === undefined || refuses.passed === 0 ? 'nothing' : count(refuses.passed, 'message')}`,
   ];
   if (cases !== undefined)
     lines.push(`${casesPath!}: ${count(cases.cases, 'case')}${cases.leftOut === 0 ? '' : `, and ${cases.leftOut} more than such a file holds`}`);
@@ -144,7 +138,7 @@ function say(
 function resultOf(
   draft: Draft,
   seen: Seen,
-  { ledgers, newlyBlocked }: DraftHead,
+  { ledgers, refuses }: DraftHead,
   text: string,
   cases: Cases | undefined,
   { output, cases: casesPath }: SuggestOptions,
@@ -153,14 +147,15 @@ function resultOf(
     ledgers,
     requests: seen.requests,
     passed: seen.passed,
-    newlyBlocked,
+    refuses,
     leftOut: Object.fromEntries(seen.leftOut),
-    notAllowed: draft.notAllowed.map(({ group, item: { rules, refused, flagged, method, name } }) => ({
+    notAllowed: draft.notAllowed.map(({ group, item: { rules, refused, flagged, asked, method, name } }) => ({
       server: group.server,
       method,
       ...(name === '' ? {} : { name }),
       refused,
       flagged,
+      asked,
       rules,
     })),
     groups: draft.groups,

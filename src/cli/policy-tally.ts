@@ -1,4 +1,5 @@
 /** What `sworn policy simulate` counts, ledger by ledger, and how it looks. Holds counts and a few examples: memory does not grow with the ledger. */
+import { isLimited } from '../analysis/approvals.ts';
 import type { CompiledPolicy } from '../policy/judge.ts';
 import type { Missing } from '../policy/remains.ts';
 import type { Judgement } from '../policy/replay.ts';
@@ -18,6 +19,8 @@ export interface RuleTally {
   flagged: number;
   /** Flagged that would be blocked, were the rule enforced. */
   shadow: number;
+  /** Would wait for a person. */
+  asked: number;
   allowed: number;
   /** A condition that could not be evaluated, among them. */
   problems: number;
@@ -49,7 +52,18 @@ export interface LedgerTally {
   searchedInPart: number;
   /** How much of the messages would be stored. */
   capture: Record<'none' | 'metadata' | 'request' | 'full', number>;
-  changes: { newlyBlocked: number; noLongerBlocked: number; newlyFlagged: number; noLongerFlagged: number; frozen: number };
+  /** What a person was asked about is not newly blocked: it may not have passed then. */
+  changes: {
+    newlyBlocked: number;
+    noLongerBlocked: number;
+    newlyFlagged: number;
+    noLongerFlagged: number;
+    newlyAsked: number;
+    noLongerAsked: number;
+    frozen: number;
+    /** Refused by a limit then: how much was asked for in what time is not tried here. */
+    limited: number;
+  };
   examplesNewlyBlocked: Example[];
 }
 
@@ -76,7 +90,7 @@ export class Tally {
       redactions: {},
       searchedInPart: 0,
       capture: { none: 0, metadata: 0, request: 0, full: 0 },
-      changes: { newlyBlocked: 0, noLongerBlocked: 0, newlyFlagged: 0, noLongerFlagged: 0, frozen: 0 },
+      changes: { newlyBlocked: 0, noLongerBlocked: 0, newlyFlagged: 0, noLongerFlagged: 0, newlyAsked: 0, noLongerAsked: 0, frozen: 0, limited: 0 },
       examplesNewlyBlocked: [],
     };
   }
@@ -84,7 +98,7 @@ export class Tally {
   #rule(name: string): RuleTally {
     let tally = this.#rules.get(name);
     if (tally === undefined) {
-      tally = { rule: name, blocked: 0, flagged: 0, shadow: 0, allowed: 0, problems: 0, unsure: 0, examples: [] };
+      tally = { rule: name, blocked: 0, flagged: 0, shadow: 0, asked: 0, allowed: 0, problems: 0, unsure: 0, examples: [] };
       this.#rules.set(name, tally);
     }
     return tally;
@@ -113,10 +127,13 @@ export class Tally {
     const { changes } = counts;
     const frozen = entry.verdict === 'block' && entry.rule === ownRules.freeze;
     if (frozen) changes.frozen++;
-    else if (verdict.kind === 'block' && entry.verdict !== 'block') {
+    else if (entry.verdict === 'block' && isLimited(entry.rule)) changes.limited++;
+    else if (verdict.kind === 'block' && entry.verdict !== 'block' && entry.verdict !== 'ask') {
       changes.newlyBlocked++;
       if (counts.examplesNewlyBlocked.length < examplesMost) counts.examplesNewlyBlocked.push(exampleOf(judgement));
     } else if (verdict.kind !== 'block' && entry.verdict === 'block') changes.noLongerBlocked++;
+    if (verdict.kind === 'ask' && entry.verdict !== 'ask') changes.newlyAsked++;
+    else if (verdict.kind !== 'ask' && entry.verdict === 'ask') changes.noLongerAsked++;
     if (verdict.kind === 'flag' && entry.verdict !== 'flag') changes.newlyFlagged++;
     else if (verdict.kind !== 'flag' && entry.verdict === 'flag') changes.noLongerFlagged++;
   }
@@ -127,6 +144,7 @@ export class Tally {
     const rule = this.#rule(name);
     if (kind === 'block') rule.blocked++;
     else if (kind === 'pass') rule.allowed++;
+    else if (kind === 'ask') rule.asked++;
     else if (shadow) rule.shadow++;
     else rule.flagged++;
     if (problem !== undefined) rule.problems++;
@@ -178,15 +196,22 @@ const reasons: Record<Missing | 'names', string> = {
 export function tallyText(output: Output, tally: LedgerTally, searches: boolean): string {
   const { changes, unsure, unsureVerdicts } = tally;
   const lines: string[] = [paint(output, 'bold', visible(tally.ledger))];
-  const heard = tally.rules.filter(({ blocked, flagged, shadow, allowed, unsure }) => blocked + flagged + shadow + allowed + unsure > 0);
+  const heard = tally.rules.filter(
+    ({ blocked, flagged, shadow, asked, allowed, unsure }) => blocked + flagged + shadow + asked + allowed + unsure > 0,
+  );
   if (heard.length > 0) {
+    // where something asks
+    const asks = heard.some(({ asked }) => asked > 0);
     const columns = [
       { title: 'RULE', most: 40 },
-      ...['BLOCKED', 'FLAGGED', 'SHADOW', 'ALLOWED', 'UNSURE', 'FIRST', 'LAST'].map((title) => ({ title, align: 'right' as const })),
+      ...['BLOCKED', 'FLAGGED', 'SHADOW', ...(asks ? ['ASKED'] : []), 'ALLOWED', 'UNSURE', 'FIRST', 'LAST'].map((title) => ({
+        title,
+        align: 'right' as const,
+      })),
     ];
     const rows = heard.map((rule) => [
       rule.rule,
-      ...[rule.blocked, rule.flagged, rule.shadow, rule.allowed, rule.unsure].map((n) => (n === 0 ? '' : digits(n))),
+      ...[rule.blocked, rule.flagged, rule.shadow, ...(asks ? [rule.asked] : []), rule.allowed, rule.unsure].map((n) => (n === 0 ? '' : digits(n))),
       rule.first === undefined ? '' : String(rule.first),
       rule.last === undefined ? '' : String(rule.last),
     ]);
@@ -222,7 +247,10 @@ export function tallyText(output: Output, tally: LedgerTally, searches: boolean)
   lines.push(
     `against the record: would newly block ${digits(changes.newlyBlocked)}, no longer block ${digits(changes.noLongerBlocked)}, newly flag ${digits(changes.newlyFlagged)}, no longer flag ${digits(changes.noLongerFlagged)}`,
   );
+  if (changes.newlyAsked + changes.noLongerAsked > 0)
+    lines.push(`a person would newly be asked about ${digits(changes.newlyAsked)}, and no longer about ${digits(changes.noLongerAsked)}`);
   if (changes.frozen > 0) lines.push(`${digits(changes.frozen)} were refused by a freeze then, which this file does not decide`);
+  if (changes.limited > 0) lines.push(`${digits(changes.limited)} were refused by a limit then, which is not tried here`);
   lines.push(`${count(tally.messages, 'message')} (${count(tally.calls, 'call')}): ${digits(tally.judged)} judged, ${digits(unsureCount)} not fully`);
   return `${lines.join('\n')}\n`;
 }

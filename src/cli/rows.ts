@@ -114,6 +114,12 @@ export class Rows {
       if (seen === undefined) return;
       if (entry.verdict === 'block') seen.blocked++;
       else if (entry.verdict === 'flag') seen.flagged++;
+    } else if (entry.kind === 'approval' && entry.decision !== 'approved' && entry.decision !== 'cancelled') {
+      const seen = this.#connections.get(entry.connection);
+      if (seen !== undefined) seen.blocked++;
+    } else if (entry.kind === 'policy' && entry.act === 'limited') {
+      const seen = this.#connections.get(entry.connection ?? '');
+      if (seen !== undefined) seen.blocked += entry.count ?? 0;
     }
   }
 

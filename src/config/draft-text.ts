@@ -13,8 +13,8 @@ export interface DraftHead {
   ledgers: readonly string[];
   /** The options that chose the part of the past. */
   asked: readonly string[];
-  /** Of the same past, by the draft: what passed and would be refused. */
-  newlyBlocked?: number;
+  /** Of the same past, by the draft: messages that would be refused, of those that passed without a mark and of those that were flagged. */
+  refuses?: { passed: number; flagged: number };
 }
 
 const why: Record<LeftOut, string> = {
@@ -42,12 +42,11 @@ export function draftText(draft: Draft, seen: Seen, head: DraftHead): string {
     'It allows what passed, to whom it passed, and no other request. What was seen is not what is wanted: read it line by line before it is put in force.',
   );
   say('`servers`, `redact`, `capture` and all else of a policy file is not in it: put this beside what you have.');
-  if (head.newlyBlocked !== undefined) {
-    const refused =
-      head.newlyBlocked === 0
-        ? 'nothing that passed'
-        : `${counted(head.newlyBlocked, 'message')} that passed or ${head.newlyBlocked === 1 ? 'was' : 'were'} flagged (see the end)`;
-    say(`Checked against the same record: it would refuse ${refused}.`);
+  if (head.refuses !== undefined) {
+    const { passed, flagged } = head.refuses;
+    const said = [passed === 0 ? 'nothing that passed' : `${counted(passed, 'message')} that passed`];
+    if (flagged > 0) said.push(`${counted(flagged, 'message')} that ${flagged === 1 ? 'was' : 'were'} flagged`);
+    say(`Checked against the same record: it would refuse ${said.join(', and ')}${passed + flagged > 0 ? ' (see the end)' : ''}.`);
   }
   lines.push('policy:', '  default: deny');
   if (draft.groups.length > 0) lines.push('  rules:');
@@ -141,9 +140,10 @@ function leftOutLines(draft: Draft, seen: Seen): string[] {
       const times = [
         item.refused > 0 ? `${item.refused} refused` : '',
         item.flagged > 0 ? `${item.flagged} flagged` : '',
+        item.asked > 0 ? `${item.asked} asked for and not approved` : '',
         item.rules.length > 0 ? `by ${item.rules.join(', ')}` : '',
       ].filter((text) => text !== '');
-      put(`  ${group.server}: ${nameOf(item)}: ${times.join(', ') || 'not decided by a person'}`);
+      put(`  ${group.server}: ${nameOf(item)}: ${times.join(', ')}`);
     }
     const rest = draft.notAllowed.length - notAllowedMost;
     if (rest > 0) put(`  and ${rest} more`);

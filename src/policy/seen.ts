@@ -39,6 +39,8 @@ export interface SeenItem {
   approved: number;
   flagged: number;
   refused: number;
+  /** Those that a person was asked about. */
+  asked: number;
   /** Of what passed. */
   firstAt: string;
   lastAt: string;
@@ -123,6 +125,7 @@ export class Seen {
     if (isPassed) pass(item, entry.time);
     else if (entry.verdict === 'flag') item.flagged++;
     else if (entry.verdict === 'block') item.refused++;
+    else item.asked++;
     if (entry.verdict !== 'pass' && entry.rule !== undefined && item.rules.length < 3 && !item.rules.includes(entry.rule))
       item.rules.push(entry.rule);
     if (entry.verdict === 'block' || entry.type !== 'request') return;
@@ -144,10 +147,7 @@ export class Seen {
       this.passed++;
       pending.item.approved++;
       pass(pending.item, pending.at);
-    } else if (decision === 'denied') {
-      pending.item.refused++;
-      this.#pending.delete(index);
-    }
+    } else this.#pending.delete(index);
   }
 
   #answered({ entry }: Judgement): void {
@@ -185,6 +185,7 @@ export class Seen {
       approved: 0,
       flagged: 0,
       refused: 0,
+      asked: 0,
       firstAt: '',
       lastAt: '',
       rules: [],

@@ -1,5 +1,5 @@
 /** `sworn policy suggest` over ledgers that the recorder's own `record` wrote: the draft lets pass what passed, and nothing else. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
@@ -11,6 +11,7 @@ import { policyTestCommand } from '../../src/cli/policy-test.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import { runCase, type PolicyCase } from '../../src/policy/cases.ts';
 import { compilePolicy, unruled, type CompiledPolicy } from '../../src/policy/judge.ts';
+import { askedLedger } from '../analysis/asked-ledger.ts';
 import { place, type Place } from './fixture.ts';
 import { erase, policyOf, Recording, type Talk } from './recorded.ts';
 
@@ -39,7 +40,7 @@ function collecting(): { output: Output; text: () => string } {
 
 interface Suggested {
   text: string;
-  draft: string;
+  file: string;
   cases: string;
   compiled: CompiledPolicy;
 }
@@ -58,9 +59,10 @@ async function suggest(ledgers: Place[], options: SuggestOptions = {}): Promise<
   const tested = collecting();
   const status = await policyTestCommand({ file: cases }, tested.output);
   expect({ status, failed: tested.text().match(/^FAILED.*(?:\n {8}.*)*/gm) }).toEqual({ status: 0, failed: null });
-  const said = /# Checked against the same record: it would refuse (nothing|[\d,]+)/.exec(text)?.[1];
-  expect(said).toBe(String((await newlyBlocked(draft, ledger, options)) || 'nothing'));
-  return { text, draft, cases: readFileSync(cases, 'utf8'), compiled: await compilePolicy(config!.policy) };
+  const said = /# Checked against the same record: it would refuse (.*)/.exec(text)![1]!;
+  const refused = [...said.matchAll(/(\d+) message/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+  expect(refused).toBe(await newlyBlocked(draft, ledger, options));
+  return { text, file: draft, cases: readFileSync(cases, 'utf8'), compiled: await compilePolicy(config!.policy) };
 }
 
 async function newlyBlocked(policy: string, ledger: string[], options: SuggestOptions = {}): Promise<number> {
@@ -290,7 +292,7 @@ test('what no rule could allow is left out, and said', async () => {
   talk.send(0, '{"jsonrpc":"2.0","id":52,"method":"resources/read","params":{"uri":"no-scheme"}}');
   await recording.close();
   const { text } = await suggest([at]);
-  expect(text).toContain('it would refuse 4 messages that passed or were flagged (see the end)');
+  expect(text).toContain('it would refuse 4 messages that passed (see the end)');
   expect(text.slice(text.indexOf('# Passed, and')).match(/^# {3}.*/gm)).toHaveLength(3);
 });
 
@@ -414,4 +416,25 @@ test('nothing is overwritten, and options say what is wrong with them', async ()
   await expect(suggestCommand({ ledger: at.ledger, ask: 'all' }, output)).rejects.toThrow('--ask all');
   await expect(suggestCommand({ ledger: at.ledger, per: 'tool' }, output)).rejects.toThrow('--per tool');
   expect(existsSync(join(at.folder, 'cases.yaml'))).toBe(false);
+});
+
+test('what a person approved is asked for again, and what nobody approved is not allowed', async () => {
+  const { path, index } = askedLedger();
+  const at: Place = { folder: path, ledger: path, remove: () => rmSync(path, { recursive: true }) };
+  places.push(at);
+  expect(Object.keys(index)).toContain('denied approval');
+  const suggested = await suggest([at]);
+  const call = (name: string) => ({ server: 'hr', principal: { observed: { uid: 1000 } }, message: { method: 'tools/call', params: { name } } });
+  const tools = ['book', 'pay_approved', 'pay_reading', 'pay_denied', 'pay_timed-out', 'pay_cancelled', 'pay_waits'];
+  expect(tools.map((name) => verdictOf(suggested, call(name)))).toEqual([
+    'pass by hr-write',
+    'ask by hr-ask',
+    'ask by hr-ask',
+    ...Array<string>(4).fill('block by sworn:default'),
+  ]);
+  const { output, text } = collecting();
+  await simulateCommand({ policy: suggested.file, ledger: path, json: true }, output);
+  expect((JSON.parse(text()) as { ledgers: LedgerTally[] }).ledgers[0]!.changes).toMatchObject({ newlyBlocked: 0, newlyAsked: 0, noLongerAsked: 5 });
+  expect(suggested.text).toMatch(/- pay_approved # 1 call, 1 approved by a person, 2026-11-20/);
+  expect(suggested.text).toContain('hr: pay_denied: 1 asked for and not approved, by pay');
 });
