@@ -130,6 +130,13 @@ export const requirements: readonly Requirement[] = [
   { id: 'policy-reload-wrong', sentence: 'A wrong file leaves the one before in force, and is told in the log and in an entry.', source: policy },
   { id: 'policy-freeze', sentence: 'A freeze is in force at once and listed, and is taken back; the next recorder goes on with it.', source: policy },
   {
+    id: 'limit-rate',
+    sentence: 'No more passes than a limit allows, whoever asks over which connection; what is refused says when to come again.',
+    source: policy,
+  },
+  { id: 'limit-restart', sentence: 'A kill, a restart, a reload or a clock that is set gives nobody a new burst.', source: policy },
+  { id: 'limit-storm', sentence: 'A storm of refused requests fills no ledger, and not one of them is missing in the count.', source: policy },
+  {
     id: 'pin-drift',
     sentence: 'Calls of a tool whose definition nobody has accepted are flagged or refused, whoever starts the server and however often.',
     source: policy,

@@ -158,3 +158,20 @@ test('a wrong policy is told, too, and files that are missing', async () => {
   await expect(policyCommand({ action: 'test' }, output)).rejects.toThrow('which cases?');
   await expect(policyCommand({ action: 'check', file: join(folder, 'sworn.yaml'), since: '1d' }, output)).rejects.toThrow('--since belongs to');
 });
+
+test('limits: a message that is sent several times', async () => {
+  const limits = 'limits: [{ per: tool, requests: 10/s, burst: 3 }, { name: few, tool: slow, concurrent: 2 }]\n';
+  const cases = `policy: sworn.yaml
+cases:
+  - { name: the third at once, times: 3, message: { method: tools/call, params: { name: get } }, expect: pass }
+  - { name: the fourth, times: 4, message: { method: tools/call, params: { name: get } }, expect: block, rule: "sworn:limit" }
+  - { name: in time, times: 50, everyMs: 100, message: { method: tools/call, params: { name: get } }, expect: pass }
+  - { name: too many run, times: 3, everyMs: 1000, message: { method: tools/call, params: { name: slow } }, expect: block, rule: "sworn:limit/few" }
+  - { name: never, times: 1000, message: { method: ping }, expect: pass }
+  - { name: no reply is one, times: 100, message: { result: {} }, expect: pass }
+`;
+  const { status, text } = await run(cases, false, limits);
+  expect(text).toContain('ok      the fourth: block by sworn:limit: more than 10/s requests, again in 100 ms\n');
+  expect(text).toContain('6 cases: 6 passed, 0 failed');
+  expect(status).toBe(0);
+});

@@ -11,6 +11,8 @@ import { fileBytes, listCount } from './shape.ts';
 export const casesCount = 10_000;
 /** Of a case's name, in UTF-16 units. */
 const caseNameLength = 256;
+/** Of a case's message, for limits. */
+const timesMost = 10_000;
 
 const json = () => z.record(z.string(), z.unknown());
 const texts = () => z.union([z.string().min(1), z.array(z.string().min(1)).max(listCount)]).optional();
@@ -45,6 +47,8 @@ const policyCase = z.strictObject({
   message: json().optional(),
   raw: z.string().optional(),
   request: json().optional(),
+  times: z.int().min(1).max(timesMost).optional(),
+  everyMs: wholeNumber(),
   expect: z.enum(['pass', 'block', 'flag', 'ask']),
   rule: known(),
   redacts: texts(),

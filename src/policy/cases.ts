@@ -4,6 +4,7 @@ import { effectOf, readToolDefinitions, splitOverrides, Tools, type EffectFields
 import { readMessage, type Anomaly, type Batch, type Direction, type Message } from '../mcp/message.ts';
 import { Judge, subjectOf, type CompiledPolicy } from './judge.ts';
 import { asks, type Principal, type Subject } from './match.ts';
+import { Limiter, Taken } from './limits.ts';
 import type { CaptureLevel } from './policy.ts';
 import { apart, batchRanges, valuesOf, valuesOnly, wholeOf, type BatchItem, type Redaction } from './redact.ts';
 import { count, countsFrom, type SessionCounts } from './session.ts';
@@ -29,6 +30,10 @@ export interface PolicyCase {
   message?: Json;
   /** The exact text of the frame. */
   raw?: string;
+  /** How often the message is sent, for limits: what is expected is said of the last one. The others wait for their replies. */
+  times?: number;
+  /** From one to the next. */
+  everyMs?: number;
   /** What a reply answers. Without it a `message` answers some request, and a `raw` one nothing. */
   request?: Json;
   expect: 'pass' | 'block' | 'flag' | 'ask';
@@ -104,12 +109,48 @@ function judged(compiled: CompiledPolicy, one: PolicyCase, direction: Direction,
     const verdict = judge.judge({ ...subject, anomalies, bytes: own, sizeBytes: own.length }, counts, [], 0);
     count(counts, subject, verdict.kind, message.outcome === 'toolError');
     const search = { range, redactor: judge.redactor(subject), known: isReply(message) ? secrets : [] };
-    return { verdict, level: judge.level(subject, verdict), search };
+    return { subject, verdict, level: judge.level(subject, verdict), search };
   });
+  limit(compiled, one, judge, told);
   const searches = told.map(({ search }) => search);
   const redactions = read.type === 'batch' ? batchRanges(bytes, searches) : [rangesOf(bytes, searches[0]!)];
   const decides = told.find(({ verdict }) => verdict.kind === 'block') ?? told.find(({ verdict }) => verdict.kind === 'flag') ?? told[0]!;
   return { verdict: decides.verdict, level: decides.level, redactions: apart(redactions.flat()) };
+}
+
+/** Holds what no rule refuses against the limits. */
+function limit(
+  { limits }: CompiledPolicy,
+  { times = 1, everyMs = 0 }: PolicyCase,
+  judge: Judge,
+  told: { subject: Subject; verdict: Verdict; search: BatchItem }[],
+): void {
+  if (limits.length === 0 || told.some(({ verdict }) => verdict.kind === 'block' || (verdict.kind === 'ask' && told.length > 1))) return;
+  const limiter = new Limiter((text) => text);
+  limiter.configure(limits);
+  const asker = { party: judge.party, session: '' };
+  for (let i = 1; i <= times; i++) {
+    const taken: Taken[] = [];
+    for (const one of told) {
+      const { subject, search } = one;
+      const said = limiter.take(judge.limitsOn(subject), asker, subject, search.range[1] - search.range[0], (i - 1) * everyMs);
+      if (said instanceof Taken) {
+        taken.push(said);
+        // nobody answers what has no id
+        if (subject.type === 'request') limiter.hold(said.keys, 1);
+        continue;
+      }
+      for (const before of taken) {
+        limiter.hold(before.keys, -1);
+        before.giveBack();
+      }
+      const { limit, reason, retryAfterMs } = said;
+      if (i === times) one.verdict = { kind: 'block', rule: limit.rule, reason, retryAfterMs };
+      taken.length = 0;
+      break;
+    }
+    for (const one of taken) one.release();
+  }
 }
 
 function rangesOf(bytes: Uint8Array, { redactor, known }: BatchItem): Redaction[] {
@@ -153,12 +194,13 @@ function failuresOf(one: PolicyCase, verdict: Verdict, level: CaptureLevel, stor
 }
 
 /** `block by no-drops: Destructive SQL is blocked`. */
-export function verdictText({ kind, rule, reason, shadow, problem }: Verdict): string {
+export function verdictText({ kind, rule, reason, shadow, problem, retryAfterMs }: Verdict): string {
   return [
     kind,
     rule === undefined ? '' : ` by ${rule}`,
     shadow === undefined ? '' : ' (shadow: it would be blocked)',
     problem === undefined ? '' : ` (its condition could not be evaluated: ${problem})`,
     reason === undefined ? '' : `: ${reason}`,
+    retryAfterMs === undefined ? '' : `, again in ${retryAfterMs} ms`,
   ].join('');
 }

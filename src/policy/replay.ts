@@ -16,6 +16,7 @@ import type { Judged, Party } from './match.ts';
 import { asks, type Subject } from './match.ts';
 import type { CaptureLevel } from './policy.ts';
 import { partyOf, type Said } from './principal.ts';
+import { endsStream, LimitsReplay, type Held } from './replay-limits.ts';
 import { valuesOf, wholeOf, type Redaction, type Redactor } from './redact.ts';
 import { anomaliesOf, messageOf, namesHidden, part, targetOf, type Missing, type Remains } from './remains.ts';
 import { count, uncount, newCounts, type SessionCounts } from './session.ts';
@@ -60,6 +61,8 @@ interface Asked extends Pick<Subject, 'method' | 'target' | 'effects'> {
   /** `lost`: more than can be remembered. */
   secrets?: readonly string[] | 'lost';
   refused: boolean;
+  /** In limits. */
+  held?: Held;
 }
 
 interface Connection {
@@ -90,6 +93,7 @@ interface Considered {
   asked: Asked | undefined;
   verdict: Verdict;
   unsure?: readonly string[];
+  held?: Held;
 }
 
 export class Replay {
@@ -97,6 +101,7 @@ export class Replay {
   readonly #judged: (judgement: Judgement) => void;
   readonly #connections = new Map<string, Connection>();
   readonly #closed = new Map<string, Connection>();
+  readonly #limits: LimitsReplay;
   /** Those that proxies named, by the index of their entry. */
   readonly #principals = new Map<number, Party>();
   /** Of the message that is being judged, while something of it is missing: the second view, and the rules whose conditions looked at what is missing. */
@@ -104,6 +109,7 @@ export class Replay {
 
   constructor(compiled: CompiledPolicy, judged: (judgement: Judgement) => void) {
     this.#judged = judged;
+    this.#limits = new LimitsReplay(compiled);
     const rules = compiled.rules.map((rule) => {
       const { condition, name } = rule;
       if (condition === undefined) return rule;
@@ -123,10 +129,13 @@ export class Replay {
   /** Takes the next entry. The items of a batch are judged with the last one. */
   add(recorded: Recorded): void {
     const { entry, index } = recorded;
+    this.#limits.turnTo(entry);
+    if (this.#limits.isStale) this.#vacate((held) => this.#limits.isOld(held));
     if (entry.kind === 'open') return this.#open(entry, recorded.attributes);
     if (entry.kind === 'principal') return this.#principal(entry, recorded);
     if (entry.kind === 'close') return this.#close(entry.connection);
     if (entry.kind !== 'message' && entry.kind !== 'batch') return;
+    if (entry.kind === 'message' && !this.#limits.isOff && endsStream(entry)) this.#vacate(({ stream }) => stream === entry.stream, entry.connection);
     // of a request or answer without a body there is nothing to judge
     if (entry.kind === 'message' && entry.type === 'http') return;
     const connection = this.#connection(entry);
@@ -137,7 +146,7 @@ export class Replay {
     }
     if (entry.origin === 'sworn') {
       // our own answer to what was refused then
-      if (entry.exchange !== undefined) connection.asked.delete(entry.exchange);
+      if (entry.exchange !== undefined) this.#forget(connection, entry.exchange);
       return;
     }
     const { batch } = connection;
@@ -149,6 +158,7 @@ export class Replay {
     this.#finishBatch(connection);
     const one = this.#consider(connection, { ...recorded, entry }, recorded.remains ?? noContent, []);
     if (one === undefined) return;
+    if (!wasHeld(entry)) this.#limits.admit([one], connection.speaker.judge);
     const level = connection.speaker.judge.level(one.subject, one.verdict);
     this.#settle(connection, one, level);
   }
@@ -249,7 +259,7 @@ export class Replay {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
     this.#finishBatch(connection);
-    connection.asked.clear();
+    for (const exchange of connection.asked.keys()) this.#forget(connection, exchange);
     connection.tools = new Tools();
     this.#connections.delete(id);
     keep(this.#closed, id, connection, closedMost);
@@ -270,6 +280,7 @@ export class Replay {
     }
     for (const { subject, verdict, message } of considered)
       uncount(connection.speaker.counts, subject, verdict.kind, message.outcome === 'toolError');
+    if (!considered.some(({ recorded }) => wasHeld(recorded.entry))) this.#limits.admit(considered, connection.speaker.judge);
     const refused = considered.find(({ verdict }) => verdict.kind === 'block');
     for (const one of considered) {
       if (refused !== undefined && one.verdict.kind !== 'block') {
@@ -307,7 +318,7 @@ export class Replay {
     // its client may be introduced by this very message, which makes a new object of what it says of itself
     const party = { ...judge.party };
     if (asked?.refused === true) {
-      connection.asked.delete(entry.exchange!);
+      this.#forget(connection, entry.exchange!);
       this.#judged({ index, entry, subject, party, verdict: { kind: 'pass' }, level: 'full', redactions: [], unsaid: true });
       return undefined;
     }
@@ -343,16 +354,30 @@ export class Replay {
     return { ...considered, verdict, ...(depends ? { unsure: touched } : {}) };
   }
 
+  /** A request waits no more. */
+  #forget(connection: Connection, exchange: number): void {
+    const held = connection.asked.get(exchange)?.held;
+    if (held !== undefined) this.#limits.release(held);
+    connection.asked.delete(exchange);
+  }
+
+  #vacate(which: (held: Held) => boolean, of?: string): void {
+    for (const [id, { asked }] of this.#connections) {
+      if (of !== undefined && id !== of) continue;
+      for (const { held } of asked.values()) if (held !== undefined && which(held)) this.#limits.vacate(held);
+    }
+  }
+
   /** What follows from the verdict, as in the recorder. */
   #settle(connection: Connection, considered: Considered, level: CaptureLevel): void {
-    const { recorded, message, remains, subject, party, asked, verdict, unsure } = considered;
+    const { recorded, message, remains, subject, party, asked, verdict, unsure, held } = considered;
     const { entry, index } = recorded;
     const { judge } = connection.speaker;
     // what was frozen then stays refused, and what nobody had accepted
-    const refused = verdict.kind === 'block' || (entry.verdict === 'block' && (entry.rule === ownRules.freeze || entry.rule === ownRules.pin));
+    const refused = verdict.kind === 'block' || wasHeld(entry);
     const redactions = remains.bytes === undefined ? [] : rangesOf(remains.bytes, judge.redactor(subject), asked?.secrets);
     if (message.type === 'request') {
-      if (connection.asked.size >= pendingRequests) connection.asked.delete(connection.asked.keys().next().value!);
+      if (connection.asked.size >= pendingRequests) this.#forget(connection, connection.asked.keys().next().value!);
       const secrets = remains.bytes === undefined || redactions.length === 0 ? [] : (valuesOf(remains.bytes, redactions) ?? 'lost');
       const { method, target, effects } = subject;
       connection.asked.set(index, {
@@ -361,8 +386,15 @@ export class Replay {
         ...(method === undefined ? {} : { method }),
         ...(target === undefined ? {} : { target }),
         ...(secrets.length === 0 ? {} : { secrets }),
+        ...(held === undefined ? {} : { held }),
       });
-    } else if (entry.exchange !== undefined && entry.type !== 'notification') connection.asked.delete(entry.exchange);
+    } else if (entry.exchange !== undefined) {
+      const waiting = connection.asked.get(entry.exchange)?.held;
+      if (entry.type !== 'notification') {
+        if (waiting !== undefined && !refused) this.#limits.charge(waiting, entry.sizeBytes);
+        this.#forget(connection, entry.exchange);
+      } else if (waiting !== undefined && !refused) this.#limits.vacate(waiting);
+    }
     count(connection.speaker.counts, subject, refused ? 'block' : verdict.kind, message.outcome === 'toolError');
     if (!refused) learn(connection, considered);
     this.#judged({
@@ -377,6 +409,11 @@ export class Replay {
       ...(unsure === undefined ? {} : { unsure }),
     });
   }
+}
+
+/** It was refused by what no policy file decides. */
+function wasHeld({ verdict, rule }: MessageEntry): boolean {
+  return verdict === 'block' && (rule === ownRules.freeze || rule === ownRules.pin);
 }
 
 function rangesOf(bytes: Uint8Array, redactor: Redactor | undefined, secrets?: readonly string[] | 'lost'): Redaction[] {

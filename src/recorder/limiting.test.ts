@@ -152,7 +152,7 @@ const blocked = (ledger: Ledgered): number => requests(ledger).filter(({ verdict
 const summed = (ledger: Ledgered): number => sums(ledger).reduce((sum, { count }) => sum + count!, 0);
 
 describe('storms', () => {
-  test('of a hundred thousand refused requests a few have entries, all are answered, and the count is exact', async () => {
+  test('of a hundred thousand refused requests a few have entries, all are answered, and the count is exact [limit-storm]', async () => {
     const one = world(await compiledOf([limitOf({ name: 'few', requests: hourly(3), per: ['tool'] })]));
     const { ledger, storms, connection, clock, refused } = one;
     const all = 100_000;
@@ -285,7 +285,7 @@ describe('restarts', () => {
     ['three minutes later, in another boot', (clock) => void ((clock.us = secondUs), (clock.setUs += 999 * secondUs + 3 * minuteUs)), true, 5],
     ['in another boot, the clock set a year ahead: no more than the burst', (clock) => void (clock.setUs += 365 * 24 * hourUs), true, 10],
     ['in another boot, the clock set back a year: no less than was left', (clock) => void (clock.setUs -= 365 * 24 * hourUs), true, 2],
-  ])('%s', async (_, change, isRebooted, expected) => {
+  ])('%s [limit-restart]', async (_, change, isRebooted, expected) => {
     // where the system has no name for its boots every start is another boot
     if (!isRebooted && bootId() === undefined) return;
     const passed = await passing((state, clock) => {

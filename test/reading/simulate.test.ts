@@ -363,3 +363,31 @@ test('a frame that is too long for a recorder to judge is refused where a rule m
   const flags = noDrops.replace('deny', 'flag');
   expect(await tallyOf(at, flags)).toMatchObject({ judged: 0, unsure: { 'too long': 1 } });
 });
+
+test('limits: by the times of the entries, with replies that make room and are paid for', async () => {
+  const at = newPlace();
+  const recording = new Recording(at);
+  const none = await policyOf('{}');
+  const a = recording.connect(none);
+  for (let i = 0; i < 10; i++) {
+    a.call('query');
+    a.text('x'.repeat(1_000));
+  }
+  const b = recording.connect(none, { server: 'other' });
+  const running = [b.call('slow'), b.call('slow'), b.call('slow')];
+  b.text('done');
+  running.push(b.call('slow'), b.call('fast'));
+  await recording.close();
+
+  const byRequests = await tallyOf(at, 'limits: { name: few, per: [server, tool], requests: 3/h }');
+  expect(rule(byRequests, 'sworn:limit/few')).toMatchObject({ blocked: 8, flagged: 0 });
+  expect(byRequests).toMatchObject({ unsaid: 7, changes: { newlyBlocked: 8 } });
+  // the reply to the third, which had no place, was never said, so the fourth and the fifth have none either
+  const atATime = await tallyOf(at, 'limits: { per: [server], concurrent: 2 }');
+  expect(rule(atATime, 'sworn:limit')).toMatchObject({ blocked: 3, first: running[2], last: running[4] });
+  const byBytes = await tallyOf(at, 'limits: { per: [server], bytes: 3kB/h }');
+  // two and a third reply take what three thousand are
+  expect(rule(byBytes, 'sworn:limit')!.blocked).toBe(7);
+  expect((await simulate(at, 'limits: { requests: 3/h }', { failOn: 'block' })).status).toBe(1);
+  expect((await simulate(at, 'limits: { requests: 100/h, concurrent: 10, bytes: 1MB/h }', { failOn: 'block' })).status).toBe(0);
+});

@@ -47,7 +47,7 @@ async function limited(
 
 const result = (id: number): string => line({ jsonrpc: '2.0', id, result: { content: [] } });
 
-test('requests beyond the rate are refused with the time to wait, and pass when it is over [limits]', async () => {
+test('requests beyond the rate are refused with the time to wait, and pass when it is over [limit-rate]', async () => {
   const { stage, tap, server } = await limited({ name: 'calls', per: ['principal', 'tool'], requests: '2/s', burst: 2 });
   const methods = ['initialize', 'ping', 'notifications/initialized'].map((method) =>
     line({ jsonrpc: '2.0', ...(method.startsWith('n') ? {} : { id: method }), method }),
@@ -74,7 +74,7 @@ test('requests beyond the rate are refused with the time to wait, and pass when 
   expect(sums(entries)).toEqual([]);
 });
 
-test('as many run as may: a reply and a cancellation make room, over two connections of one account [limits]', async () => {
+test('as many run as may: a reply and a cancellation make room, over two connections of one account [limit-rate]', async () => {
   const { stage, file, tap, server } = await limited({ per: 'principal', concurrent: 2 });
   await tap.write(line(call(1)));
   await server.input.count(1);
@@ -100,7 +100,7 @@ test('as many run as may: a reply and a cancellation make room, over two connect
   await stage.finished();
 });
 
-test('replies are paid for afterwards, also by who begins a new session behind a restart [limits]', async () => {
+test('replies are paid for afterwards, also by who begins a new session behind a restart [limit-restart]', async () => {
   const { stage, file, tap, server } = await limited({ per: 'principal', bytes: '1000B/h' });
   await tap.write(line(call(1)));
   await server.input.count(1);
@@ -123,7 +123,7 @@ test('replies are paid for afterwards, also by who begins a new session behind a
   await stage.finished();
 });
 
-test('a recorder that is killed gives nobody a new burst, and what it refused is said again [limits]', async () => {
+test('a recorder that is killed gives nobody a new burst, and what it refused is said again [limit-restart]', async () => {
   const { stage, tap, server } = await limited({ per: ['principal', 'server', 'tool'], requests: '4/h', concurrent: 3 });
   await tap.write([1, 2, 3].map((id) => line(call(id))).join(''));
   await server.input.count(3);
@@ -143,7 +143,7 @@ test('a recorder that is killed gives nobody a new burst, and what it refused is
   await stage.finished();
 });
 
-test('a batch with an item beyond the limit is refused whole, and takes nothing [limits]', async () => {
+test('a batch with an item beyond the limit is refused whole, and takes nothing [limit-rate]', async () => {
   const { stage, tap, server } = await limited({ requests: '3/h' });
   await tap.write(line([call(1), call(2), call(3), call(4)]));
   await tap.output.count(4);
@@ -166,7 +166,7 @@ test('a batch with an item beyond the limit is refused whole, and takes nothing 
 });
 
 test.each(['commit', 'observe'] as const)(
-  '%s: of a storm the first ones have entries, and not one is missing in the count [limits]',
+  '%s: of a storm the first ones have entries, and not one is missing in the count [limit-storm]',
   async (mode) => {
     // all of it in one process: `src/recorder/limiting.test.ts`
     const requests = process.env['SWORN_LONG'] === undefined ? 10_000 : 100_000;
@@ -194,7 +194,7 @@ test.each(['commit', 'observe'] as const)(
   },
 );
 
-test('a reload keeps the buckets of a limit that says the same [limits]', async () => {
+test('a reload keeps the buckets of a limit that says the same [limit-restart]', async () => {
   const calls = { name: 'calls', per: 'tool', requests: '1/h' };
   const { stage, file, tap, server } = await limited([calls, { name: 'all', requests: '100/h' }]);
   await tap.write(line(call(1)));
@@ -215,7 +215,7 @@ test('a reload keeps the buckets of a limit that says the same [limits]', async 
   await stage.finished();
 });
 
-test('a rule goes before, and what it refuses takes nothing; the direction is to the server unless it is said [limits]', async () => {
+test('a rule goes before, and what it refuses takes nothing; the direction is to the server unless it is said [limit-rate]', async () => {
   const { stage, tap, server } = await limited(
     [{ requests: '1/h' }, { name: 'back', direction: 's2c', requests: '1/h' }],
     {},
@@ -238,7 +238,7 @@ test('a rule goes before, and what it refuses takes nothing; the direction is to
   await stage.finished();
 });
 
-test('a client of the official SDK sees an error that it can wait for [limits]', async () => {
+test('a client of the official SDK sees an error that it can wait for [limit-rate]', async () => {
   const stage = new Stage();
   const file = join(stage.folder, 'sworn.yaml');
   writeFileSync(file, JSON.stringify({ limits: { per: ['principal', 'server', 'tool'], requests: '4/s', burst: 2 } }));

@@ -33,39 +33,43 @@ async function said(stage: ProxyStage, client: Peer, id: number, headers: string
   return [id, error.data.reason];
 }
 
-test('verified subjects count apart, one over all its connections, and behind a kill as before [limits]', { timeout: 120_000 }, async () => {
-  const stage = new ProxyStage();
-  const config = join(stage.folder, 'sworn.yaml');
-  writeFileSync(
-    config,
-    JSON.stringify({
-      limits: { per: ['principal', 'tool'], requests: '2/h' },
-      auth: { required: true, apiKeys: join(stage.folder, 'keys') },
-      trustedTaps: ['self'],
-    }),
-  );
-  const keyOf = async (name: string): Promise<string> => (await stage.command('proxy', '--new-api-key', name, '--config', config)).stdout.trim();
-  const [ci, eve] = [await keyOf('ci'), await keyOf('eve')].map((key) => [`Authorization: Bearer ${key}`]);
-  await stage.start(['--config', config]);
-  stage.upstream.serve((request, peer) => peer.write(jsonResponse(JSON.stringify({ jsonrpc: '2.0', id: idOf(request), result: { content: [] } }))));
-  const [one, other] = [await stage.client(), await stage.client()];
-  expect(await said(stage, one, 1, ci)).toEqual([1]);
-  expect(await said(stage, other, 2, ci)).toEqual([2]);
-  expect(await said(stage, one, 3, ci)).toEqual([3, 'more than 2/h requests']);
-  expect(await said(stage, one, 4, eve)).toEqual([4]);
-  await stage.stopRecorder('SIGKILL');
-  expect(await said(stage, one, 5, ci)).toEqual([5, 'more than 2/h requests']);
-  expect(await said(stage, other, 6, eve)).toEqual([6]);
-  expect(await said(stage, one, 7, eve)).toEqual([7, 'more than 2/h requests']);
-  const entries = await stage.ended();
-  expect(messages(entries, { type: 'request', verdict: 'block' }).map(({ id, rule }) => [id, rule])).toEqual([
-    ['3', 'sworn:limit'],
-    ['5', 'sworn:limit'],
-    ['7', 'sworn:limit'],
-  ]);
-});
+test(
+  'verified subjects count apart, one over all its connections, and behind a kill as before [limit-rate, limit-restart]',
+  { timeout: 120_000 },
+  async () => {
+    const stage = new ProxyStage();
+    const config = join(stage.folder, 'sworn.yaml');
+    writeFileSync(
+      config,
+      JSON.stringify({
+        limits: { per: ['principal', 'tool'], requests: '2/h' },
+        auth: { required: true, apiKeys: join(stage.folder, 'keys') },
+        trustedTaps: ['self'],
+      }),
+    );
+    const keyOf = async (name: string): Promise<string> => (await stage.command('proxy', '--new-api-key', name, '--config', config)).stdout.trim();
+    const [ci, eve] = [await keyOf('ci'), await keyOf('eve')].map((key) => [`Authorization: Bearer ${key}`]);
+    await stage.start(['--config', config]);
+    stage.upstream.serve((request, peer) => peer.write(jsonResponse(JSON.stringify({ jsonrpc: '2.0', id: idOf(request), result: { content: [] } }))));
+    const [one, other] = [await stage.client(), await stage.client()];
+    expect(await said(stage, one, 1, ci)).toEqual([1]);
+    expect(await said(stage, other, 2, ci)).toEqual([2]);
+    expect(await said(stage, one, 3, ci)).toEqual([3, 'more than 2/h requests']);
+    expect(await said(stage, one, 4, eve)).toEqual([4]);
+    await stage.stopRecorder('SIGKILL');
+    expect(await said(stage, one, 5, ci)).toEqual([5, 'more than 2/h requests']);
+    expect(await said(stage, other, 6, eve)).toEqual([6]);
+    expect(await said(stage, one, 7, eve)).toEqual([7, 'more than 2/h requests']);
+    const entries = await stage.ended();
+    expect(messages(entries, { type: 'request', verdict: 'block' }).map(({ id, rule }) => [id, rule])).toEqual([
+      ['3', 'sworn:limit'],
+      ['5', 'sworn:limit'],
+      ['7', 'sworn:limit'],
+    ]);
+  },
+);
 
-test('a reply makes room, and so do an HTTP error in its place and a client that leaves [limits]', { timeout: 120_000 }, async () => {
+test('a reply makes room, and so do an HTTP error in its place and a client that leaves [limit-rate]', { timeout: 120_000 }, async () => {
   const stage = await staged({ concurrent: 1 });
   const asked: { id: number; peer: Peer }[] = [];
   let wake = (): void => undefined;
