@@ -39,8 +39,8 @@ export interface Destination {
   readonly channel: Channel;
   /** Of a request to this path. */
   rulesAt(path: string): HeaderRules;
-  /** Message endpoints of HTTP+SSE sessions (2024-11-05) that were told to clients. */
-  readonly endpoints: Set<string>;
+  /** Message endpoints of HTTP+SSE sessions (2024-11-05) that were told to clients, and what says something to the client of each; false: nothing can be. */
+  readonly endpoints: Map<string, (lines: Buffer) => boolean>;
   /** Begins a request to the upstream; `headers` are those of the client that go on. */
   request(method: string, path: string, headers: readonly string[]): ClientRequest;
   /** An address that the upstream tells its clients: its path there, and as clients of ours reach it; `undefined` where it is elsewhere. */
@@ -129,6 +129,8 @@ class Stream {
   #isSent = false;
   #hasLeft = false;
   #isClosed = false;
+  /** Nothing of our own can come between the events of its answer. */
+  #isEncoded = false;
   /** Nothing more comes, before its time: why. */
   #ending: string | undefined;
   /** The record says so. */
@@ -364,6 +366,8 @@ class Stream {
     if (toReceiver.length > 0) return this.#pass(this.#forward(Buffer.from(documentOf(toReceiver)), () => undefined, true));
     if (toSender.length === 0) return this.#answer(hasBody ? 202 : 503, [], '');
     const isUnrecorded = toSender.includes('"code":5030');
+    // in HTTP+SSE nobody reads what a POST is answered with
+    if (this.#to.endpoints.get(this.#path)?.(toSender) === true) return this.#answer(202, [], '');
     return this.#answer(isUnrecorded ? 503 : 200, json, documentOf(toSender));
   }
 
@@ -486,6 +490,7 @@ class Stream {
   async #passEvents({ response, seen, rawHeaders }: Answered): Promise<void> {
     const encoding = seen.list.values['content-encoding'];
     const decoder = isEncoded(encoding) ? new ContentDecoder(encoding, bodyBytes) : undefined;
+    this.#isEncoded = decoder !== undefined;
     const cutter = new SseCutter();
     let problem: string | undefined;
     let isBroken = false;
@@ -597,6 +602,18 @@ class Stream {
     else await this.#replaceEvent(outcome, block);
   }
 
+  /** Each line as an event of its own. */
+  #tellClient(lines: Buffer): boolean {
+    if (this.#isEncoded || this.#hasLeft || this.#response.writableEnded) return false;
+    const events = lines
+      .toString()
+      .trimEnd()
+      .split('\n')
+      .map((line) => `event: message\ndata: ${line}\n\n`);
+    void this.#write(Buffer.from(events.join('')), []);
+    return true;
+  }
+
   /** In place of an event that may not be delivered. What the server is told instead of an answer goes to it as a client's reply does. */
   async #replaceEvent(outcome: Exclude<Decided, { kind: 'pass' }>, block: SseBlock): Promise<void> {
     if (outcome.kind === 'given up') return;
@@ -646,7 +663,7 @@ class Stream {
     const found = this.#to.endpointAt(said, this.#path);
     if (found === undefined) return undefined;
     const { path: session, address } = found;
-    this.#to.endpoints.add(session);
+    this.#to.endpoints.set(session, (lines) => this.#tellClient(lines));
     this.#endpointPath = session;
     // a relative one that leads to us as it stands goes on as it came
     return said === address || (address === session && !/^[a-z][a-z0-9+.-]*:/i.test(said))

@@ -44,7 +44,7 @@ const endpointPath = '/mcp';
 export class Upstream implements Destination {
   readonly settings: HttpSettings;
   readonly channel: Channel;
-  readonly endpoints: Set<string>;
+  readonly endpoints: Destination['endpoints'];
   readonly headers = new HeaderMemory();
   readonly publicAddress: PublicAddress | undefined;
   isStopping = false;
@@ -53,10 +53,11 @@ export class Upstream implements Destination {
   readonly #where: RequestOptions;
   readonly #host: string;
   readonly #pathname: string;
+  readonly #search: string;
   readonly #lent: HeaderRules;
 
   /** @param endpoints of the one that it takes the place of: its sessions go on */
-  constructor(settings: HttpSettings, channel: Channel, endpoints = new Set<string>()) {
+  constructor(settings: HttpSettings, channel: Channel, endpoints: Destination['endpoints'] = new Map()) {
     this.settings = settings;
     this.channel = channel;
     this.endpoints = endpoints;
@@ -84,6 +85,7 @@ export class Upstream implements Destination {
     };
     this.#host = url.host;
     this.#pathname = url.pathname;
+    this.#search = url.search.slice(1);
     this.#lent = withoutSet(settings.rules);
   }
 
@@ -102,15 +104,14 @@ export class Upstream implements Destination {
 
   /** Where the upstream has what a client asked for at `target`, a path with its query behind the mount. */
   pathOf(target: string): string {
-    const { url } = this.settings;
     const at = target.indexOf('?');
     const path = at < 0 ? target : target.slice(0, at);
     if (path !== endpointPath && path !== '' && path !== '/') return target;
     // the endpoint itself; its own query stays with it
-    if (path === '/' && url.pathname !== '/') return target;
+    if (path === '/' && this.#pathname !== '/') return target;
     const query = at < 0 ? '' : target.slice(at + 1);
-    const whole = [url.search.slice(1), query].filter(Boolean).join('&');
-    return `${url.pathname}${whole === '' ? '' : `?${whole}`}`;
+    if (this.#search === '' && query === '') return this.#pathname;
+    return `${this.#pathname}?${[this.#search, query].filter(Boolean).join('&')}`;
   }
 
   keep(session: string): () => void {

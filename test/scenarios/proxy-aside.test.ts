@@ -172,3 +172,29 @@ test('a recorder that comes back decides what waits, and the client has an answe
   // nothing of it is sent again
   expect(second.units.some(({ text }) => text.includes('ask'))).toBe(false);
 });
+
+test('in an HTTP+SSE session a refusal comes where the client reads: on its stream [approval-http]', async () => {
+  const { stage, peer } = await staged();
+  const [stream, poster] = [await stage.client(), await stage.client()];
+  const due = stage.upstream.peer();
+  await stream.write(stage.request('', ['Accept: text/event-stream'], 'GET', '/sse'));
+  const server = await due;
+  await server.next();
+  await server.write(`${streamHead}${chunk('event: endpoint\ndata: /messages?sessionId=1\n\n')}`);
+  await stream.input.until(({ text }) => text.includes('endpoint'));
+  await poster.write(stage.request(call(1, 'ask'), [], 'POST', '/messages?sessionId=1'));
+  const asked = await unitOf(peer, '"id":1');
+  expect(asked.head!.session).toBe('/messages?sessionId=1');
+  peer.refuse(0, asked.unit, `${refusal(1)}\n${refusal(2)}\n`);
+  expect((await poster.next()).line).toBe('HTTP/1.1 202 Accepted');
+  await stream.input.until(({ text }) => text.includes('"id":2'));
+  await server.write('0\r\n\r\n');
+  const events = `event: endpoint\ndata: /messages?sessionId=1\n\n${[1, 2].map((id) => `event: message\n${event(refusal(id))}`).join('')}`;
+  expect((await stream.next()).body.toString()).toBe(events);
+  // its stream is over: nobody would read it there
+  stream.destroy();
+  await stream.closed;
+  await poster.write(stage.request(call(3, 'ask'), [], 'POST', '/messages?sessionId=1'));
+  peer.refuse(0, (await unitOf(peer, '"id":3')).unit, `${refusal(3)}\n`);
+  expect((await poster.next()).body.toString()).toBe(refusal(3));
+});
