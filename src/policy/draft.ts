@@ -323,16 +323,20 @@ function isPlain(name: string): boolean {
 function principalOf(principals: readonly SeenPrincipal[]): { principal?: DraftPrincipal; when?: string } {
   const [first] = principals;
   if (first?.uid !== undefined) return { principal: { observed: { uid: principals.map(({ uid }) => uid!).sort((a, b) => a - b) } } };
-  if (first?.subject === undefined) return { when: '!has(principal.verified.subject) && !has(principal.observed.uid)' };
+  if (first?.subject === undefined) return { when: `!(${has('verified', 'subject')}) && !(${has('observed', 'uid')})` };
   const subject = principals.map((one) => one.subject!).sort();
   const { issuer } = first;
   const issued =
-    issuer === undefined ? '!has(principal.verified.issuer)' : `has(principal.verified.issuer) && principal.verified.issuer == ${celText(issuer)}`;
+    issuer === undefined ? `!(${has('verified', 'issuer')})` : `${has('verified', 'issuer')} && principal.verified.issuer == ${celText(issuer)}`;
   if (subject.every(isPlain)) {
     if (issuer === undefined) return { principal: { verified: { subject } }, when: issued };
     if (isPlain(issuer)) return { principal: { verified: { subject, issuer: [issuer] } } };
   }
-  return { when: `has(principal.verified.subject) && principal.verified.subject in ${celList(subject)} && ${issued}` };
+  return { when: `${has('verified', 'subject')} && principal.verified.subject in ${celList(subject)} && ${issued}` };
+}
+
+function has(part: 'verified' | 'observed', field: string): string {
+  return `has(principal.${part}) && has(principal.${part}.${field})`;
 }
 
 /** A text as a literal of CEL, of visible ASCII: what cannot be seen stands there as its number. */
