@@ -218,6 +218,40 @@ export const requirements: readonly Requirement[] = [
     source: wire,
   },
   {
+    id: 'approval-flow',
+    sentence:
+      'A request that waits for a person is out of the line; approved it is delivered as it came, denied it is answered, and its like is asked for again.',
+    source: policy,
+  },
+  {
+    id: 'approval-ends',
+    sentence:
+      'A request whose time is over, that its sender takes back, or whose client or server goes, is never delivered, and has one approval that says so.',
+    source: policy,
+  },
+  {
+    id: 'approval-restart',
+    sentence: 'What waited when a recorder ended is refused by the next one; what was approved is delivered once.',
+    source: policy,
+  },
+  {
+    id: 'approval-kills',
+    sentence: 'However often the recorder is killed, each request is delivered once where it was approved, else never, and is answered once.',
+    source: policy,
+  },
+  { id: 'approval-thousand', sentence: 'A thousand requests that wait, and their end in any order, leave the order of all others.', source: wire },
+  {
+    id: 'approval-unrecorded',
+    sentence: 'An approval that cannot be stored delivers nothing; nor does a request that could not be stored.',
+    source: policy,
+  },
+  {
+    id: 'approval-agent',
+    sentence:
+      "What an agent's own server starts can neither see nor decide what waits, and its account decides for itself only where that is recorded.",
+    source: policy,
+  },
+  {
     id: 'approval-http',
     sentence:
       'Over HTTP a request that waits for a person keeps its exchange open and holds up no other; released it goes to the server as it came, and a client that leaves takes it back.',

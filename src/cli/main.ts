@@ -212,6 +212,18 @@ export const commands: readonly CommandEntry[] = [
     },
   },
   {
+    name: 'approvals',
+    words: [
+      { name: 'action', flags: '[action]', description: 'what to do (default: list)', choices: ['list', 'approve', 'deny', 'watch'] },
+      { name: 'ids', flags: '[ids...]', description: 'of `approve` and `deny`: what waits, by the number that `list` shows' },
+    ],
+    summary: 'see what waits for a person, and approve or deny it',
+    load: async () => {
+      const { approvalsCommand, approvalsHelp } = await import('./approvals.ts');
+      return { help: approvalsHelp, start: approvalsCommand };
+    },
+  },
+  {
     name: 'tools',
     usage: '[list|diff|accept|check] [options] [tool]',
     words: [
