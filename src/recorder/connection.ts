@@ -149,6 +149,8 @@ export class Connection {
   hadSecrets: boolean;
   /** Units per direction that have no entry (`capture: none`, and most of what limits refuse). */
   readonly uncaptured: [number, number];
+  /** A limit refused something here: of more of it there may be no entries. */
+  isLimited: boolean;
   /** Since when no tap is attached, monotonic ms. */
   lostAt: number | undefined;
 
@@ -202,6 +204,7 @@ export class Connection {
     this.isReturnDue = state?.isReturnDue ?? false;
     this.wait = opened.mode === 'commit' ? 'receipt' : 'none';
     this.hadSecrets = state?.hadSecrets ?? this.exchanges.withSecrets.size > 0;
+    this.isLimited = state?.isLimited === true;
     this.uncaptured = state?.uncaptured === undefined ? [0, 0] : [...state.uncaptured];
     this.#speaker = this.#newSpeaker(state?.speaker ?? { named: false }, compiled);
     for (const [key, speaker] of state?.speakers ?? []) this.#speakers.set(key, this.#newSpeaker(speaker, compiled, undefined, sessionIn(key)));
@@ -597,10 +600,9 @@ export class Connection {
   foundHole(direction: DirectionIndex, unit: number): void {
     if (!this.#isTakenUp[direction]) return;
     this.#isTakenUp[direction] = false;
-    const { limits, policy } = this.judge.compiled;
-    const { capture } = policy;
+    const { capture } = this.judge.compiled.policy;
     const missing = unit - this.taken[direction] - 1;
-    const leavesOut = limits.length > 0 || capture.default === 'none' || capture.rules.some(({ level }) => level === 'none');
+    const leavesOut = this.isLimited || capture.default === 'none' || capture.rules.some(({ level }) => level === 'none');
     if (missing > 0 && leavesOut) this.uncaptured[direction] += missing;
   }
 
@@ -734,6 +736,7 @@ export class Connection {
       ...(this.#withheld.some((ranges) => ranges.length > 0) ? { withheld: this.#withheld } : {}),
       ...(this.asides.toJSON().length > 0 ? { asides: this.asides.toJSON() } : {}),
       ...(this.hadSecrets ? { hadSecrets: true } : {}),
+      ...(this.isLimited ? { isLimited: true } : {}),
       ...(this.closed === undefined ? {} : { closed: this.closed }),
       ...(this.isReturnDue ? { isReturnDue: true } : {}),
     };
@@ -772,6 +775,7 @@ export interface ConnectionState {
   closed?: CloseEntry['reason'];
   isReturnDue?: boolean;
   hadSecrets?: boolean;
+  isLimited?: boolean;
   pending: unknown;
   calls?: unknown;
   tools: unknown;

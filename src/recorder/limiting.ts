@@ -106,6 +106,7 @@ export class Limits implements Slots {
       message.verdict = { kind: 'flag', rule: limit.rule, reason, shadow: true, problem: 'delivered-before' };
     } else {
       message.limited = said;
+      connection.isLimited = true;
       message.verdict = { kind: 'block', rule: limit.rule, reason, retryAfterMs };
     }
   }

@@ -258,6 +258,7 @@ export class State {
     // nor does anybody know what was in requests that have no entry
     const hasUnknown = entry.uncaptured !== undefined && connection.judge.anyRedactor !== undefined;
     if (hasUnknown || (entry.redacted !== undefined && (entry.kind === 'batch' || entry.type === 'request'))) connection.hadSecrets = true;
+    if (entry.retryAfterMs !== undefined) connection.isLimited = true;
     if (entry.uncaptured !== undefined) [connection.uncaptured[0], connection.uncaptured[1]] = entry.uncaptured;
     // it is no answer
     if (entry.origin === 'sworn' && entry.kind === 'message' && entry.type === 'notification') return;

@@ -194,6 +194,30 @@ test.each(['commit', 'observe'] as const)(
   },
 );
 
+test('a kill in a storm: everything is answered once, and what has no entry is counted [limit-storm, limit-restart]', async () => {
+  const { stage, tap, server } = await limited({ name: 'storm', requests: '10/h' });
+  const requests = 3_000;
+  for (let from = 1; from <= requests; from += 500) {
+    let text = '';
+    for (let id = from; id < from + 500; id++) text += line(call(id));
+    await tap.write(text);
+    if (from === 501 || from === 2_001) {
+      await tap.output.count(from - 100);
+      await stage.stopRecorder('SIGKILL');
+    }
+  }
+  await tap.output.count(requests - 10);
+  await tap.close();
+  const ids = answers(tap).map(({ id }) => id);
+  expect([ids.length, new Set(ids).size]).toEqual([requests - 10, requests - 10]);
+  expect(server.input.lines).toHaveLength(10);
+  const entries = await stage.finished();
+  const close = entries.find(({ kind }) => kind === 'close')!;
+  expect(messages(entries, { type: 'request', verdict: 'block' }).length + (close['uncaptured'] as number[])[0]!).toBe(requests - 10);
+  // what a recorder had not summed up when it was killed is in no sum
+  expect(count(entries)).toBeLessThanOrEqual(requests - 10);
+});
+
 test('a reload keeps the buckets of a limit that says the same [limit-restart]', async () => {
   const calls = { name: 'calls', per: 'tool', requests: '1/h' };
   const { stage, file, tap, server } = await limited([calls, { name: 'all', requests: '100/h' }]);
