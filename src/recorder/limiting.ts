@@ -135,6 +135,7 @@ export class Limits implements Slots {
     head: Head | undefined,
     wireStream: number,
   ): () => void {
+    if (this.isOff) return nothing;
     const ends = head === undefined || !endsStream(head, message) ? nothing : connection.exchanges.vacateStream(wireStream);
     if (taken !== undefined) {
       const { keys } = taken;
