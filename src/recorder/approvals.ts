@@ -23,12 +23,14 @@ import {
   pendingApprovals,
   pendingApprovalsOfOne,
 } from '../limits.ts';
+import type { Subject } from '../policy/match.ts';
 import { ownRules } from '../policy/verdict.ts';
 import { notRecorded, refusalLine } from '../wire/refusal.ts';
 import type { Aside, DirectionIndex } from '../wire/wire.ts';
 import type { Answer, Parties } from './administration.ts';
 import { linesForApproval, noLines, refuseFrame, type Lines } from './answer.ts';
 import { readDecide, type Decide, type Pending } from './approval-question.ts';
+import { approversNow, obstacleTo, type AsJudged, type InForce } from './approvable.ts';
 import { approverOf, mayDecide, type Approver, type Asked } from './approvers.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
@@ -50,6 +52,10 @@ interface Waiting {
   readonly isCut: boolean;
   readonly timeoutMs: number;
   readonly approvers: readonly number[];
+  /** As it was judged; nothing of what an earlier recorder asked for. */
+  readonly judged: AsJudged | undefined;
+  /** `shown` is all of it, to the letter. */
+  readonly isWhole: boolean;
   /** The token of `notifications/progress`, where its sender wants to be told. */
   readonly progress: string | number | undefined;
   readonly who: { client?: string; principal?: string };
@@ -81,6 +87,7 @@ export interface Asking {
   id: string | undefined;
   isConcealed: boolean;
   items: readonly ContentItem[];
+  subject: Subject;
   progress: string | number | undefined;
   /** Takes back what the entry did to what is known of the connection. */
   undo(): void;
@@ -95,6 +102,7 @@ export interface ApprovalsDeps {
   /** That it still waits: recorded, then told. */
   recordProgress(connection: Connection, entry: MessageEntry, index: number, line: Buffer): void;
   parties(): Parties;
+  inForce(): InForce;
   /** Of the tap of a connection. */
   tapUid(connection: Connection): number | undefined;
 }
@@ -159,6 +167,8 @@ export class Approvals {
       ...shownOf(asking.items),
       timeoutMs: rule?.timeoutMs ?? approvals?.timeoutMs ?? approvalWaitMs.usual,
       approvers: rule !== undefined && 'approvers' in rule ? rule.approvers : [],
+      judged: { subject: asking.subject, judge: connection.judge, counts: connection.counts },
+      isWhole: asking.items.length > 0 && asking.items.every(({ state }) => state === 'kept'),
       progress: connection.transport === 'stdio' ? asking.progress : undefined,
       who: connection.shownParty,
       sender: senderOf(connection),
@@ -254,6 +264,8 @@ export class Approvals {
       isCut: false,
       timeoutMs: 0,
       approvers: [],
+      judged: undefined,
+      isWhole: false,
       progress: undefined,
       who: {},
       sender: undefined,
@@ -393,7 +405,7 @@ export class Approvals {
   /** Some rule in force names the account. */
   #isNamed({ by: { uid } }: Approver): boolean {
     return (
-      [...this.#waiting.values()].some(({ approvers }) => approvers.includes(uid)) ||
+      [...this.#waiting.values()].some((waiting) => this.#askedOf(waiting).approvers.includes(uid)) ||
       this.#deps.parties().connections.some(({ judge }) => judge.compiled.rules.some(({ approvers }) => approvers?.includes(uid) === true))
     );
   }
@@ -411,6 +423,11 @@ export class Approvals {
       refuse('permission', `only the recorder's own account may say that a ${said.how} decided`);
     else if (waiting.entry.commitment !== commitment) refuse('usage', 'what you saw is not what waits: look at it again');
     else {
+      const obstacle = said.decision === 'approved' ? this.#obstacleTo(waiting) : undefined;
+      if (obstacle !== undefined) {
+        refuse('usage', `it cannot be approved now: ${obstacle}`);
+        return;
+      }
       const self = may.isSelf ? { selfApproved: true as const } : {};
       this.#end(waiting, { ...said, by: approver.by, ...self }, (decided, waitedMs) => {
         if (decided === undefined) refuse('unrecordable', 'the decision could not be recorded: the request waits on');
@@ -419,10 +436,20 @@ export class Approvals {
     }
   }
 
+  #obstacleTo({ connection, index, entry, judged, shown, isWhole, isCut }: Waiting): string | undefined {
+    if (judged === undefined) return undefined;
+    return obstacleTo(
+      { ...judged, connection, index, sizeBytes: entry.sizeBytes, bytes: isWhole && !isCut ? shown : undefined },
+      this.#deps.inForce(),
+    );
+  }
+
   /** Whom a proxy that is believed saw may be on another machine; of what stands behind any other nobody knows more than the proxy's own account. */
-  #askedOf({ connection, approvers, sender }: Waiting): Asked {
+  #askedOf({ connection, entry, approvers, sender, judged }: Waiting): Asked {
+    const { compiled } = connection.judge;
+    const named = approvers.length === 0 || judged?.judge.compiled === compiled ? approvers : approversNow(approvers, entry.rule, compiled);
     const askerUid = sender === undefined ? this.#deps.tapUid(connection) : sender.uid;
-    return { approvers, askerUid, isUnknown: askerUid === undefined && sender?.isElsewhere !== true };
+    return { approvers: named, askerUid, isUnknown: askerUid === undefined && sender?.isElsewhere !== true };
   }
 
   /** As many as fit into an answer, the oldest first: all, those behind one (`after`), or one alone (`request`). `brief`: of each only the beginning is shown. */

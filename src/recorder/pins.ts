@@ -87,6 +87,20 @@ export class Pinner {
     return { ...(take === undefined ? {} : { take }), verdict: verdictOn(problem, tool, message, settings) };
   }
 
+  /** Why a call that waits for a person since entry `since` may not go on now: what it calls was listed otherwise meanwhile, or pins refuse it by now. */
+  driftSince(since: number, { method, target }: Subject, connection: Connection): string | undefined {
+    const settings = connection.judge.compiled.policy.tools;
+    if (settings === undefined || settings.mode === 'warn' || method !== 'tools/call') return undefined;
+    const tool = target?.kind === 'tool' ? shown(target.value, connection) : undefined;
+    const problem = this.pins.problem(placeOf(connection), tool, settings.file);
+    if (problem === undefined || problem === 'unseen') return undefined;
+    if (settings.mode === 'block') return reasonOf(problem, tool);
+    const drift = tool === undefined ? undefined : this.pins.of(placeOf(connection), tool)?.drifts.find(({ index }) => index > since);
+    return drift === undefined
+      ? undefined
+      : `its definition changed since it was asked for (entry ${drift.index}): deny it, and let it be asked again`;
+  }
+
   #list(subject: Subject, bytes: Buffer, connection: Connection, { file }: PinSettings): Pinning | undefined {
     const page = readDefinitions(bytes);
     if (page === undefined) return undefined;

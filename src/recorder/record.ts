@@ -230,7 +230,7 @@ function conclude(
   finish(entry, frame, connection);
   // 6. Append, and 7. answer once it is durable. What waits for a person is neither passed nor refused: it leaves the line.
   if (considered.verdict.kind === 'ask') {
-    appendAsked(frame, message, described, stored.items, index, connection, deps);
+    appendAsked(frame, message, considered.subject, described, stored.items, index, connection, deps);
     return;
   }
   let refusal: Lines | undefined;
@@ -979,6 +979,7 @@ function append(
 function appendAsked(
   frame: Frame,
   message: Message,
+  subject: Subject,
   { entry, attributes, isConcealed, undo }: ReturnType<typeof describe>,
   items: Stored['items'],
   index: number,
@@ -989,7 +990,7 @@ function appendAsked(
   connection.hold(direction, first);
   const aside = { direction, first, last: unit.unit };
   const progress = progressTokenOf(bytes);
-  const waiter = deps.approvals!.ask({ connection, entry, index, aside, id: message.id, isConcealed, items, progress, undo });
+  const waiter = deps.approvals!.ask({ connection, entry, index, aside, id: message.id, isConcealed, items, subject, progress, undo });
   deps.ledger.append(seal(entry, attributes, items), waiter, urgent);
   if (deps.ledger.recordable) connection.judged(direction, unit.unit);
 }

@@ -217,6 +217,7 @@ export class Recorder {
       recordAnswer: (entry, index, lines, isConcealed, connection) => recordRefusal(entry, index, lines, isConcealed, connection, this.#deps),
       recordProgress: (connection, entry, index, line) => recordProgress(connection, entry, index, line, this.#deps),
       parties: () => this.#parties(),
+      inForce: () => ({ freezes: this.#deps.freezes, nowMs: this.#clock.wallUs() / 1000, pinner: this.#pinner }),
       tapUid: (connection) => this.#openings.get(connection)?.peer.uid,
     });
     this.#deps = {
