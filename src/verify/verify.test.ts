@@ -300,7 +300,7 @@ describe('alteration', () => {
         expect(result.exit).not.toBe(0);
         expect(result.holdsThrough).toBeLessThanOrEqual(large.leaves.length);
       }),
-      { numRuns: Number(process.env['SWORN_FLIPS'] ?? 80) },
+      { numRuns: Number(process.env['SWORN_FLIPS'] ?? 50) },
     );
   }, 60_000);
   it('of an entry in its bundle names the entry, and proves those before it', async () => {

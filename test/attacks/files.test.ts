@@ -6,7 +6,7 @@ import { chance } from '../faults/power-files.ts';
 import { Copy, makeBase, summary, type Base } from './base.ts';
 
 /** How many bytes are flipped, and from which seed: `SWORN_FLIPS=20000 SWORN_SEED=… npx vitest run test/attacks/files.test.ts`. */
-const flips = Number(process.env['SWORN_FLIPS'] ?? 100);
+const flips = Number(process.env['SWORN_FLIPS'] ?? 60);
 const seed = process.env['SWORN_SEED'] ?? String(Math.floor(Math.random() * 1e9));
 
 let base: Base;

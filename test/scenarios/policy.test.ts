@@ -480,7 +480,7 @@ function randomOf(seed: number): () => number {
 }
 
 /** `SWORN_KILLS` asks for more. */
-const kills = Number(process.env['SWORN_KILLS'] ?? 3);
+const kills = Number(process.env['SWORN_KILLS'] ?? 2);
 
 test.each(modes)(
   `%s: killed at random, ${kills} times, nothing refused is delivered and every call is answered once [policy-killed]`,
