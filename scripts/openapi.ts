@@ -338,6 +338,7 @@ export const approvalRow = z.strictObject({
   sizeBytes: count,
   commitment,
   argumentsText: text.optional(),
+  isAll: yes,
   isCut: yes,
   selfOnly: yes,
 });

@@ -1,16 +1,16 @@
 /** One request that waits, opened: what it would do, which rule asks, and what the session did before. */
 import type { JSX } from 'preact';
-import { useEffect, useMemo } from 'preact/hooks';
+import { useLayoutEffect, useMemo } from 'preact/hooks';
 import type { CallRow } from '../src/analysis/rows.ts';
 import type { ApprovalDetail, ApprovalRow, ApprovalsBackend } from '../src/analysis/approval-views.ts';
 import { busy, isShown, key, keyOf, wasShown } from './approvals.ts';
 import { useAsk } from './ask.ts';
 import { CallName } from './call.tsx';
 import { clock, count, counted, day, length, short, size } from './figures.ts';
-import { at, readJson } from './json.ts';
+import { at, partsText, readJson, type Json } from './json.ts';
 import { Effects, Icon, Mark, State, Waiting } from './parts.tsx';
 import { link } from './route.ts';
-import { LongText, plain, Text } from './text.tsx';
+import { LongText, plain, Text, Whole } from './text.tsx';
 import { Tree } from './tree.tsx';
 
 interface OpenProps {
@@ -24,7 +24,7 @@ export function OpenApproval({ desk, row, want }: OpenProps): JSX.Element {
   const detail = answer.value;
   // what is shown must be what is decided about
   const isSame = detail?.approval.commitment === row.commitment;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (isSame) wasShown(row);
   }, [isSame, row.commitment]);
   if (detail === undefined)
@@ -61,11 +61,11 @@ export function OpenApproval({ desk, row, want }: OpenProps): JSX.Element {
 
 function Asked({ detail: { approval, shown } }: { detail: ApprovalDetail }): JSX.Element {
   const json = useMemo(() => readJson([{ text: shown }]), [shown]);
-  const what = at(json, 'params', 'arguments') ?? at(json, 'params') ?? json;
+  const { what, title } = pickedOf(json);
   return (
     <>
       <header>
-        <b class="frametitle">{at(json, 'params', 'arguments') === undefined ? 'Request' : 'Arguments'}</b>
+        <b class="frametitle">{title}</b>
         <Effects
           row={{
             effect: approval.effect ?? 'unknown',
@@ -84,17 +84,35 @@ function Asked({ detail: { approval, shown } }: { detail: ApprovalDetail }): JSX
         <p class="problem">
           <Icon shape="flagged" /> Its content is not stored, so nothing of it is shown.
         </p>
-      ) : what === undefined ? (
-        <pre class="raw">
-          <LongText>{shown}</LongText>
-        </pre>
       ) : (
-        <div class="tree">
-          <Tree json={what} />
-        </div>
+        // what somebody decides about hides nowhere behind a fold
+        <Whole.Provider value={true}>
+          {what === undefined ? (
+            <pre class="raw whole">
+              <LongText>{shown}</LongText>
+            </pre>
+          ) : (
+            <div class="tree">
+              <Tree json={what} />
+            </div>
+          )}
+        </Whole.Provider>
       )}
     </>
   );
+}
+
+/** Arguments alone where nothing but the tool's name stands beside them; the whole message where a member stands twice: who reads it may take either. */
+function pickedOf(json: Json | undefined): { what: Json | undefined; title: string } {
+  const params = at(json, 'params');
+  const args = at(params, 'arguments');
+  if (!isOnce(json) || !isOnce(params)) return { what: json, title: 'Request, with members that stand twice' };
+  if (params?.kind !== 'object' || args === undefined) return { what: params ?? json, title: 'Request' };
+  return params.members.length === 2 ? { what: args, title: 'Arguments' } : { what: params, title: 'Parameters' };
+}
+
+function isOnce(json: Json | undefined): boolean {
+  return json?.kind !== 'object' || new Set(json.members.map(({ key: name }) => partsText(name))).size === json.members.length;
 }
 
 function Facts({ detail: { approval } }: { detail: ApprovalDetail }): JSX.Element {

@@ -25,9 +25,8 @@ export const now = signal(Date.now());
 export const said = signal<{ text: string; isProblem: boolean } | undefined>(undefined);
 
 /** What of this page was shown whole, and what was decided here, by commitment. */
-const shown = new Set<string>();
+const shown = signal<ReadonlySet<string>>(new Set());
 const decidedHere = new Set<string>();
-const shortChars = 160;
 const atOnce = 64;
 let offsetMs = 0;
 
@@ -45,12 +44,12 @@ export function leftMs({ deadline }: Pick<ApprovalRow, 'deadline'>): number {
 
 /** Its content stands on the page. */
 export function wasShown({ commitment }: ApprovalRow): void {
-  shown.add(commitment);
+  shown.value = new Set([...shown.peek(), commitment]);
 }
 
-/** Whether all that is ever shown of it was: opened, or short enough for its line. */
-export function isShown({ commitment, argumentsText = '', isCut }: ApprovalRow): boolean {
-  return shown.has(commitment) || (isCut === undefined && argumentsText.length < shortChars);
+/** Whether all that is ever shown of it was: opened, or all of it stands in its line. */
+export function isShown({ commitment, isAll }: ApprovalRow): boolean {
+  return shown.value.has(commitment) || isAll === true;
 }
 
 export function isDecidedHere({ commitment }: ApprovalRow): boolean {
@@ -145,6 +144,8 @@ export function follow(backend: Backend, desk: ApprovalsBackend): void {
     } catch (error) {
       queueError.value = error instanceof Error ? error.message : String(error);
     }
+    // a long queue that changes all the time is not read all the time
+    await new Promise((done) => setTimeout(done, Math.min(1_000, queue.peek()?.rows.length ?? 0)));
     isAsking = false;
     if (isAgain && !isOff.peek()) {
       isAgain = false;

@@ -36,7 +36,7 @@ export function DecideTogether({ desk, asked }: { desk: ApprovalsBackend; asked:
     document.querySelector<HTMLElement>('.ask.open .askname')?.focus();
   };
   return (
-    <dialog ref={dialog} class="deciding" aria-labelledby="deciding" onClose={close}>
+    <dialog ref={dialog} class="deciding" aria-labelledby="deciding" onClose={() => dialog.current?.open === true || close()}>
       <form
         onSubmit={(event) => {
           event.preventDefault();

@@ -2,8 +2,8 @@
  * The one component through which untrusted text reaches the page: always as text nodes, isolated from the direction of what surrounds it, with every control, bidirectional,
  * zero-width and private character drawn as a mark. It is never parsed as HTML, never an address, and never decides a class, a style or an attribute's name.
  */
-import type { ComponentChildren, JSX } from 'preact';
-import { useState } from 'preact/hooks';
+import { createContext, type ComponentChildren, type JSX } from 'preact';
+import { useContext, useState } from 'preact/hooks';
 import { beyondAscii, harmful, visible } from '../src/bytes/visible.ts';
 import { size } from './figures.ts';
 
@@ -85,13 +85,17 @@ export function Text({ children = '', lines = false, most = 1_000, class: name }
   );
 }
 
+/** What is below it is drawn whole: nothing folds, and no branch is closed. For what somebody decides about, which is bounded. */
+export const Whole = createContext(false);
+
 /** Untrusted text that may be long: folds, and opens in steps. */
 export function LongText({ children, lines = true, class: name }: TextProps): JSX.Element {
   const text = children ?? '';
+  const isWhole = useContext(Whole);
   const [shown, show] = useState(foldAt);
-  if (text.length <= foldAt) {
+  if (text.length <= foldAt || isWhole) {
     return (
-      <Text lines={lines} class={name}>
+      <Text lines={lines} class={name} most={Math.max(foldAt, text.length)}>
         {text}
       </Text>
     );

@@ -1,9 +1,9 @@
 /** A JSON value as a tree that opens on demand. Deep and long values are drawn only as far as somebody looks. */
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
+import { useContext, useState } from 'preact/hooks';
 import { count } from './figures.ts';
 import { missingText, type Json, type Missing, type Part } from './json.ts';
-import { LongText, Text } from './text.tsx';
+import { LongText, Text, Whole } from './text.tsx';
 
 const childrenStep = 100;
 
@@ -17,7 +17,8 @@ export function MissingMark({ missing }: { missing: Missing }): JSX.Element {
 
 /** Of very many things first some, and more when somebody asks: a server may send any number. */
 export function Stepped<One>({ all, draw }: { all: readonly One[]; draw: (one: One, index: number) => JSX.Element }): JSX.Element {
-  const [shown, show] = useState(childrenStep);
+  const isWhole = useContext(Whole);
+  const [shown, show] = useState(isWhole ? all.length : childrenStep);
   return (
     <>
       {all.slice(0, shown).map(draw)}
@@ -69,8 +70,9 @@ function Branch({
   name: JSX.Element | undefined;
 }): JSX.Element {
   const many = json.kind === 'object' ? json.members.length : json.items.length;
-  const [isOpen, open] = useState(depth < 3 && many <= 40);
-  const [shown, show] = useState(childrenStep);
+  const isWhole = useContext(Whole);
+  const [isOpen, open] = useState(isWhole || (depth < 3 && many <= 40));
+  const [shown, show] = useState(isWhole ? many : childrenStep);
   const [left, right] = json.kind === 'object' ? '{}' : '[]';
   if (many === 0)
     return (
@@ -112,13 +114,14 @@ function Branch({
 }
 
 function Key({ parts }: { parts: readonly Part[] }): JSX.Element {
+  const isWhole = useContext(Whole);
   return (
     <span class="key">
       <Stepped
         all={parts}
         draw={(part, index) =>
           typeof part === 'string' ? (
-            <Text key={index} most={120}>
+            <Text key={index} most={isWhole ? part.length : 120}>
               {part}
             </Text>
           ) : (

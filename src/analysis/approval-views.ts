@@ -28,6 +28,8 @@ export interface ApprovalRow {
   commitment: string;
   /** Its arguments on one line, at most 160 characters, as stored. */
   argumentsText?: string;
+  /** With the name of the tool that is all that the request says. */
+  isAll?: true;
   /** More than is ever shown of it is in the request. */
   isCut?: true;
   /** Whoever decides here has the account of the tap: the entry will say `selfApproved`. */

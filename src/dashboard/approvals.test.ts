@@ -145,3 +145,20 @@ test('of a request one line is shown, also where it cannot be read', () => {
   expect(rowOf(ledger.id, { ...pending(3), shown: '' })).not.toHaveProperty('argumentsText');
   expect(rowOf(ledger.id, pending(3))).not.toHaveProperty('shown');
 });
+
+test('a line is all of a request only where nothing stands beside it, or twice', () => {
+  const call = (params: string): string => `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay",${params}}}`;
+  const isAll = (shown: string): boolean => rowOf(ledger.id, { ...pending(3), shown }).isAll === true;
+  expect(isAll(call('"arguments":{"n":1}'))).toBe(true);
+  for (const odd of [
+    '"arguments":{"n":1},"arguments":{"n":9}',
+    '"arguments":{"n":1,"n":9}',
+    '"arguments":{"n":1},"_meta":{}',
+    '"arguments":{"n": 1}',
+    '"arguments":{"n":1.0}',
+    '"argument":{"n":1}',
+  ])
+    expect(isAll(call(odd)), odd).toBe(false);
+  expect(isAll(call(`"arguments":{"n":"${'x'.repeat(160)}"}`))).toBe(false);
+  expect(isAll(call('"arguments":{"n":1}').slice(0, -1))).toBe(false);
+});

@@ -165,8 +165,13 @@ export class Approvals {
 
 export function rowOf(ledger: string, pending: Pending): ApprovalRow {
   const { shown, session: _, ...row } = pending;
-  const text = argumentsOf(shown).replaceAll(/\s+/g, ' ').slice(0, shortChars);
-  return { ...row, ledger, ...(text === '' ? {} : { argumentsText: text }) };
+  const text = argumentsOf(shown).replaceAll(/\s+/g, ' ');
+  return {
+    ...row,
+    ledger,
+    ...(text === '' ? {} : { argumentsText: text.slice(0, shortChars) }),
+    ...(text.length <= shortChars && isPlain(shown) ? { isAll: true as const } : {}),
+  };
 }
 
 /** What people look for first; of what cannot be read the beginning. */
@@ -177,5 +182,18 @@ function argumentsOf(shown: string): string {
   } catch {
     const at = /"arguments"\s*:\s*/.exec(shown);
     return at === null ? shown : shown.slice(at.index + at[0].length);
+  }
+}
+
+/** A call with a name and arguments, written as everybody writes it: no member stands twice, of which a server could take the other one, and none stands beside them. */
+function isPlain(shown: string): boolean {
+  try {
+    const message = JSON.parse(shown) as { params?: { name?: unknown; arguments?: unknown } };
+    const { name, arguments: args } = message.params ?? {};
+    const known = new Set(['jsonrpc', 'id', 'method', 'params', 'name', 'arguments']);
+    const members = [...Object.keys(message), ...Object.keys(message.params ?? {})];
+    return typeof name === 'string' && args !== undefined && members.every((member) => known.has(member)) && JSON.stringify(message) === shown;
+  } catch {
+    return false;
   }
 }

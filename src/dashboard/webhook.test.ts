@@ -149,3 +149,14 @@ test('a secret that went missing is said, and counts again when it is back', asy
   writeFileSync(join(folder, 'secret'), secret);
   await expect.poll(() => told.length, patient).toBe(1);
 });
+
+test('where nobody answers it is tried now and then, and all is told when somebody does', async () => {
+  const of = begin();
+  const { port } = server.address() as AddressInfo;
+  server.closeAllConnections();
+  await new Promise((done) => server.close(done));
+  of.pending(Array.from({ length: 100 }, (_, n) => row(n + 1)));
+  await expect.poll(() => lines.length, patient).toBe(1);
+  await new Promise<void>((done) => server.listen(port, '127.0.0.1', done));
+  await expect.poll(() => new Set(told.map(({ request }) => request)).size, patient).toBe(100);
+});

@@ -45,6 +45,9 @@ export class Webhook {
   #running = 0;
   #dropped = 0;
   #silentUntilMs = 0;
+  /** Nobody answers at the address: it is tried again when this is over, with one post after the other as before. */
+  #pause: NodeJS.Timeout | undefined;
+  #pauseMs = 0;
 
   constructor(deps: WebhookDeps) {
     this.#deps = deps;
@@ -71,6 +74,7 @@ export class Webhook {
   }
 
   end(): void {
+    clearTimeout(this.#pause);
     this.#ending.abort();
   }
 
@@ -88,18 +92,29 @@ export class Webhook {
   }
 
   #next(): void {
-    while (this.#running < webhookPosts) {
+    while (this.#running < webhookPosts && this.#pause === undefined) {
       const post = this.#waiting.shift();
       if (post === undefined) return;
       this.#running++;
-      void this.#tell(post).then((isDone) => {
+      void this.#tell(post).then((became) => {
         this.#running--;
-        if (isDone) this.#forget(post);
-        // whoever waits to be told again holds up nobody
-        else this.#later(post);
+        if (became === 'done') this.#forget(post);
+        // what it does not take holds up nothing else; where nobody answers all of it waits
+        else if (became === 'refused') this.#later(post);
+        else this.#away(post);
         this.#next();
       });
     }
+  }
+
+  #away(post: Post): void {
+    this.#waiting.unshift(post);
+    if (this.#pause !== undefined || this.#ending.signal.aborted) return;
+    this.#pauseMs = Math.min(Math.max(retryFirstMs, this.#pauseMs * 2), retryMostMs);
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      this.#next();
+    }, this.#pauseMs);
   }
 
   #later(post: Post): void {
@@ -120,14 +135,15 @@ export class Webhook {
     if (this.#posts.size === 0) this.#dropped = 0;
   }
 
-  /** Whether nothing more is to be done: it was told, or need not be any more. */
-  async #tell({ body, untilMs, ending }: Post): Promise<boolean> {
+  /** `done`: it was told, or need not be any more. */
+  async #tell({ body, untilMs, ending }: Post): Promise<'done' | 'refused' | 'away'> {
     const { settings, log } = this.#deps;
     const signal = AbortSignal.any([this.#ending.signal, ending.signal]);
-    if (signal.aborted || Date.now() >= untilMs) return true;
+    if (signal.aborted || Date.now() >= untilMs) return 'done';
+    let isAnswered = false;
     try {
       const told = await body();
-      if (told === undefined) return true;
+      if (told === undefined) return 'done';
       const text = JSON.stringify(told);
       const answer = await fetch(settings.url, {
         method: 'POST',
@@ -136,17 +152,19 @@ export class Webhook {
         signal: AbortSignal.any([signal, AbortSignal.timeout(notifyWaitMs)]),
         redirect: 'error',
       });
+      isAnswered = true;
+      this.#pauseMs = 0;
       await answer.body?.cancel();
       if (!answer.ok) throw new Error(`it answered ${answer.status}`);
-      return true;
+      return 'done';
     } catch (error) {
-      if (signal.aborted) return true;
+      if (signal.aborted) return 'done';
       if (performance.now() >= this.#silentUntilMs) {
         this.#silentUntilMs = performance.now() + sayAgainMs;
         // an address may hold a token
         log(`the webhook at ${new URL(settings.url).origin} could not be told: ${(error as Error).message}; it is tried again`);
       }
-      return false;
+      return isAnswered ? 'refused' : 'away';
     }
   }
 }

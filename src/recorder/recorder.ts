@@ -132,6 +132,9 @@ export class Recorder {
   readonly #onEnd: (status: number) => void;
   #server: Server | undefined;
   #idle: NodeJS.Timeout | undefined;
+  /** Who only looks what waits for a person: that alone keeps no recorder from ending. */
+  readonly #onlookers = new Set<Socket>();
+  #busyAtMs = performance.now();
   /** Written once everything that it covers is durable. */
   #snapshot: { size: number; text: string } | undefined;
   /** The `start` entry could not be stored: it is due. */
@@ -599,6 +602,7 @@ export class Recorder {
       inbox.drain();
       clearTimeout(silent);
       this.#sockets.delete(socket);
+      const isOnlooker = this.#onlookers.delete(socket);
       const left = this.#socketsOf.get(peer.uid)! - 1;
       if (left > 0) this.#socketsOf.set(peer.uid, left);
       else this.#socketsOf.delete(peer.uid);
@@ -607,7 +611,7 @@ export class Recorder {
         connection.socket = undefined;
         connection.lostAt = performance.now();
       }
-      this.#watchIdle();
+      this.#watchIdle(isOnlooker);
     });
   }
 
@@ -949,10 +953,14 @@ export class Recorder {
     }
   }
 
-  #watchIdle(): void {
+  /** `isOnlooker`: whoever came or went only looked. */
+  #watchIdle(isOnlooker = false): void {
     clearTimeout(this.#idle);
-    if (this.#ending || this.#options.idleMs === undefined || this.#sockets.size > 0 || this.#connections.size > 0) return;
-    this.#idle = setTimeout(() => (this.#eraser.isBusy ? this.#watchIdle() : void this.end('idle')), this.#options.idleMs);
+    if (!isOnlooker) this.#busyAtMs = performance.now();
+    const { idleMs } = this.#options;
+    if (this.#ending || idleMs === undefined || this.#sockets.size > this.#onlookers.size || this.#connections.size > 0) return;
+    const leftMs = Math.max(0, this.#busyAtMs + idleMs - performance.now());
+    this.#idle = setTimeout(() => (this.#eraser.isBusy ? this.#watchIdle() : void this.end('idle')), leftMs);
   }
 
   #parties(): Parties {
@@ -972,6 +980,10 @@ export class Recorder {
       const isOurs = peer.uid === 0 || (peer.uid !== undefined && peer.uid === own);
       socket.end(encodeJson(wireType.reply, isOurs ? this.status() : statusForOthers(this.status())));
       return;
+    }
+    if (what === 'approvals') {
+      this.#onlookers.add(socket);
+      this.#watchIdle(true);
     }
     if (what === 'approvals' || what === 'decide') {
       const reply = (answer: Record<string, unknown>): void =>

@@ -20,7 +20,7 @@ const told: readonly [string, Record<string, unknown>, Partial<ApprovalRow>][] =
       id: 'e-102',
       from: '2026-12-21',
       to: '2027-01-05',
-      note: 'A longer text that does not fit into one line of the queue, because it goes on about who stands in, what is handed over and to whom, and when all of that is to be read again.',
+      note: 'A longer text that does not fit into one line of the queue, nor into what other views show of a text before they fold it, because it goes on and on about who stands in, what is handed over and to whom, and when all of that is to be read again.',
     },
     { effect: 'write', rule: 'writes', reason: 'Everything that writes waits.' },
   ],
@@ -48,7 +48,8 @@ export function desk(world: World, waiting: number, mayUnlock: boolean): Approva
       sizeBytes: JSON.stringify(args).length + 80,
       commitment: `${String(n).padStart(8, 'Q')}${'x'.repeat(35)}=`,
       argumentsText: JSON.stringify(args).slice(0, 160),
-      ...(n === 2 ? { isCut: true as const, sizeBytes: 41_000 } : {}),
+      ...(JSON.stringify(args).length <= 160 ? { isAll: true as const } : {}),
+      ...(n === 2 ? { isAll: undefined as never, isCut: true as const, sizeBytes: 41_000 } : {}),
       ...more,
     };
   });
@@ -98,7 +99,8 @@ export function desk(world: World, waiting: number, mayUnlock: boolean): Approva
       const text = JSON.stringify({ jsonrpc: '2.0', id: request, method: row.method, params: { name: row.tool, arguments: args } });
       return Promise.resolve({
         approval: row,
-        shown: row.isCut ? text.slice(0, -20) : text,
+        // of two members a server may take the second one
+        shown: request === 1_009 ? text.replace('"arguments"', '"arguments":{"id":"harmless"},"arguments"') : row.isCut ? text.slice(0, -20) : text,
         ...(session === undefined ? {} : { session }),
         before: calls.toReversed().slice(0, 6),
       });
