@@ -479,6 +479,7 @@ const erasure = {
   commitment,
 };
 const pin = { ...common, kind: 'policy', server: 'fs', transport: 'stdio', tool: 'read_file', definition: 'ab'.repeat(32) };
+const limited = { ...common, kind: 'policy', act: 'limited', connection, rule: 'sworn:limit/few', count: 7, since: common.time, until: common.time };
 const approval = { ...common, kind: 'approval', connection, request: 3, rule: 'pay', decision: 'approved', commitment, waitedMs: 12, how: 'command' };
 const lines = (value: object) => JSON.stringify(value);
 const changed = (value: object, change: object) => lines({ ...value, ...change });
@@ -498,6 +499,8 @@ write('entries.json', {
     lines(hold),
     lines({ ...common, kind: 'policy', act: 'release', hold: 5 }),
     lines({ ...pin, act: 'pin', source: 'list', connection }),
+    lines(limited),
+    changed(message, { verdict: 'block', rule: 'sworn:limit', retryAfterMs: 0 }),
     lines({ ...pin, act: 'drift', change: 'changed', previous: '0'.repeat(64) }),
     lines({ ...pin, definition: undefined, act: 'drift', change: 'gone' }),
     lines({ ...pin, act: 'accept', also: true, by: { uid: 0, pid: 1 } }),
@@ -626,6 +629,16 @@ write('entries.json', {
       { sizeBytes: undefined },
     ].map((change) => ({ text: changed(erasure, change), problem: 'field' })),
     { text: changed(hold, { act: 'keep' }), problem: 'field' },
+    ...[
+      { count: 0 },
+      { count: undefined },
+      { rule: undefined },
+      { connection: undefined },
+      { since: undefined },
+      { until: undefined },
+      { act: 'hold' },
+    ].map((change) => ({ text: changed(limited, change), problem: 'field' })),
+    { text: changed(message, { retryAfterMs: -1 }), problem: 'field' },
     { text: changed(hold, { since: 'yesterday' }), problem: 'field' },
     { text: changed(item, { commitment, segments: 1 }), problem: 'field' },
     { text: changed(open, { custody: 'mine' }), problem: 'field' },

@@ -477,6 +477,10 @@ function together(value: Record<string, unknown>): string | undefined {
     return undefined;
   }
   if (value.kind === 'policy') {
+    const isLimited = value.act === 'limited';
+    for (const name of ['rule', 'count']) if ((value[name] !== undefined) !== isLimited) return `${name} not together with the act limited`;
+    if (isLimited && ['connection', 'since', 'until'].some((name) => value[name] === undefined))
+      return 'limited, but without connection, since or until';
     const isPin = value.act === 'pin' || value.act === 'drift' || value.act === 'accept';
     if (!isPin) return undefined;
     if (value.server === undefined || value.tool === undefined || value.transport === undefined)
@@ -491,13 +495,6 @@ function together(value: Record<string, unknown>): string | undefined {
     if ((value.opened !== undefined) !== isOpen || (value.count !== undefined) !== isOpen || (value.from !== undefined) !== isOpen)
       return 'opened, count and from not together with the act open';
     return (value.finding === undefined) === isOpen ? undefined : 'a finding not together with the act acknowledge';
-  }
-  if (value.kind === 'policy') {
-    const isLimited = value.act === 'limited';
-    for (const name of ['rule', 'count']) if ((value[name] !== undefined) !== isLimited) return `${name} not together with the act limited`;
-    return isLimited && ['connection', 'since', 'until'].some((name) => value[name] === undefined)
-      ? 'limited, but without connection, since or until'
-      : undefined;
   }
   if (value.kind === 'approval') {
     // nobody but a person approves or denies, and a person does nothing else
