@@ -5,7 +5,7 @@
 import { Projection } from '../src/analysis/projection.ts';
 import { MemoryBackend } from '../src/analysis/memory-backend.ts';
 import { needlesOf } from '../src/analysis/filter.ts';
-import { MemoryRows } from '../src/analysis/sink.ts';
+import { PackedRows } from '../src/analysis/packed-rows.ts';
 import type { AnalysisOptions } from '../src/analysis/options.ts';
 import type { EvidenceState } from '../src/analysis/views.ts';
 import { hex, lossyText, utf8 } from '../src/bytes/bytes.ts';
@@ -45,7 +45,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
   const about = head === undefined || typeof head === 'string' ? undefined : head;
   const origin = about?.checkpoint.split('\n', 1)[0] ?? '';
   const id = /[0-9a-f]{32}$/.exec(origin)?.[0] ?? hex(pageCrypto.sha256(utf8(origin))).slice(0, 32);
-  const rows = new MemoryRows();
+  const rows = new PackedRows();
   const projection = new Projection(id, { ...(about?.reading as Omit<AnalysisOptions, 'crypto'> | undefined), crypto: pageCrypto }, rows);
   let evidence: EvidenceState = verifying(id, texts.file, 0);
   let found: ReportVerification | undefined;
@@ -73,7 +73,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
           evidence.progress = done;
           if (performance.now() - toldMs < tellEveryMs) return;
           toldMs = performance.now();
-          const { size } = rows.tables.entries;
+          const { size } = rows.entries;
           if (!isWhole && size > 0 && toldMs - toldRowsMs > rowsEveryMs) {
             toldRowsMs = toldMs;
             projection.end();
@@ -97,7 +97,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     }
     projection.end();
     isWhole = true;
-    backend.changed(isFirst ? { evidence: true, entries: rows.tables.entries.size, calls: rows.tables.calls.size } : { evidence: true });
+    backend.changed(isFirst ? { evidence: true, entries: rows.entries.size, calls: rows.calls.size } : { evidence: true });
   };
 
   const backend = new MemoryBackend({
@@ -110,7 +110,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     textsIn: async (_, wanted) => {
       const inEntries = new Map<number, string[]>();
       const needles = wanted.map((text) => [text, needlesOf(text)] as const);
-      for (const { index, kind } of rows.rows('entries')) {
+      for (const { index, kind } of rows.entries.packed.pick(rows.entries.all(), 'index', 'kind')) {
         const seen = await found?.opener?.open(index);
         if (seen === undefined) continue;
         const content =
@@ -125,7 +125,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     // "now" is when the report was made: what is open was open then
     now: () => about?.madeAt ?? lastAt,
     zone: 'UTC',
-    behind: () => (isWhole ? 0 : Math.max(0, dueEntries - rows.tables.entries.size)),
+    behind: () => (isWhole ? 0 : Math.max(0, dueEntries - rows.entries.size)),
   });
   const whole = check(true);
   const patience = new Promise<void>((resolve) => setTimeout(resolve, patienceMs));

@@ -10,6 +10,7 @@ import {
   bySeverity,
   byTool,
   durationsOf,
+  figureFields,
   grouped,
   indexesOf,
   inLedgers,
@@ -17,14 +18,15 @@ import {
   leastOf,
   mostOf,
   narrowed,
+  positionsBy,
   quantile,
   severities,
   sortedBy,
   toolRow,
   type Indexes,
 } from './memory-figures.ts';
+import type { IndexedRows, PackedRows } from './packed-rows.ts';
 import type { CallRow, EntityRow, EntryRow, FindingRow, Principal, SessionRow, Severity, ToolRow, TouchRow } from './rows.ts';
-import type { MemoryRows } from './sink.ts';
 import type {
   Backend,
   CallDetail,
@@ -41,7 +43,7 @@ import type {
 } from './views.ts';
 
 export interface MemoryDeps {
-  rows: MemoryRows;
+  rows: PackedRows;
   /** Opens an entry; `undefined`: it is not here. */
   entry(ledger: string, index: number): Promise<EntryDetail | undefined>;
   /** Which of the texts (lower case) stand in the content of which entries: index → those texts. Absent: only what rows say is looked through. */
@@ -102,10 +104,10 @@ export class MemoryBackend implements Backend {
 
   async overview(range: Range): Promise<Overview> {
     await this.begun;
-    const calls = (await this.#calls(range)).filter(isOfTool);
+    const calls = (await this.#picked(range, 'state', 'method', 'effect', 'sensitive', 'beganAt', 'endedAt', 'durationUs')).filter(isOfTool);
     const sessions = await this.#sessions(range);
     const findings = await this.#findings(range);
-    const count = (is: (call: CallRow) => boolean): number => calls.reduce((sum, call) => sum + (is(call) ? 1 : 0), 0);
+    const count = (is: (call: (typeof calls)[number]) => boolean): number => calls.reduce((sum, call) => sum + (is(call) ? 1 : 0), 0);
     const errors = count(isError);
     const answered = count(isAnswered);
     const durations = durationsOf(calls);
@@ -139,7 +141,7 @@ export class MemoryBackend implements Backend {
 
   async timeline(range: Range, wanted: number): Promise<Timeline> {
     await this.begun;
-    return buckets((await this.#calls(range)).filter(isOfTool), wanted);
+    return buckets((await this.#picked(range, 'method', 'beganAt', 'state', 'sensitive', 'effect')).filter(isOfTool), wanted);
   }
 
   async sessions(range: Range, paging: Paging): Promise<Page<SessionRow>> {
@@ -147,11 +149,11 @@ export class MemoryBackend implements Backend {
   }
 
   async calls(range: Range, paging: Paging): Promise<Page<CallRow>> {
-    return this.#page('calls', range, paging, () => this.#calls(range));
+    return this.#pageOf('calls', range, paging, () => this.#calls(range));
   }
 
   async entries(range: Range, paging: Paging): Promise<Page<EntryRow>> {
-    return this.#page('entries', range, paging, () => this.#entries(range));
+    return this.#pageOf('entries', range, paging, () => this.#entries(range));
   }
 
   async tools(range: Range, paging: Paging): Promise<Page<ToolRow>> {
@@ -223,7 +225,7 @@ export class MemoryBackend implements Backend {
 
   async matrix(range: Range, paging: Paging): Promise<Matrix> {
     const page = await this.entities(range, { sort: '-sensitive', ...paging });
-    const calls = new Set((await this.#calls(range)).map((call) => `${call.ledger} ${call.index}`));
+    const calls = await this.#named(range);
     const rowOf = new Map(page.rows.map((entity, row) => [`${entity.ledger} ${entity.entity}`, row]));
     const touches = this.#deps.rows
       .rows('touches')
@@ -261,6 +263,37 @@ export class MemoryBackend implements Backend {
     return { rows: sorted.slice(offset, offset + limit), offset, total: sorted.length };
   }
 
+  /** The same of a table that is in columns: only the rows of the page are made. */
+  async #pageOf<Name extends 'calls' | 'entries'>(
+    name: Name,
+    range: Range,
+    paging: Paging,
+    list: () => Promise<Uint32Array>,
+  ): Promise<Page<Name extends 'calls' ? CallRow : EntryRow>> {
+    await this.ready;
+    const { packed } = this.#deps.rows[name] as IndexedRows<Name extends 'calls' ? CallRow : EntryRow>;
+    const { offset = 0, sort } = paging;
+    const limit = Math.max(1, Math.min(limitMost, paging.limit ?? limitDefault));
+    const by = sort?.replace(/^-/, '') as keyof (CallRow | EntryRow);
+    const sorted =
+      sort === undefined
+        ? await list()
+        : await this.#kept(`${name} by ${sort} ${JSON.stringify(range)}`, async () =>
+            positionsBy(await list(), (position) => packed.value(position, by), sort.startsWith('-')),
+          );
+    return { rows: Array.from(sorted.subarray(offset, offset + limit), (position) => packed.at(position)), offset, total: sorted.length };
+  }
+
+  /** Some fields of the calls of a range. */
+  async #picked<Field extends keyof CallRow>(range: Range, ...fields: Field[]): Promise<Pick<CallRow, Field>[]> {
+    return this.#deps.rows.calls.packed.pick(await this.#calls(range), ...fields);
+  }
+
+  /** The calls of a range as `<ledger> <index>`. */
+  async #named(range: Range): Promise<ReadonlySet<string>> {
+    return new Set((await this.#picked(range, 'ledger', 'index')).map((call) => `${call.ledger} ${call.index}`));
+  }
+
   async #kept<Value>(key: string, make: () => Promise<Value>): Promise<Value> {
     if (this.#lists.has(key)) return this.#lists.get(key) as Value;
     const made = await make();
@@ -269,23 +302,48 @@ export class MemoryBackend implements Backend {
     return made;
   }
 
-  #calls(range: Range): Promise<CallRow[]> {
+  /** Positions of the calls of a range. */
+  #calls(range: Range): Promise<Uint32Array> {
     return this.#kept(`calls ${JSON.stringify(range)}`, async () => {
-      const all = this.#deps.rows.rows('calls').filter((call) => isWithin(range, call.ledger, call.beganAt) && isOfSession(range, call.session));
+      const { calls } = this.#deps.rows;
+      const all = calls.all();
+      const within = isWhole(range)
+        ? all
+        : keptOf(
+            all,
+            calls.packed.pick(all, 'ledger', 'beganAt', 'session'),
+            (call) => isWithin(range, call.ledger, call.beganAt) && isOfSession(range, call.session),
+          );
       const filter = filterOf(range);
-      if (filter === undefined) return all;
+      if (filter === undefined) return within;
       const beside = await this.#beside(range, filter);
-      return all.filter((call) => matchesCall(filter, call, beside(call.ledger)));
+      const near = filter.texts.length > 0;
+      return within.filter((position) => {
+        const call = calls.packed.at(position, near ? noFields : farFields);
+        return matchesCall(filter, call, beside(call.ledger));
+      });
     });
   }
 
-  #entries(range: Range): Promise<EntryRow[]> {
+  /** Positions of the entries of a range. */
+  #entries(range: Range): Promise<Uint32Array> {
     return this.#kept(`entries ${JSON.stringify(range)}`, async () => {
-      const all = this.#deps.rows.rows('entries').filter((entry) => isWithin(range, entry.ledger, entry.time) && isOfSession(range, entry.session));
+      const { entries } = this.#deps.rows;
+      const all = entries.all();
+      const within = isWhole(range)
+        ? all
+        : keptOf(
+            all,
+            entries.packed.pick(all, 'ledger', 'time', 'session'),
+            (entry) => isWithin(range, entry.ledger, entry.time) && isOfSession(range, entry.session),
+          );
       const filter = filterOf(range);
-      if (filter === undefined) return all;
+      if (filter === undefined) return within;
       const beside = await this.#beside(range, filter);
-      return all.filter((entry) => matchesEntry(filter, entry, beside(entry.ledger)));
+      return within.filter((position) => {
+        const entry = entries.packed.at(position);
+        return matchesEntry(filter, entry, beside(entry.ledger));
+      });
     });
   }
 
@@ -295,7 +353,7 @@ export class MemoryBackend implements Backend {
         .rows('sessions')
         .filter((one) => isOfSession(range, one.session) && isWithin(range, one.ledger, one.openedAt, one.closedAt ?? one.lastAt));
       if (range.filter === undefined || range.filter.trim() === '') return all;
-      const meant = new Set((await this.#calls(range)).map((call) => `${call.ledger} ${call.session}`));
+      const meant = new Set((await this.#picked(range, 'ledger', 'session')).map((call) => `${call.ledger} ${call.session}`));
       return all.filter((session) => meant.has(`${session.ledger} ${session.session}`));
     });
   }
@@ -303,10 +361,12 @@ export class MemoryBackend implements Backend {
   /** Figures of tools, counted anew over the calls of the range. */
   #tools(range: Range): Promise<ToolRow[]> {
     return this.#kept(`tools ${JSON.stringify(range)}`, async () => {
-      const calls = grouped((await this.#calls(range)).filter(isOfTool), (call) => toolKeyOf(call.ledger, call.server, call.target ?? ''));
+      const calls = grouped((await this.#picked(range, ...figureFields)).filter(isOfTool), (call) =>
+        toolKeyOf(call.ledger, call.server, call.target ?? ''),
+      );
       const known = new Map(this.#deps.rows.rows('tools').map((tool) => [toolKeyOf(tool.ledger, tool.server, tool.tool), tool]));
-      const isWhole = range.since === undefined && range.until === undefined && range.session === undefined && filterOf(range) === undefined;
-      const keys = new Set([...(isWhole ? known.keys() : []), ...calls.keys()]);
+      const isEveryTime = range.since === undefined && range.until === undefined && range.session === undefined && filterOf(range) === undefined;
+      const keys = new Set([...(isEveryTime ? known.keys() : []), ...calls.keys()]);
       const tools: ToolRow[] = [];
       for (const key of keys) {
         const base = known.get(key);
@@ -324,7 +384,7 @@ export class MemoryBackend implements Backend {
         byFirst,
       );
       if (range.since === undefined && range.until === undefined && range.session === undefined && filterOf(range) === undefined) return all;
-      const calls = new Set((await this.#calls(range)).map((call) => `${call.ledger} ${call.index}`));
+      const calls = await this.#named(range);
       const touched = grouped(
         this.#deps.rows.rows('touches').filter((touch) => calls.has(`${touch.ledger} ${touch.call}`)),
         (touch) => `${touch.ledger} ${touch.entity}`,
@@ -343,7 +403,7 @@ export class MemoryBackend implements Backend {
         .rows('findings')
         .filter((one) => isWithin(range, one.ledger, one.firstAt, one.lastAt) && (range.session === undefined || isOfSession(range, one.session)));
       if (filterOf(range) === undefined) return all;
-      const calls = new Set((await this.#calls(range)).map((call) => `${call.ledger} ${call.index}`));
+      const calls = await this.#named(range);
       const { callOf } = this.#indexes();
       return all.filter((one) => one.indexes.some((index) => calls.has(`${one.ledger} ${callOf(one.ledger, index) ?? -1}`)));
     });
@@ -361,10 +421,12 @@ export class MemoryBackend implements Backend {
       for (const ledger of ledgers)
         if (range.ledger === undefined || ledger === range.ledger) found.set(ledger, await this.#deps.textsIn(ledger, texts));
     }
+    const { calls } = this.#deps.rows;
     return (ledger) => ({
       call: (index) => {
         const first = callOf(ledger, index);
-        return first === undefined ? undefined : this.#deps.rows.get('calls', { ledger, index: first });
+        const position = first === undefined ? undefined : calls.find(ledger, first);
+        return position === undefined ? undefined : calls.packed.at(position, farFields);
       },
       entities: (call) => touchesOf(ledger, call).map((touch) => touch.entity),
       findings: (index) => findingsOf(ledger, index),
@@ -376,6 +438,20 @@ export class MemoryBackend implements Backend {
   #indexes(): Indexes {
     return (this.#indexed ??= indexesOf(this.#deps.rows));
   }
+}
+
+/** Fields of calls that only texts look at, and that take most of the time to make. */
+const farFields: ReadonlySet<string> = new Set(['argumentsText', 'resultText', 'reason']);
+const noFields: ReadonlySet<string> = new Set();
+
+/** Nothing but a filter narrows it. */
+function isWhole({ ledger, session, since, until }: Range): boolean {
+  return ledger === undefined && session === undefined && since === undefined && until === undefined;
+}
+
+/** The positions whose rows, in the same order, are meant. */
+function keptOf<Row>(positions: Uint32Array, rows: readonly Row[], isMeant: (row: Row) => boolean): Uint32Array {
+  return positions.filter((_, at) => isMeant(rows[at]!));
 }
 
 /** @throws FilterProblem */
@@ -394,11 +470,11 @@ function isOfSession({ session }: Range, of: string | undefined): boolean {
   return session === undefined || session === of;
 }
 
-function isOfTool(call: CallRow): boolean {
+function isOfTool(call: Pick<CallRow, 'method'>): boolean {
   return call.method === 'tools/call';
 }
 
-function isAnswered(call: CallRow): boolean {
+function isAnswered(call: Pick<CallRow, 'state'>): boolean {
   return call.state === 'ok' || isError(call);
 }
 

@@ -1,6 +1,6 @@
 /** What the answers over rows in memory are made of: which entries belong together, figures of tools and entities, and orders. */
 import type { CallRow, EntityRow, FindingRow, Principal, Severity, ToolRow, TouchRow } from './rows.ts';
-import type { MemoryRows } from './sink.ts';
+import type { PackedRows } from './packed-rows.ts';
 import { newTool } from './tools.ts';
 
 export const severities: readonly Severity[] = ['high', 'medium', 'low', 'info'];
@@ -14,13 +14,9 @@ export interface Indexes {
   touchesOf(ledger: string, call: number): TouchRow[];
 }
 
-export function indexesOf(rows: MemoryRows): Indexes {
-  const calls = new Map<string, number>();
+export function indexesOf(rows: PackedRows): Indexes {
   const ledgers = new Set<string>();
-  for (const call of rows.rows('calls')) {
-    ledgers.add(call.ledger);
-    for (const leg of call.legs) calls.set(`${call.ledger} ${leg}`, call.index);
-  }
+  for (const { ledger } of rows.calls.packed.pick(rows.calls.all(), 'ledger')) ledgers.add(ledger);
   const findings = new Map<string, FindingRow[]>();
   for (const finding of rows.rows('findings')) {
     for (const index of finding.indexes) {
@@ -39,7 +35,12 @@ export function indexesOf(rows: MemoryRows): Indexes {
   return {
     ledgers,
     principals,
-    callOf: (ledger, index) => calls.get(`${ledger} ${index}`),
+    callOf: (ledger, index) => {
+      const entry = rows.entries.find(ledger, index);
+      const first = entry === undefined ? undefined : rows.entries.packed.value(entry, 'call');
+      const call = first ?? index;
+      return rows.calls.find(ledger, call) === undefined ? undefined : call;
+    },
     findingsOf: (ledger, index) => findings.get(`${ledger} ${index}`) ?? [],
     touchesOf: (ledger, call) => touches.get(`${ledger} ${call}`) ?? [],
   };
@@ -49,7 +50,7 @@ export function isError({ state }: Pick<CallRow, 'state'>): boolean {
   return state === 'error' || state === 'toolError';
 }
 
-export function durationsOf(calls: readonly CallRow[]): number[] {
+export function durationsOf(calls: readonly Pick<CallRow, 'durationUs'>[]): number[] {
   return calls.flatMap(({ durationUs }) => durationUs ?? []).sort((a, b) => a - b);
 }
 
@@ -66,10 +67,29 @@ export function mostOf<Row>(rows: readonly Row[], of: (row: Row) => string): str
   return rows.reduce((most, row) => (of(row) > most ? of(row) : most), of(rows[0]!));
 }
 
-export function toolRow(calls: readonly CallRow[], base: ToolRow | undefined): ToolRow {
+/** What of a call the figures of its tool are made of. */
+export const figureFields = [
+  'ledger',
+  'index',
+  'server',
+  'method',
+  'target',
+  'effect',
+  'effectFrom',
+  'sensitive',
+  'destructive',
+  'state',
+  'beganAt',
+  'durationUs',
+  'resultBytes',
+  'contextTokens',
+] as const satisfies readonly (keyof CallRow)[];
+export type CallFigures = Pick<CallRow, (typeof figureFields)[number]>;
+
+export function toolRow(calls: readonly CallFigures[], base: ToolRow | undefined): ToolRow {
   const [first] = calls;
   const durations = durationsOf(calls);
-  const sum = (of: (call: CallRow) => number): number => calls.reduce((all, call) => all + of(call), 0);
+  const sum = (of: (call: CallFigures) => number): number => calls.reduce((all, call) => all + of(call), 0);
   const { p50Us: _, p95Us: __, longestUs: ___, firstAt: ____, lastAt: _____, ...known } = base ?? unlisted(first!);
   return {
     ...known,
@@ -85,7 +105,7 @@ export function toolRow(calls: readonly CallRow[], base: ToolRow | undefined): T
 }
 
 /** Of a tool that has no row: what its calls say. */
-function unlisted(call: CallRow): ToolRow {
+function unlisted(call: CallFigures): ToolRow {
   return {
     ...newTool(call.ledger, call.server, call.target ?? ''),
     effect: call.effect,
@@ -141,12 +161,19 @@ export function sortedBy<Row extends object>(rows: readonly Row[], sort: string)
     return isDescending ? sorted.reverse() : sorted;
   }
   const of = (row: Row): unknown => (Object.hasOwn(row, field) ? (row as Record<string, unknown>)[field] : undefined);
-  return rows.toSorted((a, b) => {
-    const [x, y] = [of(a), of(b)];
-    if (x === undefined || y === undefined) return Number(x === undefined) - Number(y === undefined);
-    const order = typeof x === 'number' && typeof y === 'number' ? x - y : textOf(x) < textOf(y) ? -1 : textOf(x) > textOf(y) ? 1 : 0;
-    return isDescending ? -order : order;
-  });
+  return rows.toSorted((a, b) => inOrder(of(a), of(b), isDescending));
+}
+
+/** Positions by a field of their rows, as `sortedBy` has rows. */
+export function positionsBy(positions: Uint32Array, of: (position: number) => unknown, isDescending: boolean): Uint32Array {
+  const values = new Map(Array.from(positions, (position) => [position, of(position)]));
+  return positions.toSorted((a, b) => inOrder(values.get(a), values.get(b), isDescending));
+}
+
+function inOrder(x: unknown, y: unknown, isDescending: boolean): number {
+  if (x === undefined || y === undefined) return Number(x === undefined) - Number(y === undefined);
+  const order = typeof x === 'number' && typeof y === 'number' ? x - y : textOf(x) < textOf(y) ? -1 : textOf(x) > textOf(y) ? 1 : 0;
+  return isDescending ? -order : order;
 }
 
 export function grouped<Row>(rows: readonly Row[], of: (row: Row) => string): Map<string, Row[]> {

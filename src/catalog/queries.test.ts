@@ -7,7 +7,8 @@ import { fixtureLedgerId } from '../../test/ledger-fixture.ts';
 import { place, type Place } from '../../test/reading/fixture.ts';
 import { policyOf, Recording, type Talk } from '../../test/reading/recorded.ts';
 import { MemoryBackend } from '../analysis/memory-backend.ts';
-import { MemoryRows, Projection, type AnalysisOptions } from '../analysis/projection.ts';
+import { Projection, type AnalysisOptions } from '../analysis/projection.ts';
+import { PackedRows } from '../analysis/packed-rows.ts';
 import type { Overview, Paging, Range } from '../analysis/views.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { readEntries } from '../readers/entries.ts';
@@ -27,7 +28,7 @@ const policy = `policy:
 const places: Place[] = [];
 const recordings: Recording[] = [];
 const catalogs: CatalogPlace[] = [];
-const memory = new MemoryRows();
+const memory = new PackedRows();
 const texts = new Map<string, Map<number, string>>();
 let rows: CatalogRows;
 let backend: MemoryBackend;

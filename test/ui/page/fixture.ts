@@ -1,5 +1,6 @@
 /** The app over rows of a test: `#fixture` says which, as JSON. */
 import { MemoryBackend } from '../../../src/analysis/memory-backend.ts';
+import { PackedRows } from '../../../src/analysis/packed-rows.ts';
 import { start } from '../../../ui/app.tsx';
 import { approvalsView } from '../../../ui/views/approvals.tsx';
 import { desk } from './desk.ts';
@@ -27,9 +28,9 @@ const world: World =
       : wanted.world === 'hostile'
         ? hostile(wanted.strings ?? [])
         : many(wanted.world === 'empty' ? 0 : (wanted.calls ?? 1_000));
-if (wanted.world === 'empty') for (const table of Object.values(world.rows.tables)) table.clear();
+if (wanted.world === 'empty') world.rows = new PackedRows();
 if (wanted.isPart) {
-  world.rows.tables.findings.clear();
+  world.rows.clear('findings');
   for (const tool of world.rows.rows('tools')) world.rows.put('tools', { ...tool, isListed: false });
   world.evidence.shown--;
 }

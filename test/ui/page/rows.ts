@@ -1,10 +1,10 @@
 /** Rows for the pages' tests: the HR story by hand, and as many calls as a test wants. Pure: it runs in the page. */
-import { MemoryRows } from '../../../src/analysis/sink.ts';
+import { PackedRows } from '../../../src/analysis/packed-rows.ts';
 import type { CallRow, EntryRow, FindingRow, SessionRow } from '../../../src/analysis/rows.ts';
 import type { EntryDetail, EvidenceState } from '../../../src/analysis/views.ts';
 
 export interface World {
-  rows: MemoryRows;
+  rows: PackedRows;
   details: Map<number, EntryDetail>;
   evidence: EvidenceState;
 }
@@ -56,7 +56,7 @@ interface Told {
 
 /** Calls of a session, as the projection makes rows of them. */
 export class Telling {
-  readonly rows = new MemoryRows();
+  readonly rows = new PackedRows();
   readonly details = new Map<number, EntryDetail>();
   index = 0;
   ms = 0;
