@@ -3,8 +3,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import type { Browser } from 'playwright-core';
 import { readEntries } from '../src/readers/entries.ts';
 import { reportPage } from '../src/report/page.ts';
 import { startBrowser } from '../test/browser.ts';
@@ -32,6 +34,15 @@ async function contentBytes(ledger: string, entries: number): Promise<number> {
   }
   close();
   return zipped;
+}
+
+/** Resident memory of the process that shows the page and runs its worker: of those of the browser the largest. */
+async function rendererMB(browser: Browser): Promise<{ now: number; peak: number }> {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  await session.detach();
+  const all = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => memoryMB(id));
+  return all.toSorted((a, b) => b.now - a.now)[0]!;
 }
 
 /** Figures of one report of so many entries. */
@@ -84,7 +95,10 @@ export async function reportTargets(world: World, entries: number): Promise<Targ
     const usableMs = performance.now() - opened;
     await page.locator('.evidence.holds').first().waitFor({ timeout: 120_000 });
     const verifiedMs = performance.now() - opened;
-    const heapMB = (await page.evaluate(() => (performance as unknown as { memory: { usedJSHeapSize: number } }).memory.usedJSHeapSize)) / 1e6;
+    const verified = await rendererMB(browser.browser);
+    // a browser gives back what it does not need when nothing happens for a while
+    await sleep(10_000);
+    const rested = await rendererMB(browser.browser);
     targets.push(
       { name: 'report opened, first line', figure: firstMs / 1_000, limit: 1, want: 'at most', unit: 's' },
       {
@@ -95,7 +109,14 @@ export async function reportTargets(world: World, entries: number): Promise<Targ
         unit: 's',
         note: `all of it verified after ${(verifiedMs / 1_000).toFixed(1)} s`,
       },
-      { name: 'report opened, heap of the page', figure: heapMB, limit: 300, want: 'at most', unit: 'MB', note: 'without its worker' },
+      {
+        name: 'report opened, memory of its process',
+        figure: verified.now,
+        limit: 300,
+        want: 'at most',
+        unit: 'MB',
+        note: `when all is verified; ${Math.round(rested.now)} MB ten seconds later, at most ${Math.round(rested.peak)} MB`,
+      },
     );
   } finally {
     await browser.close();

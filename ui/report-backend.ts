@@ -1,5 +1,6 @@
 /** The backend of a report, as the page sees it: questions to the worker that verifies and reads. Where a browser starts no worker the same code runs in the page itself. */
 import type { Backend } from '../src/analysis/views.ts';
+import { utf8 } from '../src/bytes/bytes.ts';
 import { readReport, type ReportTexts } from './report-worker.ts';
 
 type Change = Parameters<Parameters<Backend['subscribe']>[0]>[0];
@@ -11,8 +12,8 @@ interface Answered {
   change?: Change;
 }
 
-/** The texts of the data elements of this page. */
-export function textsOf(document: Document): ReportTexts {
+/** The texts of the data elements of this page, which go: they would take the memory that they take once more. */
+export function takeTexts(document: Document): ReportTexts {
   const name = location.pathname.split('/').at(-1) ?? '';
   let file = name;
   try {
@@ -22,12 +23,20 @@ export function textsOf(document: Document): ReportTexts {
   }
   return {
     file: file === '' ? 'report.html' : file,
-    head: document.querySelector('#sworn-head')?.textContent ?? undefined,
+    head: taken(document.querySelector('#sworn-head')),
     chunks: [...document.querySelectorAll('script[data-block]')].map((element) => [
       element.getAttribute('data-block') ?? '',
-      element.textContent ?? '',
+      // bytes are handed over, a text would be copied
+      utf8(taken(element) ?? ''),
     ]),
   };
+}
+
+/** With the element: a page that is saved with its data gone must not look like one that lost some. */
+function taken(element: Element | null): string | undefined {
+  const text = element?.textContent ?? undefined;
+  element?.remove();
+  return text;
 }
 
 /** `script`: the text of the app itself, which is the worker's, too. */
@@ -55,7 +64,12 @@ export function reportBackend(script: string, texts: Promise<ReportTexts>): Back
     for (const one of waiting.values()) one.reject(new Error(`the verifier of this page failed: ${event.message}`));
     waiting.clear();
   });
-  const started = texts.then((all) => worker.postMessage(all));
+  const started = texts.then((all) =>
+    worker.postMessage(
+      all,
+      all.chunks.map(([, bytes]) => bytes.buffer),
+    ),
+  );
   const ask = async <Value>(method: string, ...args: unknown[]): Promise<Value> => {
     await started;
     const id = ++last;

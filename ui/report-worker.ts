@@ -15,16 +15,17 @@ import { pageCrypto } from './crypto.ts';
 import { detailOf } from './report-detail.ts';
 import { evidenceOf, unverified, verifying } from './report-evidence.ts';
 
-/** What the page hands over: the text of its data elements. */
+/** What the page hands over: the texts of its data elements, those of chunks as UTF-8. */
 export interface ReportTexts {
   /** Name of the file, for commands. */
   file: string;
   head: string | undefined;
-  chunks: readonly [string, string][];
+  chunks: readonly [string, Uint8Array<ArrayBuffer>][];
 }
 
-/** So long the overview waits for the verification to end, before it says what was read so far. */
-const patienceMs = 1_000;
+/** So long the overview waits for the verification to end, before it says what was read so far: that of very many entries takes longer in any case. */
+const patienceMs = { usual: 1_000, ofMany: 250 };
+const manyEntries = 20_000;
 const tellEveryMs = 100;
 /** How often the overview is told of rows while they are read. */
 const rowsEveryMs = 2_000;
@@ -37,7 +38,8 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     // between two chunks questions are answered: how far the verification is, and what is there so far
     chunk: async (name: string) => {
       await new Promise((resolve) => setTimeout(resolve, 0));
-      return chunks.get(name);
+      const bytes = chunks.get(name);
+      return bytes === undefined ? undefined : lossyText(bytes);
     },
     names: () => texts.chunks.map(([name]) => name),
   };
@@ -110,7 +112,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     textsIn: async (_, wanted) => {
       const inEntries = new Map<number, string[]>();
       const needles = wanted.map((text) => [text, needlesOf(text)] as const);
-      for (const { index, kind } of rows.entries.packed.pick(rows.entries.all(), 'index', 'kind')) {
+      for (const { index, kind } of rows.entries.packed.each(rows.entries.all(), 'index', 'kind')) {
         const seen = await found?.opener?.open(index);
         if (seen === undefined) continue;
         const content =
@@ -128,7 +130,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     behind: () => (isWhole ? 0 : Math.max(0, dueEntries - rows.entries.size)),
   });
   const whole = check(true);
-  const patience = new Promise<void>((resolve) => setTimeout(resolve, patienceMs));
+  const patience = new Promise<void>((resolve) => setTimeout(resolve, dueEntries > manyEntries ? patienceMs.ofMany : patienceMs.usual));
   backend.ready = whole;
   backend.begun = Promise.race([whole, patience]).then(() => projection.end());
   return backend;

@@ -54,7 +54,7 @@ export function emptyBuckets(firstMs: number, lastMs: number, wanted: number): T
 }
 
 /** Each call in one bucket, by its beginning. */
-export function buckets(calls: readonly Pick<CallRow, 'beganAt' | 'state' | 'sensitive' | 'effect'>[], wanted: number): Timeline {
+export function buckets(calls: Iterable<Pick<CallRow, 'beganAt' | 'state' | 'sensitive' | 'effect'>>, wanted: number): Timeline {
   let first = Number.POSITIVE_INFINITY;
   let last = Number.NEGATIVE_INFINITY;
   for (const { beganAt } of calls) {

@@ -15,8 +15,6 @@ import {
   indexesOf,
   inLedgers,
   isError,
-  leastOf,
-  mostOf,
   narrowed,
   positionsBy,
   quantile,
@@ -104,33 +102,38 @@ export class MemoryBackend implements Backend {
 
   async overview(range: Range): Promise<Overview> {
     await this.begun;
-    const calls = (await this.#picked(range, 'state', 'method', 'effect', 'sensitive', 'beganAt', 'endedAt', 'durationUs')).filter(isOfTool);
+    const calls = await this.#toolCalls(range, 'state', 'effect', 'sensitive', 'beganAt', 'endedAt');
     const sessions = await this.#sessions(range);
     const findings = await this.#findings(range);
-    const count = (is: (call: (typeof calls)[number]) => boolean): number => calls.reduce((sum, call) => sum + (is(call) ? 1 : 0), 0);
-    const errors = count(isError);
-    const answered = count(isAnswered);
-    const durations = durationsOf(calls);
+    const durations = durationsOf(await this.#toolCalls(range, 'durationUs'));
     const now = this.#deps.now();
     const today = now.slice(0, 10);
     const counted = Object.fromEntries(severities.map((severity) => [severity, 0])) as Record<Severity, number>;
     for (const finding of findings) if (finding.acknowledged === undefined && Object.hasOwn(counted, finding.severity)) counted[finding.severity]++;
-    const times =
-      calls.length > 0 ? { firstAt: leastOf(calls, (call) => call.beganAt), lastAt: mostOf(calls, (call) => call.endedAt ?? call.beganAt) } : {};
+    const sums = { calls: 0, callsToday: 0, reads: 0, writes: 0, sensitive: 0, blocked: 0, errors: 0, unanswered: 0 };
+    let answered = 0;
+    let times: Pick<Overview, 'firstAt' | 'lastAt'> = {};
+    for (const call of calls) {
+      const { state, effect, sensitive, beganAt, endedAt = beganAt } = call;
+      sums.calls++;
+      if (beganAt.startsWith(today)) sums.callsToday++;
+      if (effect === 'read') sums.reads++;
+      if (effect === 'write') sums.writes++;
+      if (sensitive === true) sums.sensitive++;
+      if (state === 'blocked') sums.blocked++;
+      if (state === 'unanswered') sums.unanswered++;
+      if (isError(call)) sums.errors++;
+      if (isAnswered(call)) answered++;
+      const { firstAt = beganAt, lastAt = endedAt } = times;
+      times = { firstAt: beganAt < firstAt ? beganAt : firstAt, lastAt: endedAt > lastAt ? endedAt : lastAt };
+    }
     return {
       zone: this.#deps.zone,
       now,
       sessions: sessions.length,
       openSessions: sessions.filter((session) => session.closedAt === undefined).length,
-      calls: calls.length,
-      callsToday: count((call) => call.beganAt.startsWith(today)),
-      reads: count((call) => call.effect === 'read'),
-      writes: count((call) => call.effect === 'write'),
-      sensitive: count((call) => call.sensitive === true),
-      blocked: count((call) => call.state === 'blocked'),
-      errors,
-      unanswered: count((call) => call.state === 'unanswered'),
-      ...(answered === 0 ? {} : { errorRate: errors / answered }),
+      ...sums,
+      ...(answered === 0 ? {} : { errorRate: sums.errors / answered }),
       ...(durations.length === 0 ? {} : { p50Us: quantile(durations, 0.5), p95Us: quantile(durations, 0.95) }),
       findings: counted,
       acknowledged: findings.filter((finding) => finding.acknowledged !== undefined).length,
@@ -141,7 +144,7 @@ export class MemoryBackend implements Backend {
 
   async timeline(range: Range, wanted: number): Promise<Timeline> {
     await this.begun;
-    return buckets((await this.#picked(range, 'method', 'beganAt', 'state', 'sensitive', 'effect')).filter(isOfTool), wanted);
+    return buckets(await this.#toolCalls(range, 'beganAt', 'state', 'sensitive', 'effect'), wanted);
   }
 
   async sessions(range: Range, paging: Paging): Promise<Page<SessionRow>> {
@@ -274,24 +277,34 @@ export class MemoryBackend implements Backend {
     const { packed } = this.#deps.rows[name] as IndexedRows<Name extends 'calls' ? CallRow : EntryRow>;
     const { offset = 0, sort } = paging;
     const limit = Math.max(1, Math.min(limitMost, paging.limit ?? limitDefault));
-    const by = sort?.replace(/^-/, '') as keyof (CallRow | EntryRow);
+    const by = sort?.replace(/^-/, '') ?? '';
     const sorted =
       sort === undefined
         ? await list()
         : await this.#kept(`${name} by ${sort} ${JSON.stringify(range)}`, async () =>
-            positionsBy(await list(), (position) => packed.value(position, by), sort.startsWith('-')),
+            positionsBy(await list(), packed.orderOf(by), sort.startsWith('-')),
           );
     return { rows: Array.from(sorted.subarray(offset, offset + limit), (position) => packed.at(position)), offset, total: sorted.length };
   }
 
   /** Some fields of the calls of a range. */
-  async #picked<Field extends keyof CallRow>(range: Range, ...fields: Field[]): Promise<Pick<CallRow, Field>[]> {
-    return this.#deps.rows.calls.packed.pick(await this.#calls(range), ...fields);
+  async #picked<Field extends keyof CallRow>(range: Range, ...fields: Field[]): Promise<Iterable<Pick<CallRow, Field>>> {
+    return this.#deps.rows.calls.packed.each(await this.#calls(range), ...fields);
+  }
+
+  /** Of tools alone. */
+  async #toolCalls<Field extends keyof CallRow>(range: Range, ...fields: Field[]): Promise<Iterable<Pick<CallRow, Field>>> {
+    const { packed } = this.#deps.rows.calls;
+    const methodOf = packed.orderOf('method');
+    return packed.each(
+      (await this.#calls(range)).filter((position) => methodOf(position) === 'tools/call'),
+      ...fields,
+    );
   }
 
   /** The calls of a range as `<ledger> <index>`. */
   async #named(range: Range): Promise<ReadonlySet<string>> {
-    return new Set((await this.#picked(range, 'ledger', 'index')).map((call) => `${call.ledger} ${call.index}`));
+    return new Set(Array.from(await this.#picked(range, 'ledger', 'index'), (call) => `${call.ledger} ${call.index}`));
   }
 
   async #kept<Value>(key: string, make: () => Promise<Value>): Promise<Value> {
@@ -311,7 +324,7 @@ export class MemoryBackend implements Backend {
         ? all
         : keptOf(
             all,
-            calls.packed.pick(all, 'ledger', 'beganAt', 'session'),
+            calls.packed.each(all, 'ledger', 'beganAt', 'session'),
             (call) => isWithin(range, call.ledger, call.beganAt) && isOfSession(range, call.session),
           );
       const filter = filterOf(range);
@@ -334,7 +347,7 @@ export class MemoryBackend implements Backend {
         ? all
         : keptOf(
             all,
-            entries.packed.pick(all, 'ledger', 'time', 'session'),
+            entries.packed.each(all, 'ledger', 'time', 'session'),
             (entry) => isWithin(range, entry.ledger, entry.time) && isOfSession(range, entry.session),
           );
       const filter = filterOf(range);
@@ -353,7 +366,7 @@ export class MemoryBackend implements Backend {
         .rows('sessions')
         .filter((one) => isOfSession(range, one.session) && isWithin(range, one.ledger, one.openedAt, one.closedAt ?? one.lastAt));
       if (range.filter === undefined || range.filter.trim() === '') return all;
-      const meant = new Set((await this.#picked(range, 'ledger', 'session')).map((call) => `${call.ledger} ${call.session}`));
+      const meant = new Set(Array.from(await this.#picked(range, 'ledger', 'session'), (call) => `${call.ledger} ${call.session}`));
       return all.filter((session) => meant.has(`${session.ledger} ${session.session}`));
     });
   }
@@ -361,9 +374,7 @@ export class MemoryBackend implements Backend {
   /** Figures of tools, counted anew over the calls of the range. */
   #tools(range: Range): Promise<ToolRow[]> {
     return this.#kept(`tools ${JSON.stringify(range)}`, async () => {
-      const calls = grouped((await this.#picked(range, ...figureFields)).filter(isOfTool), (call) =>
-        toolKeyOf(call.ledger, call.server, call.target ?? ''),
-      );
+      const calls = grouped(await this.#toolCalls(range, ...figureFields), (call) => toolKeyOf(call.ledger, call.server, call.target ?? ''));
       const known = new Map(this.#deps.rows.rows('tools').map((tool) => [toolKeyOf(tool.ledger, tool.server, tool.tool), tool]));
       const isEveryTime = range.since === undefined && range.until === undefined && range.session === undefined && filterOf(range) === undefined;
       const keys = new Set([...(isEveryTime ? known.keys() : []), ...calls.keys()]);
@@ -450,8 +461,14 @@ function isWhole({ ledger, session, since, until }: Range): boolean {
 }
 
 /** The positions whose rows, in the same order, are meant. */
-function keptOf<Row>(positions: Uint32Array, rows: readonly Row[], isMeant: (row: Row) => boolean): Uint32Array {
-  return positions.filter((_, at) => isMeant(rows[at]!));
+function keptOf<Row>(positions: Uint32Array, rows: Iterable<Row>, isMeant: (row: Row) => boolean): Uint32Array {
+  const kept: number[] = [];
+  let at = 0;
+  for (const row of rows) {
+    if (isMeant(row)) kept.push(positions[at]!);
+    at++;
+  }
+  return Uint32Array.from(kept);
 }
 
 /** @throws FilterProblem */
@@ -468,10 +485,6 @@ function isWithin({ ledger, since, until }: Range, of: string, from: string, to 
 
 function isOfSession({ session }: Range, of: string | undefined): boolean {
   return session === undefined || session === of;
-}
-
-function isOfTool(call: Pick<CallRow, 'method'>): boolean {
-  return call.method === 'tools/call';
 }
 
 function isAnswered(call: Pick<CallRow, 'state'>): boolean {

@@ -16,7 +16,7 @@ export interface Indexes {
 
 export function indexesOf(rows: PackedRows): Indexes {
   const ledgers = new Set<string>();
-  for (const { ledger } of rows.calls.packed.pick(rows.calls.all(), 'ledger')) ledgers.add(ledger);
+  for (const { ledger } of rows.calls.packed.each(rows.calls.all(), 'ledger')) ledgers.add(ledger);
   const findings = new Map<string, FindingRow[]>();
   for (const finding of rows.rows('findings')) {
     for (const index of finding.indexes) {
@@ -50,8 +50,10 @@ export function isError({ state }: Pick<CallRow, 'state'>): boolean {
   return state === 'error' || state === 'toolError';
 }
 
-export function durationsOf(calls: readonly Pick<CallRow, 'durationUs'>[]): number[] {
-  return calls.flatMap(({ durationUs }) => durationUs ?? []).sort((a, b) => a - b);
+export function durationsOf(calls: Iterable<Pick<CallRow, 'durationUs'>>): number[] {
+  const durations: number[] = [];
+  for (const { durationUs } of calls) if (durationUs !== undefined) durations.push(durationUs);
+  return durations.sort((a, b) => a - b);
 }
 
 /** Of ascending values: the smallest that a share `of` of them does not exceed. */
@@ -164,10 +166,12 @@ export function sortedBy<Row extends object>(rows: readonly Row[], sort: string)
   return rows.toSorted((a, b) => inOrder(of(a), of(b), isDescending));
 }
 
-/** Positions by a field of their rows, as `sortedBy` has rows. */
+/** Positions by what orders their rows, as `sortedBy` has rows: what is equal stays in its order. */
 export function positionsBy(positions: Uint32Array, of: (position: number) => unknown, isDescending: boolean): Uint32Array {
-  const values = new Map(Array.from(positions, (position) => [position, of(position)]));
-  return positions.toSorted((a, b) => inOrder(values.get(a), values.get(b), isDescending));
+  const values = Array.from(positions, of);
+  // places in the list, which is longer than any of its parts
+  const places = Uint32Array.from(positions, (_, place) => place).sort((a, b) => inOrder(values[a], values[b], isDescending));
+  return places.map((place) => positions[place]!);
 }
 
 function inOrder(x: unknown, y: unknown, isDescending: boolean): number {
@@ -176,7 +180,7 @@ function inOrder(x: unknown, y: unknown, isDescending: boolean): number {
   return isDescending ? -order : order;
 }
 
-export function grouped<Row>(rows: readonly Row[], of: (row: Row) => string): Map<string, Row[]> {
+export function grouped<Row>(rows: Iterable<Row>, of: (row: Row) => string): Map<string, Row[]> {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
     const group = groups.get(of(row));

@@ -2,7 +2,7 @@
  * Rows of a table in columns: numbers and times as numbers, words that many rows share once, other texts as bytes. A row takes about a fourth of what it takes as an
  * object, and nearly all of it in a few large pieces, which a browser gives back when they go. A row is made of them again when somebody asks for it.
  */
-import { lossyText, utf8 } from '../bytes/bytes.ts';
+import { equal, lossyText, utf8Into } from '../bytes/bytes.ts';
 
 /** Rows in one piece of a column. */
 const pieceRows = 4_096;
@@ -76,6 +76,10 @@ class TimeColumn implements Column {
     return timeText(us) === value && this.#us.set(position, us);
   }
 
+  us(position: number): number | undefined {
+    return this.#us.get(position);
+  }
+
   get(position: number): string | undefined {
     const us = this.#us.get(position);
     return us === undefined ? undefined : timeText(us);
@@ -132,15 +136,16 @@ class TextColumn implements Column {
       return true;
     }
     // JSON, for a text may hold half of a character, which UTF-8 cannot
-    const bytes = utf8(JSON.stringify(value));
+    const text = JSON.stringify(value);
     const before = this.#bytes(position);
-    // a row that is put again mostly says the same
-    if (before?.length === bytes.length && before.every((byte, at) => byte === bytes[at])) return true;
-    if (this.#texts.length === 0 || this.#texts.at(-1)!.length - this.#used < bytes.length) {
-      this.#texts.push(new Uint8Array(Math.max(textPieceBytes, bytes.length)));
+    // at most three bytes a unit: written where it will stay, for each array of its own is garbage outside of the heap
+    if (this.#texts.length === 0 || this.#texts.at(-1)!.length - this.#used < text.length * 3) {
+      this.#texts.push(new Uint8Array(Math.max(textPieceBytes, text.length * 3)));
       this.#used = 0;
     }
-    this.#texts.at(-1)!.set(bytes, this.#used);
+    const bytes = this.#texts.at(-1)!.subarray(this.#used, this.#used + utf8Into(text, this.#texts.at(-1)!.subarray(this.#used)));
+    // a row that is put again mostly says the same
+    if (before !== undefined && equal(before, bytes)) return true;
     this.#places.set(position, this.#texts.length);
     this.#starts.set(position, this.#used);
     this.#lengths.set(position, bytes.length);
@@ -189,16 +194,27 @@ export class Packed<Row extends object> {
     return row as Row;
   }
 
-  /** Some fields of some rows; those that a row does not have are `undefined`. */
-  pick<Name extends string & keyof Row>(positions: Iterable<number>, ...names: Name[]): Pick<Row, Name>[] {
+  /**
+   * Some fields of some rows, again and again; those that a row does not have are `undefined`. One at a time: very many rows at once would stay long enough for a
+   * browser to keep their memory.
+   */
+  each<Name extends string & keyof Row>(positions: Iterable<number>, ...names: Name[]): Iterable<Pick<Row, Name>> {
     const columns = names.map((name) => [name, this.#columns.get(name)?.column] as const);
-    const picked: Pick<Row, Name>[] = [];
-    for (const position of positions) {
-      const row: Record<string, unknown> = {};
-      for (const [name, column] of columns) row[name] = column?.get(position);
-      picked.push(row as Pick<Row, Name>);
-    }
-    return picked;
+    return {
+      *[Symbol.iterator]() {
+        for (const position of positions) {
+          const row: Record<string, unknown> = {};
+          for (const [name, column] of columns) row[name] = column?.get(position);
+          yield row as Pick<Row, Name>;
+        }
+      },
+    };
+  }
+
+  /** What orders rows by a field: of a time its µs, of other fields the value. */
+  orderOf(name: string): (position: number) => unknown {
+    const column = this.#columns.get(name)?.column;
+    return column instanceof TimeColumn ? (position) => column.us(position) : (position) => column?.get(position);
   }
 
   /** One field of a row. */

@@ -153,7 +153,7 @@ export async function readChunk(crypto: Crypto, source: ReportSource, { chunks }
     return { bytes, isWhole: zipped !== undefined && base64(crypto.sha256(zipped)) === listed?.sha256 && zipped.length === mostBytes };
   }
   if (zipped && base64(crypto.sha256(zipped)) === listed?.sha256) {
-    const read = await unzipped(zipped, mostBytes, zipped.length);
+    const read = await unzipped(zipped, mostBytes, zipped.length, new Uint8Array(mostBytes));
     return { bytes: read.bytes, isWhole: read.isWhole && read.bytes.length === mostBytes };
   }
   const good = zipped ?? fromBase64(text.slice(0, Math.floor(text.search(/[^A-Za-z0-9+/]|$/) / 4) * 4)) ?? new Uint8Array(0);
@@ -162,14 +162,15 @@ export async function readChunk(crypto: Crypto, source: ReportSource, { chunks }
   return { bytes: read.bytes, isWhole: false };
 }
 
-async function unzipped(bytes: Uint8Array, mostBytes: number, pieceBytes: number): Promise<Chunk> {
+/** `into`: where it goes, if it is known how much it is; a copy of each piece beside it would double what a page holds meanwhile. */
+async function unzipped(bytes: Uint8Array, mostBytes: number, pieceBytes: number, into?: Uint8Array): Promise<Chunk> {
   const stream = new DecompressionStream('gzip');
   const writer = stream.writable.getWriter();
   const reader = stream.readable.getReader() as ReadableStreamDefaultReader<Uint8Array>;
   const write = async (): Promise<void> => {
     for (let at = 0; at < bytes.length; at += pieceBytes) {
       await writer.ready;
-      await writer.write(Uint8Array.from(bytes.subarray(at, at + pieceBytes)));
+      await writer.write(bytes.subarray(at, at + pieceBytes));
     }
     await writer.close();
   };
@@ -183,7 +184,8 @@ async function unzipped(bytes: Uint8Array, mostBytes: number, pieceBytes: number
       const { done, value } = await reader.read();
       if (done) break;
       const kept = value.subarray(0, Math.max(0, mostBytes - sizeBytes));
-      pieces.push(kept);
+      if (into === undefined) pieces.push(kept);
+      else into.set(kept, sizeBytes);
       sizeBytes += kept.length;
       if (kept.length === value.length) continue;
       isWhole = false;
@@ -194,7 +196,7 @@ async function unzipped(bytes: Uint8Array, mostBytes: number, pieceBytes: number
     isWhole = false;
   }
   await writing;
-  return { bytes: concat(...pieces), isWhole };
+  return { bytes: into === undefined ? concat(...pieces) : into.subarray(0, sizeBytes), isWhole };
 }
 
 // The hashes of the tree, from left to right

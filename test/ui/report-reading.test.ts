@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { utf8 } from '../../src/bytes/bytes.ts';
 import { readReport } from '../../ui/report-worker.ts';
 import { Client, echoServer, World } from '../support-processes.ts';
 
@@ -25,9 +26,9 @@ async function read(...words: string[]): Promise<{ sensitive: unknown[]; effects
   expect(status).toBe(0);
   const html = readFileSync(path, 'latin1');
   const texts = [...html.matchAll(/<script type="application\/octet-stream"([^>]*)>([^<]*)<\/script>/g)];
-  const chunks = texts.flatMap(([, about, text]): [string, string][] => {
+  const chunks = texts.flatMap(([, about, text]): [string, Uint8Array<ArrayBuffer>][] => {
     const name = /data-block="([^"]+)"/.exec(about!)?.[1];
-    return name === undefined ? [] : [[name, text!]];
+    return name === undefined ? [] : [[name, utf8(text!)]];
   });
   const backend = readReport({ file: 'report.html', head: texts.find(([, about]) => about!.includes('sworn-head'))?.[2], chunks });
   await backend.ready;
