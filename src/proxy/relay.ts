@@ -713,6 +713,7 @@ class Stream {
       this.#say(1, this.#answeredHead({ ...(end === undefined ? {} : { end }), ...(s2c === undefined ? {} : { undelivered: s2c }) }));
     // `delivered` runs over them from here on: they are named
     for (const direction of [0, 1] as const) for (const unit of this.#open[direction]) this.#channel.over(direction, unit);
+    this.#channel.endStream();
   }
 }
 

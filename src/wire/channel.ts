@@ -122,8 +122,8 @@ export class Channel {
   #out: { lane: Lane; sent: Sent; from: number }[] = [];
   #outThrough: [number, number] = [0, 0];
   #isOutDue = false;
-  /** Frames of which nobody has said what becomes of them. */
-  #waiting = 0;
+  /** Streams that are not over. */
+  #openStreams = 0;
   #receipt: Receipt | undefined;
   #unreachable: string | undefined;
   #isFirstWelcome = true;
@@ -215,7 +215,13 @@ export class Channel {
   /** The number of a new stream; 32 bits on the wire. */
   nextStream(): number {
     this.#streams = this.#streams >= 0xffff_ffff ? 1 : this.#streams + 1;
+    this.#openStreams++;
     return this.#streams;
+  }
+
+  /** Nothing more is handed over for a stream of `nextStream`. */
+  endStream(): void {
+    this.#openStreams--;
   }
 
   /** Names somebody before their first frame. Of equal names the first counts. As many are remembered as the recorder remembers. */
@@ -261,12 +267,8 @@ export class Channel {
     lane.window.push(sent);
     lane.deliveries.begin(sent.first, sent.last, stream, head);
     this.#windowBytes += sizeBytes;
-    this.#waiting++;
     return new Promise((outcome) => {
-      sent.outcome = (what) => {
-        this.#waiting--;
-        outcome(what);
-      };
+      sent.outcome = outcome;
       if (this.#link.sendable) this.#handOver(lane, sent, sent.first);
     });
   }
@@ -324,7 +326,7 @@ export class Channel {
     if (this.#isOutDue) return;
     this.#isOutDue = true;
     // one alone goes at once; of many at a time, what all sockets have brought goes together
-    if (this.#waiting <= 1) process.nextTick(() => this.#flushOut());
+    if (this.#openStreams <= 1) process.nextTick(() => this.#flushOut());
     else setImmediate(() => this.#flushOut());
   }
 
