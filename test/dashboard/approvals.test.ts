@@ -347,3 +347,18 @@ test('a recorder that is killed takes what waited along: the page says so, and n
   expect(missing.filter((word) => received.some((line) => line.includes(word)))).toEqual([]);
   expect(received.filter((line) => line.includes('submit_payment'))).toHaveLength(4);
 });
+
+test('a dashboard that looks at the queue keeps no idle recorder from ending', async () => {
+  const other = new World('onlooker');
+  try {
+    const recorder = other.sworn(['recorder', 'start', '--daemon', '--idle', '2', '--ledger', other.ledger]);
+    const ended = new Promise<number | null>((done) => recorder.on('exit', done));
+    await until('the recorder to listen', () => other.status());
+    const looking = await Serving.start(other);
+    expect(await looking.json('approvals')).toMatchObject({ total: 0, problems: [] });
+    expect(await ended).toBe(0);
+    expect(await looking.json('approvals')).toMatchObject({ total: 0, problems: [] });
+  } finally {
+    await other.end();
+  }
+});
