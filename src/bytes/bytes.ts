@@ -62,7 +62,7 @@ export function base64(bytes: Uint8Array): string {
 }
 
 /** The bytes of standard padded base64, or `undefined` for anything that does not re-encode to the same text. */
-export function fromBase64(text: string): Uint8Array | undefined {
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (text.length % 4 !== 0) return undefined;
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
   const bytes = new Uint8Array((text.length / 4) * 3 - padding);

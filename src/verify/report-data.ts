@@ -163,7 +163,7 @@ export async function readChunk(crypto: Crypto, source: ReportSource, { chunks }
 }
 
 /** `into`: where it goes, if it is known how much it is; a copy of each piece beside it would double what a page holds meanwhile. */
-async function unzipped(bytes: Uint8Array, mostBytes: number, pieceBytes: number, into?: Uint8Array): Promise<Chunk> {
+async function unzipped(bytes: Uint8Array<ArrayBuffer>, mostBytes: number, pieceBytes: number, into?: Uint8Array): Promise<Chunk> {
   const stream = new DecompressionStream('gzip');
   const writer = stream.writable.getWriter();
   const reader = stream.readable.getReader() as ReadableStreamDefaultReader<Uint8Array>;
