@@ -120,7 +120,7 @@ test('tools are pinned: how, and with the file of pins that is named from its ow
     file: { digest: expect.stringMatching(/^[0-9a-f]{64}$/) as string, servers: new Map() },
   });
   expect((await compilePolicy(policy)).canBlock).toBe(true);
-  expect(await problemsWith('{"version":3}')).toEqual([`1:29 tools.pins ${pins} is no file of pins: it begins with "version": 1`]);
+  expect(await problemsWith('{"version":3}')).toEqual([`1:28 tools.pins ${pins} is no file of pins: it begins with "version": 1`]);
   rmSync(pins);
   expect((await readConfig(file)).problems).toMatchObject([{ line: 1, message: `cannot read ${pins}: there is no such file`, severity: 'error' }]);
 
