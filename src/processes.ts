@@ -52,15 +52,17 @@ export function isChildOf(pid: number, parent: number): boolean | undefined {
   return stat && stat.parent === parent;
 }
 
-/** Is `pid` one of `ancestors`, or below one? */
+/** Is `pid` one of `ancestors`, or below one, however deep: whoever nests processes gets away from nobody. Beyond a depth that no honest process has it is taken for one. */
 export function descendsFrom(pid: number, ancestors: ReadonlySet<number>): boolean {
   let at: number | undefined = pid;
-  for (let steps = 0; at !== undefined && at > 1 && steps < 64; steps++) {
-    if (ancestors.has(at)) return true;
+  for (let steps = 0; at !== undefined && at > 1; steps++) {
+    if (ancestors.has(at) || steps >= ancestorsMost) return true;
     at = statOf(at)?.parent;
   }
   return false;
 }
+
+const ancestorsMost = 1_024;
 
 function statOf(pid: number): { parent: number; startTime: string } | undefined {
   try {

@@ -1045,6 +1045,7 @@ function recordAnswer(
     server: refused.server,
     verdict: 'pass',
     ...(refused.rule === undefined ? {} : { rule: refused.rule }),
+    ...(isConcealed ? { redacted: { repeated: 1 } } : {}),
     origin: 'sworn',
     sizeBytes: bytes.length,
     ...(refused.who === undefined ? {} : { who: refused.who }),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import type { Pending } from '../../src/recorder/approval-question.ts';
 import { Approving, call, payPolicy, result, type Json } from './approving.ts';
+import { gone, messages } from './stage.ts';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -83,4 +84,20 @@ test.each(['ask', 'block'])('pins in mode %s: what was listed otherwise meanwhil
   await list('b', 'pays, and reads your keys first');
   await refuses(one, waiting!, /its definition changed since it was/);
   await ended(one, waiting!, 1);
+});
+
+test('an answer that must not be stored, since it repeats an id that may not, says so: the ledger verifies', async () => {
+  const one = await Approving.begin();
+  await one.send(call('hunter2', 'pay', { pin: 'hunter2' }), call(2, 'pay', { pin: 'hunter2' }), call(3, 'pay', { x: 'y'.repeat(9 << 20) }));
+  const [first] = await one.waiting(2);
+  await one.decide(first!, 'denied');
+  await one.answer('hunter2');
+  await one.answer(3);
+  const pid = one.stage.recorderPid!;
+  process.kill(pid, 'SIGKILL');
+  await gone(pid);
+  expect(await one.answer(2)).toMatchObject({ error: { data: { decision: 'lost' } } });
+  await one.tap.close();
+  const answers = messages(await one.stage.finished(), { origin: 'sworn' });
+  expect(answers.map(({ redacted }) => redacted as unknown)).toEqual([{ repeated: 1 }, { repeated: 1 }, { repeated: 1 }]);
 });
