@@ -42,6 +42,10 @@ export class FileThread implements FileMaker {
   #requests = 0;
   readonly #waiting = new Map<number, Waiting>();
 
+  get isStarted(): boolean {
+    return this.#worker !== undefined;
+  }
+
   make(files: NewFile[], durable: boolean): Promise<boolean[]> {
     return this.#ask({ id: ++this.#requests, files, durable });
   }

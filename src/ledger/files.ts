@@ -33,6 +33,8 @@ export interface NewFile {
 
 /** Makes many files at once, off the main thread. */
 export interface FileMaker {
+  /** It has been asked before: to be asked the first time costs it a beginning. */
+  readonly isStarted: boolean;
   /**
    * Replaces each file, as `replace` or `replaceDurably` does, in the folder that it makes for it. Says of each whether it is there.
    * @throws (rejects) SyncError when a sync fails

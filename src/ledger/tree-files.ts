@@ -183,12 +183,19 @@ export class TreeFiles {
 
   /** @throws SyncError */
   async #sync(paths: string[]): Promise<void> {
-    if (this.#files.maker !== undefined) await this.#files.maker.sync(paths);
+    const maker = this.#makerOf(paths.length);
+    if (maker !== undefined) await maker.sync(paths);
     else for (const path of paths) await syncFile(this.#files, path);
   }
 
-  async #makePartials(partials: TreeSnapshot['partials']): Promise<void> {
+  /** Another thread, where that is worth it: not for a short recording. */
+  #makerOf(filesCount: number): FileMaker | undefined {
     const { maker } = this.#files;
+    return maker?.isStarted === true || filesCount >= filesTold ? maker : undefined;
+  }
+
+  async #makePartials(partials: TreeSnapshot['partials']): Promise<void> {
+    const maker = this.#makerOf(partials.length);
     if (maker !== undefined) {
       const made = await maker.make(
         partials.map(({ path, bytes }) => ({ path: join(this.#log, path), bytes })),
@@ -224,8 +231,10 @@ export class TreeFiles {
 
   /** `isPressing`: a checkpoint waits for them. */
   #writeDue(isPressing = false): void {
-    if (this.#files.maker !== undefined) {
-      if (this.#due.length >= filesTold || (isPressing && this.#due.length > 0)) this.#tell(this.#files.maker, this.#due.splice(0));
+    if (this.#due.length === 0 || (this.#files.maker !== undefined && !isPressing && this.#due.length < filesTold)) return;
+    const maker = this.#makerOf(this.#due.length);
+    if (maker !== undefined) {
+      this.#tell(maker, this.#due.splice(0));
       return;
     }
     while (this.#underWay.size < filesAtOnce) {
