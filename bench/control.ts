@@ -1,6 +1,7 @@
 /** `npm run bench:control`: what people in the loop, limits and pins cost. Each row is a function of its own, in a file of its own; none measures what another one left behind. */
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { approvalsRows } from './control-approvals.ts';
 import { limitsRows } from './control-limits.ts';
 import { digits, isReached, table, targetTable, type Target } from './figures.ts';
 
@@ -17,7 +18,7 @@ export interface RowOptions {
   short: boolean;
 }
 
-const rows: readonly ((options: RowOptions) => Promise<Found>)[] = [limitsRows];
+const rows: readonly ((options: RowOptions) => Promise<Found>)[] = [approvalsRows, limitsRows];
 
 const { values } = parseArgs({ options: { short: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } } });
 const load = loadavg()[0]!;

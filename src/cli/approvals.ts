@@ -93,8 +93,8 @@ async function decide(decision: 'approved' | 'denied', options: ApprovalsOptions
   const wrong = ids.find((_, i) => !Number.isSafeInteger(requests[i]) || requests[i]! < 0);
   if (wrong !== undefined) throw usage(`${wrong} is not the number of an entry`);
   const { socket } = placeOf(options);
-  const { approvals } = await pendingAt(socket);
   for (const request of requests) {
+    const { approvals } = (await ask(socket, 'approvals', { request })) as unknown as { approvals: Pending[] };
     const waiting = approvals.find((one) => one.request === request);
     // the recorder says what became of it
     const answer = await decideOn(socket, { request, commitment: waiting?.commitment ?? '' }, decision, reason);

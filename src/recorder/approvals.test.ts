@@ -93,6 +93,7 @@ async function queue(policy: string, tapUid: number | undefined = 4_000) {
     recordAnswer: (entry, index, lines, isConcealed, of) => recordRefusal(entry, index, lines, isConcealed, of, deps),
     recordProgress: () => undefined,
     parties: () => ({ connections: [connection], closed: [], uidOf: () => tapUid, isShared: true }),
+    inForce: () => ({ freezes: [], nowMs: Date.now(), pinner: { driftSince: () => undefined } }),
     tapUid: () => tapUid,
   });
   const deps: RecordDeps = {

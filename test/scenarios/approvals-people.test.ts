@@ -91,9 +91,17 @@ test('the agent’s own server tries every command, and is refused [approval-age
   expect((await ask(socket, 'approvals'))['approvals']).toMatchObject([{ request }]);
   await ask(socket, 'decide', { request, commitment, decision: 'denied' });
   await expect(paid).rejects.toThrow(/denied by a person/);
+  // what has left its parents is nobody's child any more: with one account for all it may, and the record says what that is worth
+  const again = client.callTool('pay', { to: 'mallory' });
+  const second = await waits(stage);
+  await shell('setsid', '-f', node, sworn, 'approvals', 'approve', String(second.request), ...place);
+  expect(await again).toMatchObject({ content: [{ text: 'paid mallory' }] });
   await client.close();
   const entries = await stage.finished();
-  expect(entries.filter((one) => one.kind === 'approval')).toMatchObject([{ decision: 'denied', by: { pid: process.pid } }]);
+  expect(entries.filter((one) => one.kind === 'approval')).toMatchObject([
+    { decision: 'denied', by: { pid: process.pid }, selfApproved: true },
+    { decision: 'approved', selfApproved: true },
+  ]);
 });
 
 test('watch: one keystroke decides, a pipe gets a line for each', async () => {

@@ -193,6 +193,48 @@ test('what cannot be asked for is refused: in a batch, without an id', async () 
   expect(messages(entries, { type: 'notification', verdict: 'block' })).toMatchObject([{ reason: 'without an id nobody can be asked' }]);
 });
 
+test('a long request waits whole, and one of the server to its client waits, too', async () => {
+  const policy = `policy: { rules: [ { name: pay, ask: true, tool: pay }, { name: sample, ask: true, direction: s2c, method: sampling/* } ] }`;
+  const one = await Approving.begin(policy, { keep: true });
+  const long = call(1, 'pay', { blob: 'x'.repeat(2_500_000) });
+  const sample = { jsonrpc: '2.0', id: 's', method: 'sampling/createMessage', params: { messages: [], maxTokens: 1 } };
+  await one.send(long, call(2, 'look'));
+  await one.server.input.count(1);
+  await one.server.write(`${JSON.stringify(sample)}\n${JSON.stringify(result(2))}\n`);
+  await one.answer(2);
+  const [pay, ask] = await one.waiting(2);
+  expect(pay).toMatchObject({ isCut: true, tool: 'pay' });
+  expect(pay!.sizeBytes).toBeGreaterThan(2_500_000);
+  expect(ask).toMatchObject({ method: 'sampling/createMessage', shown: JSON.stringify(sample) });
+  await one.decide(pay!, 'approved');
+  await one.server.input.count(2);
+  expect(one.server.input.lines[1]).toBe(JSON.stringify(long));
+  await one.decide(ask!, 'denied', { reason: 'no' });
+  // the server hears of it: it asked
+  await one.server.input.count(3);
+  expect(JSON.parse(one.server.input.lines[2]!)).toMatchObject({ id: 's', error: { code: 4030, data: { reason: 'no' } } });
+  await one.server.write(`${JSON.stringify(result(1))}\n`);
+  await one.answer(1);
+  await one.tap.close();
+  const entries = await one.stage.finished();
+  expect(messages(entries, { verdict: 'ask' })).toMatchObject([{ parts: 3 }, { direction: 's2c' }]);
+  expect(messages(entries, { origin: 'sworn' })).toMatchObject([{ direction: 'c2s', exchange: messages(entries, { verdict: 'ask' })[1]!.index }]);
+});
+
+test('a client that is killed leaves nothing behind that could be approved', async () => {
+  const one = await Approving.begin();
+  await one.send(call(1, 'pay'));
+  const [waiting] = await one.waiting(1);
+  one.tap.process.stdin!.destroy();
+  one.tap.process.stdout!.destroy();
+  await one.waiting(0);
+  await expect(one.decide(waiting!, 'approved')).rejects.toMatchObject({ code: 'not-found' });
+  await one.tap.ended;
+  const entries = await one.stage.finished();
+  expect(approvals(entries)).toMatchObject([{ decision: 'lost' }]);
+  expect(one.reached).toEqual([]);
+});
+
 test('a thousand at once, resolved in any order, leave the order of all others [approval-thousand]', async () => {
   const one = await Approving.begin();
   const count = 1_000;

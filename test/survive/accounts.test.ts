@@ -3,7 +3,7 @@
  * and takes them away again.
  */
 import { spawnSync, type SpawnOptions } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -148,6 +148,60 @@ describe.skipIf(!isPossible)('two accounts', () => {
     expect(open).toMatchObject({ custody: 'separate-user', tap: { uid: agent.uid, pid: client.child.pid, source: 'kernel' } });
     expect(connection.entries.find((entry) => entry.kind === 'principal')).toMatchObject({ source: 'observed', uid: agent.uid, pid: process.pid });
     expect(connection.frames.c2s).toHaveLength(101);
+  });
+
+  test('an approver decides, and so does root; the agent’s account does not, though it is named, nor from outside of what is tapped [attack-agent-approves]', async () => {
+    const home = join(world.folder, service.name, '.config', 'sworn');
+    mkdirSync(home, { recursive: true });
+    const rule = `{ name: pay, ask: true, method: echo, when: 'has(params.pay)', approvers: { uid: [${stranger.uid}, ${agent.uid}] } }`;
+    writeFileSync(join(home, 'sworn.yaml'), `policy: { rules: [ ${rule} ] }`);
+    expect(await world.finish(['policy', 'reload', '--socket', socket], as(service))).toMatchObject({ status: 0 });
+    const log = join(world.folder, agent.name, 'log-pay');
+    const client = session(agent, ['--socket', socket], log);
+    client.request({ pay: 1 });
+    client.request({ pay: 2 });
+    client.request({ tag: 'behind' });
+    const list = async (account: Account, gidOf = gid) => world.finish(['approvals', '--socket', socket, '--json'], as(account, gidOf));
+    let waiting: { request: number; shown: string; selfOnly?: true }[] = [];
+    await until('two to wait', async () => {
+      const { stdout } = await list(stranger);
+      waiting = stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as (typeof waiting)[number]]));
+      return waiting.length === 2;
+    });
+    expect(waiting.map(({ shown, selfOnly }) => [(JSON.parse(shown) as { params: unknown }).params, selfOnly])).toEqual([
+      [{ pay: 1 }, undefined],
+      [{ pay: 2 }, undefined],
+    ]);
+    // named as an approver, and still nobody who may decide for itself
+    const [first, second] = waiting.map(({ request }) => String(request)) as [string, string];
+    expect(await list(agent)).toMatchObject({ status: 77, stdout: '' });
+    for (const act of ['approve', 'deny']) {
+      const words = ['approvals', act, first, '--socket', socket];
+      const tried = await world.finish(words, as(agent));
+      expect(tried).toMatchObject({ status: 77, stderr: expect.stringContaining('belongs to a tapped client') as string });
+      // nor once it has left its parents
+      const said = join(world.folder, agent.name, `${act}.said`);
+      const line = [process.execPath, swornProgram, ...words].map((word) => `'${word}'`).join(' ');
+      expect(agentTries(`setsid -f sh -c "${line} > ${said}.part 2>&1; echo status \\$? >> ${said}.part; mv ${said}.part ${said}"`)).toBe(0);
+      await until('its end', () => existsSync(said));
+      expect(readFileSync(said, 'utf8')).toMatch(/may not decide for itself[^]*status 77/);
+    }
+    expect(await world.finish(['approvals', 'approve', first, '--socket', socket], as(stranger))).toMatchObject({ status: 0, stderr: '' });
+    expect(await world.finish(['approvals', 'deny', second, '--socket', socket])).toMatchObject({ status: 0, stderr: '' });
+    await client.settled();
+    expect(client.errors.map(({ id, error }) => [id, error.code])).toEqual([[2, 4030]]);
+    expect(readFileSync(log, 'utf8')).toMatch(/"tag":"behind"[^]*"pay":1/);
+    expect(readFileSync(log, 'utf8')).not.toContain('"pay":2');
+    client.child.stdin.end();
+    await client.ended;
+    const approvals = readLedger(world.ledger).entries.filter((entry) => entry.kind === 'approval');
+    expect(approvals).toMatchObject([
+      { decision: 'approved', by: { uid: stranger.uid }, request: Number(first) },
+      { decision: 'denied', by: { uid: 0 }, request: Number(second) },
+    ]);
+    for (const entry of approvals) expect(entry).not.toHaveProperty('selfApproved');
+    writeFileSync(join(home, 'sworn.yaml'), '{}');
+    expect(await world.finish(['policy', 'reload', '--socket', socket], as(service))).toMatchObject({ status: 0 });
   });
 
   test('an account outside the socket’s group is told that it is closed to it [attack-outside-group]', async () => {
