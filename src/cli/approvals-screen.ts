@@ -53,8 +53,11 @@ export class Screen {
       0,
       this.#approvals.findIndex(({ request }) => request === this.#chosen),
     );
-    for (const request of this.#decided) if (!approvals.some((one) => one.request === request)) this.#decided.delete(request);
-    for (const request of this.#earlier.keys()) if (!approvals.some((one) => one.request === request)) this.#earlier.delete(request);
+    const isGone = (request: number): boolean => !approvals.some((one) => one.request === request);
+    const gone = [...this.#decided, ...this.#approvals.map(({ request }) => request)].filter(isGone);
+    for (const request of gone) this.#decided.delete(request);
+    // what became of one is part of what the others' session did before
+    if (gone.length > 0) this.#earlier.clear();
     this.#approvals = approvals.filter(({ request }) => !this.#decided.has(request));
     this.#waiting = waiting - this.#decided.size;
     if (this.#pending !== undefined) return;

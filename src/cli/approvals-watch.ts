@@ -127,12 +127,14 @@ async function printed(socket: string, output: Output): Promise<number> {
 /** The last requests of the same session before this one, the newest first, and what came of them until now. */
 export async function earlierOf(ledger: string, { request, connection, session }: Pending): Promise<Earlier[]> {
   const outcomes = new Map<number, string>();
+  const approved = new Set<number>();
   const earlier: Earlier[] = [];
   let looked = 0;
   for await (const { index, entry } of readEntriesBackwards(ledger)) {
     if (++looked > lookedThrough || earlier.length === earlierMost) break;
     if (entry.kind === 'approval' && entry.connection === connection) {
-      if (entry.decision !== 'approved') outcomes.set(entry.request, entry.decision);
+      if (entry.decision === 'approved') approved.add(entry.request);
+      else outcomes.set(entry.request, entry.decision);
       continue;
     }
     if (entry.kind !== 'message' || entry.connection !== connection || (session !== undefined && entry.session !== session)) continue;
@@ -143,7 +145,8 @@ export async function earlierOf(ledger: string, { request, connection, session }
     }
     if (index >= request || entry.method === 'initialize' || entry.method === 'ping' || entry.method?.endsWith('/list') === true) continue;
     const name = entry.method === 'tools/call' ? (entry.target ?? '(no name)') : `${entry.method ?? ''} ${entry.target ?? ''}`.trim();
-    const outcome = entry.verdict === 'block' ? 'blocked' : (outcomes.get(index) ?? (entry.verdict === 'ask' ? 'waits, too' : 'no answer yet'));
+    const unanswered = approved.has(index) ? 'approved, no answer yet' : entry.verdict === 'ask' ? 'waits, too' : 'no answer yet';
+    const outcome = entry.verdict === 'block' ? 'blocked' : (outcomes.get(index) ?? unanswered);
     earlier.push({ index, name, outcome });
   }
   return earlier;

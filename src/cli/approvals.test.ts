@@ -139,3 +139,19 @@ test('what cannot be shown is said', () => {
   expect(argumentsOf(pending(41, { shown: '{"params":{"arg', isCut: true }))).toBe('{"params":{"arg…');
   expect(text(screenOf())).toContain('nothing waits for you');
 });
+
+test('what was decided meanwhile is looked for anew: it is what the session did before', () => {
+  const screen = screenOf(pending(41), pending(42));
+  screen.tellEarlier(41, []);
+  expect(screen.wanted).toBeUndefined();
+  // somebody decides on the other one
+  screen.update([pending(41)], 1, at);
+  expect(screen.wanted?.request).toBe(41);
+  // and one that was decided here
+  const own = screenOf(pending(41), pending(42));
+  expect(own.key('a', at)).toMatchObject({ act: 'decide', pending: { request: 41 } });
+  own.update([pending(41), pending(42)], 2, at);
+  own.tellEarlier(42, [{ index: 41, name: 'pay', outcome: 'waits, too' }]);
+  own.update([pending(42)], 1, at + 100);
+  expect(own.wanted?.request).toBe(42);
+});

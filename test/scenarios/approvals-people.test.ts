@@ -125,6 +125,8 @@ test('watch: one keystroke decides, a pipe gets a line for each', async () => {
   await one.server.input.count(2);
   expect(one.reached).toEqual([1, 2]);
   await watch.output.until(({ text }) => /\d+ approved: entry \d+/.test(text) && text.includes('"to": "eve"'));
+  // what happens to the others shows
+  await watch.output.until(({ text }) => /pay +approved, no answer yet/.test(text));
   await sleep(500);
   for (const key of 'Dnot eve\r') child.stdin.write(key);
   expect(await one.answer(3)).toMatchObject({ error: { data: { decision: 'denied', reason: 'not eve' } } });
