@@ -284,6 +284,17 @@ test('what is shown is what is stored, and bounded', async () => {
   expect(long!.shown.length).toBe(approvalShownBytes);
 });
 
+test('what is erased is not shown any more, and waits on', async () => {
+  const { disk, pay, pending, approvals, told, decide } = await queue(policy);
+  pay('bob');
+  disk.settle();
+  approvals.forget(0);
+  expect(pending()).toMatchObject([{ request: 0, shown: '' }]);
+  decide('denied');
+  disk.settle();
+  expect(told.at(-1)).toEqual(['refuse', 1, expect.stringContaining('denied')]);
+});
+
 test('no more wait than may, and the answer stays short', async () => {
   const { disk, told, pay, question, answers } = await queue(policy);
   for (let i = 0; i < pendingApprovalsOfOne + 2; i++) pay(i < 200 ? 'x'.repeat(approvalShownBytes) : 'x');

@@ -48,14 +48,14 @@ interface Waiting {
   readonly id: string | undefined;
   /** Its answer repeats what must not be written. */
   readonly isConcealed: boolean;
-  readonly shown: Buffer;
-  readonly isCut: boolean;
+  shown: Buffer;
+  isCut: boolean;
   readonly timeoutMs: number;
   readonly approvers: readonly number[];
   /** As it was judged; nothing of what an earlier recorder asked for. */
   readonly judged: AsJudged | undefined;
   /** `shown` is all of it, to the letter. */
-  readonly isWhole: boolean;
+  isWhole: boolean;
   /** The token of `notifications/progress`, where its sender wants to be told. */
   readonly progress: string | number | undefined;
   readonly who: { client?: string; principal?: string };
@@ -276,6 +276,14 @@ export class Approvals {
     this.#add(waiting);
     connection.asides.add(waiting.aside);
     this.#end(waiting, own);
+  }
+
+  /** Content of this entry is erased: nobody is shown it any more, and whoever decides knows what the entry says. */
+  forget(index: number): void {
+    const waiting = this.#waiting.get(index);
+    if (waiting === undefined) return;
+    Object.assign(waiting, { shown: noLines.toSender, isCut: false, isWhole: false });
+    this.#changed();
   }
 
   /** For the snapshot: the next recorder decides over these. */

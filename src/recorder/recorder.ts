@@ -900,6 +900,7 @@ export class Recorder {
   #forget(entry: Entry, index: number): void {
     if ('connection' in entry && entry.connection !== undefined)
       (this.#connections.get(entry.connection) ?? this.#closed.get(entry.connection))?.forget(entry, index);
+    if (entry.kind === 'message') this.#approvals.forget(index);
     // its names are those of programs, and it is made again
     if (entry.kind === 'open') unlinkIfThere(join(this.#options.ledger, 'run', 'digests.json'));
     if (entry.kind === 'policy' && entry.act === 'load' && this.#recordedPolicy !== undefined && this.#recordedPolicy.digest === entry.digest)
