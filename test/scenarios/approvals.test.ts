@@ -1,3 +1,6 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { Approving, call, payPolicy, result, type Json } from './approving.ts';
 import { gone, messages, type Recorded } from './stage.ts';
@@ -151,6 +154,32 @@ describe('a recorder that is killed', () => {
     await one.tap.close();
     const entries = await one.stage.finished();
     expect(approvals(entries).map(({ decision }) => decision as string)).toEqual(['approved', 'lost', 'approved']);
+  });
+
+  test('behind its snapshot, of which nothing is read again', async () => {
+    const one = await Approving.begin();
+    await one.send(call(1, 'pay'), call(2, 'pay'), call(3, 'pay'));
+    const waiting = await one.waiting(3);
+    await one.decide(waiting[0]!, 'approved');
+    await one.decide(waiting[1]!, 'denied');
+    await one.server.input.count(1);
+    const file = join(one.stage.ledger, 'run', 'state.json');
+    const isIn = (): boolean => {
+      if (!existsSync(file)) return false;
+      const { asked, connections } = JSON.parse(readFileSync(file, 'utf8')) as { asked: unknown[]; connections: { state: { asides?: unknown[] } }[] };
+      return asked.length === 1 && connections[0]?.state.asides?.length === 2;
+    };
+    while (!isIn()) await sleep(50);
+    const pid = one.stage.recorderPid!;
+    process.kill(pid, 'SIGKILL');
+    await gone(pid);
+    expect(await one.answer(3)).toMatchObject({ error: { data: { decision: 'lost' } } });
+    await one.server.write(`${JSON.stringify(result(1))}\n`);
+    await one.answer(1);
+    expect(one.reached).toEqual([1]);
+    expect(one.answers.map(({ id }) => id)).toEqual([2, 3, 1]);
+    await one.tap.close();
+    expect(approvals(await one.stage.finished()).map(({ decision }) => decision as string)).toEqual(['approved', 'denied', 'lost']);
   });
 
   test('stopped in order: what waits is refused', async () => {
