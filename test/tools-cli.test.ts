@@ -261,3 +261,16 @@ test('what cannot be checked says why: no file, no server, no list, none that an
     stdout: expect.stringContaining('new      look') as string,
   });
 });
+
+test('a tool that only looks like another one is told apart before it is accepted', async () => {
+  const stage = new ToolStage();
+  const { tap, list } = await stage.pinned();
+  await list(tool('delete'), tool('look'));
+  await list(tool('delete'), tool('look'), tool('d\u0435lete'), tool('Look'));
+  const told = ['fs/d\u0435lete only looks like fs/delete: it is spelled d\\u{435}lete\n', 'fs/Look only looks like fs/look: it is spelled Look\n'];
+  for (const { stdout } of [await stage.tools('list'), await stage.tools('diff')]) for (const one of told) expect(stdout).toContain(one);
+  // those that were there first look like nothing
+  expect((await stage.tools('diff', 'delete')).stdout).not.toContain('only looks like');
+  await tap.close();
+  await stage.finished();
+});

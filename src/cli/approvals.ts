@@ -56,7 +56,7 @@ async function list(options: ApprovalsOptions, output: Output): Promise<number> 
     return 0;
   }
   if (approvals.length === 0) {
-    output.out('nothing waits for approval\n');
+    output.out('nothing waits that you may decide\n');
     return 0;
   }
   const now = Date.now();

@@ -7,6 +7,7 @@ import type { CommandHelp } from './help.ts';
 import { ensureRecorder, placeOf, type PlaceOptions } from './keeping.ts';
 import { oneLedgerPath } from './ledger-path.ts';
 import { count, paint, safeJson, table, visible, type Output } from './output.ts';
+import { alikeText } from './tools-alike.ts';
 import { definitionDiff } from './tools-diff.ts';
 import { choose, chooseSome, definedAt, newest, readPins, type KnownTool } from './tools-ledger.ts';
 
@@ -60,7 +61,8 @@ export async function toolsCommand(values: Record<string, unknown>, output: Outp
 }
 
 async function list(options: ToolsOptions, output: Output): Promise<number> {
-  const tools = chooseSome(await readPins(oneLedgerPath(options.ledger, 'tools')), { server: options.server });
+  const all = await readPins(oneLedgerPath(options.ledger, 'tools'));
+  const tools = chooseSome(all, { server: options.server });
   if (options.pinsOut !== undefined) return writePins(options.pinsOut, tools, output);
   if (options.json === true) {
     for (const { pinned, ...where } of tools) output.out(`${safeJson(JSON.stringify({ ...where, ...pinned, state: stateOf(pinned) }))}\n`);
@@ -84,8 +86,9 @@ async function list(options: ToolsOptions, output: Output): Promise<number> {
     return [server, transport, tool, stateOf(pinned), shown?.definition.slice(0, digestDigits) ?? '', String(shown?.index ?? pinned.gone ?? '')];
   });
   output.out(table(output, columns, rows));
-  const waiting = tools.filter(({ pinned }) => pinned.drifts.length > 0).length;
-  if (waiting > 0) output.out(`${paint(output, 'yellow', `${count(waiting, 'tool')} to be accepted`)}: sworn tools diff\n`);
+  const waiting = tools.filter(({ pinned }) => pinned.drifts.length > 0);
+  if (waiting.length > 0) output.out(`${paint(output, 'yellow', `${count(waiting.length, 'tool')} to be accepted`)}: sworn tools diff\n`);
+  output.out(alikeText(output, waiting, all));
   return 0;
 }
 
@@ -136,7 +139,10 @@ async function diff(options: ToolsOptions, tool: string | undefined, output: Out
     if (options.json === true) {
       const { pinned: _, ...where } = one;
       output.out(`${safeJson(JSON.stringify({ ...where, trusted, waits, before, after }))}\n`);
-    } else output.out(diffText(output, one, before, after, options.full === true));
+    } else {
+      output.out(diffText(output, one, before, after, options.full === true));
+      if (waits !== undefined) output.out(alikeText(output, [one], pins));
+    }
   }
   return 0;
 }
