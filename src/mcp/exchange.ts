@@ -37,6 +37,8 @@ export interface PendingRequest {
   call?: number;
   /** Buckets of rate limits that its reply changes, and in which it counts as running, unless it is vacated. */
   limits?: readonly string[];
+  /** It waits for a person, and its receiver has not seen it: whoever lets them wait bounds how many. */
+  isAside?: true;
   /** It was cancelled, its stream ended, or it waits for too long: it counts as running no more, though a reply may come. */
   isVacated?: true;
   /** Of one with `limits`: the stream that it came on, which is not where its id is unique. */
@@ -242,8 +244,10 @@ export class Exchanges {
     let forgotten: readonly Link[] = none;
     const sizeBytes = sizeOf(request);
     while (this.#size > 0 && (this.#size >= this.#most || this.#sizeBytes + sizeBytes > this.#mostBytes)) {
-      forgotten = [...forgotten, this.#ring.newer];
-      this.#remove(this.#ring.newer);
+      const oldest = this.#forgettable();
+      if (oldest === undefined) break;
+      forgotten = [...forgotten, oldest];
+      this.#remove(oldest);
     }
     const link = this.#append(request);
     return new Placed(this, link, link.olderSame !== undefined ? ['id-reused'] : none, forgotten);
@@ -265,6 +269,13 @@ export class Exchanges {
     }
     this.#remove(link);
     for (let i = forgotten.length - 1; i >= 0; i--) this.#putBack(forgotten[i]!);
+  }
+
+  /** The oldest that may be forgotten: of one that waits for a person its cancellation, and a reply that comes too soon, must be known for what they are. */
+  #forgettable(): Link | undefined {
+    let link = this.#ring.newer;
+    while (link !== this.#ring && link.request.isAside === true) link = link.newer;
+    return link === this.#ring ? undefined : link;
   }
 
   #append(request: PendingRequest): Link {
@@ -317,9 +328,11 @@ export class Exchanges {
   delivered(index: number, seenUs: number): () => void {
     const link = this.#find(index);
     if (link === undefined) return nothing;
-    const before = link.request.seenUs;
-    link.request.seenUs = seenUs;
-    return () => void (link.request.seenUs = before);
+    const { request } = link;
+    const { seenUs: before, isAside } = request;
+    request.seenUs = seenUs;
+    delete request.isAside;
+    return () => void Object.assign(request, { seenUs: before, ...(isAside === undefined ? {} : { isAside }) });
   }
 
   /** Mostly one of the newest. */

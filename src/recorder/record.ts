@@ -762,6 +762,7 @@ function describe(
   const isAsked = request !== undefined && request.concealed === undefined;
   if (message.type === 'request') {
     if (placement.request) placement.request.effects = subject.effects as EffectFields;
+    if (placement.request && verdict.kind === 'ask') placement.request.isAside = true;
     sayEffects(entry, subject.effects);
   } else if (request?.effects) sayEffects(entry, subject.effects);
   const { counts } = connection;

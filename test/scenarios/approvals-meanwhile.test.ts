@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { pendingRequests } from '../../src/limits.ts';
 import type { Pending } from '../../src/recorder/approval-question.ts';
 import { Approving, call, payPolicy, result, type Json } from './approving.ts';
 import { gone, messages } from './stage.ts';
@@ -100,4 +101,23 @@ test('an answer that must not be stored, since it repeats an id that may not, sa
   await one.tap.close();
   const answers = messages(await one.stage.finished(), { origin: 'sworn' });
   expect(answers.map(({ redacted }) => redacted as unknown)).toEqual([{ repeated: 1 }, { repeated: 1 }, { repeated: 1 }]);
+});
+
+test('however much is asked meanwhile, what waits is taken back by its sender, and answered by nobody', async () => {
+  const one = await Approving.begin();
+  await one.send(call(1, 'pay'));
+  const [waiting] = await one.waiting(1);
+  // more than are remembered
+  const count = pendingRequests + 100;
+  for (let i = 0; i < count; i += 100) await one.send(...Array.from({ length: 100 }, (_, k) => call(`l${i + k}`, 'look')));
+  await one.server.input.count(count);
+  await one.server.write(`${JSON.stringify(result(1))}\n`);
+  await one.stage.until((entries) => messages(entries, { rule: 'sworn:not-sent' }).length === 1);
+  await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
+  await one.waiting(0);
+  await expect(one.decide(waiting!, 'approved')).rejects.toMatchObject({ code: 'not-found' });
+  await one.tap.close();
+  expect(one.answers).toEqual([]);
+  expect(one.server.input.lines.length).toBe(count);
+  await one.stage.finished();
 });
