@@ -21,7 +21,13 @@ export class EntryProblem {
 }
 
 type Check = (value: unknown) => boolean;
-type Fields = readonly (readonly [name: string, required: boolean, check: Check])[];
+/** By name; a name that ends with `?` may be absent. */
+type Fields = Readonly<Record<string, Check>>;
+
+const listed = (fields: Fields): { name: string; required: boolean; check: Check }[] =>
+  Object.entries(fields).map(([name, check]) =>
+    name.endsWith('?') ? { name: name.slice(0, -1), required: false, check } : { name, required: true, check },
+  );
 
 const text: Check = (value) => typeof value === 'string';
 const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -49,10 +55,10 @@ const hex16 = matches(/^[0-9a-f]{16}$/);
 const hex32 = matches(/^[0-9a-f]{32}$/);
 const hex64 = matches(/^[0-9a-f]{64}$/);
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
-const object =
-  (fields: Fields): Check =>
-  (value) =>
-    isObject(value) && fields.every(([name, required, check]) => (value[name] === undefined ? !required : check(value[name])));
+const object = (fields: Fields): Check => {
+  const all = listed(fields);
+  return (value) => isObject(value) && all.every(({ name, required, check }) => (value[name] === undefined ? !required : check(value[name])));
+};
 const labels: Check = (value) => isObject(value) && Object.values(value).every(text);
 const counts: Check = (value) => isObject(value) && Object.values(value).every(count);
 const texts: Check = (value) => Array.isArray(value) && value.every(text);
@@ -63,11 +69,7 @@ const listOf = (fields: Fields): Check => {
   const check = object(fields);
   return (value) => Array.isArray(value) && value.every(check);
 };
-const continues = object([
-  ['origin', true, text],
-  ['size', true, count],
-  ['root', true, digest64],
-]);
+const continues = object({ origin: text, size: count, root: digest64 });
 const custody = oneOf('same-user', 'separate-user', 'remote', 'in-process');
 
 /** Positions of items, ascending, or all of them. */
@@ -75,12 +77,8 @@ const positions: Check = (value) =>
   value === 'all' ||
   (Array.isArray(value) && value.length > 0 && value.every((one, i, all) => count(one) && (i === 0 || (all[i - 1] as number) < one)));
 const target: Check = (value) =>
-  object([
-    ['index', true, count],
-    ['to', false, count],
-    ['attributes', false, positions],
-    ['segments', false, positions],
-  ])(value) && ((value as { to?: number }).to ?? Number.MAX_SAFE_INTEGER) >= (value as { index: number }).index;
+  object({ index: count, 'to?': count, 'attributes?': positions, 'segments?': positions })(value) &&
+  ((value as { to?: number }).to ?? Number.MAX_SAFE_INTEGER) >= (value as { index: number }).index;
 /** Ranges that are not empty, ascending and apart. */
 const ranges: Check = (value) =>
   Array.isArray(value) &&
@@ -92,311 +90,244 @@ const opened: Check = (value) =>
   value.length > 0 &&
   value.length <= accessRanges &&
   value.every((one, i, all) => pair(one) && one[0] <= one[1] && (i === 0 || (all[i - 1] as number[])[1]! < one[0]));
-const rest = object([
-  ['index', true, count],
-  ['segment', true, count],
-  ['ranges', true, ranges],
-]);
+const rest = object({ index: count, segment: count, ranges: ranges });
 
 const direction = oneOf('c2s', 's2c');
-const perDirection = object([
-  ['c2s', true, count],
-  ['s2c', true, count],
-]);
+const perDirection = object({ c2s: count, s2c: count });
 
-const common: Fields = [
-  ['time', true, time],
-  ['monotonicUs', true, count],
-  ['attributes', false, positive],
-  ['attributesCommitment', false, digest64],
-  ['truncated', false, texts],
-];
+const common: Fields = {
+  time: time,
+  monotonicUs: count,
+  'attributes?': positive,
+  'attributesCommitment?': digest64,
+  'truncated?': texts,
+};
 
-const frame: Fields = [
+const frame: Fields = {
   ...common,
-  ['connection', true, hex32],
-  ['stream', true, count],
-  ['seq', true, positive],
-  ['tapSeq', true, count],
-  ['direction', true, direction],
-  ['transport', true, text],
-  ['who', false, count],
-  ['session', false, count],
-  [
-    'http',
-    false,
-    object([
-      ['method', false, text],
-      ['status', false, count],
-      ['encoding', false, text],
-      ['end', false, text],
-      ['undelivered', false, pair],
-      ['delivered', false, pair],
-      ['rewritten', false, yes],
-      ['own', false, yes],
-    ]),
-  ],
-  ['server', true, text],
-  ['verdict', true, oneOf('pass', 'block', 'flag', 'ask')],
-  ['rule', false, text],
-  ['reason', false, text],
-  ['shadow', false, yes],
-  ['problem', false, text],
-  ['retryAfterMs', false, count],
-  ['capture', false, oneOf('none', 'metadata', 'request', 'full')],
-  ['redacted', false, counts],
-  ['uncaptured', false, pair],
-  ['origin', true, oneOf('client', 'server', 'sworn')],
-  ['anomalies', false, texts],
-  ['sizeBytes', true, count],
-  ['segments', false, positive],
-  ['commitment', false, digest64],
-  ['parts', false, positive],
-  ['delivered', false, pair],
-];
+  connection: hex32,
+  stream: count,
+  seq: positive,
+  tapSeq: count,
+  direction: direction,
+  transport: text,
+  'who?': count,
+  'session?': count,
+  'http?': object({
+    'method?': text,
+    'status?': count,
+    'encoding?': text,
+    'end?': text,
+    'undelivered?': pair,
+    'delivered?': pair,
+    'rewritten?': yes,
+    'own?': yes,
+  }),
+  server: text,
+  verdict: oneOf('pass', 'block', 'flag', 'ask'),
+  'rule?': text,
+  'reason?': text,
+  'shadow?': yes,
+  'problem?': text,
+  'retryAfterMs?': count,
+  'capture?': oneOf('none', 'metadata', 'request', 'full'),
+  'redacted?': counts,
+  'uncaptured?': pair,
+  origin: oneOf('client', 'server', 'sworn'),
+  'anomalies?': texts,
+  sizeBytes: count,
+  'segments?': positive,
+  'commitment?': digest64,
+  'parts?': positive,
+  'delivered?': pair,
+};
 
 const reserved: Fields = common;
 
 /** Who asked for it, when somebody did. */
-const by: Fields[number] = [
-  'by',
-  false,
-  object([
-    ['uid', true, integer],
-    ['pid', true, count],
-  ]),
-];
-const asked: Fields = [by, ['selfAdministered', false, yes]];
+const by: Fields = { 'by?': object({ uid: integer, pid: count }) };
+const asked: Fields = { ...by, 'selfAdministered?': yes };
 
 const fieldsOf: Record<Kind, Fields> = {
-  start: [
+  start: {
     ...common,
-    ['ledger', true, hex32],
-    ['origin', true, text],
-    ['vkey', true, text],
-    [
-      'recorder',
-      true,
-      object([
-        ['version', true, text],
-        ['uid', true, integer],
-        ['pid', true, count],
-      ]),
-    ],
-    ['bootId', false, text],
-    ['continues', false, continues],
-  ],
-  stop: [...common, ['reason', true, text], ...asked],
-  open: [
+    ledger: hex32,
+    origin: text,
+    vkey: text,
+    recorder: object({ version: text, uid: integer, pid: count }),
+    'bootId?': text,
+    'continues?': continues,
+  },
+  stop: { ...common, reason: text, ...asked },
+  open: {
     ...common,
-    ['connection', true, hex32],
-    ['transport', true, text],
-    ['server', true, text],
-    ['client', false, text],
-    ['mode', true, oneOf('commit', 'observe')],
-    ['onUnrecordable', true, oneOf('block', 'pass')],
-    ['custody', true, custody],
-    [
-      'tap',
-      true,
-      object([
-        ['uid', false, integer],
-        ['pid', false, count],
-        ['startTime', false, text],
-        ['source', true, text],
-      ]),
-    ],
-    [
-      'process',
-      false,
-      object([
-        ['pid', true, count],
-        ['startTime', false, text],
-      ]),
-    ],
-    ['executableDigest', false, hex64],
-    ['policyDigest', false, hex64],
-    ['tokenDigest', false, hex64],
-    ['labels', false, labels],
-  ],
-  principal: [
+    connection: hex32,
+    transport: text,
+    server: text,
+    'client?': text,
+    mode: oneOf('commit', 'observe'),
+    onUnrecordable: oneOf('block', 'pass'),
+    custody: custody,
+    tap: object({ 'uid?': integer, 'pid?': count, 'startTime?': text, source: text }),
+    'process?': object({ pid: count, 'startTime?': text }),
+    'executableDigest?': hex64,
+    'policyDigest?': hex64,
+    'tokenDigest?': hex64,
+    'labels?': labels,
+  },
+  principal: {
     ...common,
-    ['connection', true, hex32],
-    ['source', true, oneOf('observed', 'verified', 'declared')],
-    ['uid', false, integer],
-    ['pid', false, count],
-    ['reportedBy', false, oneOf('proxy')],
-    ['method', false, oneOf('jwt', 'client-certificate', 'api-key')],
-    ['failure', false, text],
-    ['unbelieved', false, yes],
-  ],
-  message: [
+    connection: hex32,
+    source: oneOf('observed', 'verified', 'declared'),
+    'uid?': integer,
+    'pid?': count,
+    'reportedBy?': oneOf('proxy'),
+    'method?': oneOf('jwt', 'client-certificate', 'api-key'),
+    'failure?': text,
+    'unbelieved?': yes,
+  },
+  message: {
     ...frame,
-    ['type', true, oneOf('request', 'notification', 'result', 'error', 'opaque', 'http')],
-    ['id', false, text],
-    ['method', false, text],
-    ['target', false, text],
-    ['era', false, oneOf('legacy', 'modern')],
-    ['protocolVersion', false, text],
-    ['exchange', false, count],
-    ['call', false, count],
-    ['taskStatus', false, text],
-    ['repeats', false, count],
-    ['effect', false, oneOf('read', 'write', 'unknown')],
-    ['effectSource', false, oneOf('override', 'annotation', 'default')],
-    ['sensitive', false, yes],
-    ['destructive', false, yes],
-    ['outcome', false, oneOf('ok', 'error', 'toolError')],
-    ['code', false, (value) => typeof value === 'number'],
-    ['durationUs', false, count],
-    ['resultType', false, text],
-    ['batch', false, count],
-    ['item', false, count],
-    ['range', false, range],
-  ],
-  batch: [...frame, ['items', true, count]],
-  close: [
+    type: oneOf('request', 'notification', 'result', 'error', 'opaque', 'http'),
+    'id?': text,
+    'method?': text,
+    'target?': text,
+    'era?': oneOf('legacy', 'modern'),
+    'protocolVersion?': text,
+    'exchange?': count,
+    'call?': count,
+    'taskStatus?': text,
+    'repeats?': count,
+    'effect?': oneOf('read', 'write', 'unknown'),
+    'effectSource?': oneOf('override', 'annotation', 'default'),
+    'sensitive?': yes,
+    'destructive?': yes,
+    'outcome?': oneOf('ok', 'error', 'toolError'),
+    'code?': (value) => typeof value === 'number',
+    'durationUs?': count,
+    'resultType?': text,
+    'batch?': count,
+    'item?': count,
+    'range?': range,
+  },
+  batch: { ...frame, items: count },
+  close: {
     ...common,
-    ['connection', true, hex32],
-    ['reason', true, text],
-    ['exitCode', false, integer],
-    ['signal', false, text],
-    ['frames', false, perDirection],
-    ['delivered', false, pair],
-    ['uncaptured', false, pair],
-    ['executableDigest', false, hex64],
-  ],
-  recovery: [
+    connection: hex32,
+    reason: text,
+    'exitCode?': integer,
+    'signal?': text,
+    'frames?': perDirection,
+    'delivered?': pair,
+    'uncaptured?': pair,
+    'executableDigest?': hex64,
+  },
+  recovery: {
     ...common,
-    ['reason', true, text],
-    ['cutBytes', false, count],
-    ['backUs', false, count],
-    ['connection', false, hex32],
-    [
-      'receipt',
-      false,
-      object([
-        ['index', true, count],
-        ['hash', true, text],
-      ]),
-    ],
-  ],
-  gap: [...common, ['connection', true, hex32], ['reason', true, text], ['lost', true, perDirection], ['from', false, time], ['until', false, time]],
-  policy: [
+    reason: text,
+    'cutBytes?': count,
+    'backUs?': count,
+    'connection?': hex32,
+    'receipt?': object({ index: count, hash: text }),
+  },
+  gap: { ...common, connection: hex32, reason: text, lost: perDirection, 'from?': time, 'until?': time },
+  policy: {
     ...common,
-    ['act', true, oneOf('load', 'rejected', 'freeze', 'unfreeze', 'hold', 'release', 'pin', 'drift', 'accept', 'limited')],
-    ['digest', false, hex64],
-    ['previous', false, hex64],
-    ['rules', false, count],
-    ['pins', false, hex64],
-    ['tool', false, text],
-    ['transport', false, oneOf('stdio', 'http')],
-    ['definition', false, hex64],
-    ['also', false, yes],
-    ['source', false, oneOf('list', 'file', 'accept')],
-    ['change', false, oneOf('changed', 'new', 'gone')],
-    ['connection', false, hex32],
-    ['freeze', false, count],
-    ['hold', false, count],
-    ['server', false, text],
-    ['client', false, text],
-    ['principal', false, text],
-    ['session', false, text],
-    ['all', false, yes],
-    ['rule', false, text],
-    ['count', false, positive],
-    ['reason', false, text],
-    ['since', false, time],
-    ['until', false, time],
+    act: oneOf('load', 'rejected', 'freeze', 'unfreeze', 'hold', 'release', 'pin', 'drift', 'accept', 'limited'),
+    'digest?': hex64,
+    'previous?': hex64,
+    'rules?': count,
+    'pins?': hex64,
+    'tool?': text,
+    'transport?': oneOf('stdio', 'http'),
+    'definition?': hex64,
+    'also?': yes,
+    'source?': oneOf('list', 'file', 'accept'),
+    'change?': oneOf('changed', 'new', 'gone'),
+    'connection?': hex32,
+    'freeze?': count,
+    'hold?': count,
+    'server?': text,
+    'client?': text,
+    'principal?': text,
+    'session?': text,
+    'all?': yes,
+    'rule?': text,
+    'count?': positive,
+    'reason?': text,
+    'since?': time,
+    'until?': time,
     ...asked,
-  ],
-  key: [
+  },
+  key: {
     ...common,
-    ['act', true, oneOf('rotate', 'retire')],
-    ['vkey', true, text],
-    ['previous', false, text],
-    ['endorsement', false, text],
-    ['holder', false, text],
+    act: oneOf('rotate', 'retire'),
+    vkey: text,
+    'previous?': text,
+    'endorsement?': text,
+    'holder?': text,
     ...asked,
-  ],
-  anchor: [
+  },
+  anchor: {
     ...common,
-    ['source', true, oneOf('witness', 'timestamp')],
-    ['name', true, text],
-    ['size', true, count],
-    ['root', true, digest64],
-    ['signature', false, text],
-    ['signedAtS', false, count],
-    ['problem', false, oneOf('ahead', 'fork')],
-  ],
-  erasure: [
+    source: oneOf('witness', 'timestamp'),
+    name: text,
+    size: count,
+    root: digest64,
+    'signature?': text,
+    'signedAtS?': count,
+    'problem?': oneOf('ahead', 'fork'),
+  },
+  erasure: {
     ...common,
-    ['scope', true, text],
-    ['fields', false, yes],
-    ['targets', true, (value) => Array.isArray(value) && value.length > 0 && value.every(target)],
-    ['unfinished', false, (value) => Array.isArray(value) && value.every(hex32)],
-    ['rest', false, (value) => Array.isArray(value) && value.every(rest)],
-    ['sizeBytes', false, count],
-    ['segments', false, positive],
-    ['commitment', false, digest64],
-    ['policyDigest', false, hex64],
+    scope: text,
+    'fields?': yes,
+    targets: (value) => Array.isArray(value) && value.length > 0 && value.every(target),
+    'unfinished?': (value) => Array.isArray(value) && value.every(hex32),
+    'rest?': (value) => Array.isArray(value) && value.every(rest),
+    'sizeBytes?': count,
+    'segments?': positive,
+    'commitment?': digest64,
+    'policyDigest?': hex64,
     ...asked,
-  ],
-  prune: [
+  },
+  prune: {
     ...common,
-    ['end', true, (value) => positive(value) && (value as number) % tileWidth === 0],
-    ['ageMs', false, positive],
-    ['before', false, time],
-    ['vkey', true, text],
-    [
-      'keys',
-      true,
-      listOf([
-        ['index', true, count],
-        ['previous', true, text],
-        ['vkey', true, text],
-        ['endorsement', true, text],
-      ]),
-    ],
-    ['continues', false, continues],
-    [
-      'connections',
-      true,
-      listOf([
-        ['connection', true, hex32],
-        ['index', true, count],
-        ['mode', true, oneOf('commit', 'observe')],
-        ['custody', true, custody],
-      ]),
-    ],
-    ['policyDigest', false, hex64],
+    end: (value) => positive(value) && (value as number) % tileWidth === 0,
+    'ageMs?': positive,
+    'before?': time,
+    vkey: text,
+    keys: listOf({ index: count, previous: text, vkey: text, endorsement: text }),
+    'continues?': continues,
+    connections: listOf({ connection: hex32, index: count, mode: oneOf('commit', 'observe'), custody: custody }),
+    'policyDigest?': hex64,
     ...asked,
-  ],
-  approval: [
+  },
+  approval: {
     ...common,
-    ['connection', true, hex32],
-    ['request', true, count],
-    ['rule', true, text],
-    ['decision', true, oneOf(...approvalDecisions)],
-    ['commitment', true, digest64],
-    ['waitedMs', true, count],
-    ['how', true, oneOf(...approvalHows)],
-    ['viewer', false, hex16],
-    by,
-    ['selfApproved', false, yes],
-  ],
-  access: [
+    connection: hex32,
+    request: count,
+    rule: text,
+    decision: oneOf(...approvalDecisions),
+    commitment: digest64,
+    waitedMs: count,
+    how: oneOf(...approvalHows),
+    'viewer?': hex16,
+    ...by,
+    'selfApproved?': yes,
+  },
+  access: {
     ...common,
-    ['act', true, oneOf('open', 'acknowledge')],
-    ['how', true, oneOf('dashboard', 'api', 'command')],
-    ['viewer', false, hex16],
-    ['opened', false, opened],
-    ['count', false, positive],
-    ['from', false, time],
-    ['finding', false, hex12],
-    ['rule', false, text],
+    act: oneOf('open', 'acknowledge'),
+    how: oneOf('dashboard', 'api', 'command'),
+    'viewer?': hex16,
+    'opened?': opened,
+    'count?': positive,
+    'from?': time,
+    'finding?': hex12,
+    'rule?': text,
     ...asked,
-  ],
+  },
   seal: reserved,
 };
 
@@ -412,8 +343,8 @@ const checksOf = Object.fromEntries(
   kinds.map((kind): [Kind, Checks] => [
     kind,
     {
-      byName: new Map(fieldsOf[kind].map(([name, required, check]) => [name, { required, check }])),
-      required: fieldsOf[kind].filter(([, required]) => required).length,
+      byName: new Map(listed(fieldsOf[kind]).map((field) => [field.name, field])),
+      required: listed(fieldsOf[kind]).filter(({ required }) => required).length,
     },
   ]),
 ) as Record<Kind, Checks>;
@@ -455,7 +386,7 @@ export function readEntry(bytes: Uint8Array): Entry | EntryProblem {
   if (!knownKinds.has(value.kind)) return new EntryProblem('unsupported', 'of no kind that this version knows');
   const kind = value.kind as Kind;
   if (!fits(value, checksOf[kind])) {
-    for (const [name, required, check] of fieldsOf[kind]) {
+    for (const { name, required, check } of listed(fieldsOf[kind])) {
       const field = value[name];
       if (field === undefined ? required : !check(field)) {
         return new EntryProblem('field', field === undefined ? `${kind} without ${name}` : `${kind} with a wrong ${name}`);
