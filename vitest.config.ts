@@ -9,9 +9,9 @@ export default defineConfig({
     ...(report ? { outputFile: { json: report } } : {}),
     include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['test/soak/**', '**/node_modules/**'],
-    // Tests start processes and measure nothing. Many wait for most of their time: five at a time keep two processors busy, and time limits honest.
+    // Tests start processes and measure nothing. Many wait for most of their time: four at a time keep two processors busy, and time limits honest.
     pool: 'forks',
-    maxWorkers: 5,
+    maxWorkers: 4,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -88,7 +88,7 @@ describe('requests', () => {
   test('the time that is told is no longer than it must be', () => {
     const { take } = limiterOf([limit({ requests: second(4), burst: 1 })]);
     expect(passed(take(0))).toBe(true);
-    expect(take(0)).toMatchObject({ retryAfterMs: 250, reason: 'more than 4/s requests', limit: { rule: 'sworn:limit' } });
+    expect(take(0)).toMatchObject({ retryAfterMs: 250, reason: 'more than 1 requests at once and 4/s behind them', limit: { rule: 'sworn:limit' } });
     expect(take(249)).toMatchObject({ retryAfterMs: 1 });
     expect(passed(take(250))).toBe(true);
   });

@@ -333,13 +333,18 @@ function refusalOf({ limit, requests, bytes, running }: Bucket, sizeBytes: numbe
   };
   if (limit.concurrent !== undefined && running >= limit.concurrent) refuse(slotRetryMs, `more than ${limit.concurrent} at a time`);
   if (limit.requests !== undefined && requests < 1 - epsilon)
-    refuse(wholeMs((1 - requests) / perMs(limit.requests)), `more than ${limit.requests.text} requests`);
+    refuse(wholeMs((1 - requests) / perMs(limit.requests)), tooManyOf(limit.requests, burstOf(limit)));
   if (limit.bytes !== undefined) {
     // one that is longer than all there can be passes when all is there, and is paid for afterwards
     const needed = Math.min(sizeBytes, limit.bytes.amount);
     if (bytes < needed - epsilon) refuse(wholeMs((needed - bytes) / perMs(limit.bytes)), `more than ${limit.bytes.text}`);
   }
   return [retryAfterMs, reason];
+}
+
+/** A small burst is gone long before the rate is reached. */
+function tooManyOf({ amount, text }: Rate, burst: number): string {
+  return burst < amount ? `more than ${burst} requests at once and ${text} behind them` : `more than ${text} requests`;
 }
 
 function wholeMs(ms: number): number {

@@ -7,6 +7,7 @@ import type { PolicyEntry } from '../entry/entry.ts';
 import { definitionDigest } from '../mcp/definition.ts';
 import { readEntries } from '../readers/entries.ts';
 import { readAccept } from './pin-request.ts';
+import { stricter } from './pins.ts';
 
 let at: Scratch;
 let worlds: PruneWorld[];
@@ -111,4 +112,17 @@ test('an acceptance names one recorded definition, and what is wrong with it is 
     [{ definition: '0'.repeat(64) }, 'not-found'],
   ] as const)
     expect(readAccept({ ...asked, ...more }, pins), JSON.stringify(more)).toMatchObject({ code });
+});
+
+test('of what rules and pins say the stricter counts, and whoever is asked is told both', () => {
+  const pin = (kind: 'flag' | 'ask' | 'block') => ({ kind, rule: 'sworn:pin', reason: 'drop was changed' }) as const;
+  const ask = { kind: 'ask', rule: 'pay', reason: 'Payments need a person' } as const;
+  expect(stricter(ask, undefined)).toBe(ask);
+  expect(stricter(ask, pin('block'))).toEqual(pin('block'));
+  expect(stricter({ kind: 'pass' }, pin('ask'))).toEqual(pin('ask'));
+  for (const kind of ['flag', 'ask'] as const) {
+    expect(stricter(ask, pin(kind))).toEqual({ ...ask, reason: 'Payments need a person; drop was changed' });
+    expect(stricter({ kind: 'ask', rule: 'pay' }, pin(kind))).toEqual({ kind: 'ask', rule: 'pay', reason: 'drop was changed' });
+  }
+  expect(stricter({ kind: 'block', rule: 'no' }, pin('ask'))).toEqual({ kind: 'block', rule: 'no' });
 });

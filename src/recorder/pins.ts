@@ -44,9 +44,12 @@ interface FirstList {
 
 const ranks = { pass: 0, flag: 1, ask: 2, block: 3 } as const;
 
-/** The stricter of two; of equal ones the first. */
+/** The stricter of two; of equal ones the first. Whoever is asked because of a rule is told what pins say, too. */
 export function stricter(verdict: Verdict, other: Verdict | undefined): Verdict {
-  return other !== undefined && ranks[other.kind] > ranks[verdict.kind] ? other : verdict;
+  if (other === undefined) return verdict;
+  if (ranks[other.kind] > ranks[verdict.kind]) return other;
+  if (verdict.kind !== 'ask' || other.reason === undefined) return verdict;
+  return { ...verdict, reason: verdict.reason === undefined ? other.reason : `${verdict.reason}; ${other.reason}` };
 }
 
 export class Pinner {

@@ -154,7 +154,7 @@ describe('in ranges as in one pass', () => {
     const paths = [...files.keys()];
     const next = dice(11);
     const exits = new Map<number, number>();
-    for (let i = 0; i < 120; i++) {
+    for (let i = 0; i < 60; i++) {
       const path = paths[next(paths.length)]!;
       const bytes = Buffer.from(files.get(path)!);
       const act = next(8);
@@ -170,7 +170,7 @@ describe('in ranges as in one pass', () => {
       exits.set(exit, (exits.get(exit) ?? 0) + 1);
     }
     // nearly all bytes are covered by something
-    expect(exits.get(1)).toBeGreaterThan(80);
+    expect(exits.get(1)).toBeGreaterThan(40);
   });
 
   it('records with checksums that fit are held against the log, and segments against each other', { timeout: 60_000 }, async () => {

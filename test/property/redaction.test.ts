@@ -13,7 +13,7 @@ import { formsOf, randomOf, written } from './json-forms.ts';
 
 const seed = Number(process.env['SWORN_SEED'] ?? randomBytes(4).readUInt32BE());
 /** `npm run property` sends more. */
-const messagesPerRun = Number(process.env['SWORN_PROPERTY_MESSAGES'] ?? 24);
+const messagesPerRun = Number(process.env['SWORN_PROPERTY_MESSAGES'] ?? 16);
 
 interface Planted {
   /** Arguments of a call. */

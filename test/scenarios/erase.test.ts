@@ -35,9 +35,10 @@ function filesWith(stage: Stage, value: string): string[] {
   const look = (folder: string): void => {
     for (const name of readdirSync(folder)) {
       const path = join(folder, name);
-      const stat = lstatSync(path);
-      if (stat.isDirectory()) look(path);
-      else if (stat.isFile()) {
+      // a temporary one of a process that is at work may be gone
+      const stat = lstatSync(path, { throwIfNoEntry: false });
+      if (stat?.isDirectory()) look(path);
+      else if (stat?.isFile()) {
         const bytes = readFileSync(path);
         if (forms.some((form) => bytes.includes(form))) found.push(path.slice(stage.folder.length + 1));
       }
