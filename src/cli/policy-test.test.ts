@@ -171,7 +171,7 @@ cases:
   - { name: no reply is one, times: 100, message: { result: {} }, expect: pass }
 `;
   const { status, text } = await run(cases, false, limits);
-  expect(text).toContain('ok      the fourth: block by sworn:limit: more than 10/s requests, again in 100 ms\n');
+  expect(text).toContain('ok      the fourth: block by sworn:limit: more than 3 requests at once and 10/s behind them, again in 100 ms\n');
   expect(text).toContain('6 cases: 6 passed, 0 failed');
   expect(status).toBe(0);
 });
