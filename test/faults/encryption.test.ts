@@ -254,7 +254,10 @@ describe('an encrypted ledger', () => {
 });
 
 describe('erasing in an encrypted ledger', () => {
+  // erasing fails in the clear at each of them, too (erase.test.ts); SWORN_LONG=1 for all of them here
+  const isShort = process.env['SWORN_LONG'] === undefined;
   for (const operation of ['create', 'writev', 'writevSync', 'sync', 'syncSync', 'rename', 'open'] as const satisfies Operation[]) {
+    if (isShort && (operation === 'create' || operation === 'open' || operation === 'syncSync')) continue;
     for (const stored of operation.startsWith('writev') ? storedOfWrites : (['nothing', 'all'] as const)) {
       for (const then of ['goes on', 'dies'] as const) {
         it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {
