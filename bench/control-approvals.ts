@@ -6,18 +6,18 @@ import { PassThrough, Writable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import type { Content, Ledger, Waiter } from '../src/ledger/ledger.ts';
+import type { Content, Waiter } from '../src/ledger/ledger.ts';
 import { compilePolicy } from '../src/policy/judge.ts';
 import { noPolicy } from '../src/policy/policy.ts';
 import type { Pending } from '../src/recorder/approval-question.ts';
 import { Approvals } from '../src/recorder/approvals.ts';
 import { Clock } from '../src/recorder/clock.ts';
-import { Connection } from '../src/recorder/connection.ts';
 import { record, recordRefusal, type RecordDeps } from '../src/recorder/record.ts';
 import { seal } from '../src/recorder/seal.ts';
 import { Relay } from '../src/tap/relay.ts';
 import { readAnswer, readAside, readFrame, readRefusal, WireReader, wireType } from '../src/wire/wire.ts';
 import type { Found, RowOptions } from './control.ts';
+import { depsWithout, openedConnection } from './no-ledger.ts';
 
 /** Indexes and waiters, and nothing of what is written. */
 class NoDisk {
@@ -46,21 +46,7 @@ async function stage() {
     ...noPolicy,
     policy: { default: 'allow', rules: [{ name: 'pay', action: 'ask', on: ['request'], tool: ['pay'], enforce: true, timeoutMs: 3_600_000 }] },
   });
-  const connection = new Connection(
-    {
-      connection: 'a'.repeat(32),
-      server: 'bench',
-      mode: 'commit',
-      onUnrecordable: 'block',
-      custody: 'same-user',
-      overrides: { sensitive: [], write: [], read: [] },
-      tokenDigest: '0'.repeat(64),
-    },
-    undefined,
-    compiled,
-  );
-  connection.isRecorded = true;
-  connection.who = 0;
+  const connection = openedConnection(compiled);
   const disk = new NoDisk();
   const clock = new Clock();
   const approvals: Approvals = new Approvals({
@@ -73,17 +59,7 @@ async function stage() {
     inForce: () => ({ freezes: [], nowMs: 0, pinner: { driftSince: () => undefined } }),
     tapUid: () => peer.uid,
   });
-  const deps: RecordDeps = {
-    ledger: disk as unknown as Ledger,
-    clock,
-    approvals,
-    freezes: [],
-    findKey: () => Buffer.alloc(32),
-    searcher: { search: (redactor, bytes, known, isJson, done) => done(redactor.ranges(bytes, 0, known, isJson)) },
-    openingOf: () => {
-      throw new Error('it is open');
-    },
-  };
+  const deps: RecordDeps = { ...depsWithout(disk, clock), approvals };
   const client = new PassThrough();
   const server = new PassThrough();
   const ids: { server: string[]; client: string[] } = { server: [], client: [] };

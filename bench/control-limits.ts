@@ -1,5 +1,4 @@
 /** What limits add to a message in the recorder with 100,000 live buckets, and what a snapshot of these costs. The same frames go through `record` with and without, in turns. */
-import type { Content, Ledger, Waiter } from '../src/ledger/ledger.ts';
 import { limitBuckets } from '../src/limits.ts';
 import { compilePolicy, unruled, type CompiledPolicy } from '../src/policy/judge.ts';
 import { Taken } from '../src/policy/limits.ts';
@@ -12,20 +11,7 @@ import { Storms } from '../src/recorder/storms.ts';
 import { held, type DirectionIndex } from '../src/wire/wire.ts';
 import type { Found, RowOptions } from './control.ts';
 import { median, quantile } from './figures.ts';
-
-class NoLedger {
-  nextIndex = 0;
-  recordable = true;
-
-  append(_: Content, waiter: Waiter): void {
-    this.nextIndex++;
-    waiter.durable(undefined);
-  }
-
-  follow(waiter: Waiter): void {
-    waiter.durable(undefined);
-  }
-}
+import { depsWithout, openedConnection } from './no-ledger.ts';
 
 const hour = 3_600_000;
 
@@ -53,37 +39,15 @@ interface Staged {
 }
 
 function stage(compiled: CompiledPolicy): Staged {
-  const connection = new Connection(
-    {
-      connection: 'b'.repeat(32),
-      server: 'bench',
-      mode: 'commit',
-      onUnrecordable: 'block',
-      custody: 'same-user',
-      overrides: { sensitive: [], write: [], read: [] },
-      tokenDigest: '0'.repeat(64),
-      observed: { uid: 1000 },
-    },
-    undefined,
-    compiled,
-  );
-  connection.isRecorded = true;
-  connection.who = 0;
+  const connection = openedConnection(compiled, { uid: 1000 });
   const clock = new Clock();
   const limits = new Limits(compiled.limits, clock);
   limits.open(() => Buffer.alloc(32));
   limits.begin();
   connection.limit(limits);
   const deps: RecordDeps = {
-    ledger: new NoLedger() as unknown as Ledger,
-    clock,
-    freezes: [],
-    findKey: () => Buffer.alloc(32),
+    ...depsWithout(undefined, clock),
     limits: { held: limits, storms: new Storms({ clock, append: () => undefined }) },
-    searcher: { search: (redactor, bytes, known, isJson, done) => done(redactor.ranges(bytes, 0, known, isJson)) },
-    openingOf: () => {
-      throw new Error('it is open');
-    },
   };
   const units = [0, 0];
   return {

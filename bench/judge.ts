@@ -6,15 +6,13 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Content, Ledger, Waiter } from '../src/ledger/ledger.ts';
 import { compilePolicy, unruled, type CompiledPolicy } from '../src/policy/judge.ts';
 import type { Policy, Rule } from '../src/policy/policy.ts';
-import { Clock } from '../src/recorder/clock.ts';
-import { Connection } from '../src/recorder/connection.ts';
-import { record, type RecordDeps } from '../src/recorder/record.ts';
+import { record } from '../src/recorder/record.ts';
 import { held } from '../src/wire/wire.ts';
 import { digits, isReached, median, quantile, table, targetTable, type Target } from './figures.ts';
 import { fill } from './fill.ts';
+import { depsWithout, openedConnection } from './no-ledger.ts';
 import { cpuMs, inWorld } from './world.ts';
 
 const { values } = parseArgs({
@@ -98,46 +96,9 @@ function call(sizeBytes: number): Buffer {
   return Buffer.from(JSON.stringify(message));
 }
 
-class NoLedger {
-  nextIndex = 0;
-  recordable = true;
-
-  append(_: Content, waiter: Waiter): void {
-    this.nextIndex++;
-    waiter.durable(undefined);
-  }
-
-  follow(waiter: Waiter): void {
-    waiter.durable(undefined);
-  }
-}
-
 function stage(compiled: CompiledPolicy): (bytes: Buffer) => void {
-  const connection = new Connection(
-    {
-      connection: 'b'.repeat(32),
-      server: 'bench',
-      mode: 'commit',
-      onUnrecordable: 'block',
-      custody: 'same-user',
-      overrides: { sensitive: [], write: [], read: [] },
-      tokenDigest: '0'.repeat(64),
-    },
-    undefined,
-    compiled,
-  );
-  connection.isRecorded = true;
-  connection.who = 0;
-  const deps: RecordDeps = {
-    ledger: new NoLedger() as unknown as Ledger,
-    clock: new Clock(),
-    freezes: [],
-    findKey: () => Buffer.alloc(32),
-    searcher: { search: (redactor, bytes, known, isJson, done) => done(redactor.ranges(bytes, 0, known, isJson)) },
-    openingOf: () => {
-      throw new Error('it is open');
-    },
-  };
+  const connection = openedConnection(compiled);
+  const deps = depsWithout();
   let unit = 0;
   return (bytes) => record({ direction: 0, flags: held, stream: 0, unit: ++unit, delivered: [0, 0], seenUs: unit, bytes }, connection, deps);
 }

@@ -6,7 +6,7 @@ import { SwornError } from '../errors.ts';
 import { layerOf } from '../analysis/buckets.ts';
 import { severities } from '../analysis/memory-figures.ts';
 import type { CallRow, EntityRow, EntryRow, FindingRow, Principal, SessionRow, ToolRow } from '../analysis/rows.ts';
-import type { CallDetail, EntityDetail, Paging, Range, ToolDetail } from '../analysis/views.ts';
+import type { CallDetail, EntityDetail, Overview, Paging, Range, ToolDetail } from '../analysis/views.ts';
 import type { Rows, Table } from '../analysis/sink.ts';
 import { inodeOf } from './catalog.ts';
 import { openDatabase, type Database, type Row, type Value } from './driver.ts';
@@ -25,26 +25,14 @@ export interface List<T> {
 }
 
 /** What of `Overview` is counted; sums of several ledgers are added. */
-export interface Counts {
-  sessions: number;
-  openSessions: number;
-  calls: number;
-  callsToday: number;
-  reads: number;
-  writes: number;
-  sensitive: number;
-  blocked: number;
-  errors: number;
+export interface Counts extends Omit<Overview, 'zone' | 'now' | 'errorRate' | 'p50Us' | 'p95Us' | 'findings' | 'firstAt' | 'lastAt'> {
   answered: number;
-  unanswered: number;
   /** Calls by the bucket of their duration. */
   durations: Map<number, number>;
   /** By severity, acknowledged ones apart. */
   findings: Record<string, number>;
-  acknowledged: number;
   firstUs: number | undefined;
   endUs: number | undefined;
-  behind: number;
 }
 
 const severityRank = `(acknowledged IS NOT NULL) * 4 + CASE severity ${severities.map((one, rank) => `WHEN '${one}' THEN ${rank}`).join(' ')} ELSE 4 END`;

@@ -76,9 +76,9 @@ const custody = oneOf('same-user', 'separate-user', 'remote', 'in-process');
 const positions: Check = (value) =>
   value === 'all' ||
   (Array.isArray(value) && value.length > 0 && value.every((one, i, all) => count(one) && (i === 0 || (all[i - 1] as number) < one)));
+const targetFields = object({ index: count, 'to?': count, 'attributes?': positions, 'segments?': positions });
 const target: Check = (value) =>
-  object({ index: count, 'to?': count, 'attributes?': positions, 'segments?': positions })(value) &&
-  ((value as { to?: number }).to ?? Number.MAX_SAFE_INTEGER) >= (value as { index: number }).index;
+  targetFields(value) && ((value as { to?: number }).to ?? Number.MAX_SAFE_INTEGER) >= (value as { index: number }).index;
 /** Ranges that are not empty, ascending and apart. */
 const ranges: Check = (value) =>
   Array.isArray(value) &&
