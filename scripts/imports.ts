@@ -25,6 +25,7 @@ export const folders: Readonly<Record<string, Folder>> = {
   bytes: { may: [], browserSafe: true },
   'crypto-node': { may: [] },
   'server-process': { may: [] },
+  thread: { may: [] },
   processes: { may: [] },
   frames: { may: [], browserSafe: true },
   tlog: { may: [], browserSafe: true },
@@ -35,9 +36,9 @@ export const folders: Readonly<Record<string, Folder>> = {
   // the names and settings of rules, as data
   config: { may: ['policy', 'mcp', 'entry', 'tlog', 'analysis'], packages: ['yaml', 'zod'] },
   wire: { may: ['frames'] },
-  ledger: { may: ['tlog', 'entry', 'crypto-node'], packages: ['koffi'] },
+  ledger: { may: ['tlog', 'entry', 'crypto-node', 'thread'], packages: ['koffi'] },
   recorder: {
-    may: ['mcp', 'entry', 'policy', 'config', 'wire', 'ledger', 'tlog', 'witness', 'crypto-node', 'processes', 'version'],
+    may: ['mcp', 'entry', 'policy', 'config', 'wire', 'ledger', 'tlog', 'witness', 'crypto-node', 'processes', 'thread', 'version'],
     packages: ['koffi'],
   },
   tap: {

@@ -2,110 +2,71 @@
  * Makes files in a thread of its own: hundreds a second come with a fast stream of entries, and each system call that waits for another thread, or for the
  * disk, would keep messages waiting. What must stay true: every request is answered, also when the thread dies: then it is done here.
  */
-import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { Thread, threadProgram } from '../thread.ts';
 import { nodeFiles, replace, replaceDurably, syncFile, SyncError, type Files, type FileMaker, type NewFile } from './files.ts';
 
 /** What the thread is asked, and what it says: which files it made, or what went wrong, with a sync or with something else. */
-export type FileRequest = { id: number } & ({ files: NewFile[]; durable: boolean } | { sync: string[] });
+export type FileWork = { files: NewFile[]; durable: boolean } | { sync: string[] };
+export type FileRequest = { id: number } & FileWork;
 export type FileAnswer = { id: number; made?: boolean[]; problem?: string; isSync?: boolean };
 
-/** Makes each file that the disk takes; a missing folder is made. @throws SyncError of a durable one */
-export function makeFiles(files: readonly NewFile[], durable: boolean): boolean[] {
-  return files.map(({ path, bytes }) => {
-    for (const isSecond of [false, true]) {
-      try {
-        (durable ? replaceDurably : replace)(nodeFiles, path, bytes, 0o644);
-        return true;
-      } catch (error) {
-        if (error instanceof SyncError || isSecond || (error as NodeJS.ErrnoException).code !== 'ENOENT') {
-          if (error instanceof SyncError) throw error;
-          return false;
-        }
-        nodeFiles.mkdir(dirname(path), 0o755);
-      }
-    }
-    return false;
-  });
+/** Makes each file that the disk takes, and says which, or syncs. @throws (rejects) SyncError */
+export async function doFileWork(work: FileWork): Promise<boolean[]> {
+  if ('files' in work) return work.files.map((file) => isMade(file, work.durable));
+  for (const path of work.sync) await syncFile(nodeFiles, path);
+  return [];
+}
+
+/** A missing folder is made. @throws SyncError of a durable one */
+function isMade({ path, bytes }: NewFile, durable: boolean, isSecond = false): boolean {
+  try {
+    (durable ? replaceDurably : replace)(nodeFiles, path, bytes, 0o644);
+    return true;
+  } catch (error) {
+    if (error instanceof SyncError) throw error;
+    if (isSecond || (error as NodeJS.ErrnoException).code !== 'ENOENT') return false;
+    nodeFiles.mkdir(dirname(path), 0o755);
+    return isMade({ path, bytes }, durable, true);
+  }
 }
 
 interface Waiting {
-  request: FileRequest;
-  done: (made: boolean[]) => void;
-  fail: (error: Error) => void;
+  request: FileWork;
+  resolve: (made: boolean[] | Promise<boolean[]>) => void;
+  reject: (error: Error) => void;
 }
 
 export class FileThread implements FileMaker {
-  #worker: Worker | undefined;
-  #requests = 0;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #thread = new Thread<Waiting, FileAnswer>(
+    () => threadProgram('file-worker', import.meta.url),
+    ({ resolve, reject }, { made, problem, isSync }) => {
+      if (problem === undefined) resolve(made ?? []);
+      else reject(isSync === true ? new SyncError(problem) : new Error(problem));
+    },
+    // whatever the thread had done of it is done again: a file is replaced by itself
+    ({ request, resolve }) => resolve(doFileWork(request)),
+  );
 
   get isStarted(): boolean {
-    return this.#worker !== undefined;
+    return this.#thread.isStarted;
   }
 
   make(files: NewFile[], durable: boolean): Promise<boolean[]> {
-    return this.#ask({ id: ++this.#requests, files, durable });
+    return this.#ask({ files, durable });
   }
 
   async sync(paths: string[]): Promise<void> {
-    await this.#ask({ id: ++this.#requests, sync: paths });
+    await this.#ask({ sync: paths });
   }
 
-  #ask(request: FileRequest): Promise<boolean[]> {
-    return new Promise((done, fail) => {
-      this.#waiting.set(request.id, { request, done, fail });
-      const worker = (this.#worker ??= this.#start());
-      // holds the process as long as somebody waits
-      worker.ref();
-      worker.postMessage(request, []);
-    });
-  }
-
-  #start(): Worker {
-    const built = new URL('file-worker.mjs', import.meta.url);
-    const worker = new Worker(existsSync(fileURLToPath(built)) ? built : new URL('file-worker.ts', import.meta.url));
-    worker.on('message', ({ id, made, problem, isSync }: FileAnswer) => {
-      const waiting = this.#take(id);
-      if (problem === undefined) waiting?.done(made ?? []);
-      else waiting?.fail(isSync === true ? new SyncError(problem) : new Error(problem));
-    });
-    const gone = (): void => {
-      if (this.#worker !== worker) return;
-      this.#worker = undefined;
-      for (const id of [...this.#waiting.keys()]) void this.#here(id);
-    };
-    worker.on('error', gone);
-    worker.on('exit', gone);
-    return worker;
+  #ask(request: FileWork): Promise<boolean[]> {
+    return new Promise((resolve, reject) => this.#thread.ask({ request, resolve, reject }, request));
   }
 
   /** Nothing more is asked: the thread ends with this, and what it was at is done here. */
-  async end(): Promise<void> {
-    await this.#worker?.terminate();
-  }
-
-  #take(id: number): Waiting | undefined {
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    if (this.#waiting.size === 0) this.#worker?.unref();
-    return waiting;
-  }
-
-  /** Whatever the thread had done of it is done again: a file is replaced by itself. */
-  async #here(id: number): Promise<void> {
-    const { request, done, fail } = this.#take(id)!;
-    try {
-      if ('files' in request) done(makeFiles(request.files, request.durable));
-      else {
-        for (const path of request.sync) await syncFile(nodeFiles, path);
-        done([]);
-      }
-    } catch (error) {
-      fail(error as Error);
-    }
+  end(): Promise<void> {
+    return this.#thread.end();
   }
 }
 

@@ -1,14 +1,11 @@
 /** The thread of `file-thread.ts`. */
 import { parentPort } from 'node:worker_threads';
-import { makeFiles, type FileAnswer, type FileRequest } from './file-thread.ts';
-import { nodeFiles, syncFile, SyncError } from './files.ts';
+import { doFileWork, type FileAnswer, type FileRequest } from './file-thread.ts';
+import { SyncError } from './files.ts';
 
-async function answer(request: FileRequest): Promise<FileAnswer> {
-  const { id } = request;
+async function answer({ id, ...work }: FileRequest): Promise<FileAnswer> {
   try {
-    if ('files' in request) return { id, made: makeFiles(request.files, request.durable) };
-    for (const path of request.sync) await syncFile(nodeFiles, path);
-    return { id };
+    return { id, made: await doFileWork(work) };
   } catch (error) {
     return { id, problem: (error as Error).message, isSync: error instanceof SyncError };
   }

@@ -4,7 +4,6 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { AnchorSettings, Config, EncryptionSettings } from '../config/config.ts';
 import type { PolicyEntry } from '../entry/entry.ts';
@@ -16,6 +15,7 @@ import { bounded } from '../mcp/bounded.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import { compilePolicy, unruled, type CompiledPolicy, type Pause } from '../policy/judge.ts';
 import type { PolicyRead, PolicyToRead } from './policy-worker.ts';
+import { threadProgram } from '../thread.ts';
 
 /** A file that was read, or that there is none. */
 export interface Loaded {
@@ -83,10 +83,7 @@ async function readHere(path: string): Promise<Config> {
 /** Where no thread can be had the file is read here: an answer comes in any case. */
 async function readElsewhere(path: string): Promise<Config> {
   const read = await new Promise<PolicyRead | undefined>((done) => {
-    const built = new URL('policy-worker.mjs', import.meta.url);
-    const worker = new Worker(existsSync(fileURLToPath(built)) ? built : new URL('policy-worker.ts', import.meta.url), {
-      workerData: path satisfies PolicyToRead,
-    });
+    const worker = new Worker(threadProgram('policy-worker', import.meta.url), { workerData: path satisfies PolicyToRead });
     worker.once('message', done);
     worker.once('error', () => done(undefined));
     worker.once('exit', () => done(undefined));
