@@ -1,6 +1,6 @@
 /**
  * Many streams, many calls, large and slow bodies. `npm run load` for the sizes that are promised (4,000 streams, 1,000 calls at a time, 100 MB); the usual
- * form has a tenth of each.
+ * form has a tenth of each, and a call takes a hundredth of the ten minutes.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -21,6 +21,7 @@ import { messages, Stage } from './stage.ts';
 const isWhole = process.env['SWORN_LOAD'] !== undefined;
 const streams = isWhole ? 4_000 : 400;
 const calls = isWhole ? 1_000 : 100;
+const longMs = isWhole ? 600_000 : 6_000;
 const largeBytes = isWhole ? 100_000_000 : 10_000_000;
 
 const MiB = 1 << 20;
@@ -118,6 +119,42 @@ test(`${calls} calls at a time are each answered with their own answer, and reco
   const streamOf = new Map(requests.map(({ index, stream }) => [index, stream as number]));
   expect(results.every(({ exchange, stream }) => streamOf.get(exchange as number) === stream)).toBe(true);
 }, 300_000);
+
+test(`a call of ${longMs / 1_000} s, said in silence or in a stream, is in the record from its beginning, and answered [proxy-load]`, async () => {
+  const stage = await inFrontOf((request, response) => {
+    void whole(request).then(async (body) => {
+      const { id } = JSON.parse(body.toString()) as { id: string };
+      const answer = JSON.stringify({ jsonrpc: '2.0', id, result: { of: id } });
+      if (id === 'stream') response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
+      await sleep(longMs);
+      if (id === 'stream') response.end(`data: ${answer}\n\n`);
+      else response.writeHead(200, { 'Content-Type': 'application/json' }).end(answer);
+    });
+  });
+  const agent = new Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const ids = ['silent', 'stream'];
+  const due = ids.map(async (id) => {
+    const from = performance.now();
+    const body = JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'x' } });
+    const answer = (await whole(await ask(stage, 'POST', body, agent))).toString();
+    return { answer, ms: performance.now() - from };
+  });
+  await sleep(longMs / 2);
+  expect(
+    messages(stage.entries(), { type: 'request' })
+      .map(({ id }) => JSON.parse(id as string) as string)
+      .toSorted(),
+  ).toEqual(ids);
+  expect(messages(stage.entries(), { type: 'result' })).toEqual([]);
+  for (const [i, { answer, ms }] of (await Promise.all(due)).entries()) {
+    expect(answer).toContain(`{"of":"${ids[i]}"}`);
+    expect(ms).toBeGreaterThan(longMs - 50);
+  }
+  const entries = await stage.ended();
+  expect(messages(entries, { type: 'result' }).every((one) => isDelivered(entries, one))).toBe(true);
+  expect(messages(entries, { type: 'result' })).toHaveLength(2);
+}, 900_000);
 
 test(`a body of ${largeBytes} bytes passes both ways and is recorded whole; what is larger than the bound is refused [proxy-load]`, async () => {
   let seen = '';
