@@ -93,15 +93,26 @@ export async function inWorld<T>(work: (world: World) => Promise<T>): Promise<T>
   }
 }
 
-/** Resident memory of a process now, and at most so far, in MB. */
-export function memoryMB(pid: number): { now: number; peak: number } {
+/** What the kernel says of a process's memory, in MB. */
+function statusMB(pid: number, ...names: string[]): number[] {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-    const field = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1000;
-    return { now: field('VmRSS'), peak: field('VmHWM') };
+    return names.map((name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1000);
   } catch {
-    return { now: Number.NaN, peak: Number.NaN };
+    return names.map(() => Number.NaN);
   }
+}
+
+/** Resident memory of a process now, and at most so far, in MB. */
+export function memoryMB(pid: number): { now: number; peak: number } {
+  const [now, peak] = statusMB(pid, 'VmRSS', 'VmHWM') as [number, number];
+  return { now, peak };
+}
+
+/** Memory that a process shares with no other, in MB: anonymous pages, also those that were swapped out. */
+export function privateMB(pid: number): number {
+  const [here, swapped] = statusMB(pid, 'RssAnon', 'VmSwap') as [number, number];
+  return here + swapped;
 }
 
 /** CPU time of a process with all its threads, in ms. */

@@ -54,7 +54,10 @@ export function readReport(texts: ReportTexts): MemoryBackend {
   let lastAt = about?.madeAt ?? '';
   let lastIndex = 0;
   let toldMs = 0;
-  let toldRowsMs = 0;
+  let toldRowsMs = -Infinity;
+  /** Before there are any, the overview would say that nothing happened. */
+  let haveRows = (): void => {};
+  const firstRows = new Promise<void>((resolve) => (haveRows = resolve));
   const dueEntries = about?.blocks.reduce((sum, block) => sum + block.entries, 0) ?? 0;
   let isWhole = false;
 
@@ -76,6 +79,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
           if (performance.now() - toldMs < tellEveryMs) return;
           toldMs = performance.now();
           const { size } = rows.entries;
+          if (size > 0) haveRows();
           if (!isWhole && size > 0 && toldMs - toldRowsMs > rowsEveryMs) {
             toldRowsMs = toldMs;
             projection.end();
@@ -132,7 +136,7 @@ export function readReport(texts: ReportTexts): MemoryBackend {
   const whole = check(true);
   const patience = new Promise<void>((resolve) => setTimeout(resolve, dueEntries > manyEntries ? patienceMs.ofMany : patienceMs.usual));
   backend.ready = whole;
-  backend.begun = Promise.race([whole, patience]).then(() => projection.end());
+  backend.begun = Promise.race([whole, Promise.all([patience, firstRows])]).then(() => projection.end());
   return backend;
 }
 

@@ -141,8 +141,25 @@ export interface Chunk {
   isWhole: boolean;
 }
 
-/** A chunk, or `undefined` when it is not there. Never throws. */
-export async function readChunk(crypto: Crypto, source: ReportSource, { chunks }: ReportHead, name: string): Promise<Chunk | undefined> {
+/** Memory for what is read one after the other: buffers of megabytes are given back late, and a browser keeps what a page once had. */
+export class Room {
+  #bytes = new Uint8Array(0);
+
+  /** So many bytes, which hold anything; those of the last time are gone. */
+  of(sizeBytes: number): Uint8Array {
+    if (this.#bytes.length < sizeBytes) this.#bytes = new Uint8Array(sizeBytes);
+    return this.#bytes.subarray(0, sizeBytes);
+  }
+}
+
+/** A chunk, or `undefined` when it is not there. `room`: where its bytes go. Never throws. */
+export async function readChunk(
+  crypto: Crypto,
+  source: ReportSource,
+  { chunks }: ReportHead,
+  name: string,
+  room: Room = new Room(),
+): Promise<Chunk | undefined> {
   const text = await source.chunk(name);
   if (text === undefined) return undefined;
   const listed = Object.hasOwn(chunks, name) ? chunks[name] : undefined;
@@ -153,7 +170,7 @@ export async function readChunk(crypto: Crypto, source: ReportSource, { chunks }
     return { bytes, isWhole: zipped !== undefined && base64(crypto.sha256(zipped)) === listed?.sha256 && zipped.length === mostBytes };
   }
   if (zipped && base64(crypto.sha256(zipped)) === listed?.sha256) {
-    const read = await unzipped(zipped, mostBytes, zipped.length, new Uint8Array(mostBytes));
+    const read = await unzipped(zipped, mostBytes, zipped.length, room.of(mostBytes));
     return { bytes: read.bytes, isWhole: read.isWhole && read.bytes.length === mostBytes };
   }
   const good = zipped ?? fromBase64(text.slice(0, Math.floor(text.search(/[^A-Za-z0-9+/]|$/) / 4) * 4)) ?? new Uint8Array(0);

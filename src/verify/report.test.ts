@@ -10,6 +10,7 @@ import { bundleCommand } from '../cli/bundle.ts';
 import { reportCommand } from '../cli/report.ts';
 import { verifyAny } from '../cli/verify-any.ts';
 import { nodeCrypto } from '../crypto-node.ts';
+import { reportBlockEntries } from '../limits.ts';
 import { openReportFile } from '../report/file.ts';
 import { parseCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote, parseVkey } from '../tlog/note.ts';
@@ -467,6 +468,40 @@ describe('a report', () => {
     const index = own.leaves.findIndex((leaf, i) => leaf.includes(`"batch":${i},`));
     const seen = (await opener!.open(index))!;
     expect([seen.index, seen.isVerified, seen.frame]).toEqual([index, true, undefined]);
+  });
+
+  it('has the frame of a batch that stands in one block for its items in the next', async () => {
+    const text = '[{"jsonrpc":"2.0","method":"a"},{"jsonrpc":"2.0","method":"b"}]';
+    const own = sampleLedger({
+      pairs: 2,
+      later: (fixture) => {
+        // others in front of it and behind it: what the next block has goes over where it stood
+        const fill = (to: number): void => {
+          while (fixture.leaves.length < to) fixture.add(message(fixture.leaves.length), {}, ['x'.repeat(500)]);
+        };
+        fill(reportBlockEntries / 2);
+        const of = { ...frame, seq: 9_000, tapSeq: 9_000 };
+        const batch = fixture.add({ kind: 'batch', ...of, items: 2 }, {}, [text]);
+        fill(reportBlockEntries);
+        for (const [item, range] of [
+          [1, 31],
+          [32, 62],
+        ].entries())
+          fixture.add({ kind: 'message', ...of, seq: 9_001 + item, sizeBytes: 30, type: 'notification', method: 'ab'[item], batch, item, range });
+        fill(2 * reportBlockEntries - 50);
+      },
+    });
+    writeFixture(own.files(), at('batch-apart'));
+    const data = await dataOf(await report('batch-apart.html', { ledger: at('batch-apart') }));
+    const items: string[] = [];
+    const result = await verify(data, {
+      vkeys: [parseVkey(nodeCrypto, own.key.vkey)!],
+      onEntry: ({ entry, index, frame: shown }) => {
+        if (entry.kind === 'message' && entry.batch !== undefined && index >= reportBlockEntries) items.push(Buffer.from(shown!.bytes).toString());
+      },
+    });
+    expect(bad(result)).toEqual([]);
+    expect(items).toEqual(['{"jsonrpc":"2.0","method":"a"}', '{"jsonrpc":"2.0","method":"b"}']);
   });
 
   it('lets others have their turn behind each block', async () => {

@@ -26,6 +26,7 @@ import {
   parseReportHead,
   Places,
   readChunk,
+  Room,
   type BlockEntry,
   type ReportHead,
   type ReportItem,
@@ -319,11 +320,12 @@ class ReportVerifier {
         this.#say('missing', 'record-missing', `entry ${due} is not in the report, which says that it leaves none out`, { index: due });
       due = Math.max(due, to);
     };
+    const rooms = { entries: new Room(), content: new Room() };
     for (const [k, block] of blocks.entries()) {
       this.#options.onProgress?.(k / blocks.length);
       await this.#options.pause?.();
-      const entries = await this.#readBlock(head, k, block, tree);
-      const content = block.content ? await readChunk(this.#crypto, this.#source, head, `content-${k}`) : undefined;
+      const entries = await this.#readBlock(head, k, block, tree, rooms.entries);
+      const content = block.content ? await readChunk(this.#crypto, this.#source, head, `content-${k}`, rooms.content) : undefined;
       const found = this.#findings.list.length;
       const decoded = content && decodeContent(content.bytes, block.entries);
       for (const [i, seen] of entries.entries()) {
@@ -354,11 +356,11 @@ class ReportVerifier {
   }
 
   /** The entries of a block, as far as it can be read; whatever is wrong with it is said. */
-  async #readBlock(head: ReportHead, k: number, block: ReportHead['blocks'][number], tree: ReportTree): Promise<SeenEntry[]> {
+  async #readBlock(head: ReportHead, k: number, block: ReportHead['blocks'][number], tree: ReportTree, room: Room): Promise<SeenEntry[]> {
     const name = `entries-${k}`;
     const at = { index: block.first, path: name };
     const which = `the chunk ${name} (${countOf(block.entries, 'entry', 'entries')} from ${block.first} to ${block.last})`;
-    const chunk = await readChunk(this.#crypto, this.#source, head, name);
+    const chunk = await readChunk(this.#crypto, this.#source, head, name, room);
     if (chunk === undefined) {
       this.#say('missing', 'record-missing', `${which} is missing`, at);
       this.#counts.unread += block.entries;
@@ -446,7 +448,11 @@ class ReportVerifier {
       if (entry.kind === 'message' && entry.batch !== undefined) {
         if (this.#batch?.index === entry.batch && entry.range) seen.frame = stretchOf(this.#batch.frame, entry.range);
       } else seen.frame = frameOf(entry, shown);
-      if (entry.kind === 'batch') this.#batch = { index, frame: seen.frame! };
+      if (entry.kind === 'batch') {
+        // its items may stand in the next block, where these bytes are gone
+        seen.frame!.bytes = seen.frame!.bytes.slice();
+        this.#batch = { index, frame: seen.frame! };
+      }
     }
     this.#options.onEntry?.(seen);
   }

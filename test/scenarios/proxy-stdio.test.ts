@@ -68,7 +68,11 @@ const withoutAnomalies = (entries: readonly Recorded[]): void => {
   expect(messages(entries).filter(({ anomalies }) => anomalies !== undefined)).toEqual([]);
 };
 
-const cases = (['each', 'shared'] as const).flatMap((sessions) => kinds.map((kind) => [sessions, kind] as const));
+const allCases = (['each', 'shared'] as const).flatMap((sessions) => kinds.map((kind) => [sessions, kind] as const));
+/** Each client once in the usual run, all pairs with `SWORN_LONG=1`. */
+const cases = allCases.filter(
+  ([sessions, kind]) => process.env['SWORN_LONG'] !== undefined || (sessions === 'each') === (kind === 'sdk 1' || kind === 'pinned-modern'),
+);
 
 test.each(cases)('%s, %s: tools, resources, prompts, progress, cancellation [proxy-stdio]', async (sessions, kind) => {
   const { connect: open, ended, heard, stage } = await behind(ours('both-eras.ts'), sessions);

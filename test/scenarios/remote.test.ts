@@ -60,8 +60,14 @@ async function talkToEverything(client: AnyClient): Promise<void> {
   expect(textOf(await client.callTool('trigger-sampling-request', { prompt: 'x', maxTokens: 5 }))).toContain('sampled');
 }
 
+/** Each client in the usual run, and each transport with two; all pairs with `SWORN_LONG=1`. */
+const clientsOf = {
+  streamableHttp: process.env['SWORN_LONG'] === undefined ? (['sdk 1', 'auto'] as const) : (['sdk 1', 'legacy', 'auto'] as const),
+  sse: process.env['SWORN_LONG'] === undefined ? (['sdk 1', 'legacy'] as const) : (['sdk 1', 'legacy', 'auto'] as const),
+};
+
 describe.each(['streamableHttp', 'sse'] as const)('the official server over %s', (transport) => {
-  test.each(kinds.filter((kind) => kind !== 'pinned-modern'))('%s', async (kind) => {
+  test.each(clientsOf[transport])('%s', async (kind: ClientKind) => {
     const stage = new Stage();
     const client = await connect(kind, words(stage, await everything(stage, transport)), stage.env, true);
     await talkToEverything(client);
