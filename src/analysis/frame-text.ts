@@ -45,12 +45,20 @@ const depthMost = 128;
 /** The value of a JSON text; of one that is cut off or damaged what stands before that, and `undefined` where nothing does. Never throws. */
 export function looseJson(text: string): unknown {
   // the recorder takes such a frame for opaque, but a text in a result may be nested as deeply as it likes
-  if (text.length > jsonDepth && isDeeper(text, jsonDepth)) return new Loose(text).value(0);
+  if (mayBeDeeper(text, jsonDepth) && isDeeper(text, jsonDepth)) return new Loose(text).value(0);
   try {
     return JSON.parse(text) as unknown;
   } catch {
     return new Loose(text).value(0);
   }
+}
+
+/** Whether more is opened than that, wherever it stands: of most texts that says enough, and it is looked up faster than each character. */
+function mayBeDeeper(text: string, most: number): boolean {
+  let opened = 0;
+  for (const bracket of ['{', '['])
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) if (++opened > most) return true;
+  return false;
 }
 
 function isDeeper(text: string, most: number): boolean {

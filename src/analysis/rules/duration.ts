@@ -31,11 +31,11 @@ export const slow = rule<Durations>(
     const { durationUs } = call;
     if (durationUs === undefined || call.state === 'blocked') return [];
     const own = memory.of(`${call.server} ${nameOf(seen)}`);
-    const usual = own.latest.toSorted((one, other) => one - other)[own.latest.length >> 1] ?? 0;
-    const isKnown = own.latest.length >= latestLeast;
+    const isLong = own.latest.length >= latestLeast && durationUs >= settings.count('afterMs', slowMs) * 1000;
+    const usual = isLong ? own.latest.toSorted((one, other) => one - other)[own.latest.length >> 1]! : 0;
     own.latest.push(durationUs);
     if (own.latest.length > latestMost) own.latest.shift();
-    if (!isKnown || durationUs < settings.count('afterMs', slowMs) * 1000 || durationUs < usual * slowTimes) return [];
+    if (!isLong || durationUs < usual * slowTimes) return [];
     return [
       {
         first: firstOf(own.firsts, call.session, call.index, slowSessions),

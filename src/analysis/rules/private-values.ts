@@ -25,8 +25,8 @@ const example = /EXAMPLE(?:KEY)?$/;
 
 const detectors = new Detectors(['secrets', 'pii']);
 const secretKinds: ReadonlySet<string> = new Set(detectorGroups.secrets);
-/** By what was seen: both rules look at the same, and the search is what costs. */
-const searched = new WeakMap<SeenCall, ReadonlyMap<string, Set<number>>>();
+/** Of what was seen last: both rules look at the same, one after the other, and the search is what costs. */
+let searched: { seen: SeenCall; kinds: ReadonlyMap<string, Set<number>> } | undefined;
 
 type Side = 'arguments' | 'result';
 
@@ -76,8 +76,7 @@ function valuesRule(words: Omit<Rule, 'create'>, isOurs: (kind: string) => boole
 
 /** Hashes of what was found on this side, by kind. */
 function valuesIn(seen: SeenCall, side: Side): ReadonlyMap<string, Set<number>> {
-  const known = searched.get(seen);
-  if (known !== undefined) return known;
+  if (searched?.seen === seen) return searched.kinds;
   const kinds = new Map<string, Set<number>>();
   const text = textOf(seen, side);
   for (const { rule: kind, start, end } of detectors.find(text)) {
@@ -86,7 +85,7 @@ function valuesIn(seen: SeenCall, side: Side): ReadonlyMap<string, Set<number>> 
     const values = kinds.get(kind) ?? new Set();
     kinds.set(kind, values.add(hash53(value)));
   }
-  searched.set(seen, kinds);
+  searched = { seen, kinds };
   return kinds;
 }
 

@@ -96,10 +96,13 @@ function deletesByPattern(args: unknown): boolean {
   );
 }
 
+/** One of these stands in every statement that does: most texts need no other look. */
+const destroying = /drop|truncate|delete/i;
+
 /** What a statement in the arguments destroys. Comments before it are passed over, several are looked at one by one. */
 function sqlDeed(seen: SeenCall): string | undefined {
   for (const { value } of leavesOf(seen.arguments)) {
-    if (typeof value !== 'string' || value.length > 20_000) continue;
+    if (typeof value !== 'string' || value.length > 20_000 || !destroying.test(value)) continue;
     for (const statement of value.split(';').slice(0, 50)) {
       const text = statement.replaceAll(/--[^\n]*|\/\*[^*]*\*\//g, ' ').trim();
       const [, dropped] = /^drop\s+(table|database|schema|view|user|role)\s/i.exec(`${text} `) ?? [];
