@@ -35,8 +35,11 @@ export default defineConfig({
   test: {
     reporters: report ? ['default', 'json'] : ['default'],
     ...(report ? { outputFile: { json: report } } : {}),
-    include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: ['test/soak/**', '**/node_modules/**'],
+    projects: [
+      // Units leave nothing behind: a process of its own for each file would take longer than what most of them do.
+      { extends: true, test: { name: 'units', include: ['src/**/*.test.ts', 'scripts/**/*.test.ts'], isolate: false } },
+      { extends: true, test: { name: 'whole', include: ['test/**/*.test.ts'], exclude: ['test/soak/**'] } },
+    ],
     // Tests start processes and measure nothing. Many wait for most of their time: four at a time keep two processors busy, and time limits honest.
     pool: 'forks',
     maxWorkers: 4,

@@ -8,12 +8,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ErasureTarget } from '../../src/entry/entry.ts';
 import type { Files } from '../../src/ledger/files.ts';
 import { keyOf, opened } from '../check-ledger.ts';
-import { FaultyFiles, type Fault, type Operation } from './faulty-files.ts';
+import { failing, FaultyFiles, isLong, storedOfWrites, type Fault, type Operation } from './faulty-files.ts';
 import { chance, PowerFiles } from './power-files.ts';
 import { Client, encryptedScratch, kept, reopenAndCheck, scriptedRun } from './world.ts';
-
-/** What the disk may have of a failed write; a part of it with `SWORN_LONG=1`, and in every test of a power cut. */
-const storedOfWrites = process.env['SWORN_LONG'] === undefined ? (['nothing', 'all'] as const) : (['nothing', 'half', 'all'] as const);
 
 let at: ReturnType<typeof encryptedScratch>;
 beforeEach(() => void (at = encryptedScratch()));
@@ -232,7 +229,8 @@ describe('an encrypted ledger', () => {
     for (const stored of operation.startsWith('writev') ? storedOfWrites : (['nothing', 'all'] as const)) {
       for (const then of ['goes on', 'dies'] as const) {
         it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {
-          for (let call = 1; ; call++) {
+          const { first, step } = failing(stored, then);
+          for (let call = first; ; call += step) {
             const client = new Client();
             const files = new FaultyFiles([{ operation, call, stored, then, code: 'ENOSPC' }], () => client.die());
             await scriptedRun(client, at, files);
@@ -255,14 +253,14 @@ describe('an encrypted ledger', () => {
 
 describe('erasing in an encrypted ledger', () => {
   // erasing fails in the clear at each of them, too (erase.test.ts); SWORN_LONG=1 for all of them here
-  const isShort = process.env['SWORN_LONG'] === undefined;
   for (const operation of ['create', 'writev', 'writevSync', 'sync', 'syncSync', 'rename', 'open'] as const satisfies Operation[]) {
-    if (isShort && (operation === 'create' || operation === 'open' || operation === 'syncSync')) continue;
+    if (!isLong && (operation === 'create' || operation === 'open' || operation === 'syncSync')) continue;
     for (const stored of operation.startsWith('writev') ? storedOfWrites : (['nothing', 'all'] as const)) {
       for (const then of ['goes on', 'dies'] as const) {
         it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {
           let reached = 0;
-          for (let call = 1; ; call++) {
+          const { first, step } = failing(stored, then);
+          for (let call = first; ; call += step) {
             const writer = new Client();
             await written(writer);
             const copy = backup();

@@ -8,11 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ErasureTarget } from '../../src/entry/entry.ts';
 import type { Files } from '../../src/ledger/files.ts';
 import { chance, PowerFiles } from './power-files.ts';
-import { FaultyFiles, type Fault, type Operation } from './faulty-files.ts';
+import { failing, FaultyFiles, storedOfWrites, type Fault, type Operation } from './faulty-files.ts';
 import { Client, kept, reopenAndCheck, scratch, type Scratch } from './world.ts';
-
-/** What the disk may have of a failed write; a part of it with `SWORN_LONG=1`, and in every test of a power cut. */
-const storedOfWrites = process.env['SWORN_LONG'] === undefined ? (['nothing', 'all'] as const) : (['nothing', 'half', 'all'] as const);
 
 let at: Scratch;
 beforeEach(() => void (at = scratch()));
@@ -168,7 +165,8 @@ describe('erasing', () => {
       for (const then of ['goes on', 'dies'] as const) {
         it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {
           let reached = 0;
-          for (let call = 1; ; call++) {
+          const { first, step } = failing(stored, then);
+          for (let call = first; ; call += step) {
             let client: Client;
             let happened = 0;
             try {

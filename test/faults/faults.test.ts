@@ -3,11 +3,8 @@
  * acknowledged is there, nothing is there twice, nothing that was given back shows up, and the ledger opens.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FaultyFiles, operations, type Fault, type Operation } from './faulty-files.ts';
+import { failing, FaultyFiles, isLong, operations, storedOfWrites, type Fault, type Operation } from './faulty-files.ts';
 import { Client, reopenAndCheck, scratch, scriptedRun, type Scratch } from './world.ts';
-
-/** What the disk may have of a failed write; a part of it with `SWORN_LONG=1`, and in every test of a power cut. */
-const storedOfWrites = process.env['SWORN_LONG'] === undefined ? (['nothing', 'all'] as const) : (['nothing', 'half', 'all'] as const);
 
 let at: Scratch;
 beforeEach(() => void (at = scratch()));
@@ -46,13 +43,14 @@ describe.each([
 
   // on the spot the others are called as they are otherwise; SWORN_LONG=1 for all of them
   const own: readonly Operation[] = ['writevSync', 'datasyncSync', 'datasync', 'open', 'rename'];
-  const isShort = process.env['SWORN_LONG'] === undefined && fastSyncMs > 0;
+  const isShort = !isLong && fastSyncMs > 0;
   for (const operation of ['open', 'create', 'writev', 'writevSync', 'datasync', 'datasyncSync', 'sync', 'syncSync', 'rename', 'mkdir'] as const) {
     if (isShort && !own.includes(operation)) continue;
     for (const stored of operation.startsWith('writev') ? storedOfWrites : (['nothing', 'all'] as const)) {
       for (const then of ['goes on', 'dies'] as const) {
         it(`survives every failing ${operation}, ${stored} of it stored, and the process ${then}`, async () => {
-          for (let call = 1; ; call++) {
+          const { first, step } = failing(stored, then);
+          for (let call = first; ; call += step) {
             const { client, happened } = await runWith(
               [{ operation, call, stored, then, code: operation === 'mkdir' ? 'EACCES' : 'ENOSPC' }],
               fastSyncMs,
@@ -88,11 +86,14 @@ describe.each([
     it(`survives every failing ${operation} with a failing ${second} behind it`, async () => {
       let both = 0;
       for (let call = 1, reached = true; reached; call++) {
-        for (const [stored, then] of [
-          ['nothing', 'goes on'],
-          ['all', 'goes on'],
-          ['nothing', 'dies'],
-        ] as const) {
+        for (const [k, [stored, then]] of (
+          [
+            ['nothing', 'goes on'],
+            ['all', 'goes on'],
+            ['nothing', 'dies'],
+          ] as const
+        ).entries()) {
+          if (!isLong && call % 3 !== k) continue;
           const first: Fault = { operation, call, stored: operation === 'open' ? 'nothing' : 'half', then: 'goes on', code: 'ENOSPC' };
           const { client, happened } = await runWith([first, { operation: second, call: 1, follows: true, stored, then, code: 'EIO' }], fastSyncMs);
           reached = happened > 0;

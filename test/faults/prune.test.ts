@@ -11,7 +11,7 @@ import type { Files } from '../../src/ledger/files.ts';
 import { parseVkey } from '../../src/tlog/note.ts';
 import { verifyLedger, type Verification } from '../../src/verify/verifier.ts';
 import { day, PruneWorld } from '../prune-world.ts';
-import { FaultyFiles, type Fault, type Operation } from './faulty-files.ts';
+import { FaultyFiles, isLong, type Fault, type Operation } from './faulty-files.ts';
 import { chance, PowerFiles } from './power-files.ts';
 import { scratch, type Scratch } from './world.ts';
 
@@ -92,7 +92,11 @@ function deathOf(): { came: Promise<undefined>; come: () => void } {
 describe('pruning', () => {
   it('survives a power cut before any call [prune-faults]', async () => {
     let calls = 0;
-    for (let diesAfter = Infinity; diesAfter === Infinity || diesAfter <= calls; diesAfter = diesAfter === Infinity ? 0 : diesAfter + 1) {
+    for (
+      let diesAfter = Infinity;
+      diesAfter === Infinity || diesAfter <= calls;
+      diesAfter = diesAfter === Infinity ? 0 : diesAfter + (isLong ? 1 : 2)
+    ) {
       const died = deathOf();
       const files = new PowerFiles(at.root, () => died.come());
       const world = await written(files);
