@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkLedger } from '../../test/check-ledger.ts';
@@ -19,6 +19,7 @@ import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
 import { entryBytes } from '../limits.ts';
 import { encodeBundle, tilePath, TileStack } from '../tlog/tile.ts';
+import { threadedFiles } from './file-thread.ts';
 import { nodeFiles, writeAll, writeAllSync, type Files } from './files.ts';
 import { Ledger } from './ledger.ts';
 import { scanSegment } from './segment.ts';
@@ -148,6 +149,23 @@ describe('a ledger', () => {
     checkLedger(at.folder, at.keysHome);
     await ledger.close();
     await reopenAndCheck(at, [client]);
+  });
+
+  it.each([1, 4, 5, 6, 7, 8, 9])('publishes all of %i full tiles when it is closed, however they are written, also behind a death', async (tiles) => {
+    // two files for each tile: few are written in turns, many in a thread
+    const client = new Client();
+    const files = threadedFiles();
+    const ledger = client.open(at, files, { publishEveryMs: 1e9, signEveryMs: 1e9 });
+    for (const name of numbered(tiles * 256 + 3)) client.append(name);
+    await client.answered();
+    const copy = scratch();
+    cpSync(at.root, copy.root, { recursive: true });
+    await ledger.close();
+    expect(checkLedger(at.folder, at.keysHome).checkpointSize).toBe(tiles * 256 + 3);
+    at.remove();
+    at = copy;
+    await new Client().open(at, threadedFiles(), { publishEveryMs: 1e9 }).close();
+    expect(checkLedger(at.folder, at.keysHome).checkpointSize).toBe(tiles * 256 + 3);
   });
 
   it('refuses what no reader would accept, and is none the worse for it', async () => {

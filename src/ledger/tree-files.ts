@@ -240,7 +240,7 @@ export class TreeFiles {
     while (this.#underWay.size < filesAtOnce) {
       const file = this.#due.shift();
       if (file === undefined) return;
-      this.#underWay.set(file, this.#writeOne(file));
+      this.#underWay.set(file, this.#writeOne(file, isPressing));
     }
   }
 
@@ -268,7 +268,7 @@ export class TreeFiles {
   }
 
   /** Never rejects. What the disk refuses stays due, and is tried again with the next file, or with the next checkpoint. */
-  async #writeOne(file: DueFile): Promise<void> {
+  async #writeOne(file: DueFile, isPressing: boolean): Promise<void> {
     const isWritten = await this.#isWritten(file);
     this.#underWay.delete(file);
     if (!isWritten) {
@@ -276,7 +276,8 @@ export class TreeFiles {
       return;
     }
     this.#dueBytes -= file.bytes.length;
-    this.#writeDue();
+    // those behind it are waited for likewise: few of them are told to no thread, and nobody else would write them
+    this.#writeDue(isPressing);
   }
 
   /** If we die in here: no checkpoint covers the file, and recovery writes it again. */
