@@ -13,7 +13,8 @@ import { mayDecide } from './approvers.ts';
 import { Clock } from './clock.ts';
 import { Connection } from './connection.ts';
 import type { Peer } from './peer.ts';
-import { record, recordRefusal, type RecordDeps } from './record.ts';
+import { recordRefusal } from './own-entries.ts';
+import { record, type RecordDeps } from './record.ts';
 import { seal } from './seal.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }));

@@ -8,6 +8,7 @@
 import type { Hasher } from '../bytes/crypto.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { segmentHash } from '../entry/commitment.ts';
+import type { Direction } from '../entry/entry.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { PartRecord } from '../ledger/segment.ts';
 import { frameUnits, judgeBytes, peekBytes } from '../limits.ts';
@@ -18,6 +19,9 @@ import type { Clock } from './clock.ts';
 import type { Connection, LongFrame } from './connection.ts';
 import { salt, segmentOf } from './seal.ts';
 import type { Stored } from './store.ts';
+
+/** Directions by their index. */
+export const directions: readonly [Direction, Direction] = ['c2s', 's2c'];
 
 /** A frame as it is about to be recorded: below the hot path its bytes are not used any more. */
 export interface Frame {

@@ -12,7 +12,8 @@ import { held, moreUnits, readAnswer, readJson, readRefusal, WireReader, wireTyp
 import { Clock } from './clock.ts';
 import { Connection, type Opened } from './connection.ts';
 import { applyFreeze, freezeFields, readFreeze } from './control.ts';
-import { finishBatch, record, recordRefusal, type RecordDeps } from './record.ts';
+import { recordRefusal } from './own-entries.ts';
+import { finishBatch, record, type RecordDeps } from './record.ts';
 import { seal } from './seal.ts';
 import { State } from './state.ts';
 

@@ -8,7 +8,8 @@ import { noPolicy, type Policy } from '../policy/policy.ts';
 import { moreUnits, type DirectionIndex } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection } from './connection.ts';
-import { record, recordReturn, type RecordDeps } from './record.ts';
+import { recordReturn } from './own-entries.ts';
+import { record, type RecordDeps } from './record.ts';
 
 const id = 'a'.repeat(32);
 

@@ -37,7 +37,8 @@ import { applyFreeze } from './control.ts';
 import { Pins } from '../policy/pins.ts';
 import type { Limits, LimitsState } from './limiting.ts';
 import type { NamedPrincipal } from './speaker.ts';
-import { learn, type UnfinishedBatch } from './record.ts';
+import { learn } from './describe.ts';
+import type { UnfinishedBatch } from './record.ts';
 
 /** How many closed connections are remembered: their taps end within seconds, but for one that was stopped and goes on. */
 const closedConnections = 256;

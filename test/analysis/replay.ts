@@ -12,7 +12,8 @@ import type { Content, Ledger } from '../../src/ledger/ledger.ts';
 import { compilePolicy, unruled, type CompiledPolicy } from '../../src/policy/judge.ts';
 import { Clock } from '../../src/recorder/clock.ts';
 import { Connection } from '../../src/recorder/connection.ts';
-import { record, recordOpening, type RecordDeps } from '../../src/recorder/record.ts';
+import { recordOpening } from '../../src/recorder/own-entries.ts';
+import { record, type RecordDeps } from '../../src/recorder/record.ts';
 import { seal } from '../../src/recorder/seal.ts';
 
 /** What a conversation begins with. */
