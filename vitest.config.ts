@@ -19,6 +19,9 @@ const longest = [
   'test/scenarios/conversations',
   'test/faults/power',
   'test/scenarios/size',
+  'test/faults/prune',
+  'test/fuzz/fuzz',
+  'test/packed',
 ];
 
 class LongestFirst extends BaseSequencer {
