@@ -168,6 +168,34 @@ describe('a ledger', () => {
     expect(checkLedger(at.folder, at.keysHome).checkpointSize).toBe(tiles * 256 + 3);
   });
 
+  it('says when the disk takes no checkpoint, and when it takes one again', async () => {
+    const told: (string | undefined)[] = [];
+    const events = {
+      flushed: () => undefined,
+      recordable: () => undefined,
+      publishing: (problem: Error | undefined) => void told.push(problem?.message),
+      fatal: (error: Error) => {
+        throw error;
+      },
+    };
+    const ledger = Ledger.open(at.folder, at.keysHome, { from: 0, entry: () => undefined }, events, nodeFiles, {
+      publishEveryMs: 1e9,
+      signEveryMs: 1e9,
+    });
+    await new Promise<void>((durable) =>
+      ledger.append({ leaf: leafOf('a'), attributes: [], frame: [] }, { durable: () => durable() }, { urgent: true }),
+    );
+    // a file where folders are to be
+    writeFileSync(join(at.folder, 'log', 'tile'), '');
+    await ledger.publish();
+    expect(told).toEqual([expect.stringMatching(/EEXIST|ENOTDIR/)]);
+    expect([ledger.size, ledger.publishedSize]).toEqual([1, 0]);
+    rmSync(join(at.folder, 'log', 'tile'));
+    await ledger.close();
+    expect(told.slice(1)).toEqual([undefined]);
+    expect(checkLedger(at.folder, at.keysHome).checkpointSize).toBe(1);
+  });
+
   it('refuses what no reader would accept, and is none the worse for it', async () => {
     const client = new Client();
     const ledger = client.open(at);

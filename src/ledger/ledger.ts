@@ -90,6 +90,8 @@ export interface LedgerEvents {
   recordable(recordable: boolean, error?: Error): void;
   /** Whoever holds the key does not sign, or signs (again). Entries are durable and unsigned meanwhile. */
   signing?(problem: Error | undefined): void;
+  /** The disk takes no new checkpoint, or what belongs to it, or takes them (again). It is tried again, and the older one stands meanwhile; at the end it is not. */
+  publishing?(problem: Error | undefined): void;
   /** The key of the open segment is kept nowhere any more: what comes goes into another one. */
   keyLost?(path: string): void;
   /** A sync failed: the process must end with status 70. */
@@ -723,17 +725,27 @@ export class Ledger {
       const snapshot = this.#tree.snapshot();
       if (snapshot.size === this.#publishedSize) return undefined;
       const note = await this.#writeHead(snapshot.size, snapshot.root);
-      await this.#tree.prepare(snapshot);
+      await this.#toldOf(this.#tree.prepare(snapshot));
       return { snapshot, note };
     });
     if (prepared === undefined) return;
     const { snapshot } = prepared;
     const note = (await this.cosign?.(prepared.note, snapshot.size).catch(() => undefined)) ?? prepared.note;
     await this.#inBackground(async () => {
-      await this.#tree.publish(note);
+      await this.#toldOf(this.#tree.publish(note));
+      this.#events.publishing?.(undefined);
       this.#publishedSize = snapshot.size;
       this.#hasPublished = true;
     });
+  }
+
+  async #toldOf(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      if (!(error instanceof SyncError)) this.#events.publishing?.(error as Error);
+      throw error;
+    }
   }
 
   async #writeHead(size: number, root: Uint8Array): Promise<Uint8Array> {

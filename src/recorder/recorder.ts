@@ -112,6 +112,8 @@ export class Recorder {
   readonly #keys: KeyChanges;
   /** Why nothing is signed. */
   #unsigned: string | undefined;
+  /** Why no checkpoint is published, as it was logged. */
+  #unpublished: string | undefined;
   readonly #eraser: Eraser;
   readonly #pruner: Pruner;
   readonly #pinner: Pinner;
@@ -174,6 +176,7 @@ export class Recorder {
         flushed: () => this.#flushed(),
         recordable: (recordable, error) => this.#recordableChanged(recordable, error),
         signing: (problem) => this.#signingChanged(problem),
+        publishing: (problem) => this.#publishingChanged(problem),
         keyLost: (path) => this.#log(`${path} has no key for the open segment any more: what it holds cannot be opened, a new one is begun`),
         fatal: (error) => {
           this.#log(`fatal: ${error.message}`);
@@ -779,6 +782,12 @@ export class Recorder {
     if (this.#unsigned === problem?.message) return;
     this.#unsigned = problem?.message;
     this.#log(problem === undefined ? 'checkpoints are signed again' : `whoever holds the key does not sign: ${problem.message}`);
+  }
+
+  #publishingChanged(problem: Error | undefined): void {
+    if (this.#unpublished === problem?.message) return;
+    this.#unpublished = problem?.message;
+    this.#log(problem === undefined ? 'checkpoints are published again' : `no checkpoint can be published, the older one stands: ${problem.message}`);
   }
 
   #flushed(): void {
