@@ -24,7 +24,7 @@ export interface ReportTexts {
 }
 
 /** So long the overview waits for the verification to end, before it says what was read so far: that of very many entries takes longer in any case. */
-const patienceMs = { usual: 1_000, ofMany: 250 };
+const patienceMs = { usual: 1_000, ofMany: 250, atMost: 5_000 };
 const manyEntries = 20_000;
 const tellEveryMs = 100;
 /** How often the overview is told of rows while they are read. */
@@ -76,10 +76,10 @@ export function readReport(texts: ReportTexts): MemoryBackend {
         pause: () => new Promise((resolve) => setTimeout(resolve)),
         onProgress: (done) => {
           evidence.progress = done;
-          if (performance.now() - toldMs < tellEveryMs) return;
-          toldMs = performance.now();
           const { size } = rows.entries;
           if (size > 0) haveRows();
+          if (performance.now() - toldMs < tellEveryMs) return;
+          toldMs = performance.now();
           if (!isWhole && size > 0 && toldMs - toldRowsMs > rowsEveryMs) {
             toldRowsMs = toldMs;
             projection.end();
@@ -134,9 +134,10 @@ export function readReport(texts: ReportTexts): MemoryBackend {
     behind: () => (isWhole ? 0 : Math.max(0, dueEntries - rows.entries.size)),
   });
   const whole = check(true);
-  const patience = new Promise<void>((resolve) => setTimeout(resolve, dueEntries > manyEntries ? patienceMs.ofMany : patienceMs.usual));
+  const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+  const patience = after(dueEntries > manyEntries ? patienceMs.ofMany : patienceMs.usual);
   backend.ready = whole;
-  backend.begun = Promise.race([whole, Promise.all([patience, firstRows])]).then(() => projection.end());
+  backend.begun = Promise.race([whole, Promise.all([patience, firstRows]), after(patienceMs.atMost)]).then(() => projection.end());
   return backend;
 }
 

@@ -36,12 +36,15 @@ export const isLong = process.env['SWORN_LONG'] !== undefined;
 /** What the disk may have of a failed write; a part of it in long runs, and in every test of a power cut. */
 export const storedOfWrites = isLong ? (['nothing', 'half', 'all'] as const) : (['nothing', 'all'] as const);
 
+/** Drawn anew for each run: calls may alternate between two kinds of file. */
+export const isOdd = Math.random() < 0.5;
+
 /**
  * Which calls fail so, one in each run: the first, and how many further the next. In the usual run each call fails twice, once stored and once not, once with the process
- * going on and once ending there; in a long one in all four ways.
+ * going on and once ending there, and which of the two it is differs from run to run; in a long one in all four ways.
  */
 export function failing(stored: Fault['stored'], then: Fault['then']): { first: number; step: number } {
-  return isLong ? { first: 1, step: 1 } : { first: (stored === 'nothing') === (then === 'goes on') ? 1 : 2, step: 2 };
+  return isLong ? { first: 1, step: 1 } : { first: ((stored === 'nothing') === (then === 'goes on')) === isOdd ? 1 : 2, step: 2 };
 }
 
 export class FaultyFiles implements Files {

@@ -279,8 +279,10 @@ async function runWorld(number: number, mode: Mode, options: SoakOptions, result
     checkLedger(world.ledger, world.keysHome);
     // each recorder may have died before it signed anything: then nothing is proven, and nothing tampered with
     const asLeft = await world.finish(['verify', world.ledger]);
-    if (asLeft.status !== 0 && asLeft.status !== 3) violation(`sworn verify exits ${asLeft.status}: ${asLeft.stdout.slice(-1500)}${asLeft.stderr}`);
-    await world.finish(['recorder', 'start', '--ledger', world.ledger]);
+    const isUnsigned = asLeft.status === 3 && asLeft.stdout.includes('the checkpoint covers no entry');
+    if (asLeft.status !== 0 && !isUnsigned) violation(`sworn verify exits ${asLeft.status}: ${asLeft.stdout.slice(-1500)}${asLeft.stderr}`);
+    const started = await world.finish(['recorder', 'start', '--ledger', world.ledger]);
+    if (started.status !== 0) violation(`the last recorder does not start: ${started.stderr}`);
     await world.endRecorder();
     const verified = await world.finish(['verify', world.ledger]);
     if (verified.status !== 0) violation(`sworn verify exits ${verified.status}: ${verified.stdout.slice(-1500)}${verified.stderr}`);
