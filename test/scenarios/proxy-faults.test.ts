@@ -205,13 +205,18 @@ test('a client that leaves: before it is recorded nothing goes on, and later the
   await early.write(stage.request(call(5)));
   // both are with the proxy, which tells nobody: that it answers other questions says so
   const probe = await stage.client();
-  for (let i = 0; i < 20; i++) {
-    await probe.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n');
-    await probe.next();
-  }
+  const probed = async (times: number): Promise<void> => {
+    for (let i = 0; i < times; i++) {
+      await probe.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n');
+      await probe.next();
+    }
+  };
+  await probed(20);
   client.reset();
   early.reset();
   await server.closed;
+  // that the other has left, too, must have come before what the recorder says
+  await probed(3);
   process.kill(recorder, 'SIGCONT');
 
   // everybody else goes on
