@@ -1,5 +1,6 @@
 /** Entries that we make ourselves beside those of frames: how connections and principals begin and come back, and what we say in place of what was refused. */
 import type { Direction, MessageEntry, RecoveryEntry } from '../entry/entry.ts';
+import type { Content } from '../ledger/ledger.ts';
 import { readMessage, type Message } from '../mcp/message.ts';
 import type { Lines } from './answer.ts';
 import type { Connection } from './connection.ts';
@@ -38,30 +39,9 @@ function recordAnswer(
   const isOther = !isAnswer && refused.type === 'request';
   const replaced = isOther ? connection.exchanges.place(readMessage(bytes) as Message, direction, index, 0, connection.scope) : undefined;
   const exchange = isOther ? replaced?.exchange : isAnswer ? (refused.type === 'request' ? index : undefined) : refused.exchange;
-  // it repeats the id
-  const stored = storedOf(bytes, isConcealed ? [{ start: 0, end: bytes.length, rule: 'repeated', keep: 'drop' }] : [], index, deps.findKey);
-  const monotonicUs = deps.clock.monotonicUs();
   // of the other exchange its request says it
   const { method, target, era, effect, effectSource, sensitive, destructive }: Partial<MessageEntry> = isOther ? {} : refused;
-  const entry: MessageEntry = {
-    v: 1,
-    kind: 'message',
-    time: deps.clock.text(deps.clock.wallUs(monotonicUs)),
-    monotonicUs,
-    connection: connection.id,
-    stream: refused.stream,
-    seq: ++connection.seq,
-    tapSeq: 0,
-    direction,
-    transport: connection.transport,
-    server: refused.server,
-    verdict: 'pass',
-    ...(refused.rule === undefined ? {} : { rule: refused.rule }),
-    ...(isConcealed ? { redacted: { repeated: 1 } } : {}),
-    origin: 'sworn',
-    sizeBytes: bytes.length,
-    ...(refused.who === undefined ? {} : { who: refused.who }),
-    ...(refused.session === undefined ? {} : { session: refused.session }),
+  const says: Says = {
     type: 'error',
     ...(refused.id === undefined ? {} : { id: refused.id }),
     ...(exchange === undefined ? {} : { exchange }),
@@ -74,18 +54,57 @@ function recordAnswer(
     ...(destructive === undefined ? {} : { destructive }),
     outcome: 'error',
     code: (readMessage(bytes) as Message).code ?? 4030,
-    segments: stored.hashes.length,
-    commitment: commitment(stored.hashes),
-    delivered: [connection.delivered[0], connection.delivered[1]],
   };
-  const undoSeq = (): void => void connection.seq--;
+  const content = ownMessage(refused, direction, says, bytes, isConcealed, index, connection, deps);
   const unanswer = replaced === undefined && exchange === index ? connection.exchanges.answered(index) : nothing;
   const undo = (): void => {
     replaced?.undo();
     unanswer();
-    undoSeq();
+    connection.seq--;
   };
-  deps.ledger.append(seal(entry, {}, stored.items), { durable: nothing, undo }, { urgent: true });
+  deps.ledger.append(content, { durable: nothing, undo }, { urgent: true });
+}
+
+/** What a message of ours says of itself, beside that it is one. */
+type Says = Pick<MessageEntry, 'type'> & Partial<MessageEntry>;
+
+/**
+ * A message that we say ourselves because of a request or a reply (`about`), with the next number of its connection. `isConcealed`: it repeats what must not be
+ * stored, of which only the hash goes in.
+ */
+export function ownMessage(
+  about: MessageEntry,
+  direction: Direction,
+  says: Says,
+  bytes: Buffer,
+  isConcealed: boolean,
+  index: number,
+  connection: Connection,
+  deps: RecordDeps,
+): Content {
+  const stored = storedOf(bytes, isConcealed ? [{ start: 0, end: bytes.length, rule: 'repeated', keep: 'drop' }] : [], index, deps.findKey);
+  const entry: MessageEntry = {
+    ...deps.clock.common('message'),
+    connection: connection.id,
+    stream: about.stream,
+    seq: ++connection.seq,
+    tapSeq: 0,
+    direction,
+    transport: connection.transport,
+    server: about.server,
+    verdict: 'pass',
+    ...(about.rule === undefined ? {} : { rule: about.rule }),
+    ...(isConcealed ? { redacted: { repeated: 1 } } : {}),
+    origin: 'sworn',
+    sizeBytes: bytes.length,
+    ...(about.who === undefined ? {} : { who: about.who }),
+    ...(about.session === undefined ? {} : { session: about.session }),
+    ...says,
+    segments: stored.hashes.length,
+    commitment: commitment(stored.hashes),
+    delivered: [connection.delivered[0], connection.delivered[1]],
+  };
+  return seal(entry, {}, stored.items);
 }
 
 /**
@@ -119,15 +138,7 @@ export function recordPrincipal(principal: NamedPrincipal, connection: Connectio
 export function recordReturn(connection: Connection, deps: RecordDeps, essential = false): void {
   if (!essential && !deps.ledger.recordable) return;
   connection.isReturnDue = false;
-  const monotonicUs = deps.clock.monotonicUs();
-  const entry: RecoveryEntry = {
-    v: 1,
-    kind: 'recovery',
-    time: deps.clock.text(deps.clock.wallUs(monotonicUs)),
-    monotonicUs,
-    reason: 'resumed',
-    connection: connection.id,
-  };
+  const entry: RecoveryEntry = { ...deps.clock.common('recovery'), reason: 'resumed', connection: connection.id };
   const options = { urgent: connection.wait === 'receipt', essential };
   deps.ledger.append(seal(entry), { durable: () => undefined, undo: () => void (connection.isReturnDue = true) }, options);
 }

@@ -110,10 +110,8 @@ export class Recorder {
   readonly #storms: Storms;
   readonly #anchors: Anchors;
   readonly #keys: KeyChanges;
-  /** Why nothing is signed. */
-  #unsigned: string | undefined;
-  /** Why no checkpoint is published, as it was logged. */
-  #unpublished: string | undefined;
+  /** As they were logged, by what is said when they are over. */
+  readonly #problems: Record<string, string | undefined> = {};
   readonly #eraser: Eraser;
   readonly #pruner: Pruner;
   readonly #pinner: Pinner;
@@ -175,8 +173,9 @@ export class Recorder {
       {
         flushed: () => this.#flushed(),
         recordable: (recordable, error) => this.#recordableChanged(recordable, error),
-        signing: (problem) => this.#signingChanged(problem),
-        publishing: (problem) => this.#publishingChanged(problem),
+        signing: (problem) => this.#problemChanged(problem, 'whoever holds the key does not sign', 'checkpoints are signed again'),
+        publishing: (problem) =>
+          this.#problemChanged(problem, 'no checkpoint can be published, the older one stands', 'checkpoints are published again'),
         keyLost: (path) => this.#log(`${path} has no key for the open segment any more: what it holds cannot be opened, a new one is begun`),
         fatal: (error) => {
           this.#log(`fatal: ${error.message}`);
@@ -778,16 +777,11 @@ export class Recorder {
   }
 
   /** A line when it begins, and when it is over. */
-  #signingChanged(problem: Error | undefined): void {
-    if (this.#unsigned === problem?.message) return;
-    this.#unsigned = problem?.message;
-    this.#log(problem === undefined ? 'checkpoints are signed again' : `whoever holds the key does not sign: ${problem.message}`);
-  }
-
-  #publishingChanged(problem: Error | undefined): void {
-    if (this.#unpublished === problem?.message) return;
-    this.#unpublished = problem?.message;
-    this.#log(problem === undefined ? 'checkpoints are published again' : `no checkpoint can be published, the older one stands: ${problem.message}`);
+  /** Logs a problem once, and that it is over; `over` tells them apart. */
+  #problemChanged(problem: Error | undefined, is: string, over: string): void {
+    if (this.#problems[over] === problem?.message) return;
+    this.#problems[over] = problem?.message;
+    this.#log(problem === undefined ? over : `${is}: ${problem.message}`);
   }
 
   #flushed(): void {
