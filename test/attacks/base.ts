@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { commands } from '../../src/cli/main.ts';
 import { directorySource } from '../../src/cli/verify-files.ts';
 import { nodeCrypto } from '../../src/crypto-node.ts';
+import { isLong } from '../long.ts';
 import { verifySame } from '../spread.ts';
 import { Client, echoServer, until, World } from '../support-processes.ts';
 import { Forger, stolenKey, type Leaf, type Signer } from './forger.ts';
@@ -225,7 +226,7 @@ export class Copy {
 const verifyProgram = commands.find(({ name }) => name === 'verify')!.load();
 
 /** One number of threads for each state that an attack leaves, all of them in long runs: how ranges are shared has tests of its own. */
-const threads = process.env['SWORN_LONG'] === '1' ? [1, 2, 3] : [2];
+const threads = isLong ? [1, 2, 3] : [2];
 
 /** `isWritten`: meanwhile, by others: two readings of it need not say the same. */
 export async function verifyAt(

@@ -8,7 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ErasureTarget } from '../../src/entry/entry.ts';
 import type { Files } from '../../src/ledger/files.ts';
 import { keyOf, opened } from '../check-ledger.ts';
-import { failing, FaultyFiles, isLong, storedOfWrites, type Fault, type Operation } from './faulty-files.ts';
+import { isLong } from '../long.ts';
+import { failing, FaultyFiles, storedOfWrites, type Fault, type Operation } from './faulty-files.ts';
 import { chance, PowerFiles } from './power-files.ts';
 import { Client, encryptedScratch, kept, reopenAndCheck, scriptedRun } from './world.ts';
 

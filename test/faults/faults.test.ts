@@ -3,7 +3,8 @@
  * acknowledged is there, nothing is there twice, nothing that was given back shows up, and the ledger opens.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { failing, FaultyFiles, isLong, operations, storedOfWrites, type Fault, type Operation } from './faulty-files.ts';
+import { isLong } from '../long.ts';
+import { failing, FaultyFiles, operations, storedOfWrites, type Fault, type Operation } from './faulty-files.ts';
 import { Client, reopenAndCheck, scratch, scriptedRun, type Scratch } from './world.ts';
 
 let at: Scratch;

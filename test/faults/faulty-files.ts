@@ -1,5 +1,6 @@
 /** `Files` that let chosen calls fail, or end the process there. */
 import { nodeFiles, type Files } from '../../src/ledger/files.ts';
+import { isLong } from '../long.ts';
 
 export const operations = [
   'open',
@@ -29,9 +30,6 @@ export interface Fault {
   then: 'goes on' | 'dies';
   code: string;
 }
-
-/** `SWORN_LONG=1`: all that is tried in a few runs otherwise. */
-export const isLong = process.env['SWORN_LONG'] !== undefined;
 
 /** What the disk may have of a failed write; a part of it in long runs, and in every test of a power cut. */
 export const storedOfWrites = isLong ? (['nothing', 'half', 'all'] as const) : (['nothing', 'all'] as const);

@@ -11,7 +11,8 @@ import type { Files } from '../../src/ledger/files.ts';
 import { parseVkey } from '../../src/tlog/note.ts';
 import { verifyLedger, type Verification } from '../../src/verify/verifier.ts';
 import { day, PruneWorld } from '../prune-world.ts';
-import { FaultyFiles, isLong, isOdd, type Fault, type Operation } from './faulty-files.ts';
+import { isLong } from '../long.ts';
+import { FaultyFiles, isOdd, type Fault, type Operation } from './faulty-files.ts';
 import { chance, PowerFiles } from './power-files.ts';
 import { scratch, type Scratch } from './world.ts';
 
@@ -92,11 +93,9 @@ function deathOf(): { came: Promise<undefined>; come: () => void } {
 describe('pruning', () => {
   it('survives a power cut before any call [prune-faults]', async () => {
     let calls = 0;
-    for (
-      let diesAfter = Infinity;
-      diesAfter === Infinity || diesAfter <= calls;
-      diesAfter = diesAfter === Infinity ? (isLong || isOdd ? 0 : 1) : diesAfter + (isLong ? 1 : 2)
-    ) {
+    // before every second one in the usual run, another half in the next
+    const [first, step] = isLong ? [0, 1] : [isOdd ? 0 : 1, 2];
+    for (let diesAfter = Infinity; diesAfter === Infinity || diesAfter <= calls; diesAfter = diesAfter === Infinity ? first : diesAfter + step) {
       const died = deathOf();
       const files = new PowerFiles(at.root, () => died.come());
       const world = await written(files);

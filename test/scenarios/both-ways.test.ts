@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { judgeBytes } from '../../src/limits.ts';
+import { isLong } from '../long.ts';
 import { converse, movedTo, ways, type Outcome, type Script, type Side, type Way } from './both-ways.ts';
 import { Stage } from './stage.ts';
 
@@ -317,7 +318,6 @@ const inShort = ({ recorded }: Outcome): string[] =>
   });
 
 /** The usual run leaves out what differs least; `SWORN_LONG=1` for all of it. */
-const isLong = process.env['SWORN_LONG'] !== undefined;
 const tried = isLong ? ways : ways.filter((way) => way !== 'http events');
 
 for (const mode of isLong ? (['commit', 'observe'] as const) : (['commit'] as const)) {

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
+import { isLong } from '../long.ts';
 import { cancelled, connect, kinds, type AnyClient, type ClientKind } from './clients.ts';
 import { frames, messages, official, ours, Stage, type Recorded } from './stage.ts';
 
@@ -176,9 +177,7 @@ function expectSound(entries: Recorded[]): void {
 /** Each client and each server in the usual run, all pairs with `SWORN_LONG=1`: servers of one SDK speak alike to clients of another. */
 const serversOf = (kind: (typeof kinds)[number]): string[] => {
   if (kind === 'pinned-modern') return ['both-eras'];
-  return kind === 'sdk 1' || process.env['SWORN_LONG'] !== undefined
-    ? ['everything', 'filesystem', 'memory', 'both-eras']
-    : ['everything', 'both-eras'];
+  return kind === 'sdk 1' || isLong ? ['everything', 'filesystem', 'memory', 'both-eras'] : ['everything', 'both-eras'];
 };
 
 describe.each(kinds)('a conversation with the %s client', (kind) => {

@@ -7,6 +7,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { isLong } from '../long.ts';
 import { gone, line, messages, node, root, Stage, sworn, type Puppet, type Recorded, type Tap } from './stage.ts';
 
 /** How a text may stand in a file: as it is, as JSON writes it in several ways, and in base64 at each of its three places. */
@@ -426,7 +427,7 @@ describe('killed', () => {
 
   for (const [name, isNow] of moments) {
     // while a copy is written a recorder dies below, too: SWORN_LONG=1 for the others
-    if (process.env['SWORN_LONG'] === undefined && name !== 'when the entry is there') continue;
+    if (!isLong && name !== 'when the entry is there') continue;
     test(`${name}, the next recorder goes on [erase-killed]`, async () => {
       const stage = await large();
       const child = stage.started(

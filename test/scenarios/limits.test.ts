@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
+import { isLong } from '../long.ts';
 import { connect } from './clients.ts';
 import { line, messages, official, Stage, type Puppet, type Recorded, type Tap, type TapOptions } from './stage.ts';
 
@@ -169,7 +170,7 @@ test.each(['commit', 'observe'] as const)(
   '%s: of a storm the first ones have entries, and not one is missing in the count [limit-storm]',
   async (mode) => {
     // all of it in one process: `src/recorder/limiting.test.ts`
-    const requests = process.env['SWORN_LONG'] === undefined ? 10_000 : 100_000;
+    const requests = !isLong ? 10_000 : 100_000;
     const { stage, tap, server } = await limited({ name: 'storm', per: 'session', requests: '10/h' }, { options: ['--mode', mode], keep: false });
     for (let from = 1; from <= requests; from += 2_000) {
       let text = '';

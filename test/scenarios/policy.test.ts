@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { judgeBytes } from '../../src/limits.ts';
+import { isLong } from '../long.ts';
 import { gone, line, messages, node, root, Stage, sworn, type Puppet, type Recorded, type Tap, type TapOptions } from './stage.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
@@ -18,7 +19,7 @@ interface Answer {
 
 const modes = ['commit', 'observe'] as const;
 /** Where what is refused waits in both: `SWORN_LONG=1` for both. */
-const waiting = process.env['SWORN_LONG'] === undefined ? (['commit'] as const) : modes;
+const waiting = !isLong ? (['commit'] as const) : modes;
 
 /** What is started here has its own parent, so that this process is no tapped client and may administrate. */
 const apart = ['sh', '-c', '"$@"; exit $?', 'sh'];

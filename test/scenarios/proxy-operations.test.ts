@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { expect, test, vi } from 'vitest';
+import { isLong } from '../long.ts';
 import { Authority, exchanged, pems } from './certificates.ts';
 import { bodyOf, ProxyProgram, serving, written } from './proxy-program.ts';
 import { messages, node, Stage, sworn, type Recorded } from './stage.ts';
@@ -461,26 +462,23 @@ test('an address that is no name is not listened at without names; a host and an
 });
 
 // it is waited for over half a minute: SWORN_LONG=1
-test.runIf(process.env['SWORN_LONG'] !== undefined)(
-  'a head that never ends is not waited for, however steadily it comes [proxy-operations]',
-  async () => {
-    const stage = new Stage();
-    const server = await named('srv');
-    const proxy = await ProxyProgram.start(stage, '--upstream', server.url);
-    const socket = connect(proxy.port, '127.0.0.1');
-    let came = '';
-    socket.on('data', (chunk: Buffer) => (came += chunk.toString()));
-    socket.on('error', () => undefined);
-    const closed = new Promise((done) => socket.on('close', done));
-    socket.write(`POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:${proxy.port}\r\n`);
-    const drip = setInterval(() => socket.write('X: y\r\n'), 500);
-    // others are served meanwhile
-    expect(await textOf(proxy.at())).toContain('"srv"');
-    await closed;
-    clearInterval(drip);
-    expect(came).toMatch(/^HTTP\/1\.1 408 /);
-    expect(server.got).toHaveLength(1);
-    expect((await proxy.end()).code).toBe(0);
-    await stage.finished();
-  },
-);
+test.runIf(isLong)('a head that never ends is not waited for, however steadily it comes [proxy-operations]', async () => {
+  const stage = new Stage();
+  const server = await named('srv');
+  const proxy = await ProxyProgram.start(stage, '--upstream', server.url);
+  const socket = connect(proxy.port, '127.0.0.1');
+  let came = '';
+  socket.on('data', (chunk: Buffer) => (came += chunk.toString()));
+  socket.on('error', () => undefined);
+  const closed = new Promise((done) => socket.on('close', done));
+  socket.write(`POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:${proxy.port}\r\n`);
+  const drip = setInterval(() => socket.write('X: y\r\n'), 500);
+  // others are served meanwhile
+  expect(await textOf(proxy.at())).toContain('"srv"');
+  await closed;
+  clearInterval(drip);
+  expect(came).toMatch(/^HTTP\/1\.1 408 /);
+  expect(server.got).toHaveLength(1);
+  expect((await proxy.end()).code).toBe(0);
+  await stage.finished();
+});

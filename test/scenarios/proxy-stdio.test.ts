@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
+import { isLong } from '../long.ts';
 import { cancelled, connectTo, kinds, type AnyClient, type ClientKind } from './clients.ts';
 import { ProxyProgram, written } from './proxy-program.ts';
 import { gone, isAlive, messages, official, ours, Stage, type Recorded } from './stage.ts';
@@ -70,9 +71,7 @@ const withoutAnomalies = (entries: readonly Recorded[]): void => {
 
 const allCases = (['each', 'shared'] as const).flatMap((sessions) => kinds.map((kind) => [sessions, kind] as const));
 /** Each client once in the usual run, all pairs with `SWORN_LONG=1`. */
-const cases = allCases.filter(
-  ([sessions, kind]) => process.env['SWORN_LONG'] !== undefined || (sessions === 'each') === (kind === 'sdk 1' || kind === 'pinned-modern'),
-);
+const cases = allCases.filter(([sessions, kind]) => isLong || (sessions === 'each') === (kind === 'sdk 1' || kind === 'pinned-modern'));
 
 test.each(cases)('%s, %s: tools, resources, prompts, progress, cancellation [proxy-stdio]', async (sessions, kind) => {
   const { connect: open, ended, heard, stage } = await behind(ours('both-eras.ts'), sessions);

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { isLong } from '../long.ts';
 import { connect, kinds, type AnyClient, type ClientKind } from './clients.ts';
 import { frames, line, messages, node, official, root, Stage, sworn, Tap, type TapOptions } from './stage.ts';
 
@@ -60,14 +61,11 @@ async function talkToEverything(client: AnyClient): Promise<void> {
   expect(textOf(await client.callTool('trigger-sampling-request', { prompt: 'x', maxTokens: 5 }))).toContain('sampled');
 }
 
-/** Each client in the usual run, and each transport with two; all pairs with `SWORN_LONG=1`. */
-const clientsOf = {
-  streamableHttp: process.env['SWORN_LONG'] === undefined ? (['sdk 1', 'auto'] as const) : (['sdk 1', 'legacy', 'auto'] as const),
-  sse: process.env['SWORN_LONG'] === undefined ? (['sdk 1', 'legacy'] as const) : (['sdk 1', 'legacy', 'auto'] as const),
-};
+/** Which client each transport does without in the usual run: the other has it. */
+const leftOut = { streamableHttp: 'legacy', sse: 'auto' } as const;
 
 describe.each(['streamableHttp', 'sse'] as const)('the official server over %s', (transport) => {
-  test.each(clientsOf[transport])('%s', async (kind: ClientKind) => {
+  test.each(kinds.filter((kind) => kind !== 'pinned-modern' && (isLong || kind !== leftOut[transport])))('%s', async (kind) => {
     const stage = new Stage();
     const client = await connect(kind, words(stage, await everything(stage, transport)), stage.env, true);
     await talkToEverything(client);
