@@ -3,13 +3,14 @@ import { render, Component, type ComponentChildren, type JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { signal } from '@preact/signals';
 import type { Backend } from '../src/analysis/views.ts';
-import { backend, news, showNews, useAsk, useBackend, watch } from './ask.ts';
+import { backend, findingsRound, news, showNews, useAsk, useBackend, watch } from './ask.ts';
 import { EvidenceLine } from './evidence.tsx';
 import { count, counted, zone } from './figures.ts';
 import { followKeys, Help, isHelpOpen, useKeys } from './keyboard.tsx';
-import { Empty } from './parts.tsx';
+import { Empty, Icon } from './parts.tsx';
 import { followAddress, link, narrowedLink, range, route } from './route.ts';
 import { Search } from './search.tsx';
+import { followTail, isHeld, isPaused } from './tail.ts';
 import { Text } from './text.tsx';
 import { EntitiesView, EntityView } from './views/entities.tsx';
 import { FindingsView } from './views/findings.tsx';
@@ -82,9 +83,13 @@ function Themes(): JSX.Element {
 }
 
 function Header({ tab }: { tab: string }): JSX.Element {
-  const overview = useAsk(() => backend().overview({}), ['tabs']);
+  const overview = useAsk(() => backend().overview({}), ['tabs', findingsRound.value]);
   const there = live.filter(({ isThere }) => isThere());
-  useKeys(there.map(({ key, name, title }) => ({ key, does: title.toLowerCase(), act: () => (location.hash = narrowedLink(name)) })));
+  const isLive = backend().kind === 'live';
+  useKeys([
+    ...there.map(({ key, name, title }) => ({ key, does: title.toLowerCase(), act: () => (location.hash = narrowedLink(name)) })),
+    ...(isLive ? [{ key: 'l', does: 'stop and go on with showing what is new', act: pause }] : []),
+  ]);
   const figures = overview.value;
   const open = figures === undefined ? 0 : figures.findings.high + figures.findings.medium + figures.findings.low;
   useEffect(() => {
@@ -120,6 +125,7 @@ function Header({ tab }: { tab: string }): JSX.Element {
         ))}
       </nav>
       <Search />
+      {isLive ? <Tail /> : null}
       <Themes />
       <button type="button" class="quiet" aria-label="Keyboard help" title="Keyboard help" onClick={() => (isHelpOpen.value = true)}>
         ?
@@ -128,9 +134,32 @@ function Header({ tab }: { tab: string }): JSX.Element {
   );
 }
 
+function pause(): void {
+  isPaused.value = !isPaused.value;
+}
+
+/** Whether what is new shows by itself. */
+function Tail(): JSX.Element {
+  const isOn = !isPaused.value;
+  return (
+    <button
+      type="button"
+      class="quiet tail"
+      aria-pressed={isOn}
+      aria-label="Live"
+      title={isOn ? 'What is new shows by itself, but for what it would move while you read it (l stops it)' : 'Nothing moves (l goes on)'}
+      onClick={pause}
+    >
+      <Icon shape={isOn ? 'read' : 'paused'} />
+      <span class="word">{isOn ? 'live' : 'paused'}</span>
+    </button>
+  );
+}
+
+/** What is new and is not shown by itself. */
 function News(): JSX.Element | null {
   const { entries, calls, findings } = news.value;
-  if (entries + calls + findings === 0) return null;
+  if (entries + calls + findings === 0 || !(isPaused.value || isHeld.value)) return null;
   const parts = [
     calls > 0 ? counted(calls, 'call') : entries > 0 ? counted(entries, 'record') : '',
     findings > 0 ? counted(findings, 'finding') : '',
@@ -211,6 +240,7 @@ function App(): JSX.Element {
 
 /** `more`: views that a report does not have. */
 export function start(backend: Backend, root: Element, more: readonly LiveView[] = []): void {
+  if (backend.kind === 'live') followTail();
   live.push(...more);
   useBackend(backend);
   followAddress();

@@ -14,6 +14,11 @@ export function backend(): Backend {
   return current;
 }
 
+/** What an unsorted list of what happened begins with: where more comes all the time, the newest. */
+export function newestFirst(by: string): string | undefined {
+  return backend().kind === 'live' ? `-${by}` : undefined;
+}
+
 /** A report of some records says nothing of the others. */
 export function isPart(): boolean {
   return backend().kind === 'report' && (evidence.value ?? []).some(({ shown, size }) => shown < size);
@@ -32,10 +37,46 @@ export type Answer<Value> =
 
 /** Counts up when a person asked to see what is new: every question is asked again. */
 export const round = signal(0);
+/** Counts up when the live tail shows what is new: questions are asked again that follow it. */
+const tick = signal(0);
+/** Counts up when there are other findings. */
+export const findingsRound = signal(0);
 export const evidence = signal<EvidenceState[] | undefined>(undefined);
 export const evidenceError = signal<string | undefined>(undefined);
-/** What came since the page was read; nothing moves before a person asks for it. */
-export const news = signal({ entries: 0, calls: 0, findings: 0 });
+/** `isMore`: or more than was told. */
+const none = { entries: 0, calls: 0, findings: 0, isMore: false };
+/** What came since the page was read, and is not shown yet. */
+export const news = signal(none);
+
+/** Questions that follow the live tail and have no answer yet, who waits for all of them, and how long there were any, in ms. */
+let unanswered = 0;
+let wake: (() => void) | undefined;
+let askedAt = 0;
+let tookMs = 0;
+
+function followed<Value>(asked: Promise<Value>): Promise<Value> {
+  if (++unanswered === 1) askedAt = performance.now();
+  const answered = (): void => {
+    if (--unanswered > 0) return;
+    tookMs += performance.now() - askedAt;
+    wake?.();
+  };
+  asked.then(answered, answered);
+  return asked;
+}
+
+/** The key of a question that follows the live tail, and the question, which is counted. Content is never asked for so: that it was opened is an entry of the ledger. */
+export function useTail<Value, Words extends unknown[]>(
+  question: (...words: Words) => Promise<Value>,
+): { key: string; ask: (...words: Words) => Promise<Value> } {
+  return { key: `${round.value} ${tick.value}`, ask: (...words) => followed(question(...words)) };
+}
+
+/** As `useAsk`, and again whenever the live tail shows what is new. */
+export function useFollowing<Value>(question: () => Promise<Value>, about: readonly unknown[]): Answer<Value> {
+  const { key, ask } = useTail(question);
+  return useAsk(ask, [...about, key]);
+}
 
 /** Asks again when a word of `about` changes. */
 export function useAsk<Value>(question: () => Promise<Value>, about: readonly unknown[]): Answer<Value> {
@@ -71,15 +112,41 @@ export function watch(backend: Backend): void {
   read();
   backend.subscribe((change) => {
     if (change.evidence === true) read();
-    const { entries = 0, calls = 0, findings = 0 } = change;
-    if (entries + calls + findings === 0) return;
+    const { entries = 0, calls = 0, findings = 0, missed = false } = change;
+    if (entries + calls + findings === 0 && !missed) return;
+    if (findings > 0) findingsRound.value++;
     // a report's rows come once: there is nothing that a reader could lose
     if (backend.kind === 'report') round.value++;
-    else news.value = { entries: news.peek().entries + entries, calls: news.peek().calls + calls, findings: news.peek().findings + findings };
+    else {
+      const before = news.peek();
+      news.value = {
+        entries: before.entries + entries,
+        calls: before.calls + calls,
+        findings: before.findings + findings,
+        isMore: before.isMore || missed,
+      };
+    }
   });
 }
 
+/** Because a person asked. */
 export function showNews(): void {
-  news.value = { entries: 0, calls: 0, findings: 0 };
+  news.value = none;
   round.value++;
+}
+
+/** Two frames: what is drawn in the second asks its questions behind it. */
+function drawn(): Promise<void> {
+  return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))));
+}
+
+/** Because the live tail goes on. @returns when the page shows it: how long the answers took, in ms */
+export async function followNews(): Promise<number> {
+  tookMs = 0;
+  news.value = none;
+  tick.value++;
+  await drawn();
+  if (unanswered > 0) await new Promise<void>((answered) => (wake = answered));
+  await drawn();
+  return tookMs;
 }

@@ -136,12 +136,11 @@ export function CallList({ label, columns, range, sort, empty, most, ask }: Call
       keyOf={(call) => `${call.ledger.slice(0, 8)}:${call.index}`}
       toneOf={toneOf}
       sort={sort}
-      onSort={(by) => setQuery({ sort: by })}
       opened={opened}
       onOpen={(keys) => setQuery({ open: keys.length === 0 ? undefined : keys.join(',') })}
       detail={(call) => <OpenCall ledger={call.ledger} index={call.index} />}
       empty={empty}
-      {...(most === undefined ? {} : { most })}
+      {...(most === undefined ? { onSort: (by: string) => setQuery({ sort: by }) } : { most })}
     />
   );
 }

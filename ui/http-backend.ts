@@ -28,19 +28,32 @@ export class HttpBackend implements Backend {
 
   readonly #base: string;
   readonly #changed = new Set<(change: Change) => void>();
+  readonly #asked = new Map<string, Promise<unknown>>();
   #stream: EventSource | undefined;
 
   constructor(base = '/api/v1/') {
     this.#base = base;
   }
 
-  async #ask<Answer>(method: string, parameters: object, body?: object): Promise<Answer | undefined> {
+  /** Parts of a page that ask the same at once share the answer; a moment later it may be another one, although the first is still to come. */
+  #ask<Answer>(method: string, parameters: object, body?: object): Promise<Answer | undefined> {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, String(value));
     const search = query.toString();
+    const path = `${method}${search === '' ? '' : `?${search}`}`;
+    if (body !== undefined) return this.#fetch<Answer>(path, body);
+    const same = this.#asked.get(path) as Promise<Answer | undefined> | undefined;
+    if (same !== undefined) return same;
+    const asked = this.#fetch<Answer>(path);
+    this.#asked.set(path, asked);
+    setTimeout(() => this.#asked.delete(path));
+    return asked;
+  }
+
+  async #fetch<Answer>(path: string, body?: object): Promise<Answer | undefined> {
     let answer: Response;
     try {
-      answer = await fetch(`${this.#base}${method}${search === '' ? '' : `?${search}`}`, {
+      answer = await fetch(`${this.#base}${path}`, {
         credentials: 'same-origin',
         ...(body === undefined ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
       });
@@ -126,8 +139,8 @@ export class HttpBackend implements Backend {
         // what is no JSON says nothing new
       }
     });
-    // what waits now is not told to whoever comes, or comes back
-    stream.addEventListener('open', () => tell({ approvals: true }));
+    // what came between an answer and now, and what waits now, is not told to whoever comes, or comes back
+    stream.addEventListener('open', () => tell({ approvals: true, evidence: true, missed: true }));
     return stream;
   }
 }

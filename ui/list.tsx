@@ -5,7 +5,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Page } from '../src/analysis/views.ts';
-import { round } from './ask.ts';
+import { useTail } from './ask.ts';
 import { count } from './figures.ts';
 import { Empty, Icon } from './parts.tsx';
 import { Text } from './text.tsx';
@@ -25,22 +25,26 @@ class Pages<Row> {
   readonly #pages = new Map<number, Row[] | 'asked'>();
   readonly #ask: Ask<Row>;
   readonly #changed: () => void;
+  readonly #rows: number;
 
-  constructor(ask: Ask<Row>, changed: () => void) {
+  /** `most`: no page has more rows. */
+  constructor(ask: Ask<Row>, changed: () => void, most = pageRows) {
+    this.#rows = Math.min(pageRows, most);
     this.#ask = ask;
     this.#changed = changed;
   }
 
   get(index: number): Row | undefined {
-    const page = this.#pages.get(Math.floor(index / pageRows));
-    return page === undefined || page === 'asked' ? undefined : page[index % pageRows];
+    const page = this.#pages.get(Math.floor(index / this.#rows));
+    return page === undefined || page === 'asked' ? undefined : page[index % this.#rows];
   }
 
   want(from: number, to: number): void {
-    for (let number = Math.floor(from / pageRows); number <= Math.floor(Math.max(from, to - 1) / pageRows); number++) {
+    const rows = this.#rows;
+    for (let number = Math.floor(from / rows); number <= Math.floor(Math.max(from, to - 1) / rows); number++) {
       if (this.#pages.has(number)) continue;
       this.#pages.set(number, 'asked');
-      this.#ask(number * pageRows, pageRows).then(
+      this.#ask(number * rows, rows).then(
         (page) => {
           this.#pages.set(number, page.rows);
           this.total = page.total;
@@ -126,8 +130,8 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   const [, redraw] = useState(0);
   const again = (): void => redraw((n) => n + 1);
   const about = JSON.stringify(props.about);
-  const key = `${about} ${round.value}`;
-  const pages = useMemo(() => new Pages(props.ask, again), [key]);
+  const tail = useTail(props.ask);
+  const pages = useMemo(() => new Pages(tail.ask, again, most), [about, tail.key]);
   const shownBefore = useRef<Pages<Row> | undefined>(undefined);
   const body = useRef<HTMLDivElement>(null);
   const heights = useRef(new Map<number, number>());

@@ -26,6 +26,7 @@ const shapes = {
   chevron: '-M4 2.2 8 6 4 9.8',
   locked: '-M3 5.4h6v5H3zM4.4 5.4V3.8a1.6 1.6 0 0 1 3.2 0v1.6',
   unlocked: '-M3 5.4h6v5H3zM4.4 5.4V3.8a1.6 1.6 0 0 1 3-.8',
+  paused: 'M3 2.4h2.2v7.2H3zM6.8 2.4H9v7.2H6.8z',
   running: '-M6 1.5a4.5 4.5 0 1 1-4.5 4.5',
 } as const;
 

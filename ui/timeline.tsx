@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Bucket, Range } from '../src/analysis/views.ts';
-import { backend, useAsk } from './ask.ts';
+import { backend, useFollowing } from './ask.ts';
 import { clock, counted, count, day, length, span, zone } from './figures.ts';
 import { Icon, Waiting, type Shape } from './parts.tsx';
 import { setQuery } from './route.ts';
@@ -36,7 +36,7 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
   // the whole time stays in sight while a part of it is chosen
   const { since, until, ...whole } = range;
   const wanted = Math.max(24, Math.min(240, Math.floor(width / 8)));
-  const answer = useAsk(() => backend().timeline(whole, wanted), ['timeline', whole, wanted]);
+  const answer = useFollowing(() => backend().timeline(whole, wanted), ['timeline', whole, wanted]);
   const timeline = answer.value;
   const [drag, setDrag] = useState<{ from: number; to: number } | undefined>(undefined);
   /** Where the pointer went down; events may come faster than the page is drawn. */

@@ -169,8 +169,13 @@ export interface Backend {
   matrix(range: Range, paging: Paging): Promise<Matrix>;
   entity(ledger: string, entity: string): Promise<EntityDetail | undefined>;
   findings(range: Range, paging: Paging): Promise<Page<FindingRow>>;
-  /** Called when something new can be asked for; says how to stop. What is new is not pushed: whoever reads decides when to look. */
-  subscribe(changed: (change: { entries?: number; calls?: number; findings?: number; evidence?: true; approvals?: true }) => void): () => void;
+  /**
+   * Called when something new can be asked for; says how to stop. What is new is not pushed: whoever reads decides when to look. `missed`: there may be more than was told,
+   * as nobody was told for a while.
+   */
+  subscribe(
+    changed: (change: { entries?: number; calls?: number; findings?: number; evidence?: true; approvals?: true; missed?: true }) => void,
+  ): () => void;
   /** Checks all of it again, now. */
   verify(ledger: string): Promise<void>;
   /** Absent in a report. */

@@ -11,8 +11,8 @@ import type { ApprovalQueue, ApprovalRow, DecisionRow } from '../../src/analysis
 import type { ApprovalEntry } from '../../src/entry/entry.ts';
 import { readEntries } from '../../src/readers/entries.ts';
 import { startBrowser, type TestBrowser, type Watched } from '../browser.ts';
-import { Client, echoServer, swornProgram, until, World } from '../support-processes.ts';
-import { call, closed, Serving, type Answer } from './serving.ts';
+import { Client, until, World } from '../support-processes.ts';
+import { call, closed, Serving, sessionApart, type Answer } from './serving.ts';
 
 const hookSecret = 'the secret of a webhook';
 const policy = (url: string, secret: string): string => `
@@ -65,10 +65,8 @@ afterAll(async () => {
   await world.end();
 });
 
-/** A session whose client is a process of its own: who decides here must not be below a tapped client. */
 function tapped(): Client {
-  const run = [process.execPath, swornProgram, 'run', '--ledger', world.ledger, '--name', 'hr', '--config', config];
-  return new Client(world.spawn('sh', ['-c', '"$@"; exit $?', 'sh', ...run, '--', process.execPath, echoServer, join(world.folder, 'echo.log')]));
+  return sessionApart(world, world.ledger, ['--name', 'hr', '--config', config], 'echo.log');
 }
 
 /** Sends a call that will wait; its id. */

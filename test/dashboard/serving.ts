@@ -1,7 +1,7 @@
 /** A running `sworn serve`, and what asks it: a browser with its cookie, a program with its token, and a reader of its live tail. */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { request as httpRequest, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
-import { Client, echoServer, until, type World } from '../support-processes.ts';
+import { Client, echoServer, swornProgram, until, type World } from '../support-processes.ts';
 import { join } from 'node:path';
 
 export interface Answer {
@@ -179,6 +179,12 @@ let opened = 0;
 export function sessionOf(world: World, ledger = world.ledger, words: string[] = []): Client {
   const log = join(world.folder, `echo-${++opened}.log`);
   return new Client(world.sworn(['run', '--ledger', ledger, '--name', 'echo', ...words, '--', process.execPath, echoServer, log]));
+}
+
+/** As `sessionOf`, with a client that is a process of its own: who opens content or decides must not be below a tapped client. */
+export function sessionApart(world: World, ledger = world.ledger, words: string[] = [], log = `echo-${++opened}.log`): Client {
+  const run = [process.execPath, swornProgram, 'run', '--ledger', ledger, ...words, '--', process.execPath, echoServer];
+  return new Client(world.spawn('sh', ['-c', '"$@"; exit $?', 'sh', ...run, join(world.folder, log)]));
 }
 
 let ids = 1_000_000;

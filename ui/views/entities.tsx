@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import type { CallRow, EntityRow, TouchRow } from '../../src/analysis/rows.ts';
 import type { Matrix } from '../../src/analysis/views.ts';
 import { filterLine } from '../../src/analysis/filter.ts';
-import { backend, useAsk } from '../ask.ts';
+import { backend, useFollowing } from '../ask.ts';
 import { CallName, OpenCall, Who } from '../call.tsx';
 import { clock, count, counted, day, span } from '../figures.ts';
 import { List, type Column } from '../list.tsx';
@@ -17,7 +17,7 @@ const step = 50;
 export function EntitiesView(): JSX.Element {
   const within = range.value;
   const shown = Math.max(step, Math.min(1_000, Number(route.value.query['rows'] ?? step) || step));
-  const answer = useAsk(() => backend().matrix(within, { limit: shown }), ['matrix', within, shown]);
+  const answer = useFollowing(() => backend().matrix(within, { limit: shown }), ['matrix', within, shown]);
   const matrix = answer.value;
   if (matrix === undefined) return <Waiting answer={answer} />;
   return (
@@ -192,7 +192,7 @@ const columns: readonly Column<Touched>[] = [
 
 export function EntityView(): JSX.Element {
   const [ledger = '', name = ''] = route.value.parts;
-  const answer = useAsk(() => backend().entity(ledger, name), ['entity', ledger, name]);
+  const answer = useFollowing(() => backend().entity(ledger, name), ['entity', ledger, name]);
   const opened = route.value.query['open']?.split(',') ?? [];
   if (answer.value === undefined)
     return answer.state === 'here' ? (

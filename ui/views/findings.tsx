@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import type { FindingRow } from '../../src/analysis/rows.ts';
 import type { Range } from '../../src/analysis/views.ts';
 import { CallDetails, CallName } from '../call.tsx';
-import { backend, isPartial, round, useAsk } from '../ask.ts';
+import { backend, isPartial, round, useAsk, useFollowing } from '../ask.ts';
 import { clock, count, counted, day, exactClock, span } from '../figures.ts';
 import { Command, Copy, Effects, Empty, SeverityMark, Waiting } from '../parts.tsx';
 import { Narrowed } from '../search.tsx';
@@ -13,7 +13,7 @@ import { LongText, plain, Text } from '../text.tsx';
 
 /** As a question for the first screen. */
 export function FindingLines({ range, most }: { range: Range; most: number }): JSX.Element {
-  const answer = useAsk(() => backend().findings(range, { limit: most, sort: 'severity' }), ['finding lines', range, most]);
+  const answer = useFollowing(() => backend().findings(range, { limit: most, sort: 'severity' }), ['finding lines', range, most]);
   const page = answer.value;
   if (page === undefined) return <Waiting answer={answer} />;
   if (page.total === 0)
@@ -70,7 +70,7 @@ function Records({ finding, most }: { finding: FindingRow; most: number }): JSX.
 export function FindingsView(): JSX.Element {
   const within = range.value;
   const wanted = route.value.parts[0];
-  const answer = useAsk(() => backend().findings(within, { limit: 1_000, sort: 'severity' }), ['findings', within]);
+  const answer = useFollowing(() => backend().findings(within, { limit: 1_000, sort: 'severity' }), ['findings', within]);
   const page = answer.value;
   if (page === undefined) return <Waiting answer={answer} />;
   const open = page.rows.filter((finding) => finding.acknowledged === undefined);

@@ -2,7 +2,8 @@
 import type { JSX } from 'preact';
 import type { Overview as Figures } from '../../src/analysis/views.ts';
 import type { SessionRow } from '../../src/analysis/rows.ts';
-import { backend, isPartial, useAsk } from '../ask.ts';
+import { backend, isPartial, useFollowing } from '../ask.ts';
+import { callColumns, CallList } from '../call.tsx';
 import { count, counted, length, percent, span, zone } from '../figures.ts';
 import { Command, Figure, Waiting } from '../parts.tsx';
 import { narrowedLink, link, range } from '../route.ts';
@@ -15,8 +16,8 @@ import { ToolList } from './tools.tsx';
 
 export function OverviewView(): JSX.Element {
   const within = range.value;
-  const overview = useAsk(() => backend().overview(within), ['overview', within]);
-  const sessions = useAsk(() => backend().sessions(within, { limit: 5, sort: '-openedAt' }), ['overview sessions', within]);
+  const overview = useFollowing(() => backend().overview(within), ['overview', within]);
+  const sessions = useFollowing(() => backend().sessions(within, { offset: 0, limit: 5, sort: '-openedAt' }), ['overview sessions', within]);
   const figures = overview.value;
   if (figures === undefined) return <Waiting answer={overview} />;
   if (figures.behind > 0 && figures.calls === 0) return <Waiting answer={{ state: 'asking' }} />;
@@ -36,6 +37,14 @@ export function OverviewView(): JSX.Element {
           <Numbers figures={figures} />
         </section>
       </div>
+      {backend().kind === 'live' && figures.calls > 0 ? (
+        <section aria-labelledby="last">
+          <h2 id="last">
+            <a href={narrowedLink('calls')}>What was done last?</a>
+          </h2>
+          <CallList label="The last calls" columns={callColumns} range={within} sort="-beganAt" most={8} empty="No call is in this stretch." />
+        </section>
+      ) : null}
       <section aria-labelledby="tools">
         <h2 id="tools">
           <a href={narrowedLink('tools')}>Which tools?</a>
@@ -126,7 +135,9 @@ function Numbers({ figures }: { figures: Figures }): JSX.Element {
       <Figure value={count(figures.unanswered)} name="unanswered" href={calls('outcome:unanswered')} />
       {figures.p50Us === undefined ? null : <Figure value={length(figures.p50Us)} name="median" />}
       {figures.p95Us === undefined ? null : <Figure value={length(figures.p95Us)} name="p95" />}
-      {backend().kind === 'live' && figures.openSessions > 0 ? <Figure value={count(figures.openSessions)} name="open sessions" /> : null}
+      {backend().kind === 'live' && figures.openSessions > 0 ? (
+        <Figure value={count(figures.openSessions)} name={figures.openSessions === 1 ? 'open session' : 'open sessions'} />
+      ) : null}
     </p>
   );
 }

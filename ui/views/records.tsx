@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useMemo } from 'preact/hooks';
 import type { EntryRow } from '../../src/analysis/rows.ts';
 import type { CallDetail, EntryDetail, Range } from '../../src/analysis/views.ts';
-import { backend, useAsk } from '../ask.ts';
+import { backend, newestFirst, useAsk } from '../ask.ts';
 import { callColumns, CallDetails, CallList, CallName, leafOf } from '../call.tsx';
 import { Diff } from '../diff.tsx';
 import { clock, count, day, exactClock, length, size, zone } from '../figures.ts';
@@ -42,7 +42,7 @@ export function CallsView(): JSX.Element {
           label="Calls"
           columns={callColumns}
           range={within}
-          sort={route.value.query['sort']}
+          sort={route.value.query['sort'] ?? newestFirst('beganAt')}
           empty={
             <>
               <p>No call fits. Take a word away, or look through every entry:</p>
@@ -132,7 +132,7 @@ const columns: readonly Column<EntryRow>[] = [
 export function EntriesView(): JSX.Element {
   const within: Range = range.value;
   const problem = within.filter === undefined ? undefined : problemOf(within.filter);
-  const sort = route.value.query['sort'];
+  const sort = route.value.query['sort'] ?? newestFirst('index');
   return (
     <>
       <h1>Which entries fit?</h1>

@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import type { SessionRow } from '../../src/analysis/rows.ts';
 import type { Range } from '../../src/analysis/views.ts';
-import { backend, useAsk } from '../ask.ts';
+import { backend, useFollowing } from '../ask.ts';
 import { CallList, sessionColumns, Who } from '../call.tsx';
 import { custodyWords } from '../evidence.tsx';
 import { clock, count, counted, day, length, size, span, zone } from '../figures.ts';
@@ -127,7 +127,7 @@ export function SessionsView(): JSX.Element {
 export function SessionView(): JSX.Element {
   const [ledger = '', session = ''] = route.value.parts;
   const within: Range = { ...range.value, ledger, session };
-  const answer = useAsk(() => backend().sessions({ ledger, session }, { limit: 1 }), ['session', ledger, session]);
+  const answer = useFollowing(() => backend().sessions({ ledger, session }, { limit: 1 }), ['session', ledger, session]);
   const found = answer.value?.rows[0];
   if (answer.value === undefined) return <Waiting answer={answer} />;
   if (found === undefined)

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 import type { DefinitionRow, ToolRow } from '../../src/analysis/rows.ts';
 import type { Range } from '../../src/analysis/views.ts';
-import { backend, isPartial, useAsk } from '../ask.ts';
+import { backend, isPartial, useFollowing } from '../ask.ts';
 import { callColumns, CallList } from '../call.tsx';
 import { Diff } from '../diff.tsx';
 import { clock, count, counted, day, length, short, size, span } from '../figures.ts';
@@ -98,7 +98,7 @@ export function ToolsView(): JSX.Element {
 
 export function ToolView(): JSX.Element {
   const [ledger = '', server = '', name = ''] = route.value.parts;
-  const answer = useAsk(() => backend().tool(ledger, server, name), ['tool', ledger, server, name]);
+  const answer = useFollowing(() => backend().tool(ledger, server, name), ['tool', ledger, server, name]);
   if (answer.value === undefined)
     return answer.state === 'here' ? (
       <Empty>

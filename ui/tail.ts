@@ -1,0 +1,83 @@
+/**
+ * The live tail: what is new shows by itself as long as that moves nothing that somebody reads; whoever wants stillness pauses it, and is told how much there is.
+ */
+import { effect, signal } from '@preact/signals';
+import { followNews, news } from './ask.ts';
+import { route } from './route.ts';
+
+/** By a person. */
+export const isPaused = signal(false);
+/** What is new waits, although nobody paused: somebody reads something that it would move. */
+export const isHeld = signal(false);
+
+/** So long after a hand moved nothing moves below it. */
+const stillMs = 2_000;
+/** How often it is looked whether nobody reads any more. */
+const lookMs = 250;
+/** What counts as the top or the bottom of a page, in CSS pixels. */
+const edge = 40;
+/** Of the dashboard's time a page takes one part in three at most, however long its answers take. */
+const restPerAnswer = 2;
+
+let movedAt = Number.NEGATIVE_INFINITY;
+
+function atTop(): boolean {
+  return scrollY <= edge;
+}
+
+function atBottom(): boolean {
+  return scrollY + innerHeight >= document.documentElement.scrollHeight - edge;
+}
+
+/** A row is open, text is marked, something is typed, or the page stands somewhere in its middle. */
+function isRead(): boolean {
+  return (
+    document.hidden ||
+    (route.peek().query['open'] ?? '') !== '' ||
+    getSelection()?.isCollapsed === false ||
+    document.querySelector('dialog[open]') !== null ||
+    document.activeElement?.closest('main .row, main form, .timeline') != null ||
+    !(atTop() || atBottom())
+  );
+}
+
+/** Follows from now on. */
+export function followTail(): void {
+  const moved = (): void => void (movedAt = performance.now());
+  for (const name of ['pointermove', 'pointerdown', 'keydown', 'wheel', 'touchmove']) addEventListener(name, moved, { passive: true });
+  let timer: number | undefined;
+  let isShowing = false;
+  let readyAt = 0;
+
+  const look = (inMs: number): void => {
+    if (isShowing) return;
+    clearTimeout(timer);
+    timer = setTimeout(step, inMs);
+  };
+
+  const step = (): void => {
+    const { entries, calls, findings, isMore } = news.peek();
+    if ((entries + calls + findings === 0 && !isMore) || isPaused.peek()) {
+      isHeld.value = false;
+      return;
+    }
+    isHeld.value = isRead();
+    if (isHeld.peek() || performance.now() - movedAt < stillMs) return look(lookMs);
+    const now = performance.now();
+    if (now < readyAt) return look(readyAt - now);
+    isShowing = true;
+    // who is at the end of what happened stays there
+    const isEnd = atBottom() && !atTop();
+    followNews().then((tookMs) => {
+      if (isEnd) scrollTo(0, document.documentElement.scrollHeight);
+      readyAt = performance.now() + tookMs * restPerAnswer;
+      isShowing = false;
+      look(0);
+    }, console.error);
+  };
+
+  effect(() => {
+    if (!isPaused.value && news.value !== undefined) look(0);
+  });
+  document.addEventListener('visibilitychange', () => look(0));
+}
