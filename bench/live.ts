@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { startBrowser } from '../test/browser.ts';
 import { isReached, median, quantile, table, targetTable, type Target } from './figures.ts';
 import { cpuMs, echoServer, inWorld, memoryMB, root, type World } from './world.ts';
 
@@ -43,6 +44,13 @@ class Agent {
     this.child.stdin!.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`);
   }
 
+  /** How long each call after one took, to when it was. */
+  since(skip: number, at: Readonly<Record<number, number>>): number[] {
+    return Object.entries(at)
+      .filter(([id]) => Number(id) > skip)
+      .map(([id, ms]) => ms - this.sentAt.get(Number(id))!);
+  }
+
   /** For so long. */
   async call(forMs: number): Promise<void> {
     const from = performance.now();
@@ -64,14 +72,48 @@ interface Watched {
   stop(): Promise<Record<number, number>>;
 }
 
-/** Somebody looks. */
-async function look(world: World, ledger: string): Promise<Watched> {
+async function serve(world: World, ledger: string): Promise<{ child: ChildProcess; url: string }> {
   const child = world.start(
     [process.execPath, join(root, 'bin', 'sworn.mjs'), 'serve', '--ledger', ledger, '--port', '0', '--json'],
     world.environment,
     'pipe',
   );
-  const { url } = JSON.parse(await lines(child).next()) as { url: string };
+  return { child, url: (JSON.parse(await lines(child).next()) as { url: string }).url };
+}
+
+/** Notes in a page when each call first stood in it, in ms since 1970. */
+const noteCalls = `
+  globalThis.shownAt = {};
+  new MutationObserver((changes) => {
+    const now = performance.timeOrigin + performance.now();
+    for (const { type, target, addedNodes } of changes)
+      for (const node of type === 'characterData' ? [target] : addedNodes)
+        for (const [, id] of (node.textContent ?? '').matchAll(/call (\\d+)\\./g)) shownAt[id] ??= now;
+  }).observe(document, { subtree: true, childList: true, characterData: true });`;
+
+/** The page itself, in a browser on this machine: how long each call took to stand in it, or why that cannot be measured here. */
+async function inPage(world: World, ledger: string, agent: Agent): Promise<number[] | string> {
+  const browser = await startBrowser();
+  if (typeof browser === 'string') return browser;
+  const { child, url } = await serve(world, ledger);
+  try {
+    const { page } = await browser.open({ offline: false, viewport: { width: 1280, height: 900 } });
+    await page.addInitScript(noteCalls);
+    await page.goto(url);
+    await page.evaluate("location.hash = '#/calls'");
+    await agent.call(4_000);
+    const skip = agent.number;
+    await agent.call(windowMs);
+    return agent.since(skip, (await page.evaluate('shownAt')) as Record<number, number>);
+  } finally {
+    await browser.close();
+    child.kill('SIGTERM');
+  }
+}
+
+/** Somebody looks. */
+async function look(world: World, ledger: string): Promise<Watched> {
+  const { child, url } = await serve(world, ledger);
   const looker = world.start([process.execPath, join(import.meta.dirname, 'looker.ts'), url]);
   const said = lines(looker);
   if ((await said.next()) !== 'looking') throw new Error('nobody could look at the dashboard');
@@ -120,15 +162,13 @@ const result = await inWorld(async (world) => {
   for (let round = 0; round < windows; round++) {
     const before = await measure();
     const watching = await look(world, ledger);
-    // what it has to catch up with is not part of it
-    await agent.call(2_000);
+    // what it has to catch up with, and to verify, is not part of it
+    await agent.call(4_000);
     const [skip, cpu] = [agent.number, cpuMs(watching.child.pid!)];
     const watched = await measure();
     serveCpu += cpuMs(watching.child.pid!) - cpu;
     serveMB = Math.max(serveMB, memoryMB(watching.child.pid!).peak);
-    const shown = Object.entries(await watching.stop())
-      .filter(([id]) => Number(id) > skip)
-      .map(([id, at]) => at - agent.sentAt.get(Number(id))!);
+    const shown = agent.since(skip, await watching.stop());
     shownMs.push(...shown);
     const after = await measure();
     rounds.push({ before, watched, after });
@@ -137,10 +177,13 @@ const result = await inWorld(async (world) => {
       `round ${round + 1} of ${windows}: shown after ${median(shown).toFixed(0)} ms, a call ${quiet} ms quiet, ${looked} ms watched, ${again} ms quiet again`,
     );
   }
-  return { shownMs, rounds, serveCpu, serveMB };
+  say('in a browser…');
+  return { shownMs, rounds, serveCpu, serveMB, paged: await inPage(world, ledger, agent) };
 });
 
-const { shownMs, rounds, serveCpu, serveMB } = result;
+const { shownMs, rounds, serveCpu, serveMB, paged } = result;
+const pageMs = typeof paged === 'string' ? undefined : paged;
+if (typeof paged === 'string') say(paged);
 const quiet = rounds.flatMap(({ before, after }) => [...before.took, ...after.took]);
 const watched = rounds.flatMap((round) => round.watched.took);
 const ratio = median(rounds.map((round) => median(round.watched.took) / ((median(round.before.took) + median(round.after.took)) / 2)));
@@ -149,6 +192,18 @@ const cpuRatio = median(rounds.map((round) => round.watched.cpu / ((round.before
 const apart = rounds.map((round) => median(round.after.took) / median(round.before.took));
 const targets: Target[] = [
   { name: `a call shows, p95, at ${callsPerS} calls/s`, figure: quantile(shownMs, 0.95), limit: 250, want: 'at most', unit: 'ms' },
+  ...(pageMs === undefined
+    ? []
+    : [
+        {
+          name: 'a call stands in the page, p95, in a browser here',
+          figure: quantile(pageMs, 0.95),
+          limit: 250,
+          want: 'at most' as const,
+          unit: 'ms',
+          note: `${pageMs.length} calls seen`,
+        },
+      ]),
   {
     name: 'a call while somebody looks, median, to quiet',
     figure: ratio,
@@ -168,6 +223,7 @@ const show = (name: string, samples: number[]): (string | number)[] => [
 if (values.json) {
   const samples = {
     shownMs: [median(shownMs), quantile(shownMs, 0.95), quantile(shownMs, 0.99)],
+    ...(pageMs === undefined ? {} : { pageMs: [median(pageMs), quantile(pageMs, 0.95), quantile(pageMs, 0.99)] }),
     quietMs: median(quiet),
     watchedMs: median(watched),
   };
@@ -176,7 +232,12 @@ if (values.json) {
   console.log(
     table(
       ['ms', 'calls', 'median', 'p95', 'p99'],
-      [show('from sending to showing', shownMs), show('a call, nobody looks', quiet), show('a call, somebody looks', watched)],
+      [
+        show('from sending to an answer', shownMs),
+        ...(pageMs === undefined ? [] : [show('from sending to the page', pageMs)]),
+        show('a call, nobody looks', quiet),
+        show('a call, somebody looks', watched),
+      ],
     ),
   );
   console.log(

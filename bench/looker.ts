@@ -1,10 +1,11 @@
 /**
- * Somebody who looks at `sworn serve`, as a browser does: reads the live tail, and asks for the newest calls and the overview whenever there is something new.
+ * Somebody who looks at `sworn serve`, as a browser does whose page shows the calls: reads the live tail, and asks for the newest calls when there is something new.
  * A process of its own, as a browser is: what it takes to look must not delay the agent whose calls are timed.
  *
  * `node bench/looker.ts <url with its token>`: prints `looking` when the tail is open, and when its input ends, for each call that it saw, its number and when (ms since 1970).
  */
 import { get as httpGet, request as httpRequest } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const url = new URL(process.argv[2]!);
 const cookie = await new Promise<string>((done) => httpGet(url, (answer) => done(answer.headers['set-cookie']![0]!.split(';')[0]!)));
@@ -31,13 +32,15 @@ async function refresh(): Promise<void> {
   isAsking = true;
   while (isNew) {
     isNew = false;
-    const { rows } = await ask<{ rows: { argumentsText?: string }[] }>('calls?limit=300&sort=-index');
-    const now = performance.timeOrigin + performance.now();
+    const from = performance.now();
+    const { rows } = await ask<{ rows: { argumentsText?: string }[] }>('calls?sort=-beganAt&offset=0&limit=200');
+    const answeredAt = performance.now();
     for (const { argumentsText = '' } of rows) {
       const id = Number(/call (\d+)\./.exec(argumentsText)?.[1]);
-      if (!Number.isNaN(id)) shownAt[id] ??= now;
+      if (!Number.isNaN(id)) shownAt[id] ??= performance.timeOrigin + answeredAt;
     }
-    await ask('overview');
+    // as the page rests (`ui/tail.ts`)
+    await sleep(Math.min(1_000, (answeredAt - from) * 5));
   }
   isAsking = false;
 }

@@ -16,8 +16,9 @@ const stillMs = 2_000;
 const lookMs = 250;
 /** What counts as the top or the bottom of a page, in CSS pixels. */
 const edge = 40;
-/** Of the dashboard's time a page takes one part in three at most, however long its answers take. */
-const restPerAnswer = 2;
+/** Of the dashboard's time a page takes one part in six at most, unless that made it wait for more than a second. */
+const restPerAnswer = 5;
+const restMsMost = 1_000;
 
 let movedAt = Number.NEGATIVE_INFINITY;
 
@@ -70,7 +71,7 @@ export function followTail(): void {
     const isEnd = atBottom() && !atTop();
     followNews().then((tookMs) => {
       if (isEnd) scrollTo(0, document.documentElement.scrollHeight);
-      readyAt = performance.now() + tookMs * restPerAnswer;
+      readyAt = performance.now() + Math.min(restMsMost, tookMs * restPerAnswer);
       isShowing = false;
       look(0);
     }, console.error);

@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, rmSync, statSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { Projection, projectionVersion, type AnalysisOptions } from '../analysis/projection.ts';
 import { SwornError } from '../errors.ts';
 import { catalogBatch } from '../limits.ts';
@@ -43,8 +43,6 @@ class Again extends Error {}
 const restMs = 100;
 /** How often it is looked whether the file is still there. */
 const watchMs = 1_000;
-/** How long rows wait for more of them before they are committed. */
-const gatherMs = 25;
 
 export class Catalog {
   readonly ledger: string;
@@ -116,7 +114,11 @@ export class Catalog {
     }
     if (this.#options.isSearchable === false) return;
     const texts = this.#texts();
-    while (await texts.step());
+    try {
+      while (texts.step()) await nextTurn();
+    } finally {
+      texts.close();
+    }
   }
 
   /** Takes what comes, until aborted. What is said is committed. */
@@ -194,7 +196,8 @@ export class Catalog {
             } catch (error) {
               fail(error);
             }
-          }, gatherMs);
+            // once all is read that is there: readers wait for more of it themselves
+          }, 0);
       }
       if (failed !== undefined) throw failed;
       commit();
@@ -379,12 +382,12 @@ function hashOf(leaf: Uint8Array): string {
 function inIdleTime(texts: TextIndex, isIdle: () => boolean, failed: (error: unknown) => void): () => Promise<void> {
   let isStopped = false;
   const run = async (): Promise<void> => {
-    while (!isStopped) await sleep(isIdle() && (await texts.step()) ? 5 : restMs);
+    while (!isStopped) await sleep(isIdle() && texts.step() ? 5 : restMs);
   };
   const running = run().catch(failed);
   return async () => {
     isStopped = true;
     await running;
-    await texts.close();
+    texts.close();
   };
 }

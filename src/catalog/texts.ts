@@ -4,7 +4,7 @@
  */
 import { cut, textOf, type Frame } from '../analysis/frame-text.ts';
 import { foundTextBytes } from '../limits.ts';
-import { readEntries, type Located } from '../readers/entries.ts';
+import { EntryReader, type Located } from '../readers/entries.ts';
 import type { Database, Statement } from './driver.ts';
 import { observe, type Erased } from './observe.ts';
 
@@ -20,7 +20,7 @@ export class TextIndex {
   readonly #found: Statement;
   readonly #cursors: Statement;
   readonly #moved: Statement;
-  #entries: AsyncGenerator<Located> | undefined;
+  #reader: EntryReader | undefined;
   #batch: { index: number; frame: Frame } | undefined;
 
   constructor(ledger: string, database: Database, erased: Erased) {
@@ -34,30 +34,29 @@ export class TextIndex {
   }
 
   /** Indexes some more, in a transaction of its own: whether there was anything left to do. */
-  async step(): Promise<boolean> {
+  step(): boolean {
     const { cursor, textCursor } = Object.fromEntries(this.#cursors.all().map(({ name, value }) => [name as string, value as number])) as {
       cursor: number;
       textCursor: number;
     };
     if (textCursor >= cursor) return false;
-    this.#entries ??= readEntries(this.#ledger, { from: textCursor, to: cursor, content: true });
+    if (this.#reader?.index !== textCursor) {
+      this.close();
+      this.#reader = new EntryReader(this.#ledger, textCursor, true);
+    }
     const texts: [number, string][] = [];
     let next = textCursor;
     let chars = 0;
-    for (let count = 0; count < stepEntries && chars < stepChars; count++) {
-      const read = await this.#entries.next();
-      if (read.done === true) {
-        this.#entries = undefined;
-        // what is not there any more is passed over
-        if (next === textCursor) next = cursor;
-        break;
-      }
-      next = read.value.index + 1;
-      const text = this.#textOf(read.value);
-      if (text === '') continue;
-      texts.push([read.value.index, text]);
+    let count = 0;
+    for (const located of this.#reader.available(cursor)) {
+      next = located.index + 1;
+      const text = this.#textOf(located);
+      if (text !== '') texts.push([located.index, text]);
       chars += text.length;
+      if (++count >= stepEntries || chars >= stepChars) break;
     }
+    // what is not there any more is passed over
+    if (next === textCursor) next = cursor;
     this.#database.exec('BEGIN IMMEDIATE');
     try {
       for (const [index, text] of texts) {
@@ -73,8 +72,9 @@ export class TextIndex {
     return true;
   }
 
-  async close(): Promise<void> {
-    await this.#entries?.return(undefined);
+  close(): void {
+    this.#reader?.close();
+    this.#reader = undefined;
   }
 
   #textOf(located: Located): string {

@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { SwornError } from '../errors.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import type { Entry } from '../entry/entry.ts';
@@ -46,6 +46,8 @@ const turnEntries = 256;
 
 /** How often a follower looks by itself, beside being woken by the file system. */
 const pollMs = 250;
+/** At most so often a follower reads on: each write of a busy recorder would wake it, and it would take the processor from what it follows. */
+const restMs = 50;
 
 /**
  * The entries of a ledger in order. Memory stays flat: a bundle or a window at a time.
@@ -54,17 +56,20 @@ const pollMs = 250;
 export async function* readEntries(ledger: string, options: ReadOptions = {}): AsyncGenerator<Located> {
   const { to = Number.POSITIVE_INFINITY, content = false, follow } = options;
   checkLedger(ledger);
-  const cursor = new Cursor(ledger, Math.max(options.from ?? 0, firstIndexOf(ledger)), to, content);
+  const cursor = new EntryReader(ledger, options.from ?? 0, content);
   try {
     for (;;) {
+      const readAt = performance.now();
       let inTurn = 0;
-      for (const located of cursor.available()) {
+      for (const located of cursor.available(to)) {
         yield located;
         // reading is synchronous: let signals, timers and writes have their turn
         if (++inTurn % turnEntries === 0) await nextTurn();
       }
       if (cursor.index >= to || follow === undefined || follow.aborted) return;
       await changed(ledger, follow);
+      const restedMs = performance.now() - readAt;
+      if (restedMs < restMs && !follow.aborted) await sleep(restMs - restedMs);
       if (follow.aborted) return;
     }
   } finally {
@@ -122,18 +127,19 @@ export async function indexSince(ledger: string, sinceMs: number): Promise<numbe
   return n * tileWidth;
 }
 
-class Cursor {
+/** A place in a ledger from which reading goes on: what lies in front of it is not walked through again. Whoever opens it closes it. */
+export class EntryReader {
+  /** Of the next entry. */
   index: number;
   readonly #ledger: string;
-  readonly #to: number;
+  #to = 0;
   readonly #content: boolean;
   #segment: Segment | undefined;
   #offset = segmentHeaderBytes;
 
-  constructor(ledger: string, from: number, to: number, content: boolean) {
+  constructor(ledger: string, from: number, content: boolean) {
     this.#ledger = ledger;
-    this.index = from;
-    this.#to = to;
+    this.index = Math.max(from, firstIndexOf(ledger));
     this.#content = content;
   }
 
@@ -142,8 +148,9 @@ class Cursor {
     this.#segment = undefined;
   }
 
-  /** What can be read now. */
-  *available(): Generator<Located> {
+  /** What can be read now, as far as `to`: index to stop before. */
+  *available(to: number): Generator<Located> {
+    this.#to = to;
     while (this.index < this.#to) {
       const before = this.index;
       if (!this.#content) yield* this.#bundles(true);
