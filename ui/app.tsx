@@ -3,11 +3,12 @@ import { render, Component, type ComponentChildren, type JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { signal } from '@preact/signals';
 import type { Backend } from '../src/analysis/views.ts';
-import { backend, findingsRound, news, showNews, useAsk, useBackend, watch } from './ask.ts';
+import { askWhole, backend, isConnected, news, showNews, trouble, useAsk, useBackend, watch, whole, wholeRound } from './ask.ts';
 import { EvidenceLine } from './evidence.tsx';
 import { count, counted, zone } from './figures.ts';
 import { followKeys, Help, isHelpOpen, useKeys } from './keyboard.tsx';
-import { Empty, Icon } from './parts.tsx';
+import { growsAbove } from './list.tsx';
+import { Empty, Icon, type Shape } from './parts.tsx';
 import { followAddress, link, narrowedLink, range, route } from './route.ts';
 import { Search } from './search.tsx';
 import { followTail, isHeld, isPaused } from './tail.ts';
@@ -83,14 +84,14 @@ function Themes(): JSX.Element {
 }
 
 function Header({ tab }: { tab: string }): JSX.Element {
-  const overview = useAsk(() => backend().overview({}), ['tabs', findingsRound.value]);
+  useAsk(askWhole, ['tabs', wholeRound.value]);
   const there = live.filter(({ isThere }) => isThere());
   const isLive = backend().kind === 'live';
   useKeys([
     ...there.map(({ key, name, title }) => ({ key, does: title.toLowerCase(), act: () => (location.hash = narrowedLink(name)) })),
     ...(isLive ? [{ key: 'l', does: 'stop and go on with showing what is new', act: pause }] : []),
   ]);
-  const figures = overview.value;
+  const figures = whole.value;
   const open = figures === undefined ? 0 : figures.findings.high + figures.findings.medium + figures.findings.low;
   useEffect(() => {
     if (figures !== undefined) zone.value = figures.zone;
@@ -140,34 +141,63 @@ function pause(): void {
 
 /** Whether what is new shows by itself. */
 function Tail(): JSX.Element {
-  const isOn = !isPaused.value;
+  const [shape, word, title]: [Shape, string, string] = !isConnected.value
+    ? ['error', 'not connected', 'The dashboard does not say what is new: it is tried again. What is shown may be old.']
+    : isPaused.value
+      ? ['paused', 'paused', 'Nothing moves by itself (l goes on)']
+      : ['read', 'live', 'What is new shows by itself, but for what it would move while you read it (l stops it)'];
   return (
-    <button
-      type="button"
-      class="quiet tail"
-      aria-pressed={isOn}
-      aria-label="Live"
-      title={isOn ? 'What is new shows by itself, but for what it would move while you read it (l stops it)' : 'Nothing moves (l goes on)'}
-      onClick={pause}
-    >
-      <Icon shape={isOn ? 'read' : 'paused'} />
-      <span class="word">{isOn ? 'live' : 'paused'}</span>
+    <button type="button" class={`quiet tail ${shape}`} title={title} onClick={pause}>
+      <Icon shape={shape} />
+      <span class="word">{word}</span>
     </button>
   );
 }
 
 /** What is new and is not shown by itself. */
-function News(): JSX.Element | null {
-  const { entries, calls, findings } = news.value;
-  if (entries + calls + findings === 0 || !(isPaused.value || isHeld.value)) return null;
+function newsText(): string | undefined {
+  const { entries, calls, findings, isMore } = news.value;
+  const { until } = range.value;
+  // a stretch that has ended has nothing new
+  if (until !== undefined && Date.parse(until) < Date.now()) return undefined;
   const parts = [
-    calls > 0 ? counted(calls, 'call') : entries > 0 ? counted(entries, 'record') : '',
+    calls > 0 ? counted(calls, 'call') : entries > 0 && route.value.view === 'entries' ? counted(entries, 'record') : '',
     findings > 0 ? counted(findings, 'finding') : '',
-  ];
+  ].filter((part) => part !== '');
+  if (parts.length > 0) return `${parts.join(' and ')} new`;
+  return isMore && isPaused.value ? 'there may be more' : undefined;
+}
+
+function News(): JSX.Element | null {
+  const text = isPaused.value || isHeld.value ? newsText() : undefined;
+  if (trouble.value !== undefined)
+    return (
+      <p class="news failed" role="alert">
+        <span>
+          <Icon shape="error" /> Not up to date: <Text most={200}>{trouble.value}</Text>
+        </span>{' '}
+        {isPaused.value || isHeld.value ? (
+          <button type="button" onClick={showNews}>
+            try again
+          </button>
+        ) : null}
+      </p>
+    );
+  if (text === undefined) return null;
   return (
-    <p class="news" role="status">
-      <button type="button" onClick={showNews}>
-        {parts.filter((part) => part !== '').join(' and ')} new
+    <p class="news">
+      <span class="unseen" role="status">
+        There is something new.
+      </span>
+      <button
+        type="button"
+        onClick={() => {
+          // what is newest stands above
+          if (growsAbove()) scrollTo(0, 0);
+          showNews();
+        }}
+      >
+        {text}
       </button>
     </p>
   );

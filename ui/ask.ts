@@ -1,7 +1,7 @@
 /** Questions to the backend, as components ask them: what was known stays on the page until what is new is there. */
 import { signal } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Backend, EvidenceState } from '../src/analysis/views.ts';
+import type { Backend, EvidenceState, Overview } from '../src/analysis/views.ts';
 
 let current: Backend | undefined;
 
@@ -39,29 +39,50 @@ export type Answer<Value> =
 export const round = signal(0);
 /** Counts up when the live tail shows what is new: questions are asked again that follow it. */
 const tick = signal(0);
-/** Counts up when there are other findings. */
-export const findingsRound = signal(0);
+/** What is known of everything, however a view is narrowed, and when it is to be asked for again. */
+export const whole = signal<Overview | undefined>(undefined);
+export const wholeRound = signal(0);
 export const evidence = signal<EvidenceState[] | undefined>(undefined);
 export const evidenceError = signal<string | undefined>(undefined);
 /** `isMore`: or more than was told. */
 const none = { entries: 0, calls: 0, findings: 0, isMore: false };
 /** What came since the page was read, and is not shown yet. */
 export const news = signal(none);
+/** Whether what is new is told at all. */
+export const isConnected = signal(true);
+/** Why what is shown is not what could be known; it is asked for again. */
+export const trouble = signal<string | undefined>(undefined);
+/** Questions on the page that follow the live tail. */
+let followers = 0;
+/** Something on the page follows the live tail; otherwise what is new waits until a person asks for it. */
+export function isFollowed(): boolean {
+  return followers > 0;
+}
 
 /** Questions that follow the live tail and have no answer yet, who waits for all of them, and how long there were any, in ms. */
 let unanswered = 0;
 let wake: (() => void) | undefined;
 let askedAt = 0;
 let tookMs = 0;
+let hasFailed = false;
 
 function followed<Value>(asked: Promise<Value>): Promise<Value> {
-  if (++unanswered === 1) askedAt = performance.now();
+  if (++unanswered === 1) {
+    askedAt = performance.now();
+    hasFailed = false;
+  }
   const answered = (): void => {
     if (--unanswered > 0) return;
     tookMs += performance.now() - askedAt;
+    if (!hasFailed) trouble.value = undefined;
     wake?.();
   };
-  asked.then(answered, answered);
+  asked.then(answered, (error: unknown) => {
+    hasFailed = true;
+    trouble.value = error instanceof Error ? error.message : String(error);
+    news.value = { ...news.peek(), isMore: true };
+    answered();
+  });
   return asked;
 }
 
@@ -69,6 +90,10 @@ function followed<Value>(asked: Promise<Value>): Promise<Value> {
 export function useTail<Value, Words extends unknown[]>(
   question: (...words: Words) => Promise<Value>,
 ): { key: string; ask: (...words: Words) => Promise<Value> } {
+  useEffect(() => {
+    followers++;
+    return () => void followers--;
+  }, []);
   return { key: `${round.value} ${tick.value}`, ask: (...words) => followed(question(...words)) };
 }
 
@@ -96,16 +121,44 @@ export function useAsk<Value>(question: () => Promise<Value>, about: readonly un
   return answer;
 }
 
+/** How long it may take until what is known of everything is asked for again, when only entries came: an acknowledgement is one. */
+const wholeMs = 5_000;
+let wholeTimer: number | undefined;
+
+function wholeChanged(isUrgent: boolean): void {
+  if (isUrgent) {
+    clearTimeout(wholeTimer);
+    wholeTimer = undefined;
+    wholeRound.value++;
+  } else
+    wholeTimer ??= setTimeout(() => {
+      wholeTimer = undefined;
+      wholeRound.value++;
+    }, wholeMs);
+}
+
+/** What is known of everything: whoever asks lets all others know. */
+export function askWhole(): Promise<Overview> {
+  const asked = backend().overview({});
+  asked.then(
+    (answer) => (whole.value = answer),
+    () => undefined,
+  );
+  return asked;
+}
+
 /** Reads the evidence now and whenever the backend says that it is another. */
 export function watch(backend: Backend): void {
   const read = (): void => {
     backend.evidence().then(
       (states) => {
         evidence.value = states;
+        if (trouble.value === evidenceError.value) trouble.value = undefined;
         evidenceError.value = undefined;
       },
       (error: unknown) => {
         evidenceError.value = error instanceof Error ? error.message : String(error);
+        trouble.value = evidenceError.value;
       },
     );
   };
@@ -113,8 +166,9 @@ export function watch(backend: Backend): void {
   backend.subscribe((change) => {
     if (change.evidence === true) read();
     const { entries = 0, calls = 0, findings = 0, missed = false } = change;
+    if (change.isConnected !== undefined) isConnected.value = change.isConnected;
     if (entries + calls + findings === 0 && !missed) return;
-    if (findings > 0) findingsRound.value++;
+    wholeChanged(findings > 0 || missed);
     // a report's rows come once: there is nothing that a reader could lose
     if (backend.kind === 'report') round.value++;
     else {

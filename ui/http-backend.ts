@@ -3,9 +3,7 @@
  * stream whose `change` events carry {entries, calls, findings, evidence, approvals}; whoever reads decides when to look. What changes something is a POST with a JSON body.
  */
 import type { ApprovalsBackend } from '../src/analysis/approval-views.ts';
-import type { Backend, EvidenceState, Overview, Paging, Range, Timeline } from '../src/analysis/views.ts';
-
-type Change = Parameters<Parameters<Backend['subscribe']>[0]>[0];
+import type { Backend, Change, EvidenceState, Overview, Paging, Range, Timeline } from '../src/analysis/views.ts';
 
 /** An answer that is not what was asked for, in words for people. */
 export class AnswerError extends Error {
@@ -16,6 +14,14 @@ export class AnswerError extends Error {
     this.status = status;
   }
 }
+
+/** How long an answer to a question is waited for. */
+const answerMs = 60_000;
+/** Between two attempts to be told of what is new, at first and at most. */
+const retryMs = 1_000;
+const retryMostMs = 15_000;
+/** Held by the one tab among those that nobody sees which is told of what is new: of what waits for a person its title says how much there is. */
+const hiddenStream = 'sworn: the stream of hidden pages';
 
 const words: Readonly<Record<number, string>> = {
   401: 'The token was not accepted, or has ended: open the address that `sworn serve` printed.',
@@ -30,6 +36,9 @@ export class HttpBackend implements Backend {
   readonly #changed = new Set<(change: Change) => void>();
   readonly #asked = new Map<string, Promise<unknown>>();
   #stream: EventSource | undefined;
+  #giveUp: (() => void) | undefined;
+  #retry: number | undefined;
+  #retryMs = retryMs;
 
   constructor(base = '/api/v1/') {
     this.#base = base;
@@ -55,7 +64,9 @@ export class HttpBackend implements Backend {
     try {
       answer = await fetch(`${this.#base}${path}`, {
         credentials: 'same-origin',
-        ...(body === undefined ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+        ...(body === undefined
+          ? { signal: AbortSignal.timeout(answerMs) }
+          : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
       });
     } catch {
       throw new AnswerError(0, 'The dashboard does not answer: is `sworn serve` still running?');
@@ -63,7 +74,11 @@ export class HttpBackend implements Backend {
     if (answer.status === 404) return undefined;
     if (!answer.ok)
       throw new AnswerError(answer.status, (await messageOf(answer)) ?? words[answer.status] ?? `The dashboard answered ${answer.status}.`);
-    return answer.status === 204 ? undefined : ((await answer.json()) as Answer);
+    try {
+      return answer.status === 204 ? undefined : ((await answer.json()) as Answer);
+    } catch {
+      throw new AnswerError(0, 'The dashboard stopped in the middle of an answer.');
+    }
   }
 
   async #page<Answer>(method: string, parameters: object): Promise<Answer> {
@@ -115,33 +130,81 @@ export class HttpBackend implements Backend {
     return answer;
   }
 
-  /** One stream for all that subscribe: a browser keeps few connections to a server. */
+  /** One stream for all that subscribe: a browser keeps few connections to a server, which all of its tabs share. */
   subscribe(changed: (change: Change) => void): () => void {
-    this.#stream ??= this.#open();
     this.#changed.add(changed);
+    if (this.#changed.size === 1) {
+      document.addEventListener('visibilitychange', this.#attend);
+      this.#attend();
+    }
     return () => {
       this.#changed.delete(changed);
       if (this.#changed.size > 0) return;
-      this.#stream?.close();
-      this.#stream = undefined;
+      document.removeEventListener('visibilitychange', this.#attend);
+      this.#close();
     };
   }
 
-  #open(): EventSource {
-    const stream = new EventSource(`${this.#base}stream`, { withCredentials: true });
-    const tell = (change: Change): void => {
-      for (const changed of this.#changed) changed(change);
+  /** A tab that is seen has a stream; of the others one. */
+  readonly #attend = (): void => {
+    if (!document.hidden) {
+      this.#giveUp?.();
+      this.#giveUp = undefined;
+      this.#open();
+      return;
+    }
+    this.#close();
+    // a page that is not of this machine, unencrypted, has no locks: no hidden one of them is told
+    if (!('locks' in navigator)) return;
+    const waiting = new AbortController();
+    const isSeen = new Promise<void>((done) => {
+      this.#giveUp = () => {
+        waiting.abort();
+        done();
+      };
+    });
+    const held = (): Promise<void> => {
+      this.#open();
+      return isSeen;
     };
+    navigator.locks.request(hiddenStream, { signal: waiting.signal }, held).catch(() => undefined);
+  };
+
+  #close(): void {
+    clearTimeout(this.#retry);
+    this.#stream?.close();
+    this.#stream = undefined;
+  }
+
+  #tell(change: Change): void {
+    for (const changed of this.#changed) changed(change);
+  }
+
+  #open(): void {
+    if (this.#stream !== undefined) return;
+    const stream = new EventSource(`${this.#base}stream`, { withCredentials: true });
+    this.#stream = stream;
     stream.addEventListener('change', (event) => {
       try {
-        tell(JSON.parse((event as MessageEvent<string>).data) as Change);
+        this.#tell(JSON.parse((event as MessageEvent<string>).data) as Change);
       } catch {
         // what is no JSON says nothing new
       }
     });
     // what came between an answer and now, and what waits now, is not told to whoever comes, or comes back
-    stream.addEventListener('open', () => tell({ approvals: true, evidence: true, missed: true }));
-    return stream;
+    stream.addEventListener('open', () => {
+      this.#retryMs = retryMs;
+      this.#tell({ approvals: true, evidence: true, missed: true, isConnected: true });
+    });
+    stream.addEventListener('error', () => {
+      if (this.#stream !== stream) return;
+      this.#tell({ isConnected: false, evidence: true });
+      // a browser comes back by itself, but for what was refused
+      if (stream.readyState !== EventSource.CLOSED) return;
+      this.#close();
+      this.#retry = setTimeout(() => this.#attend(), this.#retryMs);
+      this.#retryMs = Math.min(retryMostMs, this.#retryMs * 2);
+    });
   }
 }
 

@@ -14,7 +14,7 @@ const keys: readonly [string, string][] = [
   ['e', 'open all that is seen, or close it'],
   ['o  s  c  t  n  f', 'overview, sessions, calls, tools, entities, findings'],
   ['v', 'verify'],
-  ['esc', 'leave the search, close this'],
+  ['esc', 'leave the search, leave the row, close this'],
   ['?', 'this help'],
 ];
 
@@ -49,6 +49,8 @@ export function followKeys(): void {
     const target = event.target as Element | null;
     if (target?.closest('input:not([type=checkbox]),textarea,select,dialog[open]:not([aria-labelledby=help])') !== null && target !== null) return;
     if (event.key === 'Escape' || isHelpOpen.value) {
+      // a row that nobody is at any more is held for nobody
+      if (!isHelpOpen.value) (document.activeElement as HTMLElement | null)?.blur();
       if (event.key === 'Escape' || event.key === '?') isHelpOpen.value = false;
       return;
     }

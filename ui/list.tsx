@@ -19,17 +19,31 @@ const overscan = 8;
 
 type Ask<Row> = (offset: number, limit: number) => Promise<Page<Row>>;
 
+/** Orders in which what is new comes first. */
+const newest: ReadonlySet<string> = new Set(['-beganAt', '-index', '-time', '-openedAt']);
+/** So often a page is asked for again because rows came in front of it meanwhile. */
+const shiftsMost = 4;
+
+/** The rows of a list as they stood when its first page came: what comes in front of them later moves none. */
 class Pages<Row> {
   total: number | undefined;
   error: Error | undefined;
   readonly #pages = new Map<number, Row[] | 'asked'>();
+  /** Where each row stands that was read. */
+  readonly #places = new Map<string, number>();
   readonly #ask: Ask<Row>;
   readonly #changed: () => void;
+  readonly #keyOf: (row: Row) => string;
+  readonly #growsAbove: boolean;
   readonly #rows: number;
+  /** Rows that came in front since. */
+  #shift = 0;
 
-  /** `most`: no page has more rows. */
-  constructor(ask: Ask<Row>, changed: () => void, most = pageRows) {
+  /** `growsAbove`: what is new comes first. `most`: no page has more rows. */
+  constructor(ask: Ask<Row>, keyOf: (row: Row) => string, changed: () => void, growsAbove: boolean, most = pageRows) {
     this.#rows = Math.min(pageRows, most);
+    this.#keyOf = keyOf;
+    this.#growsAbove = growsAbove;
     this.#ask = ask;
     this.#changed = changed;
   }
@@ -39,18 +53,44 @@ class Pages<Row> {
     return page === undefined || page === 'asked' ? undefined : page[index % this.#rows];
   }
 
+  placeOf(key: string): number | undefined {
+    return this.#places.get(key);
+  }
+
+  /** Whether all rows are here that are there between two places. */
+  has(from: number, to: number): boolean {
+    if (this.total === undefined) return false;
+    for (let index = from; index < Math.min(to, this.total); index++) if (this.get(index) === undefined) return false;
+    return true;
+  }
+
+  /** A page as it was when the first one came. */
+  async #read(number: number): Promise<Row[]> {
+    const offset = number * this.#rows;
+    for (let tries = 0; ; tries++) {
+      const { rows, total } = await this.#ask(offset + this.#shift, this.#rows);
+      this.total ??= total;
+      const shift = this.#growsAbove ? Math.max(0, total - this.total) : 0;
+      if (shift === this.#shift || tries === shiftsMost) return rows;
+      this.#shift = shift;
+    }
+  }
+
   want(from: number, to: number): void {
     const rows = this.#rows;
     for (let number = Math.floor(from / rows); number <= Math.floor(Math.max(from, to - 1) / rows); number++) {
       if (this.#pages.has(number)) continue;
       this.#pages.set(number, 'asked');
-      this.#ask(number * rows, rows).then(
+      this.#read(number).then(
         (page) => {
-          this.#pages.set(number, page.rows);
-          this.total = page.total;
+          this.#pages.set(number, page);
+          for (const [at, row] of page.entries()) this.#places.set(this.#keyOf(row), number * rows + at);
           for (const old of this.#pages.keys()) {
             if (this.#pages.size <= pagesMost) break;
-            if (old !== number && this.#pages.get(old) !== 'asked') this.#pages.delete(old);
+            const rows = this.#pages.get(old)!;
+            if (old === number || rows === 'asked') continue;
+            for (const row of rows) this.#places.delete(this.#keyOf(row));
+            this.#pages.delete(old);
           }
           this.#changed();
         },
@@ -82,6 +122,8 @@ interface ListProps<Row> {
   ask: Ask<Row>;
   /** What the question depends on. */
   about: readonly unknown[];
+  /** Another one: the same is asked again. */
+  edition?: number;
   keyOf: (row: Row) => string;
   /** Where enter leads; absent: it opens `detail`. */
   hrefOf?: (row: Row) => string;
@@ -101,6 +143,12 @@ export interface Movable {
   move(step: number): void;
   openAll(): void;
 }
+/** Lists on the page whose newest rows come first. */
+let growingAbove = 0;
+export function growsAbove(): boolean {
+  return growingAbove > 0;
+}
+
 const lists = new Set<Movable>();
 let touched: Movable | undefined;
 export function movable(): Movable | undefined {
@@ -131,29 +179,47 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   const again = (): void => redraw((n) => n + 1);
   const about = JSON.stringify(props.about);
   const tail = useTail(props.ask);
-  const pages = useMemo(() => new Pages(tail.ask, again, most), [about, tail.key]);
+  const isNewestFirst = newest.has(props.sort ?? '');
+  const pages = useMemo(() => new Pages(tail.ask, keyOf, again, isNewestFirst, most), [about, tail.key, props.edition]);
   const shownBefore = useRef<Pages<Row> | undefined>(undefined);
   const body = useRef<HTMLDivElement>(null);
-  const heights = useRef(new Map<number, number>());
+  /** Of opened details, by the key of their row. */
+  const heights = useRef(new Map<string, number>());
   const [rowHeight, setRowHeight] = useState(heightOfRows);
   const [top, setTop] = useState(0);
   const [current, setCurrent] = useState(-1);
+  /** Whose row that is: it stays the current one where others come in front of it. */
+  const currentKey = useRef<string | undefined>(undefined);
+  /** What was in sight when this was drawn last. */
+  const sight = useRef({ first: 0, last: 1 });
   const focusWanted = useRef(false);
-
-  // until the new answer is there the rows of the old one stay
-  const source = pages.total === undefined && pages.error === undefined && shownBefore.current !== undefined ? shownBefore.current : pages;
-  if (source === pages && pages.total !== undefined) shownBefore.current = pages;
-  const total = Math.min(source.total ?? 0, rowsMost, most ?? rowsMost);
-
-  useEffect(() => {
-    pages.want(0, 1);
-  }, [pages]);
 
   // another question: what was scrolled to is no more, and its answer begins at the top
   const asked = useRef(about);
+  if (asked.current !== about) sight.current = { first: 0, last: sight.current.last - sight.current.first };
+  // until all that is seen is there, of which the new answer may have less, the rows of the old one stay; also where the new one fails
+  const isReady = pages.has(sight.current.first, sight.current.last);
+  const source = !isReady && shownBefore.current !== undefined ? shownBefore.current : pages;
+  if (source === pages && pages.total !== undefined && shownBefore.current !== pages) {
+    shownBefore.current = pages;
+    const place = currentKey.current === undefined ? undefined : pages.placeOf(currentKey.current);
+    if (place !== undefined && place !== current) setCurrent(place);
+  }
+  const total = Math.min(source.total ?? 0, rowsMost, most ?? rowsMost);
+
+  useEffect(() => {
+    pages.want(sight.current.first, sight.current.last);
+  }, [pages]);
+  useEffect(() => {
+    if (!isNewestFirst) return undefined;
+    growingAbove++;
+    return () => void growingAbove--;
+  }, [isNewestFirst]);
+
   useEffect(() => {
     if (asked.current === about) return;
     asked.current = about;
+    currentKey.current = undefined;
     heights.current.clear();
     const above = body.current?.getBoundingClientRect().top ?? 0;
     if (above < 0) scrollBy(0, above - 120);
@@ -175,8 +241,10 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   }, []);
 
   const openRows = useMemo(() => new Set(opened), [opened.join(' ')]);
-  // heights of opened details, by the position of their row
-  const extras = [...heights.current].filter(([index]) => index < total).sort((a, b) => a[0] - b[0]);
+  const extras = [...openRows]
+    .map((name) => [source.placeOf(name) ?? total, heights.current.get(name) ?? 0] as const)
+    .filter(([index, height]) => index < total && height > 0)
+    .sort((a, b) => a[0] - b[0]);
   const startOf = (index: number): number => {
     let start = index * rowHeight;
     for (const [at, extra] of extras) if (at < index) start += extra;
@@ -195,14 +263,24 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
   };
   const first = Math.max(0, indexAt(top) - overscan);
   const last = Math.min(total, indexAt(top + innerHeight) + overscan);
+  sight.current = { first, last: Math.max(last, first + 1) };
 
   useEffect(() => {
     if (total > 0) source.want(first, last);
   }, [source, first, last, total]);
 
-  const toggle = (row: Row, index: number): void => {
+  const choose = (index: number): void => {
+    setCurrent(index);
+    const row = source.get(index);
+    currentKey.current = row === undefined ? undefined : keyOf(row);
+  };
+  const toggle = (row: Row): void => {
     const name = keyOf(row);
-    if (openRows.has(name)) heights.current.delete(index);
+    if (openRows.has(name)) {
+      heights.current.delete(name);
+      // nobody reads it any more
+      (document.activeElement as HTMLElement | null)?.blur();
+    }
     onOpen?.(openRows.has(name) ? opened.filter((one) => one !== name) : [...opened, name]);
   };
 
@@ -211,7 +289,7 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
     if (total === 0) return;
     const next = Math.max(0, Math.min(total - 1, current + step));
     focusWanted.current = true;
-    setCurrent(next);
+    choose(next);
     const list = body.current?.getBoundingClientRect().top ?? 0;
     const at = list + startOf(next);
     if (at < 90) scrollBy(0, at - 90);
@@ -241,7 +319,7 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
     row.focus({ preventScroll: true });
   });
 
-  if (source.error !== undefined)
+  if (source.error !== undefined && source.total === undefined)
     return (
       <div class="broken" role="alert">
         <Icon shape="error" /> <Text>{source.error.message}</Text>
@@ -274,10 +352,10 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
     const isOpen = detail !== undefined && openRows.has(name);
     const href = hrefOf?.(row);
     const act = (): void => {
-      setCurrent(index);
+      choose(index);
       touched = self.current;
       if (href !== undefined) location.hash = href;
-      else toggle(row, index);
+      else toggle(row);
     };
     rows.push(
       <div key={name} class={`item ${isOpen ? 'open' : ''}`} style={place} role="presentation">
@@ -289,7 +367,7 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
           data-at={index}
           tabIndex={index === current || (current < first && index === first) || (current >= last && index === first) ? 0 : -1}
           onFocus={() => {
-            setCurrent(index);
+            choose(index);
             touched = self.current;
           }}
           onClick={(event) => {
@@ -316,8 +394,8 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
         {isOpen ? (
           <Measured
             onHeight={(measured) => {
-              if (heights.current.get(index) === measured) return;
-              heights.current.set(index, measured);
+              if (heights.current.get(name) === measured) return;
+              heights.current.set(name, measured);
               again();
             }}
           >
@@ -326,7 +404,6 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
         ) : null}
       </div>,
     );
-    if (!isOpen && heights.current.has(index)) heights.current.delete(index);
   }
 
   return (
@@ -346,6 +423,11 @@ export function List<Row>(props: ListProps<Row>): JSX.Element {
       <div class="body" role="rowgroup" ref={body} style={{ height: `${height}px` }}>
         {rows}
       </div>
+      {source.error === undefined ? null : (
+        <p class="broken" role="alert">
+          <Icon shape="error" /> <Text>{source.error.message}</Text>
+        </p>
+      )}
       {source.total > rowsMost ? <p class="note">The first {count(rowsMost)} are shown. Narrow the time or the filter to see the others.</p> : null}
     </div>
   );

@@ -1,9 +1,7 @@
 /** The backend of a report, as the page sees it: questions to the worker that verifies and reads. Where a browser starts no worker the same code runs in the page itself. */
-import type { Backend } from '../src/analysis/views.ts';
+import type { Backend, Change } from '../src/analysis/views.ts';
 import { utf8 } from '../src/bytes/bytes.ts';
 import { readReport, type ReportTexts } from './report-worker.ts';
-
-type Change = Parameters<Parameters<Backend['subscribe']>[0]>[0];
 
 interface Answered {
   id?: number;

@@ -2,7 +2,7 @@
  * The live tail: what is new shows by itself as long as that moves nothing that somebody reads; whoever wants stillness pauses it, and is told how much there is.
  */
 import { effect, signal } from '@preact/signals';
-import { followNews, news } from './ask.ts';
+import { followNews, isFollowed, news, trouble } from './ask.ts';
 import { route } from './route.ts';
 
 /** By a person. */
@@ -20,7 +20,11 @@ const edge = 40;
 const restPerAnswer = 5;
 const restMsMost = 1_000;
 
+/** Before what failed is asked again. */
+const failedMs = 2_000;
+
 let movedAt = Number.NEGATIVE_INFINITY;
+let isPressed = false;
 
 function atTop(): boolean {
   return scrollY <= edge;
@@ -30,22 +34,32 @@ function atBottom(): boolean {
   return scrollY + innerHeight >= document.documentElement.scrollHeight - edge;
 }
 
-/** A row is open, text is marked, something is typed, or the page stands somewhere in its middle. */
+/** A row or a finding is open, text is marked, something is typed or drawn over, or the page stands somewhere in its middle. Or nothing on it would show what is new. */
 function isRead(): boolean {
+  const { view, parts, query } = route.peek();
   return (
     document.hidden ||
-    (route.peek().query['open'] ?? '') !== '' ||
+    isPressed ||
+    !isFollowed() ||
+    (query['open'] ?? '') !== '' ||
+    (view === 'findings' && parts.length > 0) ||
     getSelection()?.isCollapsed === false ||
     document.querySelector('dialog[open]') !== null ||
-    document.activeElement?.closest('main .row, main form, .timeline') != null ||
+    document.activeElement?.closest('main .row[data-at], main form, main .chart') != null ||
     !(atTop() || atBottom())
   );
 }
 
 /** Follows from now on. */
 export function followTail(): void {
-  const moved = (): void => void (movedAt = performance.now());
+  const moved = (event: Event): void => {
+    movedAt = performance.now();
+    // let go where nobody heard it
+    if (event.type === 'pointermove' && (event as PointerEvent).buttons === 0) isPressed = false;
+  };
   for (const name of ['pointermove', 'pointerdown', 'keydown', 'wheel', 'touchmove']) addEventListener(name, moved, { passive: true });
+  addEventListener('pointerdown', () => (isPressed = true), { passive: true });
+  for (const name of ['pointerup', 'pointercancel', 'blur']) addEventListener(name, () => (isPressed = false), { passive: true });
   let timer: number | undefined;
   let isShowing = false;
   let readyAt = 0;
@@ -69,12 +83,16 @@ export function followTail(): void {
     isShowing = true;
     // who is at the end of what happened stays there
     const isEnd = atBottom() && !atTop();
-    followNews().then((tookMs) => {
-      if (isEnd) scrollTo(0, document.documentElement.scrollHeight);
-      readyAt = performance.now() + Math.min(restMsMost, tookMs * restPerAnswer);
-      isShowing = false;
-      look(0);
-    }, console.error);
+    followNews()
+      .then((tookMs) => {
+        if (isEnd) scrollTo(0, document.documentElement.scrollHeight);
+        readyAt = performance.now() + Math.max(trouble.peek() === undefined ? 0 : failedMs, Math.min(restMsMost, tookMs * restPerAnswer));
+      })
+      .catch(console.error)
+      .finally(() => {
+        isShowing = false;
+        look(0);
+      });
   };
 
   effect(() => {

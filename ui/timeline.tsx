@@ -1,4 +1,4 @@
-/** Calls over time, stacked by what they did, with a brush: what is drawn over narrows everything below it. Also by keyboard and by two fields. */
+/** Calls over time, stacked by what they did, with a brush: what is drawn over narrows everything below it. Also by keyboard: arrows move it, with shift its end alone. */
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Bucket, Range } from '../src/analysis/views.ts';
@@ -72,6 +72,20 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
     (since === undefined && until === undefined
       ? undefined
       : { from: since === undefined ? 0 : xOf(Date.parse(since)), to: until === undefined ? width : xOf(Date.parse(until)) });
+  const step = (by: number, isEndAlone: boolean): void => {
+    if (timeline === undefined || buckets.length === 0) return;
+    const ms = timeline.bucketMs;
+    // nothing is chosen yet: the first or the last bar
+    const [from, to] =
+      since === undefined && until === undefined
+        ? by > 0
+          ? [beginMs - ms, beginMs]
+          : [endMs, endMs + ms]
+        : [since === undefined ? beginMs : Date.parse(since), until === undefined ? endMs : Date.parse(until)];
+    const end = Math.min(endMs, Math.max(beginMs + ms, to + by * ms));
+    const begin = isEndAlone ? Math.min(from, end - ms) : Math.min(endMs - ms, Math.max(beginMs, from + by * ms));
+    setQuery({ since: new Date(begin).toISOString(), until: new Date(Math.max(end, begin + ms)).toISOString() });
+  };
   const all = buckets.reduce((sum, bucket) => sum + total(bucket), 0);
 
   return (
@@ -96,8 +110,23 @@ export function Calls({ range, title }: { range: Range; title: string }): JSX.El
             width={width}
             height={height}
             viewBox={`0 0 ${width} ${height}`}
-            role="img"
-            aria-label={`${counted(all, 'call')} between ${buckets.length === 0 ? 'no time and no time' : span(new Date(beginMs).toISOString(), new Date(endMs).toISOString())}; drag to choose a stretch`}
+            role="slider"
+            tabindex={0}
+            aria-valuemin={0}
+            aria-valuemax={buckets.length}
+            aria-valuenow={since === undefined ? 0 : Math.round((Date.parse(since) - beginMs) / timeline.bucketMs)}
+            aria-valuetext={
+              since === undefined && until === undefined
+                ? 'all of it'
+                : span(since ?? new Date(beginMs).toISOString(), until ?? new Date(endMs).toISOString())
+            }
+            onKeyDown={(event) => {
+              if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') step(event.key === 'ArrowLeft' ? -1 : 1, event.shiftKey);
+              else if (event.key === 'Backspace' || event.key === 'Delete') setQuery({ since: undefined, until: undefined });
+              else return;
+              event.preventDefault();
+            }}
+            aria-label={`${counted(all, 'call')} between ${buckets.length === 0 ? 'no time and no time' : span(new Date(beginMs).toISOString(), new Date(endMs).toISOString())}; drag, or use the arrow keys, to choose a stretch`}
             onPointerDown={(event) => {
               if (event.button !== 0) return;
               event.currentTarget.setPointerCapture(event.pointerId);

@@ -152,6 +152,16 @@ export interface Matrix {
 }
 
 /** What the app stands on. Every method may reject with an `Error` whose message is for people. */
+export interface Change {
+  entries?: number;
+  calls?: number;
+  findings?: number;
+  evidence?: true;
+  approvals?: true;
+  missed?: true;
+  isConnected?: boolean;
+}
+
 export interface Backend {
   readonly kind: 'live' | 'report';
   evidence(): Promise<EvidenceState[]>;
@@ -171,11 +181,9 @@ export interface Backend {
   findings(range: Range, paging: Paging): Promise<Page<FindingRow>>;
   /**
    * Called when something new can be asked for; says how to stop. What is new is not pushed: whoever reads decides when to look. `missed`: there may be more than was told,
-   * as nobody was told for a while.
+   * as nobody was told for a while. `isConnected`: whether what is new is told at all, from now on.
    */
-  subscribe(
-    changed: (change: { entries?: number; calls?: number; findings?: number; evidence?: true; approvals?: true; missed?: true }) => void,
-  ): () => void;
+  subscribe(changed: (change: Change) => void): () => void;
   /** Checks all of it again, now. */
   verify(ledger: string): Promise<void>;
   /** Absent in a report. */

@@ -281,7 +281,8 @@ export function EntityView(): JSX.Element {
         label="Touches"
         columns={columns}
         ask={(offset, limit) => Promise.resolve({ rows: rows.slice(offset, offset + limit), offset, total: rows.length })}
-        about={['touches', ledger, name, rows.length]}
+        about={['touches', ledger, name]}
+        edition={rows.length}
         keyOf={(touch) => `${touch.call}:${touch.path}`}
         toneOf={(touch) => `${touch.sensitive ? 'is-sensitive' : ''} ${touch.kind === 'write' ? 'is-write' : ''}`}
         opened={opened}

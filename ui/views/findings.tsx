@@ -176,7 +176,8 @@ const callsMost = 4;
 /** The calls behind a finding, each once, however many of its entries are named. */
 function Proof({ finding }: { finding: FindingRow }): JSX.Element {
   const { ledger, indexes } = finding;
-  const wanted = indexes.slice(0, entriesMost);
+  // as it was opened: what comes later is content that nobody asked for
+  const [wanted] = useState(() => indexes.slice(0, entriesMost));
   const answer = useAsk(() => Promise.all(wanted.map((index) => backend().call(ledger, index))), ['proof', ledger, wanted]);
   if (answer.value === undefined) return <Waiting answer={answer} />;
   const calls = new Map(answer.value.flatMap((detail) => (detail === undefined ? [] : [[detail.call.index, detail] as const])));

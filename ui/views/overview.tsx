@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import type { Overview as Figures } from '../../src/analysis/views.ts';
 import type { SessionRow } from '../../src/analysis/rows.ts';
-import { backend, isPartial, useFollowing } from '../ask.ts';
+import { askWhole, backend, isPartial, useFollowing } from '../ask.ts';
 import { callColumns, CallList } from '../call.tsx';
 import { count, counted, length, percent, span, zone } from '../figures.ts';
 import { Command, Figure, Waiting } from '../parts.tsx';
@@ -16,7 +16,8 @@ import { ToolList } from './tools.tsx';
 
 export function OverviewView(): JSX.Element {
   const within = range.value;
-  const overview = useFollowing(() => backend().overview(within), ['overview', within]);
+  const isWhole = Object.keys(within).length === 0;
+  const overview = useFollowing(() => (isWhole ? askWhole() : backend().overview(within)), ['overview', within]);
   const sessions = useFollowing(() => backend().sessions(within, { offset: 0, limit: 5, sort: '-openedAt' }), ['overview sessions', within]);
   const figures = overview.value;
   if (figures === undefined) return <Waiting answer={overview} />;
