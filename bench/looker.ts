@@ -40,7 +40,7 @@ async function refresh(): Promise<void> {
       if (!Number.isNaN(id)) shownAt[id] ??= performance.timeOrigin + answeredAt;
     }
     // as the page rests (`ui/tail.ts`)
-    await sleep(Math.min(1_000, (answeredAt - from) * 5));
+    await sleep(Math.max(100, Math.min(1_000, (answeredAt - from) * 5)));
   }
   isAsking = false;
 }

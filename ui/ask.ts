@@ -201,6 +201,9 @@ export async function followNews(): Promise<number> {
   tick.value++;
   await drawn();
   if (unanswered > 0) await new Promise<void>((answered) => (wake = answered));
+  // what was told meanwhile is in some of the answers, if not in all
+  const { entries, calls, findings } = news.peek();
+  if (entries + calls + findings > 0) news.value = { ...none, isMore: true };
   await drawn();
   return tookMs;
 }

@@ -16,8 +16,9 @@ const stillMs = 2_000;
 const lookMs = 250;
 /** What counts as the top or the bottom of a page, in CSS pixels. */
 const edge = 40;
-/** Of the dashboard's time a page takes one part in six at most, unless that made it wait for more than a second. */
+/** Of the dashboard's time a page takes one part in six at most, unless that made it wait for more than a second; nobody sees what changes more often than ten times a second. */
 const restPerAnswer = 5;
+const restMsLeast = 100;
 const restMsMost = 1_000;
 
 /** Before what failed is asked again. */
@@ -86,7 +87,7 @@ export function followTail(): void {
     followNews()
       .then((tookMs) => {
         if (isEnd) scrollTo(0, document.documentElement.scrollHeight);
-        readyAt = performance.now() + Math.max(trouble.peek() === undefined ? 0 : failedMs, Math.min(restMsMost, tookMs * restPerAnswer));
+        readyAt = performance.now() + Math.max(trouble.peek() === undefined ? restMsLeast : failedMs, Math.min(restMsMost, tookMs * restPerAnswer));
       })
       .catch(console.error)
       .finally(() => {

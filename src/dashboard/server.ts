@@ -144,6 +144,8 @@ export class DashboardServer {
       return;
     }
     const answer = await questions[name]!(new Parameters(url.searchParams), viewer);
+    // what the answer has is told before it comes, so that nobody takes it for something newer
+    this.#deps.stream.flush();
     if (answer === undefined) throw new AnswerError(404, 'There is no such thing in the record, or it is gone.');
     this.#send(response, 200, json, Buffer.from(JSON.stringify(answer)));
   }

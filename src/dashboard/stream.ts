@@ -56,10 +56,7 @@ export class Stream {
   /** Takes a client on, whose headers are not sent yet. `lastId`: the cursor that it had. */
   add(response: ServerResponse, lastId: string | undefined): void {
     // what is gathered is for those who are there; whoever comes is told from its cursor on
-    if (this.#gathering !== undefined) {
-      clearTimeout(this.#gathering);
-      this.#flush();
-    }
+    this.flush();
     const client: Client = { response };
     this.#clients.add(client);
     const gone = (): void => void this.#clients.delete(client);
@@ -114,11 +111,14 @@ export class Stream {
     if (change.approvals) this.#pending.approvals = true;
     if (this.#gathering !== undefined) return;
     const waitMs = Math.max(0, this.#sentAtMs + streamGatherMs - performance.now());
-    if (waitMs === 0) this.#flush();
-    else this.#gathering = setTimeout(() => this.#flush(), waitMs);
+    if (waitMs === 0) this.flush();
+    else this.#gathering = setTimeout(() => this.flush(), waitMs);
   }
 
-  #flush(): void {
+  /** Tells now what is gathered, if there is anything. */
+  flush(): void {
+    if (Object.keys(this.#pending).length === 0) return;
+    clearTimeout(this.#gathering);
     this.#gathering = undefined;
     this.#sentAtMs = performance.now();
     const change = this.#pending;

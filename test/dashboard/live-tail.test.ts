@@ -277,6 +277,21 @@ test('what a finding shows is opened by a person alone, and stays where it is', 
   await closed(client);
 });
 
+test('no width makes the page wider than it is, nor breaks its name', async (context) => {
+  const { client, page } = await shown(context, 2);
+  for (const width of [320, 360, 720, 768, 900, 1000, 1101, 1280]) {
+    await page.setViewportSize({ width, height: 600 });
+    expect(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'), String(width)).toBeLessThanOrEqual(0);
+    expect(await page.evaluate(`document.querySelector('.home').getBoundingClientRect().height`), String(width)).toBeLessThan(30);
+    // everything in one line, but for the views on a narrow page
+    const tops = (await page.evaluate(
+      `[...document.querySelectorAll('.top > :not(nav)')].map((one) => { const { top, bottom } = one.getBoundingClientRect(); return (top + bottom) / 2; })`,
+    )) as number[];
+    expect(Math.max(...tops) - Math.min(...tops), String(width)).toBeLessThan(6);
+  }
+  await closed(client);
+});
+
 test('the page of a call that waits says that there is something new', async (context) => {
   const { client, page, at } = await shown(context, 1);
   const { rows } = (await page.evaluate(`fetch('/api/v1/calls').then((answer) => answer.json())`)) as { rows: { ledger: string; index: number }[] };
