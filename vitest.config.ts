@@ -21,6 +21,10 @@ const longest = [
   'test/scenarios/size',
   'test/faults/prune',
   'test/fuzz/fuzz',
+  'test/dashboard/live-tail',
+  'test/survive/kills',
+  'test/ui/hostile',
+  'test/attacks/changes',
   'test/packed',
 ];
 
