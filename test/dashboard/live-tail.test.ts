@@ -148,12 +148,17 @@ test('what came while nobody told of it shows when somebody does again', async (
     await route.continue();
   });
   await page.goto(serving.url);
+  const rows = (calls: number): Promise<unknown> =>
+    until(
+      `${calls} rows`,
+      async () => (await page.evaluate(`fetch('/api/v1/overview').then((answer) => answer.json()).then(({ calls }) => calls)`)) === calls,
+    );
+  // nobody tells this page of rows that are made while it comes up
+  await rows(1);
+  await page.reload();
   await page.getByText('before', { exact: true }).first().waitFor();
   await call(client, 'in_between');
-  await until(
-    'the row',
-    async () => (await page.evaluate(`fetch('/api/v1/overview').then((answer) => answer.json()).then(({ calls }) => calls)`)) === 2,
-  );
+  await rows(2);
   expect(await page.getByText('in_between', { exact: true }).count()).toBe(0);
   open();
   await page.getByText('in_between', { exact: true }).first().waitFor();
@@ -210,10 +215,10 @@ test('a dashboard that ends, and one that comes in its place, are said', async (
   await page.getByRole('button', { name: 'live', exact: true }).waitFor();
   serving.child.kill('SIGTERM');
   await page.getByRole('button', { name: 'not connected' }).waitFor();
-  await page.getByText('is `sworn serve` still running?').waitFor();
+  await page.getByText('is `sworn serve` still running?').first().waitFor();
   const next = await Serving.start(world, ['--port', String(serving.port)], [ledger]);
   expect(next.port).toBe(serving.port);
-  await page.getByText('open the address that `sworn serve` printed').waitFor();
+  await page.getByText('open the address that `sworn serve` printed').first().waitFor();
   // with its token it goes on
   await call(client, 'behind_it');
   await page.goto(next.url);
