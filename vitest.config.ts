@@ -51,8 +51,6 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
-    // Where nobody is there to run it again: a machine that stops for seconds under real processes and browsers. The report names what was tried twice.
-    retry: process.env['CI'] === undefined ? 0 : 1,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },
