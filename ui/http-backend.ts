@@ -3,7 +3,7 @@
  * stream whose `change` events carry {entries, calls, findings, evidence, approvals}; whoever reads decides when to look. What changes something is a POST with a JSON body.
  */
 import type { ApprovalsBackend } from '../src/analysis/approval-views.ts';
-import type { Backend, Change, EvidenceState, Overview, Paging, Range, Timeline } from '../src/analysis/views.ts';
+import type { Backend, EvidenceState, Heard, Overview, Paging, Range, Timeline } from '../src/analysis/views.ts';
 
 /** An answer that is not what was asked for, in words for people. */
 export class AnswerError extends Error {
@@ -33,7 +33,7 @@ export class HttpBackend implements Backend {
   readonly kind = 'live';
 
   readonly #base: string;
-  readonly #changed = new Set<(change: Change) => void>();
+  readonly #changed = new Set<(change: Heard) => void>();
   readonly #asked = new Map<string, Promise<unknown>>();
   #stream: EventSource | undefined;
   #giveUp: (() => void) | undefined;
@@ -131,7 +131,7 @@ export class HttpBackend implements Backend {
   }
 
   /** One stream for all that subscribe: a browser keeps few connections to a server, which all of its tabs share. */
-  subscribe(changed: (change: Change) => void): () => void {
+  subscribe(changed: (change: Heard) => void): () => void {
     this.#changed.add(changed);
     if (this.#changed.size === 1) {
       document.addEventListener('visibilitychange', this.#attend);
@@ -176,7 +176,7 @@ export class HttpBackend implements Backend {
     this.#stream = undefined;
   }
 
-  #tell(change: Change): void {
+  #tell(change: Heard): void {
     for (const changed of this.#changed) changed(change);
   }
 
@@ -186,7 +186,7 @@ export class HttpBackend implements Backend {
     this.#stream = stream;
     stream.addEventListener('change', (event) => {
       try {
-        this.#tell(JSON.parse((event as MessageEvent<string>).data) as Change);
+        this.#tell(JSON.parse((event as MessageEvent<string>).data) as Heard);
       } catch {
         // what is no JSON says nothing new
       }
@@ -202,7 +202,7 @@ export class HttpBackend implements Backend {
       // a browser comes back by itself, but for what was refused
       if (stream.readyState !== EventSource.CLOSED) return;
       this.#close();
-      this.#retry = setTimeout(() => this.#attend(), this.#retryMs);
+      this.#retry = setTimeout(() => this.#open(), this.#retryMs);
       this.#retryMs = Math.min(retryMostMs, this.#retryMs * 2);
     });
   }

@@ -1,5 +1,5 @@
 /** The backend of a report, as the page sees it: questions to the worker that verifies and reads. Where a browser starts no worker the same code runs in the page itself. */
-import type { Backend, Change } from '../src/analysis/views.ts';
+import type { Backend, Heard } from '../src/analysis/views.ts';
 import { utf8 } from '../src/bytes/bytes.ts';
 import { readReport, type ReportTexts } from './report-worker.ts';
 
@@ -7,7 +7,7 @@ interface Answered {
   id?: number;
   value?: unknown;
   error?: string;
-  change?: Change;
+  change?: Heard;
 }
 
 /** The texts of the data elements of this page, which go: they would take the memory that they take once more. */
@@ -47,7 +47,7 @@ export function reportBackend(script: string, texts: Promise<ReportTexts>): Back
     return later(texts.then(readReport));
   }
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
-  const subscribers = new Set<(change: Change) => void>();
+  const subscribers = new Set<(change: Heard) => void>();
   let last = 0;
   worker.addEventListener('message', ({ data }: MessageEvent<Answered>) => {
     if (data.change !== undefined) for (const subscriber of subscribers) subscriber(data.change);

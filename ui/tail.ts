@@ -55,12 +55,12 @@ function isRead(): boolean {
 export function followTail(): void {
   const moved = (event: Event): void => {
     movedAt = performance.now();
-    // let go where nobody heard it
-    if (event.type === 'pointermove' && (event as PointerEvent).buttons === 0) isPressed = false;
+    // also where it was let go and nobody heard it
+    if (event instanceof PointerEvent) isPressed = event.buttons !== 0;
   };
-  for (const name of ['pointermove', 'pointerdown', 'keydown', 'wheel', 'touchmove']) addEventListener(name, moved, { passive: true });
-  addEventListener('pointerdown', () => (isPressed = true), { passive: true });
-  for (const name of ['pointerup', 'pointercancel', 'blur']) addEventListener(name, () => (isPressed = false), { passive: true });
+  for (const name of ['pointermove', 'pointerdown', 'pointerup', 'pointercancel', 'keydown', 'wheel', 'touchmove'])
+    addEventListener(name, moved, { passive: true });
+  addEventListener('blur', () => (isPressed = false));
   let timer: number | undefined;
   let isShowing = false;
   let readyAt = 0;

@@ -151,17 +151,25 @@ export interface Matrix {
   total: number;
 }
 
-/** What the app stands on. Every method may reject with an `Error` whose message is for people. */
+/** What the live tail says is new: how many, or that it is another. */
 export interface Change {
   entries?: number;
   calls?: number;
   findings?: number;
   evidence?: true;
+  /** What waits for a person is something else. */
   approvals?: true;
+}
+
+/** What a page hears of it. */
+export interface Heard extends Change {
+  /** There may be more than was told, as nobody was told for a while. */
   missed?: true;
+  /** Whether what is new is told at all, from now on. */
   isConnected?: boolean;
 }
 
+/** What the app stands on. Every method may reject with an `Error` whose message is for people. */
 export interface Backend {
   readonly kind: 'live' | 'report';
   evidence(): Promise<EvidenceState[]>;
@@ -179,11 +187,8 @@ export interface Backend {
   matrix(range: Range, paging: Paging): Promise<Matrix>;
   entity(ledger: string, entity: string): Promise<EntityDetail | undefined>;
   findings(range: Range, paging: Paging): Promise<Page<FindingRow>>;
-  /**
-   * Called when something new can be asked for; says how to stop. What is new is not pushed: whoever reads decides when to look. `missed`: there may be more than was told,
-   * as nobody was told for a while. `isConnected`: whether what is new is told at all, from now on.
-   */
-  subscribe(changed: (change: Change) => void): () => void;
+  /** Called when something new can be asked for; says how to stop. What is new is not pushed: whoever reads decides when to look. */
+  subscribe(changed: (change: Heard) => void): () => void;
   /** Checks all of it again, now. */
   verify(ledger: string): Promise<void>;
   /** Absent in a report. */

@@ -189,6 +189,7 @@ export class Catalog {
         if (failed !== undefined) throw failed;
         this.#one(located);
         if (this.#taken >= catalogBatch) commit();
+        // once all is read that is there: readers wait for more of it themselves
         else if (follow !== undefined)
           timer ??= setTimeout(() => {
             try {
@@ -196,7 +197,6 @@ export class Catalog {
             } catch (error) {
               fail(error);
             }
-            // once all is read that is there: readers wait for more of it themselves
           }, 0);
       }
       if (failed !== undefined) throw failed;

@@ -3,16 +3,8 @@
  * each ledger were told, so that whoever comes back, even to another process, is told at once what they missed.
  */
 import type { ServerResponse } from 'node:http';
+import type { Change } from '../analysis/views.ts';
 import { streamClients, streamGatherMs, streamHeartbeatMs, streamWaitingBytes } from '../limits.ts';
-
-export interface Change {
-  entries?: number;
-  calls?: number;
-  findings?: number;
-  evidence?: true;
-  /** What waits for a person is something else. */
-  approvals?: true;
-}
 
 /** How far the rows of a ledger go. */
 export interface Progress {

@@ -776,7 +776,6 @@ export class Recorder {
     }
   }
 
-  /** A line when it begins, and when it is over. */
   /** Logs a problem once, and that it is over; `over` tells them apart. */
   #problemChanged(problem: Error | undefined, is: string, over: string): void {
     if (this.#problems[over] === problem?.message) return;

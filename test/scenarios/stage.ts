@@ -319,14 +319,20 @@ export class Stage {
     return this.entries();
   }
 
-  /** Processes whose command line names our folder. */
-  #leftovers(): number[] {
+  /** Recorders of this ledger that run, and those that wait for its lock. */
+  recorders(): number[] {
+    return this.#processes('--daemon');
+  }
+
+  /** Processes whose command line names our folder, and has a word. */
+  #processes(word = ''): number[] {
     return readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name))
       .map(Number)
       .filter((pid) => {
         try {
-          return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.folder) && isAlive(pid);
+          const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+          return line.includes(this.folder) && line.includes(word) && isAlive(pid);
         } catch {
           return false;
         }
@@ -342,7 +348,7 @@ export class Stage {
       await gone(child.pid);
     }
     // what was started by what was started: a recorder that has not yet come to its lock, a server whose tap was killed
-    for (let pids = this.#leftovers(); pids.length > 0; pids = this.#leftovers()) {
+    for (let pids = this.#processes(); pids.length > 0; pids = this.#processes()) {
       for (const pid of pids) {
         process.kill(pid, 'SIGKILL');
         await gone(pid);
