@@ -46,8 +46,17 @@ export const evidence = signal<EvidenceState[] | undefined>(undefined);
 export const evidenceError = signal<string | undefined>(undefined);
 /** `isMore`: or more than was told. */
 const none = { entries: 0, calls: 0, findings: 0, isMore: false };
+/** How much was told. */
+function told({ entries = 0, calls = 0, findings = 0 }: { entries?: number; calls?: number; findings?: number }): number {
+  return entries + calls + findings;
+}
+
 /** What came since the page was read, and is not shown yet. */
 export const news = signal(none);
+export function isNews(): boolean {
+  return told(news.value) > 0 || news.value.isMore;
+}
+
 /** Whether what is new is told at all. */
 export const isConnected = signal(true);
 /** Why what is shown is not what could be known; it is asked for again. */
@@ -59,42 +68,63 @@ export function isFollowed(): boolean {
   return followers > 0;
 }
 
-/** Questions that follow the live tail and have no answer yet, who waits for all of them, and how long there were any, in ms. */
-let unanswered = 0;
+/** Questions of this page that follow the live tail and have no answer yet, who waits for all of them, and how long there were any, in ms. */
+const unanswered = new Set<object>();
 let wake: (() => void) | undefined;
 let askedAt = 0;
 let tookMs = 0;
 let hasFailed = false;
 
-function followed<Value>(asked: Promise<Value>): Promise<Value> {
-  if (++unanswered === 1) {
+function begun(question: object): void {
+  if (unanswered.size === 0) {
     askedAt = performance.now();
     hasFailed = false;
   }
-  const answered = (): void => {
-    if (--unanswered > 0) return;
-    tookMs += performance.now() - askedAt;
-    if (!hasFailed) trouble.value = undefined;
-    wake?.();
-  };
-  asked.then(answered, (error: unknown) => {
-    hasFailed = true;
-    trouble.value = error instanceof Error ? error.message : String(error);
-    news.value = { ...news.peek(), isMore: true };
-    answered();
-  });
-  return asked;
+  unanswered.add(question);
+}
+
+/** Answered, or asked by what is not on the page any more. */
+function ended(question: object): void {
+  if (!unanswered.delete(question) || unanswered.size > 0) return;
+  tookMs += performance.now() - askedAt;
+  if (!hasFailed) trouble.value = undefined;
+  wake?.();
+}
+
+function failed(question: object, error: unknown): void {
+  if (!unanswered.has(question)) return;
+  hasFailed = true;
+  trouble.value = error instanceof Error ? error.message : String(error);
+  news.value = { ...news.peek(), isMore: true };
+  ended(question);
 }
 
 /** The key of a question that follows the live tail, and the question, which is counted. Content is never asked for so: that it was opened is an entry of the ledger. */
 export function useTail<Value, Words extends unknown[]>(
   question: (...words: Words) => Promise<Value>,
 ): { key: string; ask: (...words: Words) => Promise<Value> } {
+  const { current: own } = useRef(new Set<object>());
   useEffect(() => {
     followers++;
-    return () => void followers--;
+    return () => {
+      followers--;
+      own.forEach(ended);
+    };
   }, []);
-  return { key: `${round.value} ${tick.value}`, ask: (...words) => followed(question(...words)) };
+  const ask = (...words: Words): Promise<Value> => {
+    const asked = question(...words);
+    const one = {};
+    own.add(one);
+    begun(one);
+    asked
+      .then(
+        () => ended(one),
+        (error: unknown) => failed(one, error),
+      )
+      .finally(() => own.delete(one));
+    return asked;
+  };
+  return { key: `${round.value} ${tick.value}`, ask };
 }
 
 /** As `useAsk`, and again whenever the live tail shows what is new. */
@@ -167,7 +197,7 @@ export function watch(backend: Backend): void {
     if (change.evidence === true) read();
     const { entries = 0, calls = 0, findings = 0, missed = false } = change;
     if (change.isConnected !== undefined) isConnected.value = change.isConnected;
-    if (entries + calls + findings === 0 && !missed) return;
+    if (told(change) === 0 && !missed) return;
     wholeChanged(findings > 0 || missed);
     // a report's rows come once: there is nothing that a reader could lose
     if (backend.kind === 'report') round.value++;
@@ -200,10 +230,9 @@ export async function followNews(): Promise<number> {
   news.value = none;
   tick.value++;
   await drawn();
-  if (unanswered > 0) await new Promise<void>((answered) => (wake = answered));
-  // what was told meanwhile is in some of the answers, if not in all
-  const { entries, calls, findings } = news.peek();
-  if (entries + calls + findings > 0) news.value = { ...none, isMore: true };
+  if (unanswered.size > 0) await new Promise<void>((answered) => (wake = answered));
+  // what was told meanwhile is in some of the answers, if not in all; of a page that was left meanwhile for one that does not follow it is in none
+  if (isFollowed() && told(news.peek()) > 0) news.value = { ...none, isMore: true };
   await drawn();
   return tookMs;
 }

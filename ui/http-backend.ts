@@ -141,6 +141,8 @@ export class HttpBackend implements Backend {
       this.#changed.delete(changed);
       if (this.#changed.size > 0) return;
       document.removeEventListener('visibilitychange', this.#attend);
+      this.#giveUp?.();
+      this.#giveUp = undefined;
       this.#close();
     };
   }

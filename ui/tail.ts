@@ -2,7 +2,7 @@
  * The live tail: what is new shows by itself as long as that moves nothing that somebody reads; whoever wants stillness pauses it, and is told how much there is.
  */
 import { effect, signal } from '@preact/signals';
-import { followNews, isFollowed, news, trouble } from './ask.ts';
+import { followNews, isFollowed, isNews, news, trouble } from './ask.ts';
 import { route } from './route.ts';
 
 /** By a person. */
@@ -72,8 +72,7 @@ export function followTail(): void {
   };
 
   const step = (): void => {
-    const { entries, calls, findings, isMore } = news.peek();
-    if ((entries + calls + findings === 0 && !isMore) || isPaused.peek()) {
+    if (!isNews() || isPaused.peek()) {
       isHeld.value = false;
       return;
     }

@@ -309,6 +309,27 @@ test('the page of a call that waits says that there is something new', async (co
   await page.getByText('1 call new').waitFor();
   await sleep(2_500);
   expect(await page.getByText('1 call new').count()).toBe(1);
+
+  // nor is it forgotten when the answers come for which a page waited that was left meanwhile
+  await at('#/calls');
+  await page.getByText('another', { exact: true }).waitFor();
+  let answer = (): void => undefined;
+  const answered = new Promise<void>((done) => (answer = done));
+  let isAsked = false;
+  await page.route('**/api/v1/calls*', async (route) => {
+    isAsked = true;
+    await answered;
+    await route.continue();
+  });
+  await call(client, 'asked_for');
+  await until('the question', () => isAsked);
+  await at(`#/call/${rows[0]!.ledger}/${rows[0]!.index}`);
+  await page.locator('main .frame').first().waitFor();
+  await call(client, 'told_meanwhile');
+  await page.getByText('1 call new').waitFor();
+  answer();
+  await sleep(1_000);
+  expect(await page.getByText('1 call new').count()).toBe(1);
   await closed(client);
 });
 
