@@ -3,38 +3,18 @@
  * has flushed. Connections outlive their sockets: a tap that comes back goes on where it was.
  */
 import { createHash, createHmac } from 'node:crypto';
-import { once } from 'node:events';
-import { chmodSync, chownSync, statSync, unlinkSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { unlinkSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { hex } from '../bytes/bytes.ts';
-import type {
-  AccessEntry,
-  AnchorEntry,
-  CloseEntry,
-  Entry,
-  GapEntry,
-  KeyEntry,
-  PolicyEntry,
-  RecoveryEntry,
-  StartEntry,
-  StopEntry,
-} from '../entry/entry.ts';
+import type { AccessEntry, AnchorEntry, CloseEntry, Entry, GapEntry, KeyEntry, RecoveryEntry, StartEntry, StopEntry } from '../entry/entry.ts';
 import { errorKinds, SwornError, type ErrorCode } from '../errors.ts';
 import { findKeyIn } from '../ledger/keys.ts';
 import { threadedFiles } from '../ledger/file-thread.ts';
 import { Ledger, type AppendOptions } from '../ledger/ledger.ts';
 import { Interrupted } from '../ledger/rewrite.ts';
-import {
-  attributeBytes,
-  connections as mostConnections,
-  connectionsOfOthers,
-  unitBytes,
-  expireEveryMs,
-  publishEveryMs,
-  tapReturnMs,
-} from '../limits.ts';
+import { unitBytes, expireEveryMs, publishEveryMs, tapReturnMs } from '../limits.ts';
 import { bounded } from '../mcp/bounded.ts';
 import { inForce, type Freeze } from '../policy/freeze.ts';
 import { unruled } from '../policy/judge.ts';
@@ -42,7 +22,6 @@ import {
   encodeJson,
   readFrame,
   readJson,
-  WireReader,
   wireType,
   wireVersion,
   type Hello,
@@ -58,19 +37,20 @@ import { Approvals } from './approvals.ts';
 import { Eraser } from './erase.ts';
 import { bootId, Clock } from './clock.ts';
 import { Connection, type Closing, type Opened } from './connection.ts';
-import { difference, isSame, problemOf, reloadPolicy, type Loaded } from './control.ts';
+import type { Loaded } from './control.ts';
 import { readHead } from './http.ts';
-import { Inbox } from './inbox.ts';
 import { plus, readClose, readHello, readLost } from './input.ts';
 import { KeyChanges } from './key-changes.ts';
 import { Limits } from './limiting.ts';
-import { isServed, type Lock } from './lock.ts';
+import { isGone, Listener, type Attendant } from './listener.ts';
+import type { Lock } from './lock.ts';
 import { Openings } from './openings.ts';
 import type { RecorderOptions } from './options.ts';
 import { statusForOthers, statusOf, type Status } from './status.ts';
 import type { Native } from './native.ts';
 import { isChildOf } from '../processes.ts';
-import { custodyOf, peerOf, type Peer } from './peer.ts';
+import { custodyOf, type Peer } from './peer.ts';
+import { PolicyInForce } from './policy-in-force.ts';
 import { isTrustedTap, readPrincipal } from './principals.ts';
 import { Pinner } from './pins.ts';
 import { Pruner } from './prune.ts';
@@ -81,15 +61,7 @@ import { finishBatch, record, type RecordDeps } from './record.ts';
 import { Searcher } from './searcher.ts';
 import { seal, type Attributes } from './seal.ts';
 import { Storms } from './storms.ts';
-import { bury, State, unbury, type RecordedPolicy } from './state.ts';
-
-/** So much text fits into an attribute, however it is escaped. */
-const attributeChars = attributeBytes / 8;
-const ending = { reloaded: false, problem: 'the recorder is ending' };
-/** How long a socket may be open without a word. */
-const helloWaitMs = 10_000;
-/** How long the end waits for sockets that should close by themselves. */
-const endWaitMs = 1_000;
+import { bury, State, unbury } from './state.ts';
 
 export class Recorder {
   readonly #options: RecorderOptions;
@@ -99,10 +71,7 @@ export class Recorder {
   readonly #clock = new Clock();
   readonly #deps: RecordDeps & { freezes: Freeze[] };
   readonly #ledger: Ledger;
-  /** In force. */
-  #policy: Loaded;
-  /** As the ledger says it. */
-  #recordedPolicy: RecordedPolicy | undefined;
+  readonly #policy: PolicyInForce;
   #findKey: Buffer | undefined;
   #linkKey: Buffer | undefined;
   readonly #searcher = new Searcher();
@@ -118,20 +87,14 @@ export class Recorder {
   readonly #accesses: Accesses;
   readonly #administration: Administration;
   readonly #approvals: Approvals;
-  #reloading: Promise<unknown> = Promise.resolve();
   readonly #connections: Map<string, Connection>;
   /** What remains of closed ones. */
   readonly #closed: Map<string, Connection>;
   readonly #openings: Openings;
-  readonly #sockets = new Set<Socket>();
-  /** Nothing more is taken from these. One that merely closed may have left something to be worked on. */
-  readonly #refused = new WeakSet<Socket>();
-  /** How many of them each account has; `undefined`: of the kernel that does not say whose they are. */
-  readonly #socketsOf = new Map<number | undefined, number>();
+  readonly #listener: Listener;
   readonly #taps = new Map<Connection, Socket>();
   readonly #startedAt = performance.now();
   readonly #onEnd: (status: number) => void;
-  #server: Server | undefined;
   #idle: NodeJS.Timeout | undefined;
   /** Who only looks what waits for a person: that alone keeps no recorder from ending. */
   readonly #onlookers = new Set<Socket>();
@@ -157,11 +120,19 @@ export class Recorder {
     policy: Loaded = { compiled: unruled },
   ) {
     this.#options = options;
-    this.#policy = policy;
     this.#native = native;
     this.#lock = lock;
     this.#log = log;
     this.#onEnd = onEnd;
+    this.#listener = new Listener({
+      path: options.socket,
+      groupId: options.groupId,
+      native,
+      log,
+      mayRead: () => !this.#ledger.congested,
+      attend: (socket, peer) => this.#attend(socket, peer),
+      came: () => clearTimeout(this.#idle),
+    });
     this.#limits = new Limits(policy.compiled.limits, this.#clock);
     const state = new State(options.ledger, policy.compiled, this.#limits);
     this.#connections = state.connections;
@@ -231,7 +202,7 @@ export class Recorder {
       approvals: this.#approvals,
       ledger: this.#ledger,
       clock: this.#clock,
-      openingOf: (connection) => this.#openings.of(connection, this.#policy.digest),
+      openingOf: (connection) => this.#openings.of(connection, this.#policy.loaded.digest),
       http: {
         principalOf: (principal, connection) => this.#openings.principalOf(principal, connection),
         linkOf: (session) => this.#linkOf(session),
@@ -241,7 +212,21 @@ export class Recorder {
       limits: { held: this.#limits, storms: this.#storms },
       findKey: () => (this.#findKey ??= findKeyIn(this.#ledger.keysFolder)),
     };
-    this.#recordedPolicy = state.policy;
+    this.#policy = new PolicyInForce(
+      {
+        config: options.config,
+        clock: this.#clock,
+        nextIndex: () => this.#ledger.nextIndex,
+        append: (entry, attributes, how, done) => this.#append(entry, attributes, how, done),
+        encrypt: (encryption) => this.#ledger.encrypt(encryption),
+        isEnding: () => this.#ending,
+        changed: (loaded) => this.#policyChanged(loaded),
+        announced: (loaded) => this.#policyAnnounced(loaded),
+        log,
+      },
+      policy,
+      state.policy,
+    );
     this.#eraser = new Eraser(
       {
         ledger: this.#ledger,
@@ -265,7 +250,7 @@ export class Recorder {
         freezes: () => this.#deps.freezes,
         isOpen: (connection) => this.#connections.has(connection),
         witnessedSize: () => this.#anchors.witnessedSize,
-        restatePolicy: async (from) => (await this.#restatePolicy(from)) && this.#pinner.restate(from),
+        restatePolicy: async (from) => (await this.#policy.restate(from)) && this.#pinner.restate(from),
         // its names may be those of programs of pruned entries, and it is made again
         forget: () => unlinkIfThere(join(options.ledger, 'run', 'digests.json')),
         snapshot: () => this.#snapshotAnew(),
@@ -302,7 +287,7 @@ export class Recorder {
     this.#entriesAtStart = this.#ledger.size;
     this.#recordStart(state);
     void this.#keys.catchUp();
-    this.#recordPolicy();
+    this.#policy.record();
     const now = performance.now();
     for (const connection of this.#connections.values()) {
       connection.lostAt = now;
@@ -356,114 +341,28 @@ export class Recorder {
     }
   }
 
-  /** A change of the policy in force is an entry, with the whole text and what is different in it. */
-  #recordPolicy(administrator?: Administrator): void {
-    const { digest, text = '', path, compiled } = this.#policy;
-    const pins = compiled.policy.tools?.file?.digest;
-    const before = this.#recordedPolicy;
-    if (before?.digest === digest && before?.pins === pins) return;
-    const pinned = pins === undefined ? {} : { pins };
-    this.#recordedPolicy = { index: this.#ledger.nextIndex, ...(digest === undefined ? {} : { digest }), ...pinned, text };
-    const entry: PolicyEntry = {
-      ...this.#clock.common('policy'),
-      act: 'load',
-      ...(digest === undefined ? {} : { digest }),
-      ...(before?.digest === undefined ? {} : { previous: before.digest }),
-      rules: compiled.rules.length,
-      ...pinned,
-      ...administrator,
-    };
-    this.#append(
-      entry,
-      { path, ...texts(text), ...(before === undefined ? {} : { diff: difference(before.text, text) }) },
-      { urgent: true },
-      (stored) => {
-        // said again with the next change, or by the next recorder
-        if (!stored) this.#recordedPolicy = before;
-      },
-    );
-  }
-
-  /** The policy in force is said again where the entry that says it is about to go, with as much of its text as is not erased. */
-  #restatePolicy(from: number): Promise<boolean> {
-    const recorded = this.#recordedPolicy;
-    if (recorded?.digest === undefined || (recorded.index ?? -1) >= from) return Promise.resolve(true);
-    const { digest, pins, text } = recorded;
-    const index = this.#ledger.nextIndex;
-    const rules = this.#policy.compiled.rules.length;
-    const entry: PolicyEntry = {
-      ...this.#clock.common('policy'),
-      act: 'load',
-      digest,
-      previous: digest,
-      rules,
-      ...(pins === undefined ? {} : { pins }),
-    };
-    return new Promise((done) =>
-      this.#append(entry, { path: this.#policy.path, ...texts(text) }, { urgent: true }, (stored) => {
-        if (stored && this.#recordedPolicy === recorded) this.#recordedPolicy = { ...recorded, index };
-        done(stored);
-      }),
-    );
-  }
-
-  /**
-   * Reads the file again, while messages are judged by what is in force. One that is wrong changes nothing. Whoever delivers without waiting is told to wait before a rule that can refuse is in force.
-   */
+  /** As `PolicyInForce.reload`. */
   reload(administrator?: Administrator): Promise<Record<string, unknown>> {
-    // one after the other: what was read first must not come into force last
-    const reloaded = this.#reloading.then(() => this.#reload(administrator));
-    this.#reloading = reloaded.catch(() => undefined);
-    return reloaded;
+    return this.#policy.reload(administrator);
   }
 
-  async #reload(administrator?: Administrator): Promise<Record<string, unknown>> {
-    let loaded: Loaded;
-    try {
-      loaded = await reloadPolicy(this.#options.config, this.#policy);
-    } catch (error) {
-      return this.#ending ? ending : this.#reject(problemOf(error), administrator);
-    }
-    if (this.#ending) return ending;
-    // a file that an editor is just replacing, or that somebody took away, would let everything pass
-    if (this.#policy.digest !== undefined && (loaded.text ?? '').trim() === '') {
-      return this.#reject(`${loaded.path} is ${loaded.text === undefined ? 'not there' : 'empty'}; write {} into it to have no rules`, administrator);
-    }
-    if (isSame(loaded, this.#policy)) return { reloaded: false, ...this.#digest() };
-    try {
-      await this.#ledger.encrypt(loaded.encryption);
-    } catch (error) {
-      return this.#ending ? ending : this.#reject(problemOf(error), administrator);
-    }
-    if (this.#ending) return ending;
-    this.#policy = loaded;
-    this.#limits.limiter.configure(loaded.compiled.limits);
-    this.#anchors.configure(loaded.anchors);
+  /** Everything that follows the policy, before the ledger says that it is another one. */
+  #policyChanged({ compiled, anchors }: Loaded): void {
+    this.#limits.limiter.configure(compiled.limits);
+    this.#anchors.configure(anchors);
     this.#pruner.lookAgain();
     this.#expire();
-    this.#recordPolicy(administrator);
+  }
+
+  /** Connections are judged by it from now on. */
+  #policyAnnounced({ compiled }: Loaded): void {
     for (const connection of this.#connections.values()) {
       connection.raise(this.#waitOf(connection));
-      connection.rule(loaded.compiled);
+      connection.rule(compiled);
       this.#trust(connection, this.#openings.get(connection)?.peer.uid);
       connection.tellUnreached(this.#mayRefuse);
     }
-    for (const connection of this.#closed.values()) connection.rule(loaded.compiled);
-    this.#log(`policy ${loaded.digest === undefined ? 'none' : loaded.digest.slice(0, 16)} is in force, ${loaded.compiled.rules.length} rules`);
-    return { reloaded: true, ...this.#digest(), rules: loaded.compiled.rules.length };
-  }
-
-  #reject(problem: string, administrator?: Administrator): Record<string, unknown> {
-    this.#log(`the policy file is not taken: ${problem}; the one before stays in force`);
-    this.#append({ ...this.#clock.common('policy'), act: 'rejected', ...this.#digest(), ...administrator } satisfies PolicyEntry, {
-      problem,
-      path: this.#policy.path,
-    });
-    return { reloaded: false, problem, ...this.#digest() };
-  }
-
-  #digest(): { digest?: string } {
-    return this.#policy.digest === undefined ? {} : { digest: this.#policy.digest };
+    for (const connection of this.#closed.values()) connection.rule(compiled);
   }
 
   #freeze(freezes: Freeze[]): void {
@@ -484,10 +383,7 @@ export class Recorder {
   }
 
   async listen(): Promise<void> {
-    const { socket: path } = this.#options;
-    // We hold the ledger's lock, so whoever left its own socket is gone; one that was chosen may be another ledger's.
-    if (await isServed(path)) throw new SwornError('lock-held', `another recorder listens at ${path}`);
-    await this.#bind();
+    await this.#listener.listen();
     this.#timers.push(setInterval(() => this.#guarded(() => this.#everySecond()), 1_000));
     this.#timers.push(setInterval(() => this.#guarded(() => this.#capture()), publishEveryMs));
     this.#timers.push(setInterval(() => this.#expire(), expireEveryMs));
@@ -495,73 +391,33 @@ export class Recorder {
     this.#pruner.resume();
     this.#expire();
     this.#watchIdle();
-    this.#log(`listens at ${path}, ledger ${this.#ledger.id}, ${this.#ledger.size} entries`);
+    this.#log(`listens at ${this.#options.socket}, ledger ${this.#ledger.id}, ${this.#ledger.size} entries`);
   }
 
-  async #bind(): Promise<void> {
-    const { socket: path, groupId } = this.#options;
-    unlinkSocket(path);
-    const server = createServer((socket) => this.#accept(socket));
-    this.#server = server;
-    const listening = once(server, 'listening');
-    // No moment at which anybody else can connect: the file appears with the right mode. It is made within the call.
-    const umask = process.umask(0o177);
-    try {
-      server.listen({ path, backlog: 511 });
-    } finally {
-      process.umask(umask);
-    }
-    await listening;
-    if (groupId !== undefined) {
-      chownSync(path, -1, groupId);
-      chmodSync(path, 0o660);
-    }
-  }
-
-  /** Somebody may have tidied up: a ledger without its folder would be written where nobody finds it, and without its socket nobody finds us. */
+  /** Somebody may have tidied up: a ledger without its folder would be written where nobody finds it. */
   #lookAfterPlaces(): void {
-    const { socket: path, ledger } = this.#options;
-    if (isGone(join(ledger, 'payload'))) {
-      this.#log(`fatal: the folder ${ledger} was taken away`);
-      unlinkSocket(path);
-      this.#onEnd(errorKinds['ledger-foreign'].exit);
-    } else if (isGone(path)) {
-      this.#log(`the socket ${path} was taken away`);
-      this.#server?.close();
-      this.#bind().catch((error: Error) => this.#log(`cannot listen at ${path}: ${error.message}`));
+    const { ledger } = this.#options;
+    if (!isGone(join(ledger, 'payload'))) {
+      this.#listener.lookAfterPlace();
+      return;
     }
+    this.#log(`fatal: the folder ${ledger} was taken away`);
+    this.#listener.unlink();
+    this.#onEnd(errorKinds['ledger-foreign'].exit);
   }
 
-  #accept(socket: Socket): void {
-    if (this.#ending || this.#sockets.size >= mostConnections) {
-      socket.destroy();
-      return;
-    }
-    const peer = peerOf(socket, this.#native);
-    const ofUid = this.#socketsOf.get(peer.uid) ?? 0;
-    if (peer.uid !== process.getuid?.() && ofUid >= connectionsOfOthers) {
-      socket.destroy();
-      return;
-    }
-    this.#sockets.add(socket);
-    this.#socketsOf.set(peer.uid, ofUid + 1);
-    clearTimeout(this.#idle);
-    surviveWrites(socket);
-    // who connects and says nothing must not keep this recorder from ending
-    const silent = setTimeout(() => socket.destroy(), helloWaitMs);
-    const reader = new WireReader();
+  /** Whoever connects: a tap with a connection, or somebody with a question. */
+  #attend(socket: Socket, peer: Peer): Attendant {
     let connection: Connection | undefined;
+    const refuse = (code: ErrorCode, message: string): void => this.#listener.refuse(socket, code, message);
     const receive = (type: number, body: Buffer): void => {
-      if (this.#refused.has(socket)) return;
-      clearTimeout(silent);
       if (type === wireType.frame && connection !== undefined) {
         const unit = readFrame(body);
         const head = unit?.head === undefined ? undefined : readHead(unit.head);
-        if (unit === undefined || (unit.head === undefined) !== (head === undefined))
-          this.#refuse(socket, 'wire-corrupt', 'a frame message cannot be read');
-        else if (!isWhole(unit)) this.#refuse(socket, 'wire-corrupt', 'a frame is not cut into units as it must be');
+        if (unit === undefined || (unit.head === undefined) !== (head === undefined)) refuse('wire-corrupt', 'a frame message cannot be read');
+        else if (!isWhole(unit)) refuse('wire-corrupt', 'a frame is not cut into units as it must be');
         else if ((unit.head !== undefined) !== (connection.transport === 'http'))
-          this.#refuse(socket, 'wire-corrupt', 'over HTTP, and only there, a frame begins with its head');
+          refuse('wire-corrupt', 'over HTTP, and only there, a frame begins with its head');
         else {
           if (head !== undefined) unit.head = head;
           this.#inTurn(connection, socket, (known) => known.isClosed || record(unit, known, this.#deps));
@@ -570,7 +426,7 @@ export class Recorder {
       else if (type === wireType.principal && connection?.transport === 'http') {
         const { who, principal } = readJson(body) ?? {};
         if (typeof who !== 'string' || typeof principal !== 'object' || principal === null)
-          this.#refuse(socket, 'wire-corrupt', 'a principal message names nobody');
+          refuse('wire-corrupt', 'a principal message names nobody');
         else this.#inTurn(connection, socket, (known) => known.name(who, readPrincipal(principal as Record<string, unknown>)));
       } else if (type === wireType.close && connection !== undefined) {
         const close = readClose(readJson(body));
@@ -579,43 +435,27 @@ export class Recorder {
         const lost = readJson(body);
         this.#inTurn(connection, socket, (known) => this.#lost(known, lost));
       } else if (type === wireType.ask && connection === undefined) this.#ask(socket, peer, readJson(body) ?? {});
-      else if (type === wireType.frame || connection === undefined) this.#refuse(socket, 'wire-corrupt', 'the first message must be hello or ask');
+      else if (type === wireType.frame || connection === undefined) refuse('wire-corrupt', 'the first message must be hello or ask');
     };
-    const work = (chunk: Buffer): void => {
-      try {
-        if (!reader.push(chunk, receive)) this.#refuse(socket, 'wire-corrupt', 'this is not the protocol of a sworn tap');
-      } catch (error) {
-        this.#defect(socket, error as Error);
-      }
-      if (this.#ledger.congested) socket.pause();
-      // nobody else is here whose entries could share the sync
-      else if (this.#sockets.size === 1) this.#ledger.flushUrgent();
-      // what is judged need not wait for the disk
-      if (connection?.wait === 'verdict') connection.answer();
+    return {
+      receive,
+      worked: () => {
+        // nobody else is here whose entries could share the sync
+        if (this.#listener.size === 1 && !this.#ledger.congested) this.#ledger.flushUrgent();
+        // what is judged need not wait for the disk
+        if (connection?.wait === 'verdict') connection.answer();
+      },
+      mayWait: () => connection?.wait === 'none',
+      left: () => {
+        const isOnlooker = this.#onlookers.delete(socket);
+        if (connection !== undefined && this.#taps.get(connection) === socket) {
+          this.#taps.delete(connection);
+          connection.socket = undefined;
+          connection.lostAt = performance.now();
+        }
+        this.#watchIdle(isOnlooker);
+      },
     };
-    const inbox = new Inbox(
-      socket,
-      work,
-      () => connection?.wait === 'none',
-      () => !this.#ledger.congested,
-    );
-    socket.on('data', (chunk) => inbox.push(chunk));
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      inbox.drain();
-      clearTimeout(silent);
-      this.#sockets.delete(socket);
-      const isOnlooker = this.#onlookers.delete(socket);
-      const left = this.#socketsOf.get(peer.uid)! - 1;
-      if (left > 0) this.#socketsOf.set(peer.uid, left);
-      else this.#socketsOf.delete(peer.uid);
-      if (connection !== undefined && this.#taps.get(connection) === socket) {
-        this.#taps.delete(connection);
-        connection.socket = undefined;
-        connection.lostAt = performance.now();
-      }
-      this.#watchIdle(isOnlooker);
-    });
   }
 
   /** At once, or when a frame before it was looked through: then nobody is left who would catch what it throws. */
@@ -628,39 +468,27 @@ export class Recorder {
       try {
         work(connection);
       } catch (error) {
-        this.#defect(socket, error as Error);
+        this.#listener.defect(socket, error as Error);
       }
     });
-  }
-
-  /** A stranger's input must not end the recorder for everybody else. */
-  #defect(socket: Socket, error: Error): void {
-    this.#log(`defect: ${error.stack}`);
-    this.#refuse(socket, 'internal', `the recorder failed on a message: ${error.message}`);
-  }
-
-  #refuse(socket: Socket, code: ErrorCode, message: string): void {
-    this.#refused.add(socket);
-    socket.end(encodeJson(wireType.error, { code, message, hint: errorKinds[code].hint }));
-    socket.destroySoon();
   }
 
   #hello(socket: Socket, peer: Peer, json: Record<string, unknown> | undefined): Connection | undefined {
     const hello = readHello(json);
     if (typeof hello === 'string') {
-      this.#refuse(socket, 'wire-corrupt', hello);
+      this.#listener.refuse(socket, 'wire-corrupt', hello);
       return undefined;
     }
     if (hello.wire[0] > wireVersion || hello.wire[1] < wireVersion) {
-      this.#refuse(socket, 'wire-version', `the tap speaks wire versions ${hello.wire.join(' to ')}, this recorder ${wireVersion}`);
+      this.#listener.refuse(socket, 'wire-version', `the tap speaks wire versions ${hello.wire.join(' to ')}, this recorder ${wireVersion}`);
       return undefined;
     }
     if (hello.ledger !== undefined && hello.ledger !== this.#options.ledger) {
-      this.#refuse(socket, 'recorder-refused', `this recorder writes ${this.#options.ledger}, not ${hello.ledger}`);
+      this.#listener.refuse(socket, 'recorder-refused', `this recorder writes ${this.#options.ledger}, not ${hello.ledger}`);
       return undefined;
     }
     if (hello.config !== undefined && hello.config !== this.#options.config) {
-      this.#refuse(
+      this.#listener.refuse(
         socket,
         'recorder-refused',
         `this recorder runs with ${this.#options.config === undefined ? 'the default configuration' : `the configuration ${this.#options.config}`}, not ${hello.config}`,
@@ -670,7 +498,7 @@ export class Recorder {
     const tokenDigest = sha256Hex(hello.token);
     const known = this.#connections.get(hello.connection) ?? this.#closed.get(hello.connection);
     if (known !== undefined && known.opened.tokenDigest !== tokenDigest) {
-      this.#refuse(socket, 'permission', 'this connection belongs to another tap');
+      this.#listener.refuse(socket, 'permission', 'this connection belongs to another tap');
       return undefined;
     }
     const connection = known ?? this.#open(hello, peer, tokenDigest);
@@ -713,7 +541,7 @@ export class Recorder {
   }
 
   #trust(connection: Connection, uid: number | undefined): void {
-    if (connection.transport === 'http') connection.trust(isTrustedTap(this.#policy.trustedTaps ?? [], uid, process.getuid?.()));
+    if (connection.transport === 'http') connection.trust(isTrustedTap(this.#policy.loaded.trustedTaps ?? [], uid, process.getuid?.()));
   }
 
   #linkOf(session: string): string {
@@ -744,7 +572,7 @@ export class Recorder {
       ...(peer.pid === undefined ? {} : { tapPid: peer.pid }),
       ...(isChild === true ? { serverPid: hello.serverPid! } : {}),
     };
-    const connection = new Connection(opened, undefined, this.#policy.compiled);
+    const connection = new Connection(opened, undefined, this.#policy.loaded.compiled);
     connection.limit(this.#limits);
     this.#connections.set(connection.id, connection);
     this.#openings.set(connection, { hello, peer, isServerForeign: isChild === false });
@@ -752,7 +580,7 @@ export class Recorder {
   }
 
   get #mayRefuse(): boolean {
-    return this.#policy.compiled.canBlock || this.#deps.freezes.length > 0;
+    return this.#policy.loaded.compiled.canBlock || this.#deps.freezes.length > 0;
   }
 
   /** While the disk refuses, a connection that blocks must wait for every verdict, also in mode `observe`. */
@@ -906,16 +734,16 @@ export class Recorder {
     if (entry.kind === 'message') this.#approvals.forget(index);
     // its names are those of programs, and it is made again
     if (entry.kind === 'open') unlinkIfThere(join(this.#options.ledger, 'run', 'digests.json'));
-    if (entry.kind === 'policy' && entry.act === 'load' && this.#recordedPolicy !== undefined && this.#recordedPolicy.digest === entry.digest)
-      this.#recordedPolicy = { ...this.#recordedPolicy, text: '' };
+    if (entry.kind === 'policy' && entry.act === 'load') this.#policy.forget(entry.digest);
   }
 
   /** Erases and prunes what is older than the policy says. */
   #expire(): void {
-    const { contentMs, entriesMs } = this.#policy.compiled.policy.retention ?? {};
+    const { compiled, digest } = this.#policy.loaded;
+    const { contentMs, entriesMs } = compiled.policy.retention ?? {};
     if (this.#ending || !this.#ledger.recordable) return;
     const nowMs = this.#clock.wallUs() / 1000;
-    const by = this.#policy.digest === undefined ? {} : { policyDigest: this.#policy.digest };
+    const by = digest === undefined ? {} : { policyDigest: digest };
     const failed = (error: Error): void => void (error instanceof Interrupted || this.#log(`what is too old is still there: ${error.message}`));
     // first: what goes as a whole need not be erased before
     if (entriesMs !== undefined) this.#pruner.expire(nowMs, entriesMs, by).catch(failed);
@@ -939,7 +767,7 @@ export class Recorder {
         this.#connections.values(),
         this.#closed.values(),
         this.#deps.freezes,
-        this.#recordedPolicy,
+        this.#policy.recorded,
         {
           holds: this.#administration.holds,
           erasures: this.#eraser.toJSON(),
@@ -962,7 +790,7 @@ export class Recorder {
     clearTimeout(this.#idle);
     if (!isOnlooker) this.#busyAtMs = performance.now();
     const { idleMs } = this.#options;
-    if (this.#ending || idleMs === undefined || this.#sockets.size > this.#onlookers.size || this.#connections.size > 0) return;
+    if (this.#ending || idleMs === undefined || this.#listener.size > this.#onlookers.size || this.#connections.size > 0) return;
     const leftMs = Math.max(0, this.#busyAtMs + idleMs - performance.now());
     this.#idle = setTimeout(() => (this.#eraser.isBusy ? this.#watchIdle() : void this.end('idle')), leftMs);
   }
@@ -979,7 +807,7 @@ export class Recorder {
   #ask(socket: Socket, peer: Peer, question: Record<string, unknown>): void {
     const own = process.getuid?.();
     const what = String(question['what']);
-    const refuse = (code: ErrorCode, message: string): void => this.#refuse(socket, code, message);
+    const refuse = (code: ErrorCode, message: string): void => this.#listener.refuse(socket, code, message);
     if (what === 'status') {
       const isOurs = peer.uid === 0 || (peer.uid !== undefined && peer.uid === own);
       socket.end(encodeJson(wireType.reply, isOurs ? this.status() : statusForOthers(this.status())));
@@ -1014,7 +842,7 @@ export class Recorder {
     return statusOf({
       options: this.#options,
       ledger: this.#ledger,
-      policy: this.#policy,
+      policy: this.#policy.loaded,
       freezes: this.#deps.freezes,
       holds: this.#administration.holds,
       erasing: this.#eraser.status,
@@ -1037,20 +865,11 @@ export class Recorder {
     this.#ending = true;
     clearTimeout(this.#idle);
     for (const timer of this.#timers) clearInterval(timer);
-    this.#server?.close();
-    const closed = Promise.all([...this.#sockets].map((socket) => new Promise((done) => socket.once('close', done))));
-    // What the taps have sent is on its way; a socket that is closed for reading keeps what they have not: they send it to the next recorder.
-    for (const socket of this.#sockets) {
-      if (![...this.#taps.values()].includes(socket)) socket.end();
-      else socket.destroySoon();
-    }
-    // one that is stopped, or a stranger's, takes its time
-    const impatient = setTimeout(() => this.#sockets.forEach((socket) => socket.destroy()), endWaitMs);
-    await closed;
-    clearTimeout(impatient);
+    const taps = new Set(this.#taps.values());
+    await this.#listener.end((socket) => taps.has(socket));
     await Promise.all([...this.#connections.values()].map((connection) => connection.idle()));
     for (const connection of this.#connections.values()) this.#recordGap(connection);
-    unlinkSocket(this.#options.socket);
+    this.#listener.unlink();
     this.#approvals.end();
     this.#accesses.end();
     this.#pruner.end();
@@ -1067,49 +886,12 @@ export class Recorder {
   }
 }
 
-/** A policy file may be longer than one attribute: what is in force must be in the ledger whole. */
-function texts(text: string): Attributes {
-  const pieces: Attributes = { text: text.slice(0, attributeChars) };
-  for (let at = attributeChars, i = 2; at < text.length; at += attributeChars, i++) pieces[`text${i}`] = text.slice(at, at + attributeChars);
-  return pieces;
-}
-
-/** A file system that does not answer for a moment, or a folder that keeps us from it, took nothing away. */
-function isGone(path: string): boolean {
-  try {
-    statSync(path);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT';
-  }
-}
-
 function unlinkIfThere(path: string): void {
   try {
     unlinkSync(path);
   } catch {
     // there is none
   }
-}
-
-/** A folder that keeps us from it keeps the socket; who connects there is refused. */
-function unlinkSocket(path: string): void {
-  try {
-    if (statSync(path).isSocket()) unlinkSync(path);
-  } catch {
-    // there is none, or it is not ours to take away
-  }
-}
-
-/**
- * A tap that died has left bytes that are still to be read. A write that fails would destroy the socket, and with it what was handed over: so none fails.
- * The end of the stream comes all the same.
- */
-function surviveWrites(socket: Socket): void {
-  const write = socket._write.bind(socket);
-  const writev = socket._writev?.bind(socket);
-  socket._write = (chunk, encoding, done) => write(chunk, encoding, () => done());
-  if (writev !== undefined) socket._writev = (chunks, done) => writev(chunks, () => done());
 }
 
 /** A unit that others follow is full: many small ones would make the bookkeeping of a frame larger than the frame. */
