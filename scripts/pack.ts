@@ -9,9 +9,8 @@ import { brotliCompressSync, constants } from 'node:zlib';
 const loader = (name: string, about: string): string => `#!/usr/bin/env node
 // ${about}
 //
-// What runs stands at the end of this file, compressed so that the file is short enough to hand on: names, messages and structure are those of the
-// program. To read it, exactly as it runs:  node ${name} --source
-// Its last bytes are no text. Hand the file on as it is; an editor that saves it may break it, and then it does not start.
+// What runs stands compressed at the end. To read it, exactly as it runs:  node ${name} --source
+// Hand the file on as it is: an editor that saves it may break it, and then it does not start.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
