@@ -17,7 +17,7 @@ import { record, type RecordDeps } from '../src/recorder/record.ts';
 import { seal } from '../src/recorder/seal.ts';
 import { Relay } from '../src/tap/relay.ts';
 import { readAnswer, readAside, readFrame, readRefusal, WireReader, wireType } from '../src/wire/wire.ts';
-import type { Found, RowOptions } from './control.ts';
+import type { Found, RowOptions } from './control-row.ts';
 import { depsWithout, openedConnection } from './no-ledger.ts';
 
 /** Indexes and waiters, and nothing of what is written. */

@@ -9,7 +9,7 @@ import { askerOf, Limits } from '../src/recorder/limiting.ts';
 import { record, type RecordDeps } from '../src/recorder/record.ts';
 import { Storms } from '../src/recorder/storms.ts';
 import { held, type DirectionIndex } from '../src/wire/wire.ts';
-import type { Found, RowOptions } from './control.ts';
+import type { Found, RowOptions } from './control-row.ts';
 import { median, quantile } from './figures.ts';
 import { depsWithout, openedConnection } from './no-ledger.ts';
 

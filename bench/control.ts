@@ -3,20 +3,8 @@ import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { approvalsRows } from './control-approvals.ts';
 import { limitsRows } from './control-limits.ts';
-import { digits, isReached, table, targetTable, type Target } from './figures.ts';
-
-/** What a row of the bench found. */
-export interface Found {
-  figures: Record<string, number>;
-  /** A line for people, beside the targets: what, without, with, added, added p99 (µs). */
-  lines: (string | number)[][];
-  targets: Target[];
-}
-
-export interface RowOptions {
-  /** Fewer rounds: for a look, not for a figure. */
-  short: boolean;
-}
+import type { Found, RowOptions } from './control-row.ts';
+import { digits, isReached, table, targetTable } from './figures.ts';
 
 const rows: readonly ((options: RowOptions) => Promise<Found>)[] = [approvalsRows, limitsRows];
 
