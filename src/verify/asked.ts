@@ -4,7 +4,7 @@
  */
 import type { ApprovalEntry, Entry, MessageEntry, PrincipalEntry } from '../entry/entry.ts';
 import type { Findings } from './finding.ts';
-import type { SeenMessage } from './sequence.ts';
+import type { SeenMessage, SeenPrincipal } from './seen.ts';
 
 type Waiting = Pick<MessageEntry, 'connection' | 'rule' | 'commitment'>;
 
@@ -19,7 +19,7 @@ export class Asked {
     this.#findings = findings;
   }
 
-  add(index: number, entry: Exclude<Entry, MessageEntry | PrincipalEntry> | SeenMessage | Pick<PrincipalEntry, 'kind' | 'connection'>): void {
+  add(index: number, entry: Exclude<Entry, MessageEntry | PrincipalEntry> | SeenMessage | SeenPrincipal): void {
     if (entry.kind === 'message') this.#message(index, entry);
     else if (entry.kind === 'approval') this.#approval(index, entry);
     else if (entry.kind === 'close' && this.#waiting.size > 0) {

@@ -6,6 +6,7 @@ import type { CloseEntry, Custody, CutConnection, Direction, Entry, MessageEntry
 import { Asked } from './asked.ts';
 import { weaker } from './custody.ts';
 import type { Findings } from './finding.ts';
+import type { SeenMessage, SeenPrincipal } from './seen.ts';
 
 interface Connection {
   ordinal: number;
@@ -35,29 +36,6 @@ const isBatch = 4;
 
 const sideOf = (direction: Direction): 0 | 1 => (direction === 'c2s' ? 0 : 1);
 const sideName = ['client to server', 'server to client'] as const;
-
-/** What is looked at of most entries. Ranges (`spread.ts`) hand on these fields and no others: a rule that needs another one adds it here, and there. */
-export type SeenMessage = Pick<
-  MessageEntry,
-  | 'kind'
-  | 'connection'
-  | 'direction'
-  | 'origin'
-  | 'type'
-  | 'anomalies'
-  | 'seq'
-  | 'tapSeq'
-  | 'parts'
-  | 'who'
-  | 'exchange'
-  | 'call'
-  | 'batch'
-  | 'item'
-  | 'uncaptured'
-> &
-  // of a request that waits for a person, whose leaf is handed on
-  Partial<Pick<MessageEntry, 'verdict' | 'rule' | 'commitment'>>;
-export type SeenPrincipal = Pick<PrincipalEntry, 'kind' | 'connection'>;
 
 export class Sequences {
   readonly #findings: Findings;

@@ -20,7 +20,7 @@ import { tileWidth } from '../limits.ts';
 import type { Tile } from '../tlog/tile.ts';
 import { hashBytes, rootOfHashes } from '../tlog/tree.ts';
 import type { List } from './erasures.ts';
-import type { SeenMessage, SeenPrincipal } from './sequence.ts';
+import type { SeenMessage, SeenPrincipal } from './seen.ts';
 import type { SegmentName } from './source.ts';
 
 /** Entries [first, end), both multiples of 256. */
