@@ -1,7 +1,6 @@
 /** What pages ask about requests that wait for a person, and about those that one decided; in a report nothing waits. */
-import type { Approval } from './approvals.ts';
 import type { Effect } from '../entry/entry.ts';
-import type { CallRow, SessionRow } from './rows.ts';
+import type { Approval, CallRow, SessionRow } from './rows.ts';
 
 /** A request that waits. Its content is in `ApprovalDetail`, which is recorded as opened before it is shown. */
 export interface ApprovalRow {

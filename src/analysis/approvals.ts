@@ -1,29 +1,8 @@
 /** Who let a call happen: nobody, a rule, or a person; and what became of a request that waited for one (`approval` in `spec/entry.md`). The same for rows, commands and pages. */
 import { visible } from '../bytes/visible.ts';
-import type { ApprovalDecision, ApprovalEntry, ApprovalHow, MessageEntry } from '../entry/entry.ts';
+import type { ApprovalDecision, ApprovalEntry, MessageEntry } from '../entry/entry.ts';
 import { ownRules } from '../policy/verdict.ts';
-import type { ApprovedBy, CallState } from './rows.ts';
-
-/** The end of a request's waiting, as people are told of it. */
-export interface Approval {
-  /** Of its `approval` entry, and of the request's. */
-  index: number;
-  request: number;
-  decision: ApprovalDecision;
-  at: string;
-  waitedMs: number;
-  how: ApprovalHow;
-  /** Who decided, as the system says. */
-  uid?: number;
-  pid?: number;
-  /** The dashboard's name for a login; the name that a webhook's secret vouches for. */
-  viewer?: string;
-  approver?: string;
-  /** In the words of whoever decided. */
-  reason?: string;
-  /** Whoever decided has the account of the agent: it may have been the agent. */
-  selfApproved?: true;
-}
+import type { Approval, ApprovedBy, CallState } from './rows.ts';
 
 /** `attributes`: as far as they are there. */
 export function approvalOf(index: number, entry: ApprovalEntry, attributes: Readonly<Record<string, unknown>> = {}): Approval {

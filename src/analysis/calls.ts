@@ -3,8 +3,8 @@
  * reply. The one place where a call's state is decided.
  */
 import type { ApprovalEntry, Effect, Entry, MessageEntry } from '../entry/entry.ts';
-import { approvalOf, passedBy, type Approval } from './approvals.ts';
-import type { ApprovedBy, CallState } from './rows.ts';
+import { approvalOf, passedBy } from './approvals.ts';
+import type { Approval, ApprovedBy, CallState } from './rows.ts';
 
 /** One message that belongs to a call. */
 export interface Leg {

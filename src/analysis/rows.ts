@@ -3,8 +3,21 @@
  * `spec/entry.md` has mean the same here; `index` is a leaf position in the ledger `ledger` (32 hex digits). Times are ISO 8601 UTC as entries have them, durations µs,
  * sizes bytes. A row is evidence of nothing: it names the entries that are.
  */
-import type { Approval } from './approvals.ts';
-import type { Custody, Direction, Effect, EffectSource, Era, Kind, MessageType, Mode, Outcome, Transport, VerdictKind } from '../entry/entry.ts';
+import type {
+  ApprovalDecision,
+  ApprovalHow,
+  Custody,
+  Direction,
+  Effect,
+  EffectSource,
+  Era,
+  Kind,
+  MessageType,
+  Mode,
+  Outcome,
+  Transport,
+  VerdictKind,
+} from '../entry/entry.ts';
 
 /** Where an effect or a mark was taken from; `reading`: reclassified where it is read (`--sensitive`, `servers:`), the ledger says otherwise. */
 export type EffectFrom = EffectSource | 'reading';
@@ -13,6 +26,27 @@ export type CallState = 'open' | 'ok' | 'error' | 'toolError' | 'blocked' | 'can
 
 /** Who let a call happen: of those of writing effect always, of others only a person. Absent where it did not happen, or waits. */
 export type ApprovedBy = 'nobody' | 'rule' | 'person';
+
+/** The end of a request's waiting, as people are told of it. */
+export interface Approval {
+  /** Of its `approval` entry, and of the request's. */
+  index: number;
+  request: number;
+  decision: ApprovalDecision;
+  at: string;
+  waitedMs: number;
+  how: ApprovalHow;
+  /** Who decided, as the system says. */
+  uid?: number;
+  pid?: number;
+  /** The dashboard's name for a login; the name that a webhook's secret vouches for. */
+  viewer?: string;
+  approver?: string;
+  /** In the words of whoever decided. */
+  reason?: string;
+  /** Whoever decided has the account of the agent: it may have been the agent. */
+  selfApproved?: true;
+}
 
 export interface Peer {
   name: string;
