@@ -5,7 +5,7 @@ import { SwornError } from '../errors.ts';
 import { indexSince, readEntries } from '../readers/entries.ts';
 import { readCalls, type Call, type CallState } from '../readers/calls.ts';
 import type { FilterOptions } from './filter.ts';
-import { filterFor } from './log.ts';
+import { filterFor } from './log-filter.ts';
 import { cell, count, duration, paint, safeJson, visible, type Output, type Style } from './output.ts';
 import { headline } from './rows.ts';
 import { effectText } from './words.ts';

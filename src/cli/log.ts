@@ -3,9 +3,10 @@ import { SwornError } from '../errors.ts';
 import { peekBytes } from '../limits.ts';
 import { indexSince, readEntries, readEntriesBackwards, readEntryAt, type Located } from '../readers/entries.ts';
 import { payloadOf } from '../readers/opened.ts';
-import { definitionHelp, filterHelp, filterOf, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
+import { definitionHelp, filterHelp, textMatches, timeHelp, requestsOf, type Filter, type FilterOptions } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import type { CommandHelp } from './help.ts';
+import { filterFor } from './log-filter.ts';
 import type { Output } from './output.ts';
 import { payloadFields, payloadLine } from './payload.ts';
 import { headline, jsonRow, Rows } from './rows.ts';
@@ -65,14 +66,6 @@ export async function logCommand(options: LogOptions, output: Output): Promise<n
   }
   for (const row of newest.reverse()) if (!(await show(row))) break;
   return 0;
-}
-
-/** What is asked of one ledger. */
-export async function filterFor(options: FilterOptions & { definition?: string }, ledger: string): Promise<Filter> {
-  const filter = filterOf(options, 'log');
-  if (options.definition === undefined) return filter;
-  const { underDefinition } = await import('./definitions.ts');
-  return underDefinition(filter, ledger, options.definition, 'log');
 }
 
 export interface Writer {
