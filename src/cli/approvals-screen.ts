@@ -1,9 +1,9 @@
 /** The screen of `sworn approvals watch`: what waits, one of it in full, and what a key does. Nothing here reads or writes anything. */
 import type { Pending } from '../recorder/approval-question.ts';
 import { approvalReasonLength } from '../limits.ts';
-import { argumentsOf, askerOf, effectOf, leftOf, nameOf, waitingText } from './approvals.ts';
+import { argumentsOf, askerOf, effectOf, leftOf, nameOf } from './approvals-words.ts';
 import { indented } from './indent.ts';
-import { cell, cut, duration, paint, visible, visibleLines, widthOf, type Output } from './output.ts';
+import { cell, count, cut, duration, paint, visible, visibleLines, widthOf, type Output } from './output.ts';
 
 /** A key decides only on what stood on the screen this long: who types when another request moves under the key must not decide on that. */
 const seenMs = 400;
@@ -214,6 +214,10 @@ export class Screen {
     ];
     return lines;
   }
+}
+
+function waitingText(waiting: number): string {
+  return waiting === 0 ? 'nothing waits' : `${count(waiting, 'request')} ${waiting === 1 ? 'waits' : 'wait'}`;
 }
 
 /** Long lines go on below: nothing of what is decided on is left out. */

@@ -3,9 +3,9 @@ import { SwornError } from '../errors.ts';
 import { approvalsWaitMs } from '../limits.ts';
 import type { Pending } from '../recorder/approval-question.ts';
 import { readEntriesBackwards } from '../readers/entries.ts';
-import { decideOn, pendingAt, type ApprovalsOptions } from './approvals.ts';
+import { decideOn, pendingAt } from './approvals-queue.ts';
 import { Screen, type Earlier } from './approvals-screen.ts';
-import { placeOf } from './keeping.ts';
+import { placeOf, type PlaceOptions } from './keeping.ts';
 import { safeJson, type Output } from './output.ts';
 
 /** Entries that are looked through for what a session did before, and what is shown of it. */
@@ -15,7 +15,7 @@ const earlierMost = 6;
 const againMs = 1_000;
 
 /** Until somebody leaves, or the signal comes (default: SIGINT and SIGTERM). @throws SwornError `usage` without a terminal, or what the recorder answers first */
-export async function watchApprovals(options: ApprovalsOptions, output: Output): Promise<number> {
+export async function watchApprovals(options: PlaceOptions & { json?: boolean }, output: Output): Promise<number> {
   const { socket, ledger } = placeOf(options);
   if (options.json === true) return printed(socket, output);
   if (!output.isTTY || !process.stdin.isTTY)

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Pending } from '../recorder/approval-question.ts';
-import { argumentsOf } from './approvals.ts';
 import { Screen } from './approvals-screen.ts';
+import { argumentsOf } from './approvals-words.ts';
 import { widthOf, type Output } from './output.ts';
 
 const output: Output = { out: () => undefined, err: () => undefined, isTTY: true, color: false, columns: 60 };

@@ -2,9 +2,11 @@
 import { SwornError } from '../errors.ts';
 import type { Pending } from '../recorder/approval-question.ts';
 import { ask } from '../wire/ask.ts';
+import { decideOn, pendingAt, type Decision } from './approvals-queue.ts';
+import { argumentsOf, askerOf, effectOf, leftOf, nameOf } from './approvals-words.ts';
 import type { CommandHelp } from './help.ts';
 import { placeOf, type PlaceOptions } from './keeping.ts';
-import { count, cut, duration, paint, safeJson, table, visible, type Output } from './output.ts';
+import { cut, duration, paint, safeJson, table, visible, type Output } from './output.ts';
 
 export const approvalsHelp: CommandHelp = {
   options: [
@@ -16,7 +18,7 @@ export const approvalsHelp: CommandHelp = {
   example: 'sworn approvals deny 41 --reason "not this customer"',
 };
 
-export interface ApprovalsOptions extends PlaceOptions {
+interface ApprovalsOptions extends PlaceOptions {
   action?: string;
   ids?: string[];
   reason?: string;
@@ -36,17 +38,6 @@ export async function approvalsCommand(values: Record<string, unknown>, output: 
 
 function usage(message: string): SwornError {
   return new SwornError('usage', message, { command: 'approvals' });
-}
-
-/** What waits, and how many do: of very many the oldest are told. */
-export async function pendingAt(
-  socket: string,
-  since?: { version: unknown; waitMs: number },
-  signal?: AbortSignal,
-): Promise<{ version: unknown; waiting: number; approvals: Pending[] }> {
-  const question = since === undefined ? {} : { since: since.version, waitMs: since.waitMs };
-  const answer = await ask(socket, 'approvals', question, (since?.waitMs ?? 0) + 10_000, signal);
-  return answer as { version: unknown; waiting: number; approvals: Pending[] };
 }
 
 async function list(options: ApprovalsOptions, output: Output): Promise<number> {
@@ -104,54 +95,7 @@ async function decide(decision: 'approved' | 'denied', options: ApprovalsOptions
   return 0;
 }
 
-export interface Decision {
-  decided: number;
-  waitedMs: number;
-  selfApproved?: true;
-}
-
-export async function decideOn(
-  socket: string,
-  { request, commitment }: Pick<Pending, 'request' | 'commitment'>,
-  decision: 'approved' | 'denied',
-  reason?: string,
-): Promise<Decision> {
-  const answer = await ask(socket, 'decide', { request, commitment, decision, how: 'command', ...(reason === undefined ? {} : { reason }) });
-  return answer as unknown as Decision;
-}
-
 function decidedText(request: number, decision: 'approved' | 'denied', { decided, waitedMs, selfApproved }: Decision): string {
   const self = selfApproved === undefined ? '' : '\n  with the agent’s own account: the record says so';
   return `${request} ${decision}, entry ${decided}, after ${duration(waitedMs * 1000)}${self}\n`;
-}
-
-/** `bank/pay`, or the method of what is no call. */
-export function nameOf({ server, method, tool }: Pending): string {
-  return `${server}/${tool ?? method}`;
-}
-
-export function effectOf({ effect = '', destructive, sensitive }: Pending): string {
-  return [effect, destructive ? 'destructive' : '', sensitive ? 'sensitive' : ''].filter((word) => word !== '').join(', ');
-}
-
-export function askerOf({ client, principal, connection }: Pending): string {
-  return [client, principal].filter((name) => name !== undefined).join(', ') || connection.slice(0, 8);
-}
-
-export function leftOf({ deadline }: Pending, nowMs: number): string {
-  return duration(Math.max(0, Date.parse(deadline) - nowMs) * 1000);
-}
-
-/** What a call is given, or all of the message; its beginning, where no more is shown. */
-export function argumentsOf({ shown, isCut }: Pending): string {
-  try {
-    const { params } = JSON.parse(shown) as { params?: { arguments?: unknown } };
-    return JSON.stringify(params?.arguments ?? params ?? {});
-  } catch {
-    return `${shown}${isCut ? '…' : ''}`;
-  }
-}
-
-export function waitingText(waiting: number): string {
-  return waiting === 0 ? 'nothing waits' : `${count(waiting, 'request')} ${waiting === 1 ? 'waits' : 'wait'}`;
 }
