@@ -1,14 +1,19 @@
 /** `sworn tools check`: what a server lists against a file of pins, for CI. Needs no recorder and no ledger. */
-import { readFileSync, statSync } from 'node:fs';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
-import { pinFileBytes } from '../limits.ts';
 import { definitionDigest } from '../mcp/definition.ts';
-import { parsePins, type PinFile } from '../policy/pin-file.ts';
 import { nameOf } from '../tap/options.ts';
 import { count, paint, safeJson, visible, type Output, type Style } from './output.ts';
 import { listTools } from './server-tools.ts';
-import { writePinFile, type ToolsOptions } from './tools.ts';
+import { readPinFile, writePinFile } from './tools-pin-file.ts';
+
+interface CheckOptions {
+  words?: string[];
+  server?: string;
+  pins?: string;
+  pinsOut?: string;
+  json?: boolean;
+}
 
 interface Difference {
   tool: string;
@@ -25,7 +30,7 @@ const drifted = 1;
  * 0, or 1 when a tool is there that the file does not have, or with another definition. A pinned tool that is not listed any more is named, and no failure.
  * @throws SwornError `usage`, `pin-file`, and what `listTools` throws
  */
-export async function toolsCheck({ words: command = [], pins: path, pinsOut, server: given, json }: ToolsOptions, output: Output): Promise<number> {
+export async function toolsCheck({ words: command = [], pins: path, pinsOut, server: given, json }: CheckOptions, output: Output): Promise<number> {
   if (command.length === 0) throw usage('the server command goes behind `--`: sworn tools check --pins FILE -- npx my-server');
   if (path === undefined && pinsOut === undefined) throw usage('against which file? --pins FILE; --pins-out FILE writes one');
   const server = given ?? nameOf(command[0]!);
@@ -76,20 +81,6 @@ function resultText(output: Output, server: string, path: string, tools: number,
   });
   const end = differences.length === 0 ? `as in ${path}` : `${differences.length} of them differ from ${path}, or are gone`;
   return `${lines.join('')}${visible(`${server}: ${count(tools, 'tool')}, ${end}`)}\n`;
-}
-
-/** @throws SwornError `pin-file` */
-function readPinFile(path: string): PinFile['servers'] {
-  let text: string;
-  try {
-    if (statSync(path).size > pinFileBytes) throw new Error(`it is longer than ${pinFileBytes.toLocaleString('en')} bytes`);
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new SwornError('pin-file', `cannot read ${path}: ${(error as Error).message}`, {}, { cause: error });
-  }
-  const servers = parsePins(text);
-  if (typeof servers === 'string') throw new SwornError('pin-file', `${path} ${servers}`);
-  return servers;
 }
 
 function usage(message: string): SwornError {

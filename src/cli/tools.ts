@@ -1,7 +1,5 @@
 /** `sworn tools`: what servers say that their tools are, what of it changed, and accepting it. */
-import { writeFileSync } from 'node:fs';
 import { SwornError } from '../errors.ts';
-import { pinFileText } from '../policy/pin-file.ts';
 import { ask } from '../wire/ask.ts';
 import type { CommandHelp } from './help.ts';
 import { ensureRecorder, placeOf, type PlaceOptions } from './keeping.ts';
@@ -10,6 +8,7 @@ import { count, paint, safeJson, table, visible, type Output } from './output.ts
 import { alikeText } from './tools-alike.ts';
 import { definitionDiff } from './tools-diff.ts';
 import { choose, chooseSome, definedAt, newest, readPins, type KnownTool } from './tools-ledger.ts';
+import { writePinFile } from './tools-pin-file.ts';
 
 export const toolsHelp: CommandHelp = {
   options: [
@@ -31,7 +30,7 @@ export const toolsHelp: CommandHelp = {
   example: 'sworn tools diff read_file',
 };
 
-export interface ToolsOptions extends PlaceOptions {
+interface ToolsOptions extends PlaceOptions {
   action?: string;
   words?: string[];
   server?: string;
@@ -112,20 +111,6 @@ function writePins(file: string, tools: readonly KnownTool[], output: Output): n
   if (waiting.length > 0)
     output.err(`sworn: note: ${count(waiting.length, 'tool')} changed and not accepted: the file has what was accepted before (sworn tools diff)\n`);
   return 0;
-}
-
-/** @throws SwornError `output` */
-export function writePinFile(file: string, servers: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>, output: Output): void {
-  const text = pinFileText(servers);
-  if (file === '-') {
-    output.out(text);
-    return;
-  }
-  try {
-    writeFileSync(file, text);
-  } catch (error) {
-    throw new SwornError('output', `cannot write ${file}: ${(error as Error).message}`, {}, { cause: error });
-  }
 }
 
 async function diff(options: ToolsOptions, tool: string | undefined, output: Output): Promise<number> {
