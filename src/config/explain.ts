@@ -1,8 +1,8 @@
 /** What a shape found wrong, in words: zod's issues become messages that name the field, what stands there, and what was probably meant. */
 import * as z from 'zod';
+import type { IssueDetails } from './checked-text.ts';
 import type { Path } from './document.ts';
 import { either, nearest, quoted, type Found } from './problem.ts';
-import type { IssueDetails } from './shape.ts';
 
 export interface PlacedFinding extends Found {
   path: Path;

@@ -2,8 +2,8 @@
 import * as z from 'zod';
 import { limitsCount, pendingRequests } from '../limits.ts';
 import { limitKeys, type Limit, type Matchers, type Policy, type Rate } from '../policy/policy.ts';
+import { text } from './checked-text.ts';
 import type { PlacedFinding } from './explain.ts';
-import type { text } from './shape.ts';
 
 /** Of requests in a period, and of a burst. */
 const mostRequests = 1_000_000_000;
@@ -18,14 +18,13 @@ export function rateOf(said: string, isOfBytes: boolean): Rate | undefined {
   return { amount: Number(amount) * (isOfBytes ? unitBytes[unit!]! : 1), periodMs: periodsMs[period!]!, text: said };
 }
 
-/** What `shape.ts` has already: matchers and name of a rule, and texts that are looked into. */
+/** What `shape.ts` has already: matchers and name of a rule. */
 interface Parts<M extends z.ZodRawShape> {
   matchers: M;
   name: () => z.ZodString;
-  text: typeof text;
 }
 
-export function limitsShape<M extends z.ZodRawShape>({ matchers, name, text }: Parts<M>) {
+export function limitsShape<M extends z.ZodRawShape>({ matchers, name }: Parts<M>) {
   const rate = (isOfBytes: boolean, hint: string, pattern: string) =>
     text((value) => (rateOf(value, isOfBytes) === undefined ? { message: 'is no rate', hint } : undefined), { pattern });
   const key = z.enum(limitKeys);

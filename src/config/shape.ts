@@ -7,6 +7,7 @@ import { ruleIds, ruleSettings } from '../analysis/rules/settings.ts';
 import { utf8 } from '../bytes/bytes.ts';
 import { visible } from '../bytes/visible.ts';
 import { approvalWaitMs } from '../limits.ts';
+import { text, type Finding } from './checked-text.ts';
 import { limitsShape } from './limits.ts';
 import { detectorGroups, detectorIds } from '../policy/detect/detect.ts';
 import { cosignatureType } from '../tlog/cosignature.ts';
@@ -28,27 +29,6 @@ export const conditionLength = 8_192;
 export const reserved = 'sworn:';
 /** User ids are 32 bits, and the highest one stands for none. */
 const largestUid = 0xffff_fffe;
-
-/** What `explain.ts` finds in a custom issue beside its message. `offset`: of a character in the string, in UTF-16 units. */
-export interface IssueDetails {
-  hint?: string;
-  offset?: number;
-}
-
-type Finding = string | ({ message: string } & IssueDetails) | undefined;
-
-/** A string with a check whose message goes behind the name of the field: ``` `tool` is empty```. */
-export function text(check: (value: string) => Finding, schema: { minLength?: number; maxLength?: number; pattern?: string }) {
-  return z
-    .string()
-    .check(({ value, issues }) => {
-      const finding = check(value);
-      if (finding === undefined) return;
-      const { message, ...params } = typeof finding === 'string' ? { message: finding } : finding;
-      issues.push({ code: 'custom', message, params, input: value });
-    })
-    .meta(schema);
-}
 
 /** Bytes of UTF-8, from 1 to `most`. */
 function lengthFinding(value: string, most: number): Finding {
@@ -606,7 +586,7 @@ export const fileShape = z
       })
       .optional()
       .meta({ title: 'Policy', description: 'Which messages pass.' }),
-    limits: limitsShape({ matchers, name, text }).optional(),
+    limits: limitsShape({ matchers, name }).optional(),
     approvals: z
       .strictObject({
         timeout: askTimeout().optional().meta({ description: 'How long a request waits where its rule does not say: 1s to 24h. Default: 5m.' }),
