@@ -7,7 +7,7 @@
  */
 import type { AccessEntry, AccessHow } from '../entry/entry.ts';
 import { accessGatherMs, accessNoteBytes, accessRanges, accessViewers, reasonBytes } from '../limits.ts';
-import type { Administrator } from './administration.ts';
+import type { Administrator } from './administrator.ts';
 import type { Attributes } from './seal.ts';
 
 /** What an access entry says beside what every entry says. */

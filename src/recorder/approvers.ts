@@ -3,7 +3,7 @@
  *
  * What must stay true: nobody below a tapped client decides, whatever its account; an account that only `approvers` names decides what its rule asks for, and never for itself.
  */
-import { isApart, type Parties } from './administration.ts';
+import { isApart, type Parties } from './administrator.ts';
 import type { Peer } from './peer.ts';
 
 /** The request, as far as it matters who decides. */

@@ -5,7 +5,7 @@
 import type { PolicyEntry } from '../entry/entry.ts';
 import type { AppendOptions } from '../ledger/ledger.ts';
 import { attributeBytes } from '../limits.ts';
-import type { Administrator } from './administration.ts';
+import type { Administrator } from './administrator.ts';
 import type { Clock } from './clock.ts';
 import { difference, isSame, problemOf, reloadPolicy, type Loaded } from './control.ts';
 import type { Attributes } from './seal.ts';

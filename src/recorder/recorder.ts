@@ -31,7 +31,8 @@ import {
   type FrameUnit,
 } from '../wire/wire.ts';
 import { Accesses } from './access.ts';
-import { Administration, administratorOf, isAct, type Administrator, type Parties } from './administration.ts';
+import { Administration } from './administration.ts';
+import { administratorOf, isAct, type Administrator, type Parties } from './administrator.ts';
 import { Anchors } from './anchors.ts';
 import { Approvals } from './approvals.ts';
 import { Eraser } from './erase.ts';
