@@ -8,18 +8,9 @@ import { denied, limited, notApproved, notRecorded, refusalLine, replyWithheld, 
 import type { DirectionIndex } from '../wire/wire.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
+import { noLines, type Lines } from './lines.ts';
 
 const nothing = Buffer.alloc(0);
-
-/** Lines to be written in place of a frame. */
-export interface Lines {
-  toSender: Buffer;
-  toReceiver: Buffer;
-  /** They repeat an id that must not be written. */
-  isConcealed?: boolean;
-}
-
-export const noLines: Lines = { toSender: nothing, toReceiver: nothing };
 
 /** What an entry says of a message that was refused. One that gets none has no `index`. */
 export type Refused = Pick<MessageEntry, 'type' | 'rule' | 'reason' | 'problem' | 'retryAfterMs'>;
@@ -137,14 +128,6 @@ function withoutIndex({ toSender, toReceiver }: Lines): Lines {
 export function refuseFrame(connection: Connection, direction: DirectionIndex, first: number, last: number, lines: Lines): void {
   for (let unit = first; unit < last; unit++) connection.refuse({ direction, unit, ...noLines });
   connection.refuse({ direction, unit: last, ...lines });
-}
-
-export function joined(lines: readonly Lines[]): Lines {
-  return {
-    toSender: Buffer.concat(lines.map((one) => one.toSender)),
-    toReceiver: Buffer.concat(lines.map((one) => one.toReceiver)),
-    isConcealed: lines.some((one) => one.isConcealed === true),
-  };
 }
 
 /**

@@ -6,7 +6,7 @@
  */
 import { pendingApprovalsOfOne } from '../limits.ts';
 import { encodeAside, encodeRefusal, encodeRelease, type Aside, type DirectionIndex } from '../wire/wire.ts';
-import type { Lines } from './answer.ts';
+import type { Lines } from './lines.ts';
 
 /** A frame that was decided. */
 interface Over {

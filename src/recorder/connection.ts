@@ -27,9 +27,9 @@ import {
   type Refusal,
   type Wait,
 } from '../wire/wire.ts';
-import type { Lines } from './answer.ts';
 import { Asides, type OverState } from './asides.ts';
 import { Calls } from './calls.ts';
+import type { Lines } from './lines.ts';
 import { Recent, scopeOf, sessionIn, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
 
 /** What a connection was opened with. Kept in the snapshot. */

@@ -2,8 +2,8 @@
 import type { Direction, MessageEntry, RecoveryEntry } from '../entry/entry.ts';
 import type { Content } from '../ledger/ledger.ts';
 import { readMessage, type Message } from '../mcp/message.ts';
-import type { Lines } from './answer.ts';
 import type { Connection } from './connection.ts';
+import type { Lines } from './lines.ts';
 import type { RecordDeps } from './record.ts';
 import { commitment, seal } from './seal.ts';
 import type { NamedPrincipal } from './speaker.ts';

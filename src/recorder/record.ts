@@ -22,7 +22,7 @@ import { apart, batchRanges, wholeOf, type Redaction, type Redactor } from '../p
 import { count } from '../policy/session.ts';
 import type { Verdict } from '../policy/verdict.ts';
 import type { FrameUnit, Head } from '../wire/wire.ts';
-import { answerableId, FrameWaiter, joined, linesFor, TurnWaiter, type Lines } from './answer.ts';
+import { answerableId, FrameWaiter, linesFor, TurnWaiter } from './answer.ts';
 import type { Approvals } from './approvals.ts';
 import { progressTokenOf } from './asking.ts';
 import type { Clock } from './clock.ts';
@@ -33,6 +33,7 @@ import { begin, describe, finish, keepsContent, learn, sayRedacted, sayVerdict }
 import { frameOf, directions, type Frame } from './frame.ts';
 import { credentialsIn } from './http.ts';
 import type { Limits } from './limiting.ts';
+import { joined, type Lines } from './lines.ts';
 import { recordOpening, recordPrincipal, recordRefusal, recordReturn } from './own-entries.ts';
 import type { Pinner } from './pins.ts';
 import { refuseUnrecorded } from './refuse-unrecorded.ts';

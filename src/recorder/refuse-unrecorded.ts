@@ -6,10 +6,11 @@
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Message } from '../mcp/message.ts';
 import { count } from '../policy/session.ts';
-import { answerableId, joined, linesFor, refuseFrame, TurnWaiter, type Lines, type Refused } from './answer.ts';
+import { answerableId, linesFor, refuseFrame, TurnWaiter, type Refused } from './answer.ts';
 import type { Connection } from './connection.ts';
 import type { Frame } from './frame.ts';
 import type { Admitted } from './limiting.ts';
+import { joined, type Lines } from './lines.ts';
 
 /** `items`: the message, or those of a batch, each with the verdict `block`. */
 export function refuseUnrecorded(
