@@ -3,7 +3,7 @@ import type { Content, Ledger, Waiter } from '../src/ledger/ledger.ts';
 import type { CompiledPolicy } from '../src/policy/judge.ts';
 import { Clock } from '../src/recorder/clock.ts';
 import { Connection, type Opened } from '../src/recorder/connection.ts';
-import type { RecordDeps } from '../src/recorder/record.ts';
+import type { RecordDeps } from '../src/recorder/record-deps.ts';
 
 /** Each entry is durable as soon as it was accepted. */
 class NoLedger {

@@ -14,7 +14,8 @@ import { Clock } from './clock.ts';
 import { Connection } from './connection.ts';
 import type { Peer } from './peer.ts';
 import { recordRefusal } from './own-entries.ts';
-import { record, type RecordDeps } from './record.ts';
+import { record } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 import { seal } from './seal.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }));

@@ -14,7 +14,7 @@ import { directions, type Frame } from './frame.ts';
 import { isOtherCharset } from './http.ts';
 import type { Admitted } from './limiting.ts';
 import { stricter, type Pinning } from './pins.ts';
-import type { RecordDeps } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 
 /** A message with what was found out about it before anything was changed. */
 export interface Considered extends Admitted {

@@ -16,7 +16,7 @@ import type { Connection } from './connection.ts';
 import type { Considered } from './considered.ts';
 import { directions, type Frame } from './frame.ts';
 import { disagrees, httpOf, isOtherCharset } from './http.ts';
-import type { RecordDeps } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 import type { Attributes } from './seal.ts';
 
 const nothing = (): void => undefined;

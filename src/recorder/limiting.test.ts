@@ -9,7 +9,8 @@ import { held, readRefusal, WireReader, wireType } from '../wire/wire.ts';
 import { bootId, Clock } from './clock.ts';
 import { Connection } from './connection.ts';
 import { Limits, type LimitsState } from './limiting.ts';
-import { record, type RecordDeps } from './record.ts';
+import { record } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 import { seal } from './seal.ts';
 import { Storms } from './storms.ts';
 

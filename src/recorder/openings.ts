@@ -12,7 +12,7 @@ import type { Connection } from './connection.ts';
 import { parentsOf, processOf } from '../processes.ts';
 import type { Peer } from './peer.ts';
 import { principalEntry } from './principals.ts';
-import type { RecordDeps } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 import type { Attributes } from './seal.ts';
 import type { NamedPrincipal } from './speaker.ts';
 

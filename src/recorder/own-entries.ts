@@ -4,7 +4,7 @@ import type { Content } from '../ledger/ledger.ts';
 import { readMessage, type Message } from '../mcp/message.ts';
 import type { Connection } from './connection.ts';
 import type { Lines } from './lines.ts';
-import type { RecordDeps } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 import { commitment, seal } from './seal.ts';
 import type { NamedPrincipal } from './speaker.ts';
 import { storedOf } from './store.ts';

@@ -13,7 +13,8 @@ import { Clock } from './clock.ts';
 import { Connection, type Opened } from './connection.ts';
 import { applyFreeze, freezeFields, readFreeze } from './control.ts';
 import { recordRefusal } from './own-entries.ts';
-import { finishBatch, record, type RecordDeps } from './record.ts';
+import { finishBatch, record } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 import { seal } from './seal.ts';
 import { State } from './state.ts';
 

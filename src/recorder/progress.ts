@@ -3,7 +3,7 @@ import type { MessageEntry } from '../entry/entry.ts';
 import { encodeSaid } from '../wire/wire.ts';
 import type { Connection } from './connection.ts';
 import { ownMessage } from './own-entries.ts';
-import type { RecordDeps } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 
 /** `line`: with its line end. Of a request of which something was left out its token may be that: then the content of what is said is not stored either. */
 export function recordProgress(connection: Connection, request: MessageEntry, index: number, line: Buffer, deps: RecordDeps): void {

@@ -9,7 +9,8 @@ import { moreUnits, type DirectionIndex } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection } from './connection.ts';
 import { recordReturn } from './own-entries.ts';
-import { record, type RecordDeps } from './record.ts';
+import { record } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 
 const id = 'a'.repeat(32);
 

@@ -12,62 +12,28 @@
  * If we die anywhere in here: before the append is durable nobody was answered, and the tap sends the frame again to the next recorder; after it, the
  * next recorder finds the entry and tells the tap so.
  */
-import type { BatchEntry, CaptureLevel, MessageEntry, OpenEntry, PrincipalEntry } from '../entry/entry.ts';
-import type { Ledger } from '../ledger/ledger.ts';
+import type { BatchEntry, CaptureLevel, MessageEntry } from '../entry/entry.ts';
 import type { EffectFields } from '../mcp/effect.ts';
 import type { Batch, Message } from '../mcp/message.ts';
-import type { Freeze } from '../policy/freeze.ts';
 import { asks, type Subject } from '../policy/match.ts';
 import { apart, batchRanges, wholeOf, type Redaction, type Redactor } from '../policy/redact.ts';
 import { count } from '../policy/session.ts';
 import type { Verdict } from '../policy/verdict.ts';
 import type { FrameUnit, Head } from '../wire/wire.ts';
 import { answerableId, FrameWaiter, linesFor, TurnWaiter } from './answer.ts';
-import type { Approvals } from './approvals.ts';
 import { progressTokenOf } from './asking.ts';
-import type { Clock } from './clock.ts';
 import { Concealed, concealedIn, isJson, knownTo, redactorFor } from './concealed.ts';
 import type { Connection } from './connection.ts';
 import { consider, considerBatch, sayNotSent, type Considered } from './considered.ts';
 import { begin, describe, finish, keepsContent, learn, sayRedacted, sayVerdict } from './describe.ts';
 import { frameOf, directions, type Frame } from './frame.ts';
 import { credentialsIn } from './http.ts';
-import type { Limits } from './limiting.ts';
 import { joined, type Lines } from './lines.ts';
 import { recordOpening, recordPrincipal, recordRefusal, recordReturn } from './own-entries.ts';
-import type { Pinner } from './pins.ts';
+import type { RecordDeps } from './record-deps.ts';
 import { refuseUnrecorded } from './refuse-unrecorded.ts';
 import { commitment, seal, type Attributes } from './seal.ts';
-import type { Searcher } from './searcher.ts';
-import type { NamedPrincipal } from './speaker.ts';
 import { storedOf, type Stored } from './store.ts';
-import type { Storms } from './storms.ts';
-
-export interface RecordDeps {
-  ledger: Ledger;
-  clock: Clock;
-  /** `open` and `principal` of a connection, built when its first frame can be recorded. */
-  openingOf(connection: Connection): { open: OpenEntry; openAttributes: Attributes; principal: PrincipalEntry; principalAttributes: Attributes };
-  /** Absent where nothing comes from a proxy. */
-  http?: {
-    /** The `principal` entry of somebody whom it named. */
-    principalOf(principal: NamedPrincipal, connection: Connection): { entry: PrincipalEntry; attributes: Attributes };
-    /** What stands for the id of an MCP session, which is a secret: equal for equal ones in this ledger. */
-    linkOf(session: string): string;
-  };
-  /** Freezes in force. */
-  readonly freezes: readonly Freeze[];
-  /** Absent where nobody could have set any. */
-  limits?: { held: Limits; storms: Storms };
-  /** The secret of checkable redaction, outside of the ledger. */
-  findKey(): Buffer;
-  /** Definitions of tools that are trusted. */
-  pinner?: Pick<Pinner, 'consider'>;
-  /** Requests that wait for a person; without it nobody can be asked. */
-  readonly approvals?: Approvals;
-  /** Looks through long frames. */
-  searcher: Pick<Searcher, 'search'>;
-}
 
 /** A batch as recovery found it, and the first of its items that has no entry. */
 export interface UnfinishedBatch {

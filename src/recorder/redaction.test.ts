@@ -13,7 +13,8 @@ import { noPolicy, type Policy, type RedactRule, type Rule } from '../policy/pol
 import { moreUnits, type DirectionIndex } from '../wire/wire.ts';
 import { Clock } from './clock.ts';
 import { Connection, type ConnectionState } from './connection.ts';
-import { record, type RecordDeps } from './record.ts';
+import { record } from './record.ts';
+import type { RecordDeps } from './record-deps.ts';
 import { checkableSalt } from './store.ts';
 
 const id = 'a'.repeat(32);

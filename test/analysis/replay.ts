@@ -13,7 +13,8 @@ import { compilePolicy, unruled, type CompiledPolicy } from '../../src/policy/ju
 import { Clock } from '../../src/recorder/clock.ts';
 import { Connection } from '../../src/recorder/connection.ts';
 import { recordOpening } from '../../src/recorder/own-entries.ts';
-import { record, type RecordDeps } from '../../src/recorder/record.ts';
+import { record } from '../../src/recorder/record.ts';
+import type { RecordDeps } from '../../src/recorder/record-deps.ts';
 import { seal } from '../../src/recorder/seal.ts';
 
 /** What a conversation begins with. */

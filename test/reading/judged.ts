@@ -4,7 +4,8 @@ import { noPolicy, type Policy } from '../../src/policy/policy.ts';
 import { Clock } from '../../src/recorder/clock.ts';
 import { Connection } from '../../src/recorder/connection.ts';
 import { difference } from '../../src/recorder/control.ts';
-import { record, type RecordDeps } from '../../src/recorder/record.ts';
+import { record } from '../../src/recorder/record.ts';
+import type { RecordDeps } from '../../src/recorder/record-deps.ts';
 import { secondConnection, type Writer } from './fixture.ts';
 
 /** A clock that stands still unless the writer lets time pass. */
