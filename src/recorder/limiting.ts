@@ -9,12 +9,13 @@ import type { Entry, MessageEntry } from '../entry/entry.ts';
 import { slotMs } from '../limits.ts';
 import type { PendingRequest, Placement, Slots } from '../mcp/exchange.ts';
 import type { Message } from '../mcp/message.ts';
-import { Limiter, Taken, type Asker, type BucketsState, type CompiledLimit, type Limited } from '../policy/limits.ts';
+import { Limiter, Taken, type BucketsState, type CompiledLimit, type Limited } from '../policy/limits.ts';
 import type { Subject } from '../policy/match.ts';
 import { partyOf, type Said } from '../policy/principal.ts';
 import { Timeline } from '../policy/timeline.ts';
 import type { Verdict } from '../policy/verdict.ts';
 import type { Head } from '../wire/wire.ts';
+import { askerOf } from './asker.ts';
 import { bootId, type Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import type { NamedPrincipal } from './speaker.ts';
@@ -251,14 +252,6 @@ export class Limits implements Slots {
     this.limiter.hits.clear();
     this.#recalled.clear();
   }
-}
-
-/** Over HTTP a session is an MCP session, or whoever asks outside of one. */
-export function askerOf(connection: Connection, next: number, head?: Head): Asker {
-  const { party } = connection.judge;
-  if (connection.transport !== 'http') return { party, session: connection.id };
-  const session = connection.session ?? (head?.session === undefined ? undefined : next);
-  return { party, session: `${connection.id} ${session ?? `who ${connection.who ?? ''}`}` };
 }
 
 /** Nothing more comes on the stream, or an error of HTTP came in place of a reply. */

@@ -9,9 +9,9 @@ import type { AppendOptions } from '../ledger/ledger.ts';
 import { stormEntries, stormGatherMs, stormsMost } from '../limits.ts';
 import { countedFor, type Limited } from '../policy/limits.ts';
 import type { Subject } from '../policy/match.ts';
+import { askerOf } from './asker.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
-import { askerOf } from './limiting.ts';
 import type { Attributes } from './seal.ts';
 
 interface Storm {
