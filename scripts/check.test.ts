@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { docsFindings, errorsPage } from './docs.ts';
-import { folders, importFindings, importsOf } from './imports.ts';
+import { circleFindings, folders, importFindings, importsOf } from './imports.ts';
 
 const check = (path: string, text: string): string[] => importFindings(new Map([[path, text]]));
 
@@ -47,6 +47,38 @@ test.each([
   ['src/tlog/tree.test.ts', `import '../ledger/ledger.ts';`],
 ])('%s may: %s', (path, text) => {
   expect(check(path, text)).toEqual([]);
+});
+
+test.each([
+  ['by a type', `import type { B } from './b.ts';`, `import { a } from './a.ts';`],
+  ['lazily', `await import('./b.ts');`, `import { a } from './a.ts';`],
+  ['twice from one', `import { b } from './b.ts'; import type { B } from './b.ts';`, `export type A = import('./a.ts').A;`],
+  ['over a third', `export * from './b.ts';`, `import '../entry/c.ts';`, `import { a } from '../tlog/a.ts';`],
+])('a circle is named: %s', (_, a, b, c = '') => {
+  const files = new Map([
+    ['test/d.test.ts', `import '../src/tlog/b.ts';`],
+    ['src/tlog/a.ts', a],
+    ['src/tlog/b.ts', b],
+    ['src/entry/c.ts', c],
+  ]);
+  const between = c === '' ? '' : 'src/entry/c.ts → ';
+  expect(circleFindings(files)).toEqual([`src/tlog/b.ts: imports itself in a circle: src/tlog/b.ts → ${between}src/tlog/a.ts → src/tlog/b.ts`]);
+});
+
+test('circles that share a file, and of one file alone; what two files import is none', () => {
+  const files = (d: string): Map<string, string> =>
+    new Map([
+      ['ui/a.tsx', `import { b } from './b.tsx'; import { c } from './c.ts';`],
+      ['ui/b.tsx', `import { d } from './d.ts'; import 'preact';`],
+      ['ui/c.ts', `import { d } from './d.ts'; import './not-there.ts';`],
+      ['ui/d.ts', d],
+    ]);
+  expect(circleFindings(files(''))).toEqual([]);
+  expect(circleFindings(files(`import './d.ts';`))).toEqual(['ui/d.ts: imports itself in a circle: ui/d.ts → ui/d.ts']);
+  expect(circleFindings(files(`import './b.tsx'; import './c.ts';`))).toEqual([
+    'ui/b.tsx: imports itself in a circle: ui/b.tsx → ui/d.ts → ui/b.tsx',
+    'ui/d.ts: imports itself in a circle: ui/d.ts → ui/c.ts → ui/d.ts',
+  ]);
 });
 
 test('the table itself names only folders that it knows', () => {

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { docsFindings, errorsPage, schemaText } from './docs.ts';
-import { importFindings } from './imports.ts';
+import { circleFindings, importFindings } from './imports.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const write = process.argv.includes('--write');
@@ -41,8 +41,8 @@ function read(folder: string, matches: (path: string) => boolean): Map<string, s
 }
 
 function imports(): Result {
-  const files = new Map([...read('src', (path) => path.endsWith('.ts')), ...read('ui', (path) => /\.tsx?$/.test(path))]);
-  return { name: 'imports', findings: importFindings(files).join('\n') };
+  const files = read('', (path) => /\.(?:tsx?|mjs)$/.test(path));
+  return { name: 'imports', findings: [...importFindings(files), ...circleFindings(files)].join('\n') };
 }
 
 async function docs(): Promise<Result> {

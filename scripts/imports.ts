@@ -1,5 +1,6 @@
 /**
- * The directions of dependency as data, and the check of them. ARCHITECTURE.md says why; the four absences follow from this table.
+ * The directions of dependency as data, and the check of them: between folders by the table, between files by there being no circle. ARCHITECTURE.md says why;
+ * the four absences follow from the table.
  */
 import { dirname, join, normalize } from 'node:path';
 import { parseAst } from 'rolldown/parseAst';
@@ -160,6 +161,31 @@ export function importFindings(files: ReadonlyMap<string, string>): string[] {
       if (problem) findings.push(`${path}: ${problem}`);
     }
   }
+  return findings;
+}
+
+/**
+ * Circles in `files`: a file that imports, over others, itself. A type counts, and so does a lazy import: neither file can be read, or moved, without the other.
+ * Of circles that share files at least one is named.
+ */
+export function circleFindings(files: ReadonlyMap<string, string>): string[] {
+  const findings: string[] = [];
+  const done = new Set<string>();
+  const way: string[] = [];
+  const follow = (path: string): void => {
+    const text = files.get(path);
+    if (text === undefined || done.has(path)) return;
+    if (way.includes(path)) {
+      findings.push(`${path}: imports itself in a circle: ${[...way.slice(way.indexOf(path)), path].join(' → ')}`);
+      return;
+    }
+    way.push(path);
+    const specifiers = new Set(importsOf(text, path.endsWith('x') ? 'tsx' : 'ts').map(({ specifier }) => specifier));
+    for (const specifier of specifiers) if (specifier.startsWith('.')) follow(normalize(join(dirname(path), specifier)));
+    way.pop();
+    done.add(path);
+  };
+  for (const path of files.keys()) follow(path);
   return findings;
 }
 
