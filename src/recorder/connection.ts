@@ -13,23 +13,12 @@ import type { Hasher } from '../bytes/crypto.ts';
 import { Judge, unruled, type CompiledPolicy } from '../policy/judge.ts';
 import { partyOf } from '../policy/principal.ts';
 import { countsFrom, newCounts, type SessionCounts } from '../policy/session.ts';
-import { tapWindowUnits } from '../limits.ts';
 import type { Principal } from '../wire/principal.ts';
-import {
-  encodeAnswer,
-  encodeJson,
-  encodeRefusal,
-  wireType,
-  type Aside,
-  type DirectionIndex,
-  type Head,
-  type Hello,
-  type Refusal,
-  type Wait,
-} from '../wire/wire.ts';
+import { encodeAnswer, encodeJson, wireType, type Aside, type DirectionIndex, type Head, type Hello, type Wait } from '../wire/wire.ts';
 import { Asides, type OverState } from './asides.ts';
 import { Calls } from './calls.ts';
 import type { Lines } from './lines.ts';
+import { Refusals, type KeptRefusal, type RefusalsState } from './refusals.ts';
 import { Recent, scopeOf, sessionIn, speakerKey, type NamedPrincipal, type Speaker } from './speaker.ts';
 
 /** What a connection was opened with. Kept in the snapshot. */
@@ -88,14 +77,8 @@ export interface TapSocket {
   write(bytes: Buffer): unknown;
 }
 
-const nothing = Buffer.alloc(0);
-
-/** A tap has at most its window on the way, and what one chunk holds beyond it; of refusals it needs those that it may not have read. */
-const keptRefusals = tapWindowUnits;
 /** How long after its welcome a tap may have something under way that it read before. */
 const underWayUs = 1_000_000;
-/** Units from one to another, both among them. */
-type Range = [first: number, last: number];
 
 export class Connection {
   readonly opened: Opened;
@@ -154,12 +137,7 @@ export class Connection {
   /** Since when no tap is attached, monotonic ms. */
   lostAt: number | undefined;
 
-  /** The last refusals by unit, oldest first, for a tap whose socket broke before it had read them. */
-  readonly #refusals: readonly [Map<number, Buffer>, Map<number, Buffer>] = [new Map(), new Map()];
-  /** Of them those whose lines repeat what must not be written. */
-  readonly #unwritten: readonly [Set<number>, Set<number>] = [new Set(), new Set()];
-  /** Units that were refused before those: nothing is answered for them any more, but they must not be delivered. */
-  readonly #withheld: readonly [Range[], Range[]] = [[], []];
+  readonly #refusals: Refusals;
   /** Units that will be refused once that is durable, in order: nothing from there on may be passed before. */
   readonly #refusing: [number[], number[]] = [[], []];
   /** As the tap was told. */
@@ -210,8 +188,7 @@ export class Connection {
     for (const [key, speaker] of state?.speakers ?? []) this.#speakers.set(key, this.#newSpeaker(speaker, compiled, undefined, sessionIn(key)));
     for (const [who, index, limitKey] of state?.principals ?? []) this.recall(who, index, limitKey);
     for (const [link, index] of state?.sessions ?? []) this.#sessions.set(link, index);
-    for (const { direction, unit, message } of state?.refusals ?? []) this.#refusals[direction].set(unit, Buffer.from(message, 'base64'));
-    for (const direction of [0, 1] as const) this.#withheld[direction].push(...(state?.withheld?.[direction] ?? []));
+    this.#refusals = new Refusals(state);
   }
 
   #newSpeaker({ who, named, counts, clientInfo }: SpeakerState, compiled: CompiledPolicy, principal?: Principal, session?: number): Speaker {
@@ -541,12 +518,10 @@ export class Connection {
   }
 
   /** Refuses a unit, after everything before it was answered. */
-  refuse(refusal: Refusal & { isConcealed?: boolean }): void {
+  refuse(refusal: KeptRefusal): void {
     const { direction, unit } = refusal;
     this.#turn(direction, unit, unit);
-    const message = encodeRefusal(refusal);
-    this.#keep(refusal, message);
-    this.socket?.write(message);
+    this.socket?.write(this.#refusals.keep(refusal, this.delivered[direction]));
     if (this.#isRelaxing && !this.#mayRefuse) this.raise('none');
   }
 
@@ -577,22 +552,6 @@ export class Connection {
     this.socket?.write(message);
   }
 
-  #keep({ direction, unit, isConcealed = false }: Refusal & { isConcealed?: boolean }, message: Buffer): void {
-    const kept = this.#refusals[direction];
-    if (isConcealed) this.#unwritten[direction].add(unit);
-    kept.delete(unit);
-    kept.set(unit, message);
-    const delivered = this.delivered[direction];
-    for (const oldest of kept.keys()) {
-      // the tap has gone on behind it
-      const isKnown = oldest <= delivered && oldest !== unit;
-      if (!isKnown && kept.size <= keptRefusals) break;
-      kept.delete(oldest);
-      this.#unwritten[direction].delete(oldest);
-      if (!isKnown) addUnit(this.#withheld[direction], oldest, delivered);
-    }
-  }
-
   /**
    * Units before this one never came to this recorder, though the tap has them settled. Where frames may go without an entry, an earlier recorder let them through and
    * died before any entry could count them.
@@ -613,8 +572,8 @@ export class Connection {
   }
 
   /** What an earlier recorder refused, from its entry: the tap may not have heard of it, and must not take it for recorded and passed. */
-  refusedBefore(refusal: Refusal & { isConcealed?: boolean }): void {
-    this.#keep(refusal, encodeRefusal(refusal));
+  refusedBefore(refusal: KeptRefusal): void {
+    this.#refusals.keep(refusal, this.delivered[refusal.direction]);
   }
 
   /** What the tap waits for from now on. A tap that need not wait delivers all that it has: before that, what is refused must be refused. */
@@ -651,12 +610,7 @@ export class Connection {
     this.socket = socket;
     // Before `welcome`, whose `durable` covers refused units too: a tap that never read a refusal must not take it for a pass.
     // One that did ignores it the second time.
-    for (const direction of [0, 1] as const) {
-      for (const [first, last] of this.#withheld[direction]) {
-        for (let unit = first; unit <= last; unit++) socket.write(encodeRefusal({ direction, unit, toSender: none, toReceiver: none }));
-      }
-      for (const message of this.#refusals[direction].values()) socket.write(message);
-    }
+    for (const message of this.#refusals.again()) socket.write(message);
     for (const message of this.asides.again(kept)) socket.write(message);
     this.#isFree = false;
     this.#raisedUs = -Infinity;
@@ -676,7 +630,7 @@ export class Connection {
     if (entry.kind === 'open') this.#hidesOverrides = this.isClosed;
     else if (entry.kind === 'principal') this.#hidesExecutable = true;
     if (entry.kind !== 'message' && entry.kind !== 'batch') return;
-    if (entry.verdict === 'block') this.#unwritten[entry.direction === 'c2s' ? 0 : 1].add(entry.tapSeq);
+    if (entry.verdict === 'block') this.#refusals.hide(entry.direction === 'c2s' ? 0 : 1, entry.tapSeq);
     if (entry.kind === 'batch') {
       this.#hidesClient = true;
       for (const { name } of this.tools.toJSON()) this.#hiddenTools.add(name);
@@ -721,19 +675,7 @@ export class Connection {
       calls: this.calls.toJSON(),
       tools: this.#written(this.tools.toJSON().filter(({ name }) => !this.#hiddenTools.has(name))),
       ...(this.uncaptured[0] + this.uncaptured[1] > 0 ? { uncaptured: this.uncaptured } : {}),
-      // those that the tap has not told to be behind it
-      refusals: ([0, 1] as const).flatMap((direction) =>
-        [...this.#refusals[direction]]
-          .filter(([unit]) => unit > this.delivered[direction])
-          .map(([unit, message]) => {
-            // the next recorder must know that it was refused, and nothing that must not be written
-            const written = this.#unwritten[direction].has(unit)
-              ? encodeRefusal({ direction, unit, toSender: nothing, toReceiver: nothing })
-              : message;
-            return { direction, unit, message: written.toString('base64') };
-          }),
-      ),
-      ...(this.#withheld.some((ranges) => ranges.length > 0) ? { withheld: this.#withheld } : {}),
+      ...this.#refusals.toJSON(this.delivered),
       ...(this.asides.toJSON().length > 0 ? { asides: this.asides.toJSON() } : {}),
       ...(this.hadSecrets ? { hadSecrets: true } : {}),
       ...(this.isLimited ? { isLimited: true } : {}),
@@ -763,7 +705,7 @@ interface SpeakerState {
   clientInfo?: { name?: string; version?: string };
 }
 
-export interface ConnectionState {
+export interface ConnectionState extends RefusalsState {
   seq: number;
   taken: [number, number];
   namedServer: boolean;
@@ -780,19 +722,7 @@ export interface ConnectionState {
   calls?: unknown;
   tools: unknown;
   uncaptured?: [number, number];
-  refusals?: { direction: DirectionIndex; unit: number; message: string }[];
-  withheld?: readonly [Range[], Range[]];
   asides?: OverState[];
-}
-
-const none = Buffer.alloc(0);
-
-/** Units come in order; those that the tap has gone on behind are of no use any more. */
-function addUnit(ranges: Range[], unit: number, delivered: number): void {
-  while (ranges.length > 0 && ranges[0]![1] <= delivered) ranges.shift();
-  const last = ranges.at(-1);
-  if (last !== undefined && last[1] + 1 === unit) last[1] = unit;
-  else ranges.push([unit, unit]);
 }
 
 /** On Linux CLOCK_MONOTONIC, as the tap's. */
