@@ -286,9 +286,12 @@ function fullBundles(ledger: string): number {
   const has = (n: number): boolean => hasBundle(ledger, n);
   const first = Math.ceil(firstIndexOf(ledger) / tileWidth);
   if (!has(first)) return first;
+  let low = first;
   let high = first + 1;
-  while (has(high)) high = first + (high - first) * 2;
-  let low = first + (high - first) / 2;
+  while (has(high)) {
+    low = high;
+    high = first + (high - first) * 2;
+  }
   while (low + 1 < high) {
     const middle = (low + high) >> 1;
     if (has(middle)) low = middle;

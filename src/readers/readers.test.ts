@@ -68,6 +68,20 @@ test('every way of reading gives the same entries', async () => {
   expect(indexes(await all(readEntries(at.ledger)))).toEqual(upTo(0, 700));
 });
 
+test('a ledger has as many entries as it has, whatever the number of its full bundles', async () => {
+  const writer = new Writer(at, '2026-01-01T00:00:00Z');
+  open(writer, connection, 'fs');
+  for (let size = 2; size <= 1_800; size++) {
+    writer.message('c2s', { type: 'notification', method: `m/${size}`, era: 'legacy' }, `{"jsonrpc":"2.0","method":"m/${size}"}`);
+    // around each bundle's end, and in the middle of it
+    if (size % 128 > 1) continue;
+    await writer.settled();
+    expect(await sizeOf(at.ledger), `${size}`).toBe(size);
+    expect((await readEntryAt(at.ledger, size - 1))?.index, `${size}`).toBe(size - 1);
+  }
+  await writer.close();
+});
+
 test('the first entries do not wait for the rest', async () => {
   await (await many(600)).close();
   let seen = 0;
