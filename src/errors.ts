@@ -30,6 +30,7 @@ export const errorKinds = {
   'catalog-missing': { exit: 3, hint: 'it is made by `sworn serve`, and again with: sworn catalog rebuild' },
   'catalog-create': { exit: 73, hint: 'choose a place that can be written: --catalog FILE' },
   'lock-held': { exit: 75, hint: 'another recorder writes this ledger: sworn recorder status' },
+  'recorder-elsewhere': { exit: 69, hint: 'name the place where it listens: --socket {socket}' },
   'ledger-corrupt': { exit: 65, hint: 'run `sworn verify` for the extent; keep a copy, and begin a new ledger with --ledger DIR' },
   'ledger-rollback': {
     exit: 65,

@@ -1,12 +1,11 @@
 /** `sworn freeze` and `sworn unfreeze`: the kill switch, over the recorder's socket. */
-import { resolve } from 'node:path';
 import { SwornError } from '../errors.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import { ask } from '../wire/ask.ts';
-import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 import type { CommandHelp, OptionHelp } from './help.ts';
 import { safeJson, visible, type Output } from './output.ts';
-import { freezeText, listens, startRecorder } from './recorder.ts';
+import { ensureRecorder, placeOf } from './keeping.ts';
+import { freezeText } from './recorder.ts';
 
 const places: readonly OptionHelp[] = [
   { flags: '--ledger <dir>', description: 'the ledger (default: ~/.local/state/sworn)' },
@@ -53,14 +52,9 @@ interface Options {
 /** In force before this returns; if no recorder runs, one is started, and the next ones go on with it. */
 export async function freezeCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as Options;
-  const { ledger, socket } = placeOf(options);
-  if (options.socket === undefined && !(await listens(socket))) {
-    const refusal = await startRecorder(ledger, socket);
-    if (refusal !== undefined) {
-      output.err(refusal.text);
-      return refusal.status;
-    }
-  }
+  const { socket } = placeOf(options);
+  const status = await ensureRecorder(options, output);
+  if (status !== undefined) return status;
   const { server, client, principal, session, all, reason } = options;
   const untilMs = options.until === undefined ? undefined : untilOf(options.until, Date.now());
   const answer = (await ask(socket, 'freeze', { server, client, principal, session, all, reason, untilMs })) as { frozen: number; freezes: Freeze[] };
@@ -90,11 +84,6 @@ export async function unfreezeCommand(values: Record<string, unknown>, output: O
   if (options.json) output.out(`${safeJson(JSON.stringify(answer))}\n`);
   else output.out(answer.unfrozen.length === 0 ? 'nothing was frozen\n' : `no longer frozen: ${visible(answer.unfrozen.join(', '))}\n`);
   return 0;
-}
-
-function placeOf({ ledger, socket }: Options): { ledger: string; socket: string } {
-  const path = ledgerPath(ledger ?? defaultLedger());
-  return { ledger: path, socket: socket === undefined ? socketPathOf(path) : resolve(socket) };
 }
 
 const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;

@@ -1,7 +1,7 @@
 /** What `sworn erase` and `sworn hold` share: the recorder behind a ledger, holds as the ledger tells them, and who is behind its connections. */
 import { resolve } from 'node:path';
 import { SwornError } from '../errors.ts';
-import { readEntries, type Located } from '../readers/entries.ts';
+import { checkLedger, readEntries, type Located } from '../readers/entries.ts';
 import { applyHold, Parties, type Hold } from '../recorder/hold.ts';
 import { defaultLedger, ledgerPath, socketPathOf } from '../wire/socket-path.ts';
 import type { Output } from './output.ts';
@@ -17,10 +17,14 @@ export function placeOf({ ledger, socket }: PlaceOptions): { ledger: string; soc
   return { ledger: path, socket: socket === undefined ? socketPathOf(path) : resolve(socket) };
 }
 
-/** Starts a recorder where none runs; its exit status when it would not start. */
+/**
+ * Starts a recorder where none runs; its exit status when it would not start. Only where a ledger is: a mistyped folder must not become one, with a freeze or a hold on nothing.
+ * @throws (rejects) SwornError `no-ledger`, `permission`, `recorder-unreachable`
+ */
 export async function ensureRecorder(options: PlaceOptions, output: Output): Promise<number | undefined> {
   const { ledger, socket } = placeOf(options);
   if (options.socket !== undefined || (await listens(socket))) return undefined;
+  checkLedger(ledger);
   const refusal = await startRecorder(ledger, socket);
   if (refusal !== undefined) output.err(refusal.text);
   return refusal?.status;

@@ -144,6 +144,9 @@ export async function startRecorder(
     return undefined;
   }
   if (ended?.status && complaint.includes('sworn: error: ')) return { text: complaint, status: ended.status };
+  // it may still come: a large ledger takes its time. Who waits for it here waits no longer.
+  child.stderr.destroy();
+  child.unref();
   const reason = ended === undefined ? `no answer within ${recorderWaitMs / 1000} s` : `it ended with ${ended.signal ?? `status ${ended.status}`}`;
   throw new SwornError('recorder-unreachable', `the recorder of ${ledger} did not start: ${reason}; see ${join(ledger, 'run', 'recorder.log')}`);
 }

@@ -59,8 +59,24 @@ export const nodeFiles: Files = {
   truncate: (fd, sizeBytes) => fs.ftruncateSync(fd, sizeBytes),
   rename: (from, to) => fs.renameSync(from, to),
   unlink: (path) => fs.unlinkSync(path),
-  mkdir: (path, mode) => void fs.mkdirSync(path, { recursive: true, mode }),
+  mkdir: makeFolders,
 };
+
+/** A folder, and those above it. Node's own way of it never ends where a folder cannot be made although the one above is there (`/proc`). */
+export function makeFolders(path: string, mode: number): void {
+  for (let isSecond = false; ; isSecond = true) {
+    try {
+      fs.mkdirSync(path, { mode });
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST' && fs.statSync(path).isDirectory()) return;
+      const above = dirname(path);
+      if (code !== 'ENOENT' || isSecond || above === path) throw error;
+      makeFolders(above, mode);
+    }
+  }
+}
 
 /** A failed sync: what the page cache then says cannot be believed, so nobody may go on (`sync-failed`, exit 70). */
 export class SyncError extends Error {

@@ -209,7 +209,8 @@ function entryOf(leaf: Uint8Array): Entry | UnreadableEntry {
   return entry instanceof EntryProblem ? { kind: 'unreadable', problem: entry.message } : entry;
 }
 
-function checkLedger(ledger: string): void {
+/** @throws SwornError `no-ledger` when the folder holds none, `permission` when it is closed to us */
+export function checkLedger(ledger: string): void {
   try {
     readdirSync(ledger);
   } catch (error) {

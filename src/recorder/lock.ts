@@ -4,11 +4,13 @@
  *
  * The two kinds do not see each other, and two writers would destroy the ledger. So each holder also leaves its process (pid and start time) in a claim,
  * and then looks at the claim of the other kind: whoever comes second sees the first, and of two at the same time at least one gives way.
+ * The claim says where it listens, too: who looks for it elsewhere is told.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { SwornError } from '../errors.ts';
+import { makeFolders } from '../ledger/files.ts';
 import type { Native } from './native.ts';
 import { startTimeOf } from '../processes.ts';
 
@@ -20,20 +22,24 @@ export interface Lock {
 /**
  * Tries for `waitMs` (a recorder that is ending needs a moment), or until somebody listens at `socket`: of the recorders that many taps start at once,
  * all but one are in the way.
- * @throws SwornError `lock-held`, `ledger-create`
+ * @throws SwornError `lock-held`, `recorder-elsewhere`, `ledger-create`
  */
 export async function takeLock(ledger: string, native: Native | { missing: string }, waitMs: number, socket: string): Promise<Lock> {
   const run = join(ledger, 'run');
   const until = performance.now() + waitMs;
   try {
-    mkdirSync(run, { recursive: true, mode: 0o700 });
+    makeFolders(run, 0o700);
     for (;;) {
       const lock = 'lock' in native ? tryFlock(join(run, 'lock'), native) : await trySqlite(join(run, 'lock.sqlite'));
       if (lock !== undefined) {
-        claim(run, lock.kind);
+        claim(run, lock.kind, socket);
         if (!isClaimed(run, lock.kind === 'flock' ? 'sqlite' : 'flock')) return lock;
         rmSync(claimPath(run, lock.kind), { force: true });
         lock.release();
+      }
+      const elsewhere = await servedElsewhere(run, socket);
+      if (elsewhere !== undefined) {
+        throw new SwornError('recorder-elsewhere', `the recorder of ${ledger} listens at ${elsewhere}, not at ${socket}`, { socket: elsewhere });
       }
       if (performance.now() >= until || (await isServed(socket))) {
         throw new SwornError('lock-held', `the ledger ${ledger} is locked by another recorder`);
@@ -51,9 +57,9 @@ function claimPath(run: string, kind: Lock['kind']): string {
   return join(run, `${kind}.claim`);
 }
 
-function claim(run: string, kind: Lock['kind']): void {
+function claim(run: string, kind: Lock['kind'], socket: string): void {
   try {
-    writeFileSync(claimPath(run, kind), `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode: 0o600 });
+    writeFileSync(claimPath(run, kind), `${process.pid} ${startTimeOf(process.pid) ?? ''} ${socket}\n`, { mode: 0o600 });
   } catch {
     // a full disk must not keep a recorder from starting; an older claim of a process that is gone then stays
   }
@@ -74,6 +80,16 @@ function isClaimed(run: string, kind: Lock['kind']): boolean {
     return true; // another account's process: alive
   }
   return startTime === '' || startTimeOf(pid) === startTime;
+}
+
+/** Where the holder of the lock listens, if that is another place. */
+async function servedElsewhere(run: string, socket: string): Promise<string | undefined> {
+  for (const kind of ['flock', 'sqlite'] as const) {
+    if (!isClaimed(run, kind)) continue;
+    const [, claimed] = /^\S+ \S* (.+)$/m.exec(readFileSync(claimPath(run, kind), 'utf8')) ?? [];
+    if (claimed !== undefined && claimed !== socket && (await isServed(claimed))) return claimed;
+  }
+  return undefined;
 }
 
 /** Does anybody listen there? */

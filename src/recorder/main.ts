@@ -2,7 +2,7 @@
  * The recorder as a process: `sworn recorder start --daemon` (started by a tap, ends when idle) or `--foreground` (a service).
  * Order at start: lock → recover → unlink the old socket → listen. At the end: stop accepting → drain → unlink → `stop` entry → release the lock.
  */
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorKinds, SwornError } from '../errors.ts';
@@ -50,7 +50,7 @@ export async function main(argv: string[]): Promise<number> {
     const continues = values.continues === undefined ? undefined : checkpointIn(values.continues);
     const policy = await loadPolicy(config);
     const native = loadNative();
-    mkdirSync(join(ledger, 'run'), { recursive: true, mode: 0o700 });
+    checkFolder(ledger);
     const lock = await takeLock(ledger, native, recorderWaitMs, socket);
     // Whoever took the lock files away could have given us what another one holds: it is asked before anything is opened or written.
     if (await isServed(socket)) throw new SwornError('lock-held', `another recorder listens at ${socket}`);
@@ -121,6 +121,23 @@ function readOptions(argv: string[]) {
   } catch (error) {
     throw new SwornError('usage', (error as Error).message, { command: 'recorder' });
   }
+}
+
+/** What lies in the folder of a ledger without being one: its runtime files, its rows, and what systems and people leave in any folder. */
+const besides = /^(?:run|catalog\.sqlite.*|lost\+found|\..*)$/;
+
+/** A ledger begins in a folder of its own. @throws SwornError `ledger-foreign` */
+function checkFolder(ledger: string): void {
+  if (['payload', 'log/checkpoint', 'log/tile'].some((name) => existsSync(join(ledger, name)))) return;
+  let names: string[];
+  try {
+    names = readdirSync(ledger);
+  } catch {
+    // there is none yet, or what comes next says why not
+    return;
+  }
+  const other = names.find((name) => !besides.test(name));
+  if (other !== undefined) throw new SwornError('ledger-foreign', `${ledger} is no ledger, and not empty: ${other} is in it`);
 }
 
 /** @throws SwornError `usage` */
