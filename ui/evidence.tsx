@@ -90,7 +90,13 @@ function Line({ one, isOnly }: { one: EvidenceState; isOnly: boolean }): JSX.Ele
   const isReport = backend().kind === 'report';
   // anybody can be a witness of a name of their choice: a file that brings its witnesses' keys proves no more
   if (one.state !== 'verifying')
-    facts.push(seen === 0 ? 'no witness' : `${counted(seen, 'witness', 'witnesses')}${isReport ? ' by keys in this file' : ''}`);
+    facts.push(
+      one.witnesses.length === 0
+        ? 'no witness'
+        : seen === 0
+          ? `${counted(one.witnesses.length, 'witness', 'witnesses')}, whose signature was not checked`
+          : `${counted(seen, 'witness', 'witnesses')}${isReport ? ' by keys in this file' : ''}`,
+    );
   if (one.later > 0) facts.push(`${counted(one.later, 'later record')} not yet signed${isReport ? ', says who made this file' : ''}`);
   return (
     <div class={`evidence ${one.state}`}>

@@ -75,6 +75,9 @@ export interface Writer {
   note(located: Located, ledger: string): void;
 }
 
+/** Of so many clients behind a proxy the name is looked up, each in its own record: with `--payload` all are named. */
+const namedCount = 100;
+
 /** Prints the headline, where one belongs, and makes the writer of the rows. */
 export async function writerOf(options: LogOptions, output: Output, ledgers: readonly string[]): Promise<Writer> {
   if (!options.json) {
@@ -82,10 +85,11 @@ export async function writerOf(options: LogOptions, output: Output, ledgers: rea
     output.out('\n');
   }
   const rows = new Rows(output, ledgers.length > 1);
+  let named = 0;
   const show = async ({ located, ledger }: Row): Promise<boolean> => {
     const { entry } = located;
-    // why a policy file was not taken is an attribute, and so is what an approver said
-    const isTold = !options.json && ((entry.kind === 'policy' && (entry.act === 'rejected' || entry.act === 'accept')) || entry.kind === 'approval');
+    const isTold =
+      !options.json && (isToldByAttributes(entry) || (entry.kind === 'principal' && entry.reportedBy === 'proxy' && named++ < namedCount));
     const opened = options.payload || isTold ? await withContent(ledger, located) : located;
     if (options.json) {
       const fields = options.payload ? payloadFields(await payloadOf(ledger, opened, peekBytes)) : {};
@@ -99,6 +103,11 @@ export async function writerOf(options: LogOptions, output: Output, ledgers: rea
     return output.closed !== true;
   };
   return { show, note: (located, ledger) => rows.note(located, ledger) };
+}
+
+/** Why a policy file was not taken is an attribute, and so is what an approver said. */
+function isToldByAttributes(entry: Located['entry']): boolean {
+  return (entry.kind === 'policy' && (entry.act === 'rejected' || entry.act === 'accept')) || entry.kind === 'approval';
 }
 
 async function withContent(ledger: string, located: Located): Promise<Located> {

@@ -1,7 +1,7 @@
 /** Entries as people read them: one aligned line each. */
 import { custodyTexts } from '../entry/custody.ts';
 import type { Custody, Entry, MessageEntry } from '../entry/entry.ts';
-import { readEntries, readEntriesBackwards, type Located } from '../readers/entries.ts';
+import { firstIndexOf, readEntries, readEntriesBackwards, type Located } from '../readers/entries.ts';
 import { lossyText } from '../bytes/bytes.ts';
 import { cell, duration, paint, safeJson, size, visible, type Output } from './output.ts';
 import { controlText, effectText, notesOf, subjectOf, type Around } from './words.ts';
@@ -11,19 +11,22 @@ const custodies: readonly Custody[] = ['in-process', 'same-user', 'separate-user
 /** How many entries at the ledger's beginning and end are looked at for the headline. */
 const headlineEntries = 256;
 
-/** The weakest custody that the first and the newest entries of a ledger name. */
-export async function custodyOf(ledger: string): Promise<Custody | undefined> {
+/** The weakest custody that the first and the newest entries of a ledger name, and whether those are all of them: a large one is not read through for a headline. */
+async function custodyOf(ledger: string): Promise<{ weakest: Custody | undefined; isWhole: boolean }> {
   let weakest: Custody | undefined;
   const look = ({ entry }: Located): void => {
     if (entry.kind === 'open') weakest = weaker(weakest, entry.custody);
   };
-  for await (const located of readEntries(ledger, { to: headlineEntries })) look(located);
+  const from = firstIndexOf(ledger);
+  const to = from + headlineEntries;
+  for await (const located of readEntries(ledger, { to })) look(located);
   let looked = 0;
   for await (const located of readEntriesBackwards(ledger)) {
+    if (located.index < to) break;
+    if (++looked > headlineEntries) return { weakest, isWhole: false };
     look(located);
-    if (++looked >= headlineEntries || located.index < headlineEntries) break;
   }
-  return weakest;
+  return { weakest, isWhole: true };
 }
 
 export function weaker(a: Custody | undefined, b: Custody): Custody {
@@ -32,7 +35,7 @@ export function weaker(a: Custody | undefined, b: Custody): Custody {
 
 /** The headline of a ledger: where it is and who could rewrite it. */
 export async function headline(ledger: string, output: Output): Promise<string> {
-  const custody = await custodyOf(ledger);
+  const { weakest: custody, isWhole } = await custodyOf(ledger);
   const lines = [
     `${paint(output, 'bold', visible(ledger))}${custody === undefined ? '' : ` · custody ${paint(output, custodyStyle(custody), custody)}`}`,
   ];
@@ -40,6 +43,17 @@ export async function headline(ledger: string, output: Output): Promise<string> 
     const { says, improve } = custodyTexts[custody];
     lines.push(paint(output, 'dim', `  ${says}`));
     if (improve !== undefined) lines.push(paint(output, 'dim', `  ${improve}`));
+  }
+  // a weaker one may stand in the middle: whoever reads "separate-user" relies on it
+  if (!isWhole && (custody === undefined || custodyStyle(custody) === 'green')) {
+    const seen = `of its first and newest ${headlineEntries} entries`;
+    lines.push(
+      paint(
+        output,
+        'yellow',
+        `  ${custody === undefined ? `custody: none ${seen} says` : `so say those ${seen} that do`}; sworn verify looks at all`,
+      ),
+    );
   }
   return `${lines.join('\n')}\n`;
 }

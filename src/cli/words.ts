@@ -120,7 +120,8 @@ export function controlText(output: Output, entry: Exclude<Entry, MessageEntry>,
         entry.unbelieved ? 'the proxy is not trusted to say so' : '',
         entry.failure === undefined ? '' : `authentication failed: ${visible(entry.failure)}`,
       ].filter((word) => word !== '');
-      return `client ${[namedText(around.content), ...facts].filter((fact) => fact !== '').join(', ')} (${how.join(', ')})`;
+      const known = [namedText(around.content), ...facts].filter((fact) => fact !== '').join(', ');
+      return `client ${known}${known === '' ? '' : ' '}(${how.join(', ')})`;
     }
     case 'close': {
       const status = entry.signal === undefined ? (entry.exitCode === undefined ? '' : `, status ${entry.exitCode}`) : `, ${visible(entry.signal)}`;
