@@ -42,12 +42,16 @@ export function packed(program: string, name: string, about: string): Buffer {
   return Buffer.concat([Buffer.from(loader(name, about)), Buffer.from(`${compressed}*/\n`, 'latin1')]);
 }
 
-/** Of the table of all errors (`errors.ts`) only those that the program names: it is a tenth of what the program says. */
+/** Of the table of all errors (`errors.ts`) only those that the program throws: it is a tenth of what the program says. A code that is no literal could be any. */
 function withoutOtherErrors(program: string): string {
   const table = /^const errorKinds = \{\n(.*?)^\};\n/ms.exec(program);
   if (table === null) throw new Error('the table of errors is not found');
-  const around = program.slice(0, table.index) + program.slice(table.index + table[0].length);
-  const isNamed = (code: string): boolean => ['"', "'", '`'].some((quote) => around.includes(`${quote}${code}${quote}`));
-  const kinds = table[1]!.replace(/^\t"?([\w-]+)"?: \{\n(?:\t\t.*\n)+\t\},?\n/gm, (kind, code: string) => (isNamed(code) ? kind : ''));
+  const thrown = new Set(
+    [...program.matchAll(/\bnew SwornError\(\s*(?:"([\w-]+)")?/g)].map(([text, code]) => {
+      if (code === undefined) throw new Error(`which error this is cannot be read: ${text}`);
+      return code;
+    }),
+  );
+  const kinds = table[1]!.replace(/^\t"?([\w-]+)"?: \{\n(?:\t\t.*\n)+\t\},?\n/gm, (kind, code: string) => (thrown.has(code) ? kind : ''));
   return program.replace(table[1]!, () => kinds);
 }

@@ -209,6 +209,15 @@ test('it prints help, its version, and what is wrong with its arguments', () => 
   expect(run(alone, 'nowhere')).toMatchObject({ status: 3, stderr: expect.stringContaining('there is no ledger') });
 });
 
+test('of the table of errors a program keeps what it throws, and one that could throw any is not packed', () => {
+  const kinds = ['usage', 'pruned'].map((code) => `\t${code}: {\n\t\texit: 2,\n\t\thint: "-"\n\t},\n`).join('');
+  const program = (thrown: string): string => `const errorKinds = {\n${kinds}};\nconst code = "pruned";\nthrow new SwornError(${thrown}, "why");\n`;
+  writeFileSync(join(folder, 'thrower.mjs'), packed(program('"usage"'), 'thrower.mjs', 'about'));
+  const { stdout } = run(join(folder, 'thrower.mjs'), '--source');
+  expect([stdout.includes('usage: {'), stdout.includes('pruned: {')]).toEqual([true, false]);
+  expect(() => packed(program('code'), 'thrower.mjs', 'about')).toThrow('which error this is cannot be read');
+});
+
 test('a program comes out of its file as it went in, whatever its compressed bytes are', () => {
   for (let i = 0; i < 400; i++) {
     const program = `const errorKinds = {\n};\nconsole.log(${JSON.stringify('x*/.*.'.repeat(i % 7) + Math.sin(i))});\n`;

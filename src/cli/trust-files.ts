@@ -4,8 +4,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
-import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
+import type { ParsedCheckpoint } from '../tlog/checkpoint.ts';
+import { checkpointOf, openNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { parseTrustPolicy, type TrustPolicy } from '../tlog/policy.ts';
 import type { Finding } from '../verify/finding.ts';
 import type { Wanted } from '../verify/trust.ts';
@@ -65,8 +65,7 @@ export function trustOf(options: TrustOptions, checkpoint: ParsedCheckpoint | un
   }
   if (options.known !== undefined) {
     const bytes = readOptionFile(options.known, '--known');
-    const note = parseNote(bytes);
-    const known = note && parseCheckpoint(note.text);
+    const known = checkpointOf(bytes);
     if (!known) throw new SwornError('usage', `${options.known} is not a checkpoint`, { command: 'verify' });
     if (checkpoint && known.origin !== checkpoint.origin) {
       throw new SwornError('usage', `${options.known} is a checkpoint of ${known.origin}, this is ${checkpoint.origin}`, { command: 'verify' });

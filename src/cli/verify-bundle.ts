@@ -4,9 +4,8 @@ import { join, resolve } from 'node:path';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { bundleFileBytes } from '../limits.ts';
-import { verifyBundle, type BundleSource, type BundleVerification } from '../verify/bundle.ts';
-import { parseCheckpoint } from '../tlog/checkpoint.ts';
-import { parseNote } from '../tlog/note.ts';
+import { verifyBundle, whole, type BundleSource, type BundleVerification } from '../verify/bundle.ts';
+import { checkpointOf } from '../tlog/note.ts';
 import { exitOfSeverity } from '../verify/finding.ts';
 import { count, safeJson, size, visible, type Output } from './output.ts';
 import { originAt } from './pins.ts';
@@ -53,13 +52,9 @@ export async function verifyBundleCommand(options: VerifyBundleOptions, output: 
   return result.exit;
 }
 
-async function checkpointIn(source: BundleSource): Promise<ReturnType<typeof parseCheckpoint>> {
+async function checkpointIn(source: BundleSource): Promise<ReturnType<typeof checkpointOf>> {
   try {
-    if (!source.names().includes('checkpoint') || source.sizeOf('checkpoint') > bundleFileBytes) return undefined;
-    const pieces: Uint8Array[] = [];
-    for await (const piece of source.pieces('checkpoint')) pieces.push(piece);
-    const note = parseNote(Buffer.concat(pieces));
-    return note && parseCheckpoint(note.text);
+    return checkpointOf(await whole(source, 'checkpoint', bundleFileBytes));
   } catch {
     return undefined; // the verifier meets the same error and reports it
   }

@@ -6,8 +6,8 @@ import { custodyTexts } from '../entry/custody.ts';
 import { SwornError } from '../errors.ts';
 import { dataMarker, reportPage } from '../report/page.ts';
 import { openReportFile, type ReportFile } from '../report/file.ts';
-import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { parseNote } from '../tlog/note.ts';
+import type { ParsedCheckpoint } from '../tlog/checkpoint.ts';
+import { checkpointOf } from '../tlog/note.ts';
 import { exitOfSeverity } from '../verify/finding.ts';
 import { parseReportHead } from '../verify/report-data.ts';
 import { verifyReport, type ReportVerification } from '../verify/report.ts';
@@ -49,8 +49,7 @@ export async function verifyReportCommand(options: VerifyReportOptions, output: 
 async function checkpointIn(file: ReportFile): Promise<ParsedCheckpoint | undefined> {
   const text = await file.head();
   const head = text === undefined ? undefined : parseReportHead(nodeCrypto, text);
-  const note = head === undefined || typeof head === 'string' ? undefined : parseNote(utf8(head.checkpoint));
-  return note && parseCheckpoint(note.text);
+  return head === undefined || typeof head === 'string' ? undefined : checkpointOf(utf8(head.checkpoint));
 }
 
 function isPageOfOurs(file: ReportFile): boolean {

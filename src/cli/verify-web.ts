@@ -1,7 +1,6 @@
 /** The tree of a ledger that a web server gives: its `log/` as static files (C2SP tlog-tiles). Content is not served so, and not checked. */
 import { entryBytes, tileWidth } from '../limits.ts';
-import { parseCheckpoint } from '../tlog/checkpoint.ts';
-import { parseNote } from '../tlog/note.ts';
+import { checkpointOf } from '../tlog/note.ts';
 import { tilePath } from '../tlog/tile.ts';
 import { hashBytes } from '../tlog/tree.ts';
 import type { Source } from '../verify/source.ts';
@@ -42,8 +41,7 @@ export function webSource(address: string): Source {
   return {
     checkpoint: async () => {
       const bytes = await get(new URL('checkpoint', base), noteBytes);
-      const note = bytes && parseNote(bytes);
-      fullTiles = Math.floor(((note && parseCheckpoint(note.text)?.size) ?? 0) / tileWidth);
+      fullTiles = Math.floor((checkpointOf(bytes)?.size ?? 0) / tileWidth);
       return bytes;
     },
     tile: (level, n, width) => {

@@ -7,8 +7,8 @@ import type { Custody, Entry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { SwornError } from '../errors.ts';
 import { tileWidth } from '../limits.ts';
-import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { parseNote } from '../tlog/note.ts';
+import type { ParsedCheckpoint } from '../tlog/checkpoint.ts';
+import { checkpointOf } from '../tlog/note.ts';
 import { decodeBundle, tileWidthAt } from '../tlog/tile.ts';
 import type { Source } from '../verify/source.ts';
 import { addFindings, exitOfSeverity } from '../verify/finding.ts';
@@ -21,6 +21,7 @@ import { originAt, writePin } from './pins.ts';
 import { judgeKnownNote, keysHomeOf, pinFileOf, trustOf, type Trust, type TrustOptions } from './trust-files.ts';
 import { directorySource, strayFiles, treeOf } from './verify-files.ts';
 import { threads } from './verify-threads.ts';
+import { webSource } from './verify-web.ts';
 
 export interface VerifyCommandOptions extends TrustOptions {
   /** The ledger's directory, or the `http:` or `https:` address of its `log/`. */
@@ -64,9 +65,10 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
   const { ledger } = options;
   const isWeb = isAddress(ledger);
   if (!isWeb && !existsSync(ledger)) throw new SwornError('no-ledger', `there is no ledger at ${ledger}`);
-  const all = once(isWeb ? await import('./verify-web.ts').then(({ webSource }) => webSource(ledger)) : directorySource(ledger));
+  const all = once(isWeb ? webSource(ledger) : directorySource(ledger));
   const source = options.payloads === false ? treeOf(all) : all;
-  const note = await readNote(source);
+  // the verifier meets an error again and reports it
+  const note = await source.checkpoint().catch(() => undefined);
   const checkpoint = checkpointOf(note);
   const trust = trustOf(options, checkpoint, placeOf(ledger));
 
@@ -119,8 +121,7 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
 export function workersOf(text: string | undefined): { workers?: number } {
   if (text === undefined) return {};
   const workers = Number(text);
-  if (!Number.isInteger(workers) || workers < 1 || workers > 64)
-    throw new SwornError('usage', `--workers is 1 to 64, not ${text}`, { command: 'verify' });
+  if (!Number.isInteger(workers) || workers < 1 || workers > 64) throw new SwornError('usage', `--workers is 1 to 64, not ${text}`);
   return { workers };
 }
 
@@ -147,19 +148,6 @@ function placeOf(ledger: string): string {
 function once(source: Source): Source {
   let checkpoint: Promise<Uint8Array | undefined> | undefined;
   return { ...source, checkpoint: () => (checkpoint ??= source.checkpoint()) };
-}
-
-async function readNote(source: Source): Promise<Uint8Array | undefined> {
-  try {
-    return await source.checkpoint();
-  } catch {
-    return undefined; // the verifier meets the same error and reports it
-  }
-}
-
-export function checkpointOf(bytes: Uint8Array | undefined): ParsedCheckpoint | undefined {
-  const note = bytes && parseNote(bytes);
-  return note && parseCheckpoint(note.text);
 }
 
 /** The time of the last entry under the checkpoint, which the verifier has held against the root. */

@@ -4,6 +4,7 @@
  */
 import { base64, concat, equal, fromBase64, fromHex, hex, utf8, utf8Text } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
+import { parseCheckpoint, type ParsedCheckpoint } from './checkpoint.ts';
 
 export const ed25519Type = 0x01;
 const keyIdBytes = 4;
@@ -139,6 +140,12 @@ export function parseNote(bytes: Uint8Array): Note | undefined {
   if (split < 0) return undefined;
   const signatures = parseSignatureLines(whole.slice(split + 2));
   return signatures && { text: whole.slice(0, split + 1), signatures };
+}
+
+/** The checkpoint that a note is about, or `undefined`. Nothing of its signatures is checked. */
+export function checkpointOf(bytes: Uint8Array | undefined): ParsedCheckpoint | undefined {
+  const note = bytes && parseNote(bytes);
+  return note && parseCheckpoint(note.text);
 }
 
 /** Signature lines alone, as a witness answers with: 1 to 100 whole lines, or `undefined`. */

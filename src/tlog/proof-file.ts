@@ -8,8 +8,8 @@
 import { base64, fromBase64, utf8, utf8Text } from '../bytes/bytes.ts';
 import type { Crypto } from '../bytes/crypto.ts';
 import { proofExtraBytes, proofFileBytes } from '../limits.ts';
-import { parseCheckpoint, type ParsedCheckpoint } from './checkpoint.ts';
-import { parseNote } from './note.ts';
+import type { ParsedCheckpoint } from './checkpoint.ts';
+import { checkpointOf } from './note.ts';
 import { inclusionProofLength, verifyInclusion } from './proof.ts';
 import { hashBytes } from './tree.ts';
 
@@ -89,8 +89,7 @@ export function parseProofFile(bytes: Uint8Array): ParsedProofFile | ProofFilePr
   }
 
   const checkpoint = utf8(text.slice(end + 2));
-  const note = parseNote(checkpoint);
-  const parsed = note && parseCheckpoint(note.text);
+  const parsed = checkpointOf(checkpoint);
   if (!parsed) return wrong(lines.length + 2, 'not a signed checkpoint');
   const length = inclusionProofLength({ index, size: parsed.size });
   if (length === undefined) return wrong(lines.length + 2, `the checkpoint covers ${parsed.size} entries and not entry ${index}`);

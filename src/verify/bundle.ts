@@ -9,8 +9,8 @@ import { segmentHash } from '../entry/commitment.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { bundleFileBytes, bundleSampleCount, entryBytes, proofFileBytes } from '../limits.ts';
-import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { formatVkey, openNote, parseNote, type Vkey } from '../tlog/note.ts';
+import type { ParsedCheckpoint } from '../tlog/checkpoint.ts';
+import { checkpointOf, formatVkey, openNote, type Vkey } from '../tlog/note.ts';
 import { verifyConsistency } from '../tlog/proof.ts';
 import { hashLeaf } from '../tlog/tree.ts';
 import { checkContent, contentCounts, type ContentItem } from './content.ts';
@@ -127,7 +127,8 @@ export function parseManifest(bytes: Uint8Array): Manifest | undefined {
   return value;
 }
 
-async function whole(source: BundleSource, name: string, mostBytes: number): Promise<Uint8Array | undefined> {
+/** All of a file of a bundle; `undefined` where it is missing, or longer than that. */
+export async function whole(source: BundleSource, name: string, mostBytes: number): Promise<Uint8Array | undefined> {
   if (!source.names().includes(name) || source.sizeOf(name) > mostBytes) return undefined;
   const pieces: Uint8Array[] = [];
   for await (const piece of source.pieces(name)) pieces.push(piece);
@@ -211,8 +212,7 @@ class BundleVerifier {
     }
     await this.#checkFiles(manifest);
     const note = await whole(this.#source, 'checkpoint', bundleFileBytes);
-    const parsed = note && parseNote(note);
-    const checkpoint = parsed && parseCheckpoint(parsed.text);
+    const checkpoint = checkpointOf(note);
     if (!note || !checkpoint) {
       this.#say('missing', 'checkpoint-unreadable', 'the checkpoint is missing, or is none', { path: 'checkpoint' });
       return;
@@ -407,8 +407,7 @@ class BundleVerifier {
     if (known?.size === start.size && !equal(known.root, root1))
       this.#say('rollback', 'fork', `the checkpoint of ${start.size} entries is not the one that is known here: this is another branch`, { path });
     const bytes = await whole(this.#source, path, bundleFileBytes);
-    const note = bytes && parseNote(bytes);
-    const before = note && parseCheckpoint(note.text);
+    const before = checkpointOf(bytes);
     if (!bytes || !before || before.origin !== origin || before.size !== start.size || !equal(before.root, root1)) {
       this.#say('tampered', 'manifest', `${path} is not the checkpoint that the manifest names`, { path });
       return;

@@ -3,8 +3,7 @@
  * checked, since everything behind the bound is judged by what it restates. The pass over the ledger meets the entry again, in its place under the root.
  */
 import { decodeBundle, tileWidthAt } from '../tlog/tile.ts';
-import { parseCheckpoint } from '../tlog/checkpoint.ts';
-import { parseNote } from '../tlog/note.ts';
+import { checkpointOf } from '../tlog/note.ts';
 import type { PruneEntry } from '../entry/entry.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { tileWidth } from '../limits.ts';
@@ -25,8 +24,7 @@ const beginning = utf8('{"v":1,"kind":"prune"');
 /** The newest `prune` entry under the checkpoint, as its bundle has it; `undefined` when there is none, or nothing can be read. */
 export async function findPruned(source: Source): Promise<Pruned | undefined> {
   try {
-    const note = parseNote((await source.checkpoint()) ?? new Uint8Array(0));
-    const size = (note && parseCheckpoint(note.text))?.size ?? 0;
+    const size = checkpointOf(await source.checkpoint())?.size ?? 0;
     let missing = 0;
     for (let n = Math.ceil(size / tileWidth) - 1; n >= 0 && missing < missingMost; n--) {
       const width = tileWidthAt(size, 0, n);

@@ -11,8 +11,8 @@ import type { Frame } from '../entry/frame.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { Rests } from '../entry/rest.ts';
 import { reportChunkHashes } from '../limits.ts';
-import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { formatVkey, openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
+import type { ParsedCheckpoint } from '../tlog/checkpoint.ts';
+import { checkpointOf, formatVkey, openNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { hashLeaf } from '../tlog/tree.ts';
 import { contentCounts } from './content.ts';
 import { Erasures } from './erasures.ts';
@@ -194,8 +194,7 @@ class ReportVerifier {
     }
     result.head = head;
     const note = utf8(head.checkpoint);
-    const parsed = parseNote(note);
-    const checkpoint = parsed && parseCheckpoint(parsed.text);
+    const checkpoint = checkpointOf(note);
     if (!checkpoint) {
       this.#say('tampered', 'checkpoint-unreadable', 'the checkpoint of the report is none');
       this.#step('data', 0, '');

@@ -1,8 +1,8 @@
 /** The checkpoint, and whose signature it has: that of a key which is known, of one that follows from such a key, or of one that the ledger names itself. */
 import { hex } from '../bytes/bytes.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
-import { parseCheckpoint, type ParsedCheckpoint } from '../tlog/checkpoint.ts';
-import { openNote, parseNote, parseVkey, type Vkey } from '../tlog/note.ts';
+import type { ParsedCheckpoint } from '../tlog/checkpoint.ts';
+import { checkpointOf, openNote, parseVkey, type Vkey } from '../tlog/note.ts';
 import { decodeBundle, tileWidthAt } from '../tlog/tile.ts';
 import type { Case } from './case.ts';
 import type { Keys } from './keys.ts';
@@ -50,9 +50,8 @@ export class Signed {
       this.#case.say('missing', 'checkpoint-missing', 'there is no checkpoint: nothing is signed', { path });
       return;
     }
-    const note = parseNote(bytes);
-    const checkpoint = note && parseCheckpoint(note.text);
-    if (!note || !checkpoint) {
+    const checkpoint = checkpointOf(bytes);
+    if (!checkpoint) {
       this.#case.say('missing', 'checkpoint-unreadable', 'the checkpoint is not a signed note over origin, size and root', { path });
       return;
     }
