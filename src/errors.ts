@@ -16,6 +16,7 @@ export const errorKinds = {
   pruned: { exit: 3, hint: 'its hash is in the tree, and what says that it is gone: sworn show {entry}' },
   'not-published': { exit: 3, hint: 'while a recorder runs, entries are published within 10 s; at once with: sworn recorder stop' },
   output: { exit: 73, hint: 'choose a place that can be written: -o FILE' },
+  unreadable: { exit: 3, hint: 'nothing can be concluded about it: check the path and its permissions, or ask its owner for a copy' },
   'no-ledger': { exit: 3, hint: 'record something first: sworn run -- <server command>; or name a ledger with --ledger DIR' },
   'no-recorder': { exit: 3, hint: 'one starts with the next `sworn run`, or now with: sworn recorder start' },
   'spawn-failed': { exit: 127, hint: 'check the command after `--`; in a graphical client give its absolute path' },

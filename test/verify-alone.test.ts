@@ -1,6 +1,6 @@
 /** `dist/verify.mjs`: one file that needs nothing but Node, and says what `sworn verify` says. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -28,10 +28,14 @@ interface Ran {
 
 let homes = 0;
 /** Each in a home of its own, so that none sees what another has pinned. */
-function run(program: string, ...words: string[]): Ran {
+function runAs(account: { uid?: number; gid?: number }, program: string, ...words: string[]): Ran {
   const home = join(folder, `home-${homes++}`);
   mkdirSync(home);
-  return spawnSync(process.execPath, [program, ...words], { encoding: 'utf8', cwd: folder, env: { HOME: home, PATH: '/nowhere' } });
+  return spawnSync(process.execPath, [program, ...words], { ...account, encoding: 'utf8', cwd: folder, env: { HOME: home, PATH: '/nowhere' } });
+}
+
+function run(program: string, ...words: string[]): Ran {
+  return runAs({}, program, ...words);
 }
 
 /** Runs both, and returns what they agree on. */
@@ -123,7 +127,10 @@ test('it runs from wherever it lies, with threads, and an error that nobody expe
   const broken = join(folder, 'broken.mjs');
   writeFileSync(broken, packed(source.replace('function optionsOf(argv) {', 'function optionsOf(argv) {\n\tnull.nothing;'), 'verify.mjs', 'broken'));
   const line = source.slice(0, source.indexOf('function optionsOf(argv) {')).split('\n').length + 1;
-  expect(run(broken, 'good')).toMatchObject({ status: 1, stderr: expect.stringContaining(`at optionsOf (verify.mjs --source:${line}:`) });
+  // not 1, which says tampered
+  const { status, stdout, stderr } = run(broken, 'good');
+  expect([status, stdout, stderr]).toEqual([70, '', expect.stringContaining(`at optionsOf (verify.mjs --source:${line}:`)]);
+  expect(stderr).toContain('sworn: hint: this is a defect of sworn');
 });
 
 describe('it says what `sworn verify` says', () => {
@@ -195,6 +202,76 @@ test('it says what `sworn verify` says of a bundle, as a file and unpacked', () 
   const entries = join(folder, 'unpacked', 'entries.ndjson');
   writeFileSync(entries, readFileSync(entries, 'utf8').replace('"read"', '"pay"'));
   expect(both('unpacked', '--policy', 'key').status).toBe(1);
+});
+
+describe('both say of what cannot be read, or is nothing of ours, what happened and where', () => {
+  /** What both say in the first line of an error, and with which status. */
+  const error = (what: string, account: { uid?: number; gid?: number } = {}): { status: number | null; said: string } => {
+    const one = runAs(account, alone, what);
+    const other = runAs(account, swornProgram, 'verify', what);
+    for (const { stdout, stderr } of [one, other]) {
+      expect(stdout).toBe('');
+      expect(stderr).toMatch(/^sworn: error: .*\nsworn: hint: .*\n$/);
+    }
+    const said = one.stderr.split('\n')[0]!.slice('sworn: error: '.length);
+    expect(other.stderr).toContain(`sworn: error: ${said}\n`);
+    expect(one.status).toBe(other.status);
+    return { status: one.status, said };
+  };
+  const at = (name: string): string => join(folder, name);
+
+  test('a path that leads nowhere', () => {
+    symlinkSync('loop', at('loop'));
+    expect(error('loop')).toEqual({ status: 3, said: expect.stringContaining(`${at('loop')} cannot be read: ELOOP: `) });
+    const long = 'x'.repeat(300);
+    expect(error(long)).toEqual({ status: 3, said: expect.stringContaining(`${at(long)} cannot be read: ENAMETOOLONG: `) });
+  });
+
+  test('a file that is none of the kinds, and what is no file', () => {
+    writeFileSync(at('notes.txt'), 'hello\n');
+    writeFileSync(at('nothing'), '');
+    // a pipe that nobody writes to would be waited for
+    expect(spawnSync('mkfifo', [at('pipe.tar')]).status).toBe(0);
+    for (const name of ['notes.txt', 'nothing', 'pipe.tar', '/dev/null'])
+      expect(error(name)).toEqual({ status: 2, said: expect.stringMatching(/^\/[^ ]+ is neither a ledger's directory nor a proof /) });
+  });
+
+  // root reads everything, so another account looks
+  const isRoot = process.getuid?.() === 0;
+  const stranger = isRoot ? { uid: 65534, gid: 65534 } : {};
+  const isPossible = !isRoot || spawnSync(process.execPath, [swornProgram, '--version'], { ...stranger, env: {} }).status === 0;
+  if (!isPossible) console.warn('that both say what they may not read is skipped: it needs a checkout that everybody may read');
+
+  test.skipIf(!isPossible)('what may not be read', () => {
+    // of root's files nothing for others; of one's own nothing for oneself
+    const closed = (mode: number): number => (isRoot ? mode : mode & 0o077);
+    chmodSync(folder, 0o755);
+    chmodSync(dirname(alone), 0o755);
+    put('good');
+    writeFileSync(at('key'), `log ${sample.key.vkey}\nquorum none\n`);
+    const { status } = run(swornProgram, 'prove', '7', '-o', 'closed.tlog-proof', '--ledger', 'good');
+    expect([status, run(swornProgram, 'bundle', '-o', 'closed.tar', '--ledger', 'good').status]).toEqual([0, 0]);
+    mkdirSync(at('closed-bundle'));
+    expect(spawnSync('tar', ['xf', 'closed.tar', '-C', 'closed-bundle'], { cwd: folder }).status).toBe(0);
+    writeFileSync(at('closed.html'), '<!doctype html>');
+    writeFileSync(at('closed'), 'c2sp.org/tlog-proof@v1\n');
+    for (const name of ['closed.tlog-proof', 'closed.tar', 'closed.html', 'closed']) {
+      chmodSync(at(name), closed(0o600));
+      expect(error(name, stranger)).toEqual({ status: 3, said: expect.stringContaining(`${at(name)} cannot be read: EACCES: `) });
+    }
+    chmodSync(at('closed-bundle/payload'), closed(0o700));
+    expect(error('closed-bundle', stranger)).toEqual({ status: 3, said: expect.stringMatching(/closed-bundle cannot be read: EACCES: .*payload/) });
+    chmodSync(at('closed-bundle/payload'), 0o700);
+
+    cpSync(at('good'), at('closed-ledger'), { recursive: true });
+    // it may be walked through, and not be listed
+    chmodSync(at('closed-ledger/payload'), isRoot ? 0o711 : 0o311);
+    for (const one of [runAs(stranger, alone, 'closed-ledger'), runAs(stranger, swornProgram, 'verify', 'closed-ledger')]) {
+      expect([one.status, one.stderr]).toEqual([3, '']);
+      expect(one.stdout).toMatch(/^CANNOT CONCLUDE: payload cannot be read: EACCES: .*payload/);
+    }
+    chmodSync(at('closed-ledger/payload'), 0o755);
+  });
 });
 
 test('it prints help, its version, and what is wrong with its arguments', () => {

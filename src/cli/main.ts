@@ -6,7 +6,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { SwornError } from '../errors.ts';
 import { version } from '../version.ts';
 import type { CommandHelp, OptionHelp } from './help.ts';
-import { errorText, terminalOutput, type Output } from './output.ts';
+import { errorText, sayDefect, terminalOutput, type Output } from './output.ts';
 
 type Values = Record<string, unknown>;
 
@@ -384,8 +384,5 @@ function report(error: unknown, asked: string | undefined, output: Output): numb
     output.err(errorText(error.message, hint));
     return error.exit;
   }
-  const { exit, hint } = new SwornError('internal', '');
-  // the stack on lines of its own: it is ours
-  output.err(`sworn: error: ${error instanceof Error ? error.stack : String(error)}\nsworn: hint: ${hint}\n`);
-  return exit;
+  return sayDefect(error, output);
 }

@@ -4,6 +4,7 @@
  */
 import { styleText } from 'node:util';
 import { beyondAscii, harmful, visible } from '../bytes/visible.ts';
+import { SwornError } from '../errors.ts';
 
 export { visible } from '../bytes/visible.ts';
 
@@ -199,6 +200,13 @@ export function table(output: Output, columns: readonly Column[], rows: readonly
       .join('  ')
       .trimEnd();
   return [paint(output, 'dim', line(columns.map(({ title }) => title))), ...rows.map(line), ''].join('\n');
+}
+
+/** Says what nobody expected, with the stack on lines of its own: it is ours. The exit status. */
+export function sayDefect(error: unknown, output: Pick<Output, 'err'>): number {
+  const { exit, hint } = new SwornError('internal', '');
+  output.err(`sworn: error: ${error instanceof Error ? error.stack : String(error)}\nsworn: hint: ${hint}\n`);
+  return exit;
 }
 
 /** The two lines of every error. */

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 import { SwornError } from '../errors.ts';
 import { version } from '../version.ts';
-import { errorText, terminalOutput } from './output.ts';
+import { errorText, sayDefect, terminalOutput } from './output.ts';
 import { isAddress, workersOf } from './verify.ts';
 import { verifyAny, type VerifyAnyOptions } from './verify-any.ts';
 import { serveRanges } from './verify-threads.ts';
@@ -44,8 +44,9 @@ async function main(argv: string[]): Promise<number> {
     }
     return await verifyAny(options, output);
   } catch (error) {
-    if (!(error instanceof SwornError)) throw error;
-    output.err(errorText(error.message, error.code === 'usage' ? 'see: node verify.mjs --help' : error.hint));
+    // not thrown on: Node would end with 1, which says tampered
+    if (!(error instanceof SwornError)) return sayDefect(error, output);
+    output.err(errorText(error.message, error.code === 'unreadable' ? error.hint : 'see: node verify.mjs --help'));
     return error.exit;
   }
 }
@@ -81,8 +82,8 @@ function optionsOf(argv: string[]): VerifyAnyOptions | string {
     ...(values.policy === undefined ? {} : { policy: values.policy }),
     ...(values.known === undefined ? {} : { known: values.known }),
     ...(values['max-age'] === undefined ? {} : { maxAge: values['max-age'] }),
-    ...(values['new-ledger'] ? { newLedger: true } : {}),
-    ...(values['no-payloads'] ? { payloads: false } : {}),
+    newLedger: values['new-ledger'] === true,
+    payloads: values['no-payloads'] !== true,
     ...workersOf(values.workers),
     // this very file, wherever it was put
     threadProgram: new URL(import.meta.url),

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -241,6 +241,14 @@ describe('verify', () => {
   it('says that an empty folder proves nothing, and that there is no ledger', async () => {
     expect(await run()).toMatchObject({ exit: 3 });
     await expect(run({ ledger: join(folder, 'nowhere') })).rejects.toMatchObject({ code: 'no-ledger' });
+  });
+  it('cannot conclude where the payload cannot be listed', async () => {
+    put(sample);
+    rmSync(join(ledger, 'payload'), { recursive: true });
+    symlinkSync('payload', join(ledger, 'payload'));
+    const { exit, first, out } = await run();
+    expect([exit, first]).toEqual([3, expect.stringContaining('CANNOT CONCLUDE: payload cannot be read: ELOOP')]);
+    expect(out).toContain('the payload ends before entry 0: the content from there on could not be read');
   });
   it('escapes what strangers wrote', async () => {
     const key = fixtureKey('evil\u202e\u0085'.replace('\u0085', ''));

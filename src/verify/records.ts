@@ -29,6 +29,8 @@ export class Records {
   #reader: PayloadReader | undefined;
   #record: EntryRecord | undefined;
   #hasEnded = true;
+  /** It ended because the source could not read on. */
+  #isUnreadable = false;
   #headerSince = false;
   #troubleSince = false;
   #firstOfSegment: Header | undefined;
@@ -57,7 +59,9 @@ export class Records {
     const { segments, segment } = this.#case.source;
     if (!segments || !segment) return undefined;
     this.isAsked = true;
-    return this.#case.reading('payload', () => segments.call(this.#case.source));
+    const names = await this.#case.reading('payload', () => segments.call(this.#case.source));
+    this.#isUnreadable = names === undefined;
+    return names;
   }
 
   open(names: SegmentName[], from?: { offset: number; index: number }): PayloadReader;
@@ -132,10 +136,8 @@ export class Records {
     if (isSameRun) return;
     const path = next?.segment.path ?? 'payload';
     if (next === undefined) {
-      this.#case.say('missing', 'record-missing', `the payload ends before entry ${index}: the content from there on was cut off, lost or removed`, {
-        index,
-        path,
-      });
+      const why = this.#isUnreadable ? 'could not be read' : 'was cut off, lost or removed';
+      this.#case.say('missing', 'record-missing', `the payload ends before entry ${index}: the content from there on ${why}`, { index, path });
     } else if (this.#headerSince) {
       this.#case.say(
         'missing',
@@ -197,7 +199,8 @@ export class Records {
 
   async #fill(): Promise<Header | Trouble | undefined> {
     const filled = await this.#case.reading('payload', () => this.#reader!.fill());
-    if (filled === undefined || filled === false) this.#hasEnded = true;
+    this.#isUnreadable = filled === undefined;
+    if (!filled) this.#hasEnded = true;
     return typeof filled === 'object' ? filled : undefined;
   }
 
