@@ -227,6 +227,13 @@ describe('both say of what cannot be read, or is nothing of ours, what happened 
     expect(error(long)).toEqual({ status: 3, said: expect.stringContaining(`${at(long)} cannot be read: ENAMETOOLONG: `) });
   });
 
+  test('a folder that holds nothing of a ledger', () => {
+    mkdirSync(at('empty/run'), { recursive: true });
+    mkdirSync(at('folder.tlog-proof'));
+    for (const name of ['empty', 'folder.tlog-proof', 'nowhere'])
+      expect(error(name)).toEqual({ status: 3, said: `there is no ledger in ${at(name)}` });
+  });
+
   test('a file that is none of the kinds, and what is no file', () => {
     writeFileSync(at('notes.txt'), 'hello\n');
     writeFileSync(at('nothing'), '');
@@ -271,6 +278,9 @@ describe('both say of what cannot be read, or is nothing of ours, what happened 
       expect(one.stdout).toMatch(/^CANNOT CONCLUDE: payload cannot be read: EACCES: .*payload/);
     }
     chmodSync(at('closed-ledger/payload'), 0o755);
+    chmodSync(at('closed-ledger'), closed(0o700));
+    expect(error('closed-ledger', stranger)).toEqual({ status: 3, said: expect.stringContaining(`${at('closed-ledger')} cannot be read: EACCES: `) });
+    chmodSync(at('closed-ledger'), 0o755);
   });
 });
 

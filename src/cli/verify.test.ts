@@ -204,13 +204,18 @@ describe('verify', () => {
       broken = 'status';
       expect((await run({ ledger: address })).out).toContain('the server answers 500');
       expect((await run({ ledger: address })).exit).toBe(3);
-      expect((await run({ ledger: `${address}nowhere` })).exit).toBe(3);
+      await expect(run({ ledger: `${address}nowhere` })).rejects.toMatchObject({
+        code: 'no-ledger',
+        exit: 3,
+        message: expect.stringContaining(`there is no ledger in ${address}nowhere`) as string,
+      });
     } finally {
       server.close();
     }
     const gone = await run({ ledger: address });
     expect(gone.exit).toBe(3);
     expect(gone.out).toMatch(/ECONNREFUSED|UND_ERR/);
+    expect(gone.out).toContain('Checked\n  nothing\n');
   });
   it('goes on when it cannot pin, and says so', async () => {
     put(sample);
@@ -238,9 +243,39 @@ describe('verify', () => {
       pinning: { state: 'pinned-now' },
     });
   });
-  it('says that an empty folder proves nothing, and that there is no ledger', async () => {
-    expect(await run()).toMatchObject({ exit: 3 });
-    await expect(run({ ledger: join(folder, 'nowhere') })).rejects.toMatchObject({ code: 'no-ledger' });
+  it('says that there is no ledger where nothing of one is', async () => {
+    writeFileSync(join(ledger, 'passwd'), 'root');
+    for (const place of [ledger, join(folder, 'nowhere')])
+      await expect(run({ ledger: place })).rejects.toMatchObject({ code: 'no-ledger', exit: 3, message: `there is no ledger in ${place}` });
+  });
+  it('names nothing as checked, nor as left open, that was not there', async () => {
+    // begun, and nothing is written yet
+    mkdirSync(join(ledger, 'payload'));
+    const { exit, out } = await run();
+    expect(exit).toBe(3);
+    expect(out).toContain('there is no checkpoint: nothing is signed');
+    expect(out).toContain('Checked\n  nothing\n');
+    expect(out).toContain('the content: no record of it was read');
+    for (const absent of ['commitments', 'counts', 'the key was taken', 'times: ']) expect(out).not.toContain(absent);
+    // signed entries whose content is gone
+    put(sample);
+    rmSync(join(ledger, 'payload'), { recursive: true });
+    const tree = await run();
+    expect([tree.exit, tree.out.includes('every payload record')]).toEqual([3, false]);
+    for (const said of [
+      'every entry, bundle and tile',
+      'counts, references',
+      'the key was taken',
+      'the content: no record of it was read',
+      'times: ',
+    ])
+      expect(tree.out).toContain(said);
+    // records that nothing covers yet
+    put(sample);
+    rmSync(join(ledger, 'log'), { recursive: true });
+    const unsigned = await run();
+    expect([unsigned.exit, unsigned.out.includes('the key was taken')]).toEqual([3, false]);
+    for (const said of ['every payload record', 'counts, references', 'times: ']) expect(unsigned.out).toContain(said);
   });
   it('cannot conclude where the payload cannot be listed', async () => {
     put(sample);

@@ -1,6 +1,6 @@
 /** `sworn verify`: checks a ledger's directory, remembers its key and head, and says in one sentence what holds; the rest behind it. */
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { lstatSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
@@ -59,13 +59,19 @@ export const noCustodyWords = 'no connection is recorded (custody unknown)';
  * Verifies the ledger in a directory, or the tree of one that a web server gives, and prints the result.
  *
  * @returns the exit status: 0 holds, 1 tampered, 3 cannot conclude, 4 policy not met, 5 fork or rollback
- * @throws SwornError `no-ledger` when there is no such directory, `usage` for an option's file that is missing or wrong
+ * @throws SwornError `no-ledger` when nothing of a ledger is there, `usage` for an option's file that is missing or wrong; the system's error for a directory
+ *   that is closed to us
  */
 export async function verifyCommand(options: VerifyCommandOptions, output: VerifyOutput): Promise<number> {
   const { ledger } = options;
   const isWeb = isAddress(ledger);
-  if (!isWeb && !existsSync(ledger)) throw new SwornError('no-ledger', `there is no ledger at ${ledger}`);
   const all = once(isWeb ? webSource(ledger) : directorySource(ledger));
+  // an address that gives no answer may have one
+  const isThere = isWeb
+    ? await all.checkpoint().catch(() => true)
+    : ['log', 'payload'].some((name) => lstatSync(join(ledger, name), { throwIfNoEntry: false }));
+  if (!isThere)
+    throw new SwornError('no-ledger', `there is no ledger in ${ledger}${isWeb ? ': it serves no checkpoint, as the log/ of one does' : ''}`);
   const source = options.payloads === false ? treeOf(all) : all;
   // the verifier meets an error again and reports it
   const note = await source.checkpoint().catch(() => undefined);

@@ -19,6 +19,8 @@ export class Signed {
   /** Whose signature it is, and that it holds. */
   vkey: Vkey | undefined;
   holds = false;
+  /** The key is the one that the ledger names itself. */
+  isKeyNamed = false;
   /** Signatures by others. */
   unknown = 0;
   readonly #case: Case;
@@ -72,6 +74,7 @@ export class Signed {
         return;
       }
       vkeys = [named];
+      this.isKeyNamed = true;
     }
     const opened = openNote(this.#case.crypto, bytes, vkeys);
     if ('problem' in opened) {

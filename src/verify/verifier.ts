@@ -756,19 +756,22 @@ class Verifier {
     if (this.#case.size > 0 && this.#first === 0) checked.push(`every entry, bundle and tile under the checkpoint (${this.#case.size} entries)`);
     else if (this.#case.size > 0)
       checked.push(`every tile under the checkpoint, and every entry and bundle from ${this.#first} on (${this.#case.size - this.#first} entries)`);
-    if (this.#records.reader) {
+    /** Nothing is said to be checked that was not there. */
+    const hasEntries = this.#case.size + this.#later > 0;
+    const hasRecords = this.#records.next > this.#first;
+    if (hasRecords) {
       const what =
         this.#records.unopened.size === 0 ? 'every payload record against its entry and its commitments' : 'what could be opened of the payload';
       checked.push(`${what} (${this.#contentBytes} bytes of content)`);
     }
-    if (this.#sequenceWhole) checked.push('counts, references, and the beginning and end of every connection');
+    if (this.#sequenceWhole && hasEntries) checked.push('counts, references, and the beginning and end of every connection');
     if (known && known.size > 0) checked.push(`that the ledger continues the ${known.size} entries known before`);
 
-    if (!this.#signed.isPinned) notChecked.push('the key was taken from the ledger itself: whoever rewrote all of it could have put another key in');
+    if (this.#signed.isKeyNamed) notChecked.push('the key was taken from the ledger itself: whoever rewrote all of it could have put another key in');
     if (!known) notChecked.push('no earlier checkpoint is known: a ledger that was cut back, or replaced, cannot be told from a whole one');
     notChecked.push('no witness: a rewrite by whoever holds the key cannot be excluded');
     if (this.#signed.unknown > 0) notChecked.push(`${this.#signed.unknown} signature(s) on the checkpoint by keys that are not known`);
-    if (!this.#records.isAsked) notChecked.push('the content: this source has no payload');
+    if (!hasRecords) notChecked.push(`the content: ${this.#records.isAsked ? 'no record of it was read' : 'this source has no payload'}`);
     if (this.#later > 0)
       notChecked.push(`${this.#later} later record(s) are not yet signed: whoever can write to the ledger could have changed them`);
     if (this.#records.unopened.size > 0)
@@ -782,7 +785,7 @@ class Verifier {
       notChecked.push(`${this.#anchors.timestamps} timestamp(s) by authorities: openssl ts -verify checks them (spec/witness.md)`);
     if (this.#records.parts.size > 0) notChecked.push(`${this.#records.parts.size} part(s) of frames that were never finished`);
     if (!this.#sequenceWhole) notChecked.push('counts and references: not every entry could be read');
-    notChecked.push('times: they are those of the recorder’s own clock');
+    if (hasEntries) notChecked.push('times: they are those of the recorder’s own clock');
     return {
       exit: findings.exit,
       origin: checkpoint?.origin,
