@@ -99,7 +99,7 @@ describe('sworn report', () => {
     await make({ output: at('again.html') });
     expect((await verify(at('again.html'))).status).toBe(0);
     await expect(make({ output: join(at('no-such-folder'), 'r.html') })).rejects.toMatchObject({ code: 'output' });
-    expect((await verify(at('mine.html')).catch((error: unknown) => error)) as object).toMatchObject({ code: 'usage' });
+    expect((await verify(at('mine.html'))).status).toBe(3);
   });
 
   it('names the witnesses whose keys the maker knew', async () => {
@@ -140,5 +140,27 @@ describe('sworn report', () => {
     const { status, text } = await verify(at('other.html'));
     expect([status, text]).toEqual([0, expect.stringContaining('the page around the data: it is not that of this version')]);
     await expect(verify(at('other.html'), { reports: undefined as never })).rejects.toMatchObject({ code: 'usage' });
+  });
+
+  it('of which something is cut off, or that holds no data, cannot be concluded', async () => {
+    await make({ output: at('to-cut.html'), redact: true });
+    const bytes = readFileSync(at('to-cut.html'));
+    const head = bytes.indexOf('id="sworn-head">');
+    const end = bytes.indexOf('</script>', head);
+    const chunk = bytes.indexOf('data-block="entries-0">');
+    expect([chunk > 0, head > chunk, end > head]).toEqual([true, true, true]);
+    for (const left of [0, 10, chunk - 100, chunk + 100, head + 5, head + 30, end - 1, end]) {
+      writeFileSync(at('cut.html'), bytes.subarray(0, left));
+      const { status, text, json } = await verify(at('cut.html'), { json: true });
+      expect([left, status, text]).toEqual([left, 3, expect.stringMatching(/^\{"headline":"CANNOT CONCLUDE: this file holds no data of a report: /)]);
+      expect(json).toMatchObject({ report: at('cut.html'), exit: 3, findings: [{ code: 'manifest', severity: 'missing' }], checked: [] });
+    }
+    // the data is whole
+    writeFileSync(at('cut.html'), bytes.subarray(0, end + 1));
+    expect((await verify(at('cut.html'))).status).toBe(0);
+    writeFileSync(at('cut.html'), '');
+    expect((await verify(at('cut.html'))).text).toMatch(
+      /^CANNOT CONCLUDE: .*\n\nreport .*\n\nFindings\n.*\n\nChecked\n {2}nothing\n\nNot checked\n$/,
+    );
   });
 });

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { base64, utf8 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { custodyTexts } from '../entry/custody.ts';
-import { SwornError } from '../errors.ts';
 import { dataMarker, reportPage } from '../report/page.ts';
 import { openReportFile, type ReportFile } from '../report/file.ts';
 import type { ParsedCheckpoint } from '../tlog/checkpoint.ts';
@@ -22,11 +21,13 @@ export interface VerifyReportOptions extends TrustOptions {
 
 type VerifyOutput = Pick<Output, 'out' | 'err' | 'isTTY' | 'color'>;
 
+/** What was cut off before its data, or never had any, is a result like any other: it cannot be concluded. */
+const noData: ReportFile = { pageDigest: '', head: async () => undefined, chunk: async () => undefined, names: () => [], close: () => undefined };
+
 /** @returns the exit status, as of `verifyCommand` */
 export async function verifyReportCommand(options: VerifyReportOptions, output: VerifyOutput): Promise<number> {
   const { report } = options;
-  const file = openReportFile(report);
-  if (!file) throw new SwornError('usage', `${report} holds no data of a report`, { command: 'verify' });
+  const file = openReportFile(report) ?? noData;
   try {
     const trust = trustOf(options, await checkpointIn(file));
     const result = await verifyReport({
@@ -38,7 +39,8 @@ export async function verifyReportCommand(options: VerifyReportOptions, output: 
       clock: () => performance.now(),
     });
     if (isPageOfOurs(file)) result.checked.push('that the page around the data is that of this version');
-    else result.notChecked.push('the page around the data: it is not that of this version, and may show something else than the data says');
+    else if (file !== noData)
+      result.notChecked.push('the page around the data: it is not that of this version, and may show something else than the data says');
     output.out(options.json ? `${safeJson(JSON.stringify(asJson(report, result)))}\n` : asText(report, result, trust, output));
     return result.exit;
   } finally {

@@ -186,7 +186,10 @@ class ReportVerifier {
   async #check(): Promise<void> {
     const result = this.#result;
     const text = await this.#source.head();
-    const head = text === undefined ? 'there is no data in this report' : parseReportHead(this.#crypto, text);
+    const head =
+      text === undefined
+        ? 'this file holds no data of a report: it is empty, cut off, saved from a browser without its data, or another page; ask for the report again'
+        : parseReportHead(this.#crypto, text);
     if (typeof head === 'string') {
       this.#say(text === undefined ? 'missing' : 'tampered', 'manifest', head);
       this.#step('data', 0, '');
