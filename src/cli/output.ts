@@ -32,8 +32,12 @@ export function terminalOutput(stdout: NodeJS.WriteStream = process.stdout, stde
   let pending = '';
   let scheduled = false;
   stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
     closed = true;
+    if (error.code === 'EPIPE') return;
+    // not thrown: Node would end with 1, which says of some commands that something is wrong with a ledger
+    const { message, hint, exit } = new SwornError('output', `standard output cannot be written: ${error.message}`);
+    stderr.write(errorText(message, hint));
+    process.exit(exit);
   });
   // a system call for each line would take longer than making it
   const flush = (): void => {

@@ -1,8 +1,9 @@
 /** A ledger that is named where none is, where none can be, or whose recorder listens elsewhere: said at once and in words, and nothing is made that nobody asked for. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { World } from '../support-processes.ts';
+import { swornProgram, World } from '../support-processes.ts';
 
 let world: World;
 beforeAll(() => {
@@ -45,6 +46,19 @@ test('a folder with other things in it becomes no ledger', async () => {
     stderr: expect.stringContaining(`${folder} is no ledger, and not empty: notes.txt is in it`) as string,
   });
   expect(readdirSync(folder).toSorted()).toEqual(['.hidden', 'notes.txt']);
+});
+
+test.skipIf(!existsSync('/dev/full')).each([['sworn'], ['verify.mjs']])('%s into a full disk says so, and nothing of the ledger', async (program) => {
+  const ledger = join(world.folder, 'whole');
+  for (const act of ['start', 'stop']) expect(await world.finish(['recorder', act, '--ledger', ledger])).toMatchObject({ status: 0 });
+  const full = openSync('/dev/full', 'w');
+  const words = program === 'sworn' ? [swornProgram, 'verify', ledger] : [join(dirname(swornProgram), '..', 'dist', 'verify.mjs'), ledger];
+  const { status, stderr } = spawnSync(process.execPath, words, { env: world.env, stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+  closeSync(full);
+  expect({ status, stderr }).toEqual({
+    status: 73,
+    stderr: expect.stringMatching(/^sworn: error: standard output cannot be written: ENOSPC[^\n]*\nsworn: hint: [^\n]*\n$/) as string,
+  });
 });
 
 test('whose recorder listens elsewhere is told where', async () => {
