@@ -12,6 +12,7 @@ export interface ErrorKind {
 
 export const errorKinds = {
   usage: { exit: 2, hint: 'see `sworn {command} --help`' },
+  unconfirmed: { exit: 2, hint: '`--dry-run` says what would go; `--yes` does it without asking' },
   'not-found': { exit: 3, hint: 'check the index or path; `sworn log` lists what is recorded' },
   pruned: { exit: 3, hint: 'its hash is in the tree, and what says that it is gone: sworn show {entry}' },
   'not-published': { exit: 3, hint: 'while a recorder runs, entries are published within 10 s; at once with: sworn recorder stop' },

@@ -234,7 +234,7 @@ test('switched on and off while messages pass [encrypted-switched]', async () =>
   // what cannot be opened cannot be erased in: the key is what is missing
   const index = callOf('--text', 'Borealis-0815');
   renameSync(key, `${key}.gone`);
-  const erased = at('erase', '--index', index, '--reason', 'GDPR request 44');
+  const erased = at('erase', '--yes', '--index', index, '--reason', 'GDPR request 44');
   expect(erased.status).toBe(66);
   expect(erased.stderr).toMatch(/cannot be opened: .+\n *sworn: hint: put the key back/);
 }, 120_000);

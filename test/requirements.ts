@@ -154,6 +154,7 @@ export const requirements: readonly Requirement[] = [
   { id: 'policy-disk', sentence: 'On a full disk what is refused stays refused, and onUnrecordable decides by effect.', source: policy },
   // Erasing
   { id: 'erase-field', sentence: 'A field that is erased is in no byte of any file; everything else is as it was, and verify holds.', source: entry },
+  { id: 'erase-asks', sentence: 'Where nobody can be asked, nothing is erased without --yes.', source: 'README.md' },
   { id: 'erase-field-session', sentence: 'Fields go from batches, long frames and attributes, too.', source: entry },
   { id: 'erase-field-leaf', sentence: 'What cannot be erased, or was not there, is never said to be erased.', source: entry },
   { id: 'erase-item', sentence: 'An item of a batch can be erased alone.', source: entry },

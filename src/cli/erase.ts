@@ -11,8 +11,9 @@ import { fieldValues } from '../recorder/erase-fields.ts';
 import type { EraseAnswer } from '../recorder/erase.ts';
 import { holdOn, type Hold, type Parties } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
-import { confirmed } from './confirm.ts';
+import { checkAnswerable, confirmed } from './confirm.ts';
 import { payloadOf } from '../readers/opened.ts';
+import type { NamedSession } from '../analysis/filter.ts';
 import { isOfSession, sessionOf, textMatches } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { ensureRecorder, Keeping, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
@@ -33,7 +34,10 @@ export const eraseHelp: CommandHelp = {
       flags: '--subject <who>',
       description: 'of all connections of this account name, uid=<n>, label (k=v) or value of a label; over HTTP, of this verified subject',
     },
-    { flags: '--older-than <time>', description: 'the content of sessions before this time: 90d, 12h or 30m ago, or 2026-11-20T23:45:00Z' },
+    {
+      flags: '--older-than <time>',
+      description: 'the content of sessions before this time: 90d, 12h or 30m ago, or 2026-11-20, or 2026-11-20T23:45:00Z',
+    },
     {
       flags: '--prune-before <bound>',
       description:
@@ -46,7 +50,7 @@ export const eraseHelp: CommandHelp = {
     },
     { flags: '--reason <text>', description: 'recorded with the erasure' },
     { flags: '--dry-run', description: 'say what would be erased, and do nothing' },
-    { flags: '--yes', description: 'do not ask' },
+    { flags: '--yes', description: 'do not ask; without a terminal nothing is erased unless this is given' },
     { flags: '--ledger <dir>', description: 'the ledger (default: ~/.local/state/sworn)' },
     { flags: '--socket <path>', description: 'where the recorder listens, if not at the place that follows from the ledger' },
     { flags: '--json', description: 'the result as one JSON object' },
@@ -67,10 +71,24 @@ interface Options extends PlaceOptions {
   json?: boolean;
 }
 
+type Range = [first: number, last: number];
+
+/** What is asked for. */
+interface Wanted {
+  scope: 'index' | 'session' | 'subject' | 'age';
+  indexes: Set<number>;
+  session?: NamedSession;
+  subject?: string;
+  beforeMs?: number;
+}
+
 /** What was found to be erased. */
 interface Found {
-  scope: 'index' | 'session' | 'subject' | 'age';
-  ranges: [number, number][];
+  scope: Wanted['scope'];
+  /** All that is meant: what is held is named to the recorder, too, which says so itself. */
+  ranges: Range[];
+  /** What no hold covers, and all that is said of it. */
+  free: Range[];
   entries: number;
   sessions: Set<string>;
   held: Map<number, { hold: Hold; entries: number; index: number }>;
@@ -105,15 +123,21 @@ export async function eraseCommand(values: Record<string, unknown>, output: Outp
       throw usage(`--path ${path}: ${error.message}`);
     }
   }
-  const found = await find(ledger, options);
+  const wanted = wantedOf(options);
+  checkAnswerable(options, output);
+  const found = await find(ledger, wanted);
   const all = found.entries + [...found.held.values()].reduce((sum, { entries }) => sum + entries, 0);
   if (all === 0) throw new SwornError('not-found', 'there is no such entry: nothing is erased');
+  const held = [...found.held.values()].map(({ hold, entries }) => ({ hold: hold.id, reason: hold.reason, entries }));
   if (options.dryRun === true) {
     output.out(options.json ? `${safeJson(JSON.stringify(jsonOf(found)))}\n` : foundText(found, paths, 'would be erased'));
+    await output.drained?.();
+    // as it would end
+    if (held.length > 0) throw heldError(held);
     return 0;
   }
-  if (found.entries === 0) throw heldError([...found.held.values()].map(({ hold, entries }) => ({ hold: hold.id, reason: hold.reason, entries })));
-  if (output.isTTY && process.stdin.isTTY && options.yes !== true && !(await confirmed(foundText(found, paths, 'will be erased'), 'Erase', output))) {
+  if (found.entries === 0) throw heldError(held);
+  if (options.yes !== true && !(await confirmed(foundText(found, paths, 'will be erased'), 'Erase', output))) {
     output.out('nothing is erased\n');
     return 1;
   }
@@ -155,9 +179,8 @@ function joined(a: EraseAnswer, b: EraseAnswer): EraseAnswer {
   return sum;
 }
 
-/** Reads the ledger for what is meant. */
-async function find(ledger: string, options: Options): Promise<Found> {
-  const { index, session, subject, olderThan } = options;
+/** @throws SwornError `usage` */
+function wantedOf({ index, session, subject, olderThan }: Options): Wanted {
   const ways = [index, session, subject, olderThan].filter((value) => value !== undefined);
   if (ways.length !== 1)
     throw usage(
@@ -169,22 +192,27 @@ async function find(ledger: string, options: Options): Promise<Found> {
   const indexes = new Set((index ?? []).map((text) => (/^\d+$/.test(text) ? Number(text) : Number.NaN)));
   for (const one of indexes) if (!Number.isSafeInteger(one)) throw usage(`--index ${index!.join(' ')}: that is not an index`);
   const beforeMs = olderThan === undefined ? undefined : pastTime(olderThan, 'older-than', 'erase');
-  const found: Found = {
+  return {
     scope: index !== undefined ? 'index' : session !== undefined ? 'session' : subject !== undefined ? 'subject' : 'age',
-    ranges: [],
-    entries: 0,
-    sessions: new Set(),
-    held: new Map(),
+    indexes,
+    ...(named === undefined ? {} : { session: named }),
+    ...(subject === undefined ? {} : { subject }),
+    ...(beforeMs === undefined ? {} : { beforeMs }),
   };
+}
+
+/** Reads the ledger for what is meant. */
+async function find(ledger: string, { scope, indexes, session, subject, beforeMs }: Wanted): Promise<Found> {
+  const found: Found = { scope, ranges: [], free: [], entries: 0, sessions: new Set(), held: new Map() };
   const to = await sizeOf(ledger);
   const { parties, holds } = await keepingOf(ledger, to, subject !== undefined);
-  if (named !== undefined) oneSession(named.connection, parties);
+  if (session !== undefined) oneSession(session.connection, parties);
   const isMeant = (at: number, entry: Entry): boolean => {
-    if (index !== undefined) return indexes.has(at);
+    if (scope === 'index') return indexes.has(at);
     const connection = 'connection' in entry ? entry.connection : undefined;
     if (beforeMs !== undefined) return Date.parse(entry.time) < beforeMs && (connection !== undefined || entry.kind === 'erasure');
     if (connection === undefined) return false;
-    return named !== undefined ? isOfSession(named, entry, at) : parties.of(entry, at)?.names.has(subject!) === true;
+    return session !== undefined ? isOfSession(session, entry, at) : parties.of(entry, at)?.names.has(subject!) === true;
   };
   const take = (at: number, entry: Entry): void => {
     if (!isMeant(at, entry)) return;
@@ -195,14 +223,12 @@ async function find(ledger: string, options: Options): Promise<Found> {
       found.held.set(hold.id, known);
     } else {
       found.entries++;
+      extend(found.free, at);
       if ('connection' in entry && entry.connection !== undefined) found.sessions.add(entry.connection);
     }
-    // what is held is named too: the recorder says so itself
-    const last = found.ranges.at(-1);
-    if (last !== undefined && last[1] === at - 1) last[1] = at;
-    else found.ranges.push([at, at]);
+    extend(found.ranges, at);
   };
-  if (index !== undefined) {
+  if (scope === 'index') {
     for (const at of [...indexes].sort((a, b) => a - b)) {
       const located = at < to ? await readEntryAt(ledger, at, false) : undefined;
       if (located === undefined || located.entry.kind === 'unreadable') throw await absent(ledger, at);
@@ -210,6 +236,13 @@ async function find(ledger: string, options: Options): Promise<Found> {
     }
   } else for await (const { index: at, entry } of readEntries(ledger, { to })) if (entry.kind !== 'unreadable') take(at, entry);
   return found;
+}
+
+/** Indexes come in their order. */
+function extend(ranges: Range[], index: number): void {
+  const last = ranges.at(-1);
+  if (last !== undefined && last[1] === index - 1) last[1] = index;
+  else ranges.push([index, index]);
 }
 
 /** Who is behind the connections, and what is held. Content is read only where somebody, or a hold, is looked for by it. */
@@ -227,9 +260,9 @@ async function keepingOf(ledger: string, to: number, isSubject: boolean): Promis
 }
 
 /** What is about to be erased of the fields of single messages. */
-async function valuesOf(ledger: string, { ranges }: Found, paths: readonly string[]): Promise<string[]> {
+async function valuesOf(ledger: string, { free }: Found, paths: readonly string[]): Promise<string[]> {
   const values = new Set<string>();
-  for (const [first, last] of ranges) {
+  for (const [first, last] of free) {
     for (let index = first; index <= last; index++) {
       const located = await readEntryAt(ledger, index);
       const payload = located === undefined ? undefined : await payloadOf(ledger, located, peekBytes);
@@ -241,10 +274,10 @@ async function valuesOf(ledger: string, { ranges }: Found, paths: readonly strin
 }
 
 /** Messages near by, of the same sessions, that say any of it still. */
-async function elsewhere(ledger: string, { ranges, sessions }: Found, values: readonly string[]): Promise<number[]> {
+async function elsewhere(ledger: string, { free, sessions }: Found, values: readonly string[]): Promise<number[]> {
   const indexes: number[] = [];
   if (values.length === 0) return indexes;
-  const from = ranges[0]![0];
+  const from = free[0]![0];
   for await (const located of readEntries(ledger, { from, to: from + nearEntries, content: true })) {
     const { entry, index } = located;
     if (entry.kind !== 'message' || !sessions.has(entry.connection)) continue;
@@ -264,20 +297,22 @@ function oneSession(session: string, parties: Parties): void {
   if (fitting.length > 1) throw usage(`--session ${session} fits ${fitting.length} sessions: give more of its id`);
 }
 
-function foundText({ entries, sessions, ranges, held }: Found, paths: readonly string[], how: string): string {
+function foundText({ entries, sessions, free, held }: Found, paths: readonly string[], how: string): string {
   const what = paths.length === 0 ? 'the content' : `what stands at ${paths.map(visible).join(', ')} in the messages`;
-  const shown = ranges.slice(0, listedMost).map(([first, last]) => (first === last ? String(first) : `${first}–${last}`));
+  const shown = free.slice(0, listedMost).map(([first, last]) => (first === last ? String(first) : `${first}–${last}`));
   const lines = [
-    `${what} of ${count(entries, 'entry', 'entries')} ${how}${sessions.size === 0 ? '' : `, of ${count(sessions.size, 'session')}`}: ${shown.join(', ')}${ranges.length > listedMost ? ' …' : ''}`,
+    entries === 0
+      ? `nothing ${how}`
+      : `${what} of ${count(entries, 'entry', 'entries')} ${how}${sessions.size === 0 ? '' : `, of ${count(sessions.size, 'session')}`}: ${shown.join(', ')}${free.length > listedMost ? ' …' : ''}`,
   ];
   for (const one of held.values()) lines.push(`held, and not erased: ${count(one.entries, 'entry', 'entries')} by hold ${holdText(one.hold)}`);
   lines.push(exported);
   return `${lines.join('\n')}\n`;
 }
 
-function jsonOf({ scope, ranges, entries, sessions, held }: Found): Record<string, unknown> {
+function jsonOf({ scope, free, entries, sessions, held }: Found): Record<string, unknown> {
   return {
-    ...{ dryRun: true, scope, entries, targets: ranges, sessions: [...sessions] },
+    ...{ dryRun: true, scope, entries, targets: free, sessions: [...sessions] },
     held: [...held.values()].map(({ hold, entries: kept, index }) => ({
       hold: hold.id,
       ...(hold.reason === undefined ? {} : { reason: hold.reason }),

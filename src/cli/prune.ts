@@ -6,7 +6,7 @@ import { SwornError } from '../errors.ts';
 import { sizeOf } from '../readers/entries.ts';
 import type { Obstacle, PruneAnswer } from '../recorder/prune.ts';
 import { ask } from '../wire/ask.ts';
-import { confirmed } from './confirm.ts';
+import { checkAnswerable, confirmed } from './confirm.ts';
 import { ensureRecorder, pastTime, placeOf, type PlaceOptions } from './keeping.ts';
 import { safeJson, visible, type Output } from './output.ts';
 
@@ -28,6 +28,7 @@ export async function pruneCommand(options: PruneOptions, output: Output): Promi
   // refuses what is no ledger before a recorder would make one
   await sizeOf(ledger);
   const bound = /^\d+$/.test(pruneBefore) ? { end: Number(pruneBefore) } : { beforeMs: pastTime(pruneBefore, 'prune-before', 'erase') };
+  checkAnswerable(options, output);
   const status = await ensureRecorder(options, output);
   if (status !== undefined) return status;
   const question = async (isDry: boolean): Promise<PruneAnswer> =>
@@ -43,20 +44,14 @@ export async function pruneCommand(options: PruneOptions, output: Output): Promi
   };
   const planned = await question(true);
   if (planned.end <= planned.from) {
-    if (dryRun) await say(planned, `nothing would be pruned: ${obstacleText(planned.obstacle)}\n`);
-    else throw refusal(planned.obstacle);
-    return 0;
+    if (dryRun) await say(planned, 'nothing would be pruned\n');
+    throw refusal(planned.obstacle);
   }
   if (dryRun) {
     await say(planned, planText(planned, 'would be deleted, for ever'));
     return 0;
   }
-  if (
-    output.isTTY &&
-    process.stdin.isTTY &&
-    options.yes !== true &&
-    !(await confirmed(planText(planned, 'will be deleted, for ever'), 'Prune', output))
-  ) {
+  if (options.yes !== true && !(await confirmed(planText(planned, 'will be deleted, for ever'), 'Prune', output))) {
     output.out('nothing is pruned\n');
     return 1;
   }

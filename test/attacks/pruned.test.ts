@@ -57,6 +57,11 @@ const segmentsOf = (ledger: string): string[] => readdirSync(join(ledger, 'paylo
 
 describe('pruned', () => {
   it('says what would go, keeps what a hold covers, and takes the rest [prune-verify]', async () => {
+    const unasked = command('erase', '--prune-before', '850');
+    expect(unasked).toMatchObject({ status: 2, stdout: '' });
+    expect(unasked.stderr).toMatch(/nobody can be asked: stdout is no terminal\nsworn: hint: .*`--yes`/);
+    // not even a recorder was started
+    expect(await world.status()).toBeUndefined();
     const dry = command('erase', '--prune-before', '850', '--dry-run');
     expect(dry).toMatchObject({ status: 0, stderr: '' });
     expect(dry.stdout).toMatch(
@@ -64,12 +69,14 @@ describe('pruned', () => {
     );
     const held = command('hold', 'add', '--server', 'old', '--reason', 'litigation 7');
     expect(held.status).toBe(0);
-    const refused = command('erase', '--prune-before', '1000');
+    const refused = command('erase', '--yes', '--prune-before', '1000');
     expect(refused.status).toBe(1);
     expect(refused.stderr).toContain('(litigation 7) keeps everything from entry');
+    const dryHeld = command('erase', '--prune-before', '1000', '--dry-run');
+    expect(dryHeld).toMatchObject({ status: 1, stdout: 'nothing would be pruned\n', stderr: refused.stderr });
     expect(command('hold', 'release', /entry (\d+)/.exec(held.stdout)![1]!).status).toBe(0);
-    expect(command('erase', '--prune-before', '1000', '--index', '3').status).toBe(2);
-    const done = command('erase', '--prune-before', '1000', '--reason', 'as agreed');
+    expect(command('erase', '--yes', '--prune-before', '1000', '--index', '3').status).toBe(2);
+    const done = command('erase', '--yes', '--prune-before', '1000', '--reason', 'as agreed');
     expect(done).toMatchObject({ status: 0, stderr: '' });
     [end, statement] = [/^entries 0–(\d+) are pruned/.exec(done.stdout)![1]!, /^said by entry (\d+)$/m.exec(done.stdout)![1]!].map(Number) as [
       number,
@@ -94,7 +101,7 @@ describe('pruned', () => {
     for (const words of [
       ['show', '5'],
       ['prove', '5'],
-      ['erase', '--index', '5'],
+      ['erase', '--yes', '--index', '5'],
     ]) {
       const { status, stderr } = command(...words);
       expect([words[0], status]).toEqual([words[0], 3]);

@@ -2,13 +2,13 @@
  * Erasing with real processes: what was erased is in no byte of any file, whatever it was written as; what was not is untouched; the ledger verifies; and a recorder
  * that is killed at any moment of it goes on where it was.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { isLong } from '../long.ts';
-import { gone, line, messages, node, root, Stage, sworn, type Puppet, type Recorded, type Tap } from './stage.ts';
+import { gone, line, messages, node, root, Stage, sworn, Tap, type Puppet, type Recorded } from './stage.ts';
 
 /** How a text may stand in a file: as it is, as JSON writes it in several ways, and in base64 at each of its three places. */
 function formsOf(value: string): Buffer[] {
@@ -86,7 +86,7 @@ async function verified(stage: Stage): Promise<string> {
   return stdout;
 }
 
-const erase = (stage: Stage, ...words: string[]) => stage.command('erase', '--ledger', stage.ledger, ...words);
+const erase = (stage: Stage, ...words: string[]) => stage.command('erase', '--ledger', stage.ledger, '--yes', ...words);
 
 describe('a field', () => {
   test('goes from every byte of every file, the rest of its message stays, and shows where it was [erase-field]', async () => {
@@ -198,6 +198,56 @@ describe('a field', () => {
   });
 });
 
+describe('whoever could not be asked', () => {
+  test('must have said --yes, or nothing is done; on a terminal the answer decides [erase-asks]', async () => {
+    const stage = new Stage();
+    const { tap, ask } = await session(stage);
+    await ask('tools/call', { name: 'save', arguments: { ssn: secret } });
+    await tap.close();
+    const { index } = callOf(stage.entries(), '"save"');
+    const shell = (words: string): string => `${words.replace('ERASE', '"$@"')}; exit $?`;
+    const command = [node, sworn, 'erase', '--ledger', stage.ledger, '--index', String(index)];
+    const ended = async (child: ChildProcess): Promise<Tap> => {
+      const one = new Tap(stage.started(child), true);
+      await one.ended;
+      return one;
+    };
+    // a real terminal
+    const pty = 'import pty,sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+    const onTerminal = (...words: string[]): ChildProcess =>
+      spawn('python3', ['-c', pty, ...words], { cwd: stage.folder, env: { ...stage.env, TERM: 'xterm' }, stdio: ['pipe', 'pipe', 'pipe'] });
+    const before = stage.entries();
+    const refused = await ended(
+      spawn('sh', ['-c', shell('echo n | ERASE'), 'sh', ...command], { env: stage.env, stdio: ['ignore', 'pipe', 'pipe'] }),
+    );
+    expect(await refused.ended).toMatchObject({ code: 2 });
+    expect([refused.output.text, refused.errors.text]).toEqual([
+      '',
+      'sworn: error: this cannot be undone, and nobody can be asked: stdout is no terminal\nsworn: hint: `--dry-run` says what would go; `--yes` does it without asking\n',
+    ]);
+    for (const [words, which] of [
+      ['echo y | ERASE', 'stdin'],
+      ['ERASE 2>&1 | cat', 'stdout'],
+    ] as const) {
+      const { output } = await ended(onTerminal('sh', '-c', shell(words), 'sh', ...command));
+      expect(output.text).toContain(`${which} is no terminal`);
+    }
+    const asked = new Tap(stage.started(onTerminal(...command)), true);
+    await asked.output.until(({ text }) => text.includes('Erase? [y/N] '));
+    expect(asked.output.text).toContain('will be erased');
+    await asked.write('n\n');
+    expect(await asked.ended).toMatchObject({ code: 1 });
+    expect(asked.output.text).toContain('nothing is erased');
+    expect(stage.entries()).toEqual(before);
+    const again = new Tap(stage.started(onTerminal(...command)), true);
+    await again.output.until(({ text }) => text.includes('Erase? [y/N] '));
+    await again.write('y\n');
+    expect(await again.ended).toMatchObject({ code: 0 });
+    expect(filesWith(stage, secret)).toEqual([]);
+    await stage.finished();
+  });
+});
+
 describe('an item of a batch', () => {
   test('goes alone, and its neighbours stay [erase-item]', async () => {
     const stage = new Stage();
@@ -275,7 +325,7 @@ describe('a session', () => {
     const { index } = callOf(stage.entries(), '"save"');
     // a server is a child of its tap
     const out = join(stage.folder, 'out.json');
-    const script = `const{spawnSync}=require('child_process');require('fs').writeFileSync(${JSON.stringify(out)},JSON.stringify(spawnSync(process.execPath,${JSON.stringify([sworn, 'erase', '--ledger', stage.ledger, '--index', String(index)])},{encoding:'utf8'})))`;
+    const script = `const{spawnSync}=require('child_process');require('fs').writeFileSync(${JSON.stringify(out)},JSON.stringify(spawnSync(process.execPath,${JSON.stringify([sworn, 'erase', '--ledger', stage.ledger, '--yes', '--index', String(index)])},{encoding:'utf8'})))`;
     await stage.tap([node, '-e', script]).ended;
     expect(JSON.parse(readFileSync(out, 'utf8'))).toMatchObject({ status: 77 });
     await jane.tap.close();
@@ -330,6 +380,23 @@ describe('a hold', () => {
       expect(refused, words.join(' ')).toMatchObject({ code: 1 });
       expect(refused.stderr).toContain(`hold ${id} (litigation) covers`);
     }
+    // what it would do is said as it would be done, and ends as that would
+    const none = await erase(stage, '--session', connection as string, '--dry-run');
+    expect(none).toMatchObject({ code: 1 });
+    const kept = entries.filter((entry) => entry['connection'] === connection).length;
+    expect(none.stdout).toMatch(new RegExp(`^nothing would be erased\nheld, and not erased: ${kept} entries by hold ${id}: .*litigation\n`));
+    expect(none.stderr).toContain(`hold ${id} (litigation) covers ${kept} entries`);
+    const rest = entries.filter((entry) => entry['connection'] !== undefined && entry['connection'] !== connection).map((entry) => entry.index);
+    const partly = await erase(stage, '--older-than', '0s', '--dry-run');
+    expect(partly).toMatchObject({ code: 1 });
+    expect(partly.stdout).toContain(`the content of ${rest.length} entries would be erased, of 1 session: ${rest[0]}–${rest.at(-1)}\nheld, `);
+    const told = await erase(stage, '--older-than', '0s', '--dry-run', '--json');
+    expect(told).toMatchObject({ code: 1 });
+    expect(JSON.parse(told.stdout)).toMatchObject({
+      entries: rest.length,
+      targets: [[rest[0], rest.at(-1)]],
+      held: [{ hold: Number(id), entries: kept }],
+    });
     expect(filesWith(stage, secret)).not.toEqual([]);
     // the recorder is killed: the next one knows it
     await stage.stopRecorder('SIGKILL');
@@ -431,7 +498,7 @@ describe('killed', () => {
     test(`${name}, the next recorder goes on [erase-killed]`, async () => {
       const stage = await large();
       const child = stage.started(
-        spawn(node, [sworn, 'erase', '--ledger', stage.ledger, '--older-than', '0s'], { cwd: root, env: stage.env, stdio: 'ignore' }),
+        spawn(node, [sworn, 'erase', '--ledger', stage.ledger, '--yes', '--older-than', '0s'], { cwd: root, env: stage.env, stdio: 'ignore' }),
       );
       const ended = new Promise((done) => child.on('exit', done));
       const pid = stage.recorderPid!;
@@ -456,7 +523,7 @@ describe('killed', () => {
   test('or ended in order while a copy is written, the next recorder goes on [erase-killed]', async () => {
     const stage = await large();
     const child = stage.started(
-      spawn(node, [sworn, 'erase', '--ledger', stage.ledger, '--older-than', '0s'], { cwd: root, env: stage.env, stdio: 'ignore' }),
+      spawn(node, [sworn, 'erase', '--ledger', stage.ledger, '--yes', '--older-than', '0s'], { cwd: root, env: stage.env, stdio: 'ignore' }),
     );
     const ended = new Promise((done) => child.on('exit', done));
     while (copies(stage).length === 0 && child.exitCode === null) await sleep(1);
@@ -473,7 +540,7 @@ describe('killed', () => {
   test('without a snapshot, too [erase-killed-replay]', async () => {
     const stage = await large();
     const child = stage.started(
-      spawn(node, [sworn, 'erase', '--ledger', stage.ledger, '--older-than', '0s'], { cwd: root, env: stage.env, stdio: 'ignore' }),
+      spawn(node, [sworn, 'erase', '--ledger', stage.ledger, '--yes', '--older-than', '0s'], { cwd: root, env: stage.env, stdio: 'ignore' }),
     );
     const ended = new Promise((done) => child.on('exit', done));
     const pid = stage.recorderPid!;
