@@ -18,6 +18,7 @@ import { version } from '../version.ts';
 import { PublishedLog } from '../readers/published.ts';
 import { contentHolds } from '../readers/record.ts';
 import { openableBytes, SegmentWriter } from './evidence.ts';
+import { checkReplaceable, toStdout } from './evidence-file.ts';
 import { timeHelp, timeOf } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { oneLedgerPath } from './ledger-path.ts';
@@ -61,6 +62,9 @@ export async function bundleCommand(values: Record<string, unknown>, output: Out
   const options = values as BundleCommandOptions;
   const ledger = oneLedgerPath(options.ledger, 'bundle');
   const path = options.output ?? 'evidence.tar';
+  // a tar file says how long each of its files is before it, and that is known behind it
+  if (path === toStdout) throw new SwornError('usage', 'a bundle is written to a file, and not to stdout: give -o FILE', { command: 'bundle' });
+  checkReplaceable(path);
   const log = new PublishedLog(ledger);
   const nowMs = Date.now();
   const sinceMs = options.since === undefined ? undefined : timeOf(options.since, 'since', 'bundle', nowMs);

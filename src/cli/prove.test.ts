@@ -1,6 +1,6 @@
 /** `sworn prove`, `sworn bundle` and `sworn verify` of what they make, on ledgers that the recorder wrote. */
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client, echoServer, readLedger, swornProgram, World } from '../../test/support-processes.ts';
@@ -89,6 +89,50 @@ describe('sworn prove', () => {
     expect(verify('bad.tlog-proof', '--policy', at('trust'))).toMatchObject({ status: 3 });
     writeFileSync(at('bad.payload'), bytes);
     expect(verify('bad.tlog-proof', '--policy', at('trust')).status).not.toBe(0);
+  });
+
+  it('lets nobody else read it, says that content is in it, and leaves what was there until it is whole', () => {
+    const small = find((entry) => entry.kind === 'message' && entry.type === 'request');
+    const large = find((entry) => entry.kind === 'message' && entry.type === 'request' && entry.sizeBytes > 2_000_000);
+    const mode = (name: string): number => statSync(at(name)).mode & 0o777;
+    const warning = 'It holds what was said, in clear: hand it on as you would the ledger itself.\n';
+    mkdirSync(at('made'));
+    writeFileSync(at('made/small.tlog-proof'), 'of everybody', { mode: 0o644 });
+    expect(world.run(['prove', String(small), '-o', 'made/small.tlog-proof', '--ledger', world.ledger]).stdout).toContain(warning);
+    expect(world.run(['prove', String(large), '-o', 'made/large.tlog-proof', '--ledger', world.ledger]).stdout).toContain(warning);
+    expect(['small.tlog-proof', 'large.tlog-proof', 'large.payload'].map((name) => mode(`made/${name}`))).toEqual([0o600, 0o600, 0o600]);
+    expect(world.run(['prove', String(small), '--withhold', '-o', 'made/closed', '--ledger', world.ledger]).stdout).not.toContain('in clear');
+    // nothing is left beside them
+    expect(readdirSync(at('made')).sort()).toEqual(['closed', 'large.payload', 'large.tlog-proof', 'small.tlog-proof']);
+    symlinkSync('/dev/null', at('made/null'));
+    for (const command of [['prove', String(small)], ['bundle']]) {
+      const { status, stderr } = world.run([...command, '-o', 'made/null', '--ledger', world.ledger]);
+      expect([status, stderr]).toEqual([73, expect.stringContaining('made/null is there already, and is no file')]);
+    }
+    expect(readlinkSync(at('made/null'))).toBe('/dev/null');
+  });
+
+  it('goes to stdout with -o -, alone', () => {
+    const small = find((entry) => entry.kind === 'message' && entry.type === 'request');
+    const large = find((entry) => entry.kind === 'message' && entry.type === 'request' && entry.sizeBytes > 2_000_000);
+    const made = world.run(['prove', String(small), '-o', '-', '--ledger', world.ledger]);
+    expect(made.status).toBe(0);
+    expect(made.stderr).toContain('in clear');
+    expect(made.stdout).toBe(readFileSync(at(`${small}.tlog-proof`), 'utf8'));
+    for (const [words, why] of [
+      [['prove', String(large)], 'does not fit into the proof'],
+      [['prove', String(small), '--json'], '-o - and --json both take stdout'],
+      [['report', '--json'], '-o - and --json both take stdout'],
+      [['bundle'], 'a bundle is written to a file'],
+    ] as const) {
+      const { status, stdout, stderr } = world.run([...words, '-o', '-', '--ledger', world.ledger]);
+      expect([status, stdout, stderr]).toEqual([2, '', expect.stringMatching(new RegExp(`${why}.*-o FILE.*\nsworn: hint: `))]);
+    }
+    const page = world.run(['report', '-o', '-', '--ledger', world.ledger]);
+    expect([page.status, page.stderr]).toEqual([0, expect.stringMatching(/^stdout, .* MiB: \d+ of \d+ records, with/)]);
+    writeFileSync(at('page.html'), page.stdout);
+    expect(verify('page.html')).toMatchObject({ status: 0 });
+    expect(existsSync(at('-'))).toBe(false);
   });
 
   it('withholds content', () => {

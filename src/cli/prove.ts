@@ -1,6 +1,5 @@
 /** `sworn prove <index>`: one entry as a file that is checked without the ledger, and without us (C2SP tlog-proof). */
-import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
-import { base64 } from '../bytes/bytes.ts';
+import { base64, utf8Text } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { SwornError } from '../errors.ts';
@@ -9,6 +8,7 @@ import { recordOf, type StoredRecord } from '../readers/record.ts';
 import { formatProofFile } from '../tlog/proof-file.ts';
 import { hashLeaf } from '../tlog/tree.ts';
 import { PublishedLog } from '../readers/published.ts';
+import { checkReplaceable, toStdout, writeEvidence } from './evidence-file.ts';
 import { extraBeside, extraOf, openableBytes, SegmentWriter, withheld } from './evidence.ts';
 import type { CommandHelp } from './help.ts';
 import { oneLedgerPath } from './ledger-path.ts';
@@ -26,7 +26,7 @@ export interface ProveOptions {
 
 export const proveHelp: CommandHelp = {
   options: [
-    { flags: '-o, --output <file>', description: 'where to write it (default: <index>.tlog-proof)' },
+    { flags: '-o, --output <file>', description: 'where to write it (default: <index>.tlog-proof); - is stdout' },
     { flags: '--withhold', description: 'leave the content out: the entry and the hashes of its content only' },
     { flags: '--ledger <dir>', description: 'the ledger (default: $SWORN_LEDGER or ~/.local/state/sworn)', repeat: true },
     { flags: '--json', description: 'what was written, as one JSON object' },
@@ -48,9 +48,7 @@ export async function proveCommand(options: ProveOptions, output: Output): Promi
   const ledger = oneLedgerPath(options.ledger, 'prove');
   const index = Number(options.index);
   if (options.index === undefined || options.index === '' || !Number.isSafeInteger(index) || index < 0) {
-    throw new SwornError('usage', `${options.index === undefined ? 'no index is given' : `${options.index} is not an index`}: sworn prove <index>`, {
-      command: 'prove',
-    });
+    throw usage(`${options.index === undefined ? 'no index is given' : `${options.index} is not an index`}: sworn prove <index>`);
   }
   const log = new PublishedLog(ledger);
   if (index >= log.size) {
@@ -62,8 +60,13 @@ export async function proveCommand(options: ProveOptions, output: Output): Promi
   }
   if (index < log.first) throw await absent(ledger, index);
   const path = options.output ?? `${index}.tlog-proof`;
+  const isStdout = path === toStdout;
+  if (isStdout && options.json) throw usage('-o - and --json both take stdout: give -o FILE');
   const made = makeProof(log, index, options.withhold === true);
-  const { sizeBytes, sidecarBytes } = writeProof(path, made);
+  if (isStdout && made.sidecar)
+    throw usage(`the content of entry ${index} does not fit into the proof, and stdout has no place beside it: give -o FILE, or --withhold`);
+  if (isStdout) output.out(utf8Text(made.bytes)!);
+  const { sizeBytes, sidecarBytes }: ProofWritten = isStdout ? { sizeBytes: made.bytes.length } : writeProof(path, made);
   const sidecar = sidecarBytes === undefined ? undefined : sidecarOf(path);
   if (options.json) {
     const fields = {
@@ -82,12 +85,17 @@ export async function proveCommand(options: ProveOptions, output: Output): Promi
     return 0;
   }
   const what = made.openedBytes > 0 ? `with its content (${size(made.openedBytes)})` : 'without content';
-  const lines = [`${path}, ${size(sizeBytes)}: entry ${index} under the checkpoint of ${count(log.size, 'entry', 'entries')}, ${what}`];
+  const lines = [
+    `${isStdout ? 'stdout' : path}, ${size(sizeBytes)}: entry ${index} under the checkpoint of ${count(log.size, 'entry', 'entries')}, ${what}`,
+  ];
   if (sidecar !== undefined) lines.push(`${sidecar}, ${size(sidecarBytes!)}: the content, which does not fit into the proof; keep the two together`);
   if (made.lacks !== undefined) lines.push(`not in it: ${made.lacks}`);
-  lines.push('', 'Check it with', `  sworn verify ${path}`);
+  if (made.openedBytes > 0) lines.push('It holds what was said, in clear: hand it on as you would the ledger itself.');
+  lines.push('', 'Check it with', `  sworn verify ${isStdout ? 'FILE' : path}`);
   if (log.vkey !== undefined) lines.push('', "Elsewhere that needs the log's key, in a trust file (--policy)", `  log ${log.vkey}`, '  quorum none');
-  output.out(`${lines.map(visible).join('\n')}\n`);
+  const text = `${lines.map(visible).join('\n')}\n`;
+  if (isStdout) output.err(text);
+  else output.out(text);
   return 0;
 }
 
@@ -129,27 +137,23 @@ function lacking(leaf: Uint8Array, stored: StoredRecord | undefined, isWithheld:
   return closed === 0 ? undefined : `${count(closed, 'segment')} that ${closed === 1 ? 'was' : 'were'} erased or never stored`;
 }
 
+interface ProofWritten {
+  sizeBytes: number;
+  sidecarBytes?: number;
+}
+
 /** Writes a proof and its sidecar, which is there before the proof that names it. @throws SwornError `output` */
-export function writeProof(path: string, { bytes, sidecar }: Proof): { sizeBytes: number; sidecarBytes?: number } {
-  const beside = sidecarOf(path);
+function writeProof(path: string, { bytes, sidecar }: Proof): ProofWritten {
+  checkReplaceable(path);
   try {
-    if (sidecar === undefined) {
-      writeFileSync(path, bytes);
-      return { sizeBytes: bytes.length };
-    }
-    const file = openSync(beside, 'w', 0o600);
-    let sidecarBytes: number;
-    try {
-      sidecarBytes = sidecar((piece) => {
-        for (let at = 0; at < piece.length;) at += writeSync(file, piece, at);
-      });
-    } finally {
-      closeSync(file);
-    }
-    writeFileSync(path, bytes, { mode: 0o600 });
-    return { sizeBytes: bytes.length, sidecarBytes };
+    const sidecarBytes = sidecar && writeEvidence(sidecarOf(path), sidecar);
+    return { sizeBytes: writeEvidence(path, (write) => write(bytes)), ...(sidecarBytes === undefined ? {} : { sidecarBytes }) };
   } catch (error) {
     if (error instanceof SwornError) throw error;
     throw new SwornError('output', `${path} cannot be written: ${(error as Error).message}`);
   }
+}
+
+function usage(message: string): SwornError {
+  return new SwornError('usage', message, { command: 'prove' });
 }

@@ -16,6 +16,7 @@ import { parseTrustPolicy } from '../tlog/policy.ts';
 import { version } from '../version.ts';
 import { analysisOf, analysisOptions } from './analysis.ts';
 import { periodOf } from './bundle.ts';
+import { toStdout } from './evidence-file.ts';
 import { filterHelp, filterOf, requestsOf, timeHelp, timeOf, type FilterOptions } from './filter.ts';
 import type { CommandHelp } from './help.ts';
 import { oneLedgerPath } from './ledger-path.ts';
@@ -39,7 +40,7 @@ export interface ReportCommandOptions extends FilterOptions {
 
 export const reportHelp: CommandHelp = {
   options: [
-    { flags: '-o, --output <file>', description: 'the file to write; a report that is there is replaced', default: 'report.html' },
+    { flags: '-o, --output <file>', description: 'the file to write; a report that is there is replaced; - is stdout', default: 'report.html' },
     ...filterHelp,
     ...timeHelp,
     ...analysisOptions,
@@ -58,7 +59,9 @@ export async function reportCommand(values: Record<string, unknown>, output: Out
   const options = values as ReportCommandOptions;
   const ledger = oneLedgerPath(options.ledger, 'report');
   const path = options.output ?? 'report.html';
-  checkPlace(path);
+  const isStdout = path === toStdout;
+  if (isStdout && options.json) throw new SwornError('usage', '-o - and --json both take stdout: give -o FILE', { command: 'report' });
+  if (!isStdout) checkPlace(path);
   const page = options.page ?? reportPage();
   const log = new PublishedLog(ledger);
   if (log.size === 0) throw new SwornError('not-published', `nothing of ${ledger} is published yet`);
@@ -71,7 +74,7 @@ export async function reportCommand(values: Record<string, unknown>, output: Out
   const shown = filter === '' ? undefined : await shownOf(log, asked, period);
   if (shown?.length === 0) throw new SwornError('not-found', `no entry of ${ledger} that is published fits to ${filter}`);
   const chosen = choose(log, period, shown);
-  const written = await writeReport(path, page, log, chosen, {
+  const written = await writeReport(isStdout ? (text) => output.out(text) : path, page, log, chosen, {
     witnesses: await witnessKeys(log.note, options.policy),
     isWithheld: options.redact === true,
     filter,
@@ -184,12 +187,15 @@ function say(
     return;
   }
   const content = isWithheld ? 'without content' : `with ${size(contentBytes)} of content`;
-  const lines = [`${path}, ${size(sizeBytes)}: ${shown.toLocaleString('en')} of ${count(log.size, 'record')}, ${content}`];
+  const isStdout = path === toStdout;
+  const lines = [`${isStdout ? 'stdout' : path}, ${size(sizeBytes)}: ${shown.toLocaleString('en')} of ${count(log.size, 'record')}, ${content}`];
   if (context > 0) lines.push(`and ${count(context, 'record')} that these need: who it was, what was in force, what they answer`);
   if (later > 0) lines.push(`${count(later, 'record')} came later and are not published yet`);
   if (lacking > 0) lines.push(`the content of ${count(lacking, 'record')} could not be read: see \`sworn verify\``);
   if (!isWithheld) lines.push('It holds what was said, in clear: hand it on as you would the ledger itself.');
-  lines.push('', 'It checks itself when it is opened. Check it elsewhere with', `  sworn verify ${path}`);
+  lines.push('', 'It checks itself when it is opened. Check it elsewhere with', `  sworn verify ${isStdout ? 'FILE' : path}`);
   if (log.vkey !== undefined) lines.push('', "That needs the log's key, in a trust file (--policy)", `  log ${log.vkey}`, '  quorum none');
-  output.out(`${lines.map(visible).join('\n')}\n`);
+  const text = `${lines.map(visible).join('\n')}\n`;
+  if (isStdout) output.err(text);
+  else output.out(text);
 }

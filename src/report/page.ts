@@ -22,37 +22,50 @@ export interface ReportWritten extends ReportData {
 }
 
 /**
- * Writes a report; a file that is there stays until the new one is whole.
+ * Writes a report to a path, where a file that is there stays until the new one is whole, or hands it on piece by piece.
  *
  * @throws SwornError `output` when it cannot be written, `internal` for a page without its marker, and as `writeReportData`
  */
-export async function writeReport(path: string, page: string, log: PublishedLog, chosen: Chosen, made: ReportMade): Promise<ReportWritten> {
+export async function writeReport(
+  to: string | ((text: string) => void),
+  page: string,
+  log: PublishedLog,
+  chosen: Chosen,
+  made: ReportMade,
+): Promise<ReportWritten> {
   const at = page.indexOf(dataMarker);
   if (at < 0 || page.indexOf(dataMarker, at + 1) >= 0) throw new SwornError('internal', 'the page of reports has no place for data');
-  const aside = `${path}.${process.pid}.tmp`;
   let sizeBytes = 0;
-  let file: number | undefined;
-  try {
-    file = openSync(aside, 'w', 0o600);
+  const writeAll = async (put: (text: string) => void): Promise<ReportData> => {
     const write = (text: string): void => {
-      const bytes = Buffer.from(text);
-      for (let done = 0; done < bytes.length;) done += writeSync(file!, bytes, done);
-      sizeBytes += bytes.length;
+      put(text);
+      sizeBytes += Buffer.byteLength(text);
     };
     write(page.slice(0, at));
     const data = await writeReportData(log, chosen, made, (name, text) => write(`\n${chunkElement(name, text)}`));
     write(`\n${headElement(data.headText)}\n`);
     write(page.slice(at + dataMarker.length));
+    return data;
+  };
+  if (typeof to !== 'string') return { ...(await writeAll(to)), sizeBytes };
+  const aside = `${to}.${process.pid}.tmp`;
+  let file: number | undefined;
+  try {
+    file = openSync(aside, 'w', 0o600);
+    const data = await writeAll((text) => {
+      const bytes = Buffer.from(text);
+      for (let done = 0; done < bytes.length;) done += writeSync(file!, bytes, done);
+    });
     closeSync(file);
     file = undefined;
-    renameSync(aside, path);
+    renameSync(aside, to);
     return { ...data, sizeBytes };
   } catch (error) {
     if (file !== undefined) closeSync(file);
     rmSync(aside, { force: true });
     const { syscall, message } = error as NodeJS.ErrnoException;
     if (error instanceof SwornError || syscall === undefined) throw error;
-    throw new SwornError('output', `${path} cannot be written: ${message}`);
+    throw new SwornError('output', `${to} cannot be written: ${message}`);
   }
 }
 
