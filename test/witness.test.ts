@@ -7,10 +7,11 @@ import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { nodeCrypto } from '../src/crypto-node.ts';
 import { openCosigned, parseCosigner, type Cosigner } from '../src/tlog/cosignature.ts';
+import { formatVkey } from '../src/tlog/note.ts';
 import { parseTrustPolicy } from '../src/tlog/policy.ts';
 import { originHash } from '../src/witness/store.ts';
 import { submitCheckpoint } from '../src/witness/submit.ts';
-import { TestLog } from './witness-log.ts';
+import { signerOf, TestLog } from './witness-log.ts';
 
 let home: string;
 let folder: string;
@@ -112,6 +113,26 @@ it('starts, cosigns, stops, and is the same one afterwards', async () => {
   expect(await submit(again.url, cosigner, log, 9, 5)).toMatchObject({ size: 9 });
   again.child.kill('SIGINT');
   expect(await again.ended).toBe(0);
+});
+
+it('takes what `cat` says of several ledgers, and of one whose key was rotated', async () => {
+  const other = new TestLog('other.example');
+  const newer = formatVkey(nodeCrypto, log.origin, signerOf(log.origin, 'rotated').publicKey);
+  const one = await witness('--log', `${newer}\n${log.vkeyText}\r\n\n${other.vkeyText}\n`, '--log', log.vkeyText, '--name', 'w.example/a');
+  expect(one.logs).toEqual([log.origin, other.origin]);
+  const cosigner = parseCosigner(nodeCrypto, one.vkey)!;
+  expect(await submit(one.url, cosigner, log, 5)).toMatchObject({ size: 5 });
+  expect(await submit(one.url, cosigner, other, 3)).toMatchObject({ size: 3 });
+  one.child.kill('SIGTERM');
+  expect(await one.ended).toBe(0);
+  for (const [text, problem] of [
+    [`${log.vkeyText}\nnothing\n`, 'error: --log: `nothing` is not an Ed25519 verifier key'],
+    ['\n \n', 'error: a witness cosigns only logs that it knows'],
+  ] as const) {
+    const refused = sworn('witness', '--listen', '127.0.0.1:0', '--dir', folder, '--log', text);
+    expect(await refused.ended).toBe(2);
+    expect(refused.stderr()).toContain(problem);
+  }
 });
 
 it('prints what belongs into a trust file', async () => {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { nodeCrypto } from '../crypto-node.ts';
 import { SwornError } from '../errors.ts';
-import { parseVkey, vkeyParts, type Vkey } from '../tlog/note.ts';
+import { formatVkey, parseVkey, vkeyParts, type Vkey } from '../tlog/note.ts';
 import { defaultWitnessFolder, holdFolder, witnessKey, type WitnessKey } from '../witness/key.ts';
 import { witnessServer } from '../witness/server.ts';
 import { WitnessStore, type StoreError } from '../witness/store.ts';
@@ -17,7 +17,7 @@ export const witnessHelp: CommandHelp = {
   options: [
     {
       flags: '--log <vkey>',
-      description: "the verifier key of a log to cosign (a ledger's is in the file `vkey` beside its key); repeat it for more",
+      description: "verifier keys of logs to cosign, one a line (a ledger's are in the file `vkey` beside its key); may be given several times",
       repeat: true,
     },
     { flags: '--logs <file>', description: 'more of them, one a line, or the `log` lines of a trust file' },
@@ -98,7 +98,8 @@ function addressOf(text: string): { host: string; port: number } {
 
 /** @throws SwornError `usage` */
 function logsOf({ log = [], logs }: Options): Vkey[] {
-  const found = log.map((text) => logOf(text, '--log'));
+  // a ledger whose key was rotated has several, and `cat` of several ledgers gives those of all
+  const found = log.flatMap((lines) => lines.split('\n').flatMap((line) => (line.trim() === '' ? [] : logOf(line.trim(), '--log'))));
   if (logs !== undefined) {
     let lines: string[];
     try {
@@ -113,7 +114,7 @@ function logsOf({ log = [], logs }: Options): Vkey[] {
     }
   }
   if (found.length === 0) throw usage('a witness cosigns only logs that it knows: --log <vkey>');
-  return found;
+  return [...new Map(found.map((vkey) => [formatVkey(nodeCrypto, vkey.name, vkey.publicKey), vkey])).values()];
 }
 
 function logOf(text: string, where: string): Vkey {
