@@ -151,6 +151,25 @@ describe('the command line', () => {
     [['--nonsense'], 'see `sworn --help`'],
     [['run', '--nmae', 'x', '--', 'true'], 'see `sworn run --help`'],
     [['run'], 'see `sworn run --help`'],
+    // programs of their own
+    [['proxy', '--upstram', 'x'], 'did you mean --upstream?'],
+    [['proxy', '--new-api-key', 'x', '--confg', 'y'], 'did you mean --config?'],
+    [['recorder', 'start', '--foreground', '--legder', 'x'], 'did you mean --ledger?'],
+    // numbers are decimal digits
+    [['show', '0x10'], '0x10 is not an index'],
+    [['prove', '1e1'], '1e1 is not an index'],
+    [['erase', '--index', '0x10'], '0x10 is not an index'],
+    [['log', '--limit', '1e3'], '--limit 1e3 is not a whole number'],
+    [['tail', '--lines', ' 3'], '--lines  3 is not a whole number'],
+    [['verify', '--workers', '0x2'], '--workers is 1 to 64, not 0x2'],
+    [['hold', 'release', '1e1'], 'which one?'],
+    [['unfreeze', '0x1'], '0x1 is not the number of a freeze'],
+    [['approvals', 'deny', '1e1'], '1e1 is not the number of an entry'],
+    [['serve', '--port', '1e3'], '--port is 0 to 65535, not 1e3'],
+    [['recorder', 'start', '--daemon', '--idle', '1e3'], '--idle is a number of seconds'],
+    [['run', '--url', 'http://127.0.0.1:1/', '--connect-timeout', '1e1'], '--connect-timeout is a number of seconds'],
+    [['log', '--since', 'yesterday'], 'or 7d, or 2026-11-20, or 2026-11-20T23:45:00Z'],
+    [['erase', '--older-than', 'yesterday'], 'or 30m, or 2026-11-20, or 2026-11-20T23:45:00Z'],
   ])('%j is a usage error with a way on', (words, hint) => {
     const { status, stdout, stderr } = sworn(...words);
     expect(stderr).toMatch(/^sworn: error: .+\nsworn: hint: .+\n$/);

@@ -122,7 +122,7 @@ function termOf(name: string, value: string, isNot: boolean, from: number, to: n
   if (word !== 'since' && word !== 'until') return { word, value, isNot };
   if (isNot) throw problem(`-${word}: means nothing; there is ${word === 'since' ? 'until' : 'since'}:`);
   const ms = timeMs(value, nowMs);
-  if (ms === undefined) throw problem(`${word}:${value} is no time: 90s, 30m, 1h or 7d, or 2026-11-20T23:45:00Z`);
+  if (ms === undefined) throw problem(`${word}:${value} is no time: 90s, 30m, 1h or 7d, or 2026-11-20, or 2026-11-20T23:45:00Z`);
   return { word, value, isNot, ms };
 }
 

@@ -4,6 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
 
 /** What was given on the command line, by option, unread. */
@@ -56,9 +57,9 @@ function shownUrl(url: URL): string {
 
 function timeoutMs(given: string | undefined, name: string, defaultS: number): number {
   if (given === undefined) return defaultS * 1000;
-  if (!/^\d+$/.test(given) || Number(given) < 1 || Number(given) > maxTimeoutS)
-    throw usage(`${name} is a number of seconds from 1 to ${maxTimeoutS}`);
-  return Number(given) * 1000;
+  const seconds = wholeNumber(given);
+  if (seconds === undefined || seconds < 1 || seconds > maxTimeoutS) throw usage(`${name} is a number of seconds from 1 to ${maxTimeoutS}`);
+  return seconds * 1000;
 }
 
 /** @throws SwornError `usage` */

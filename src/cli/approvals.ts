@@ -1,4 +1,5 @@
 /** `sworn approvals`: what waits for a person, over the recorder's socket, and deciding on it. */
+import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
 import type { Pending } from '../recorder/approval-question.ts';
 import { ask } from '../wire/ask.ts';
@@ -80,9 +81,11 @@ async function list(options: ApprovalsOptions, output: Output): Promise<number> 
 async function decide(decision: 'approved' | 'denied', options: ApprovalsOptions, output: Output): Promise<number> {
   const { ids = [], reason } = options;
   if (ids.length === 0) throw usage(`\`sworn approvals ${decision === 'approved' ? 'approve' : 'deny'}\` takes the number of what waits`);
-  const requests = ids.map(Number);
-  const wrong = ids.find((_, i) => !Number.isSafeInteger(requests[i]) || requests[i]! < 0);
-  if (wrong !== undefined) throw usage(`${wrong} is not the number of an entry`);
+  const requests = ids.map((id) => {
+    const request = wholeNumber(id);
+    if (request === undefined) throw usage(`${id} is not the number of an entry`);
+    return request;
+  });
   const { socket } = placeOf(options);
   for (const request of requests) {
     const { approvals } = (await ask(socket, 'approvals', { request })) as unknown as { approvals: Pending[] };

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { base64, equal, hex, utf8 } from '../bytes/bytes.ts';
+import { wholeNumber } from '../bytes/typed.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { SwornError } from '../errors.ts';
@@ -69,8 +70,8 @@ export async function bundleCommand(values: Record<string, unknown>, output: Out
   const nowMs = Date.now();
   const sinceMs = options.since === undefined ? undefined : timeOf(options.since, 'since', 'bundle', nowMs);
   const untilMs = options.until === undefined ? undefined : timeOf(options.until, 'until', 'bundle', nowMs);
-  const wanted = Number(options.sample ?? 20);
-  if (!Number.isInteger(wanted) || wanted < 0 || wanted > bundleSampleCount)
+  const wanted = wholeNumber(options.sample ?? '20');
+  if (wanted === undefined || wanted > bundleSampleCount)
     throw new SwornError('usage', `--sample ${options.sample} is no count from 0 to ${bundleSampleCount}`, { command: 'bundle' });
   const { first, end } = await periodOf(log, sinceMs, untilMs);
   const start = options.known === undefined ? undefined : startOf(log, options.known);

@@ -2,6 +2,7 @@
  * `sworn erase`: takes content out of the ledger, and leaves the hashes and an entry that says so. What is to go is found here, from the files; the recorder looks
  * at holds again, writes the entry and erases (`spec/ledger.md`, Erasure).
  */
+import { wholeNumber } from '../bytes/typed.ts';
 import type { Entry } from '../entry/entry.ts';
 import { SwornError } from '../errors.ts';
 import { peekBytes } from '../limits.ts';
@@ -189,8 +190,13 @@ function wantedOf({ index, session, subject, olderThan }: Options): Wanted {
         : 'only one of --index, --session, --subject and --older-than',
     );
   const named = session === undefined ? undefined : sessionOf(session, 'erase');
-  const indexes = new Set((index ?? []).map((text) => (/^\d+$/.test(text) ? Number(text) : Number.NaN)));
-  for (const one of indexes) if (!Number.isSafeInteger(one)) throw usage(`--index ${index!.join(' ')}: that is not an index`);
+  const indexes = new Set(
+    (index ?? []).map((text) => {
+      const at = wholeNumber(text);
+      if (at === undefined) throw usage(`--index ${text} is not an index`);
+      return at;
+    }),
+  );
   const beforeMs = olderThan === undefined ? undefined : pastTime(olderThan, 'older-than', 'erase');
   return {
     scope: index !== undefined ? 'index' : session !== undefined ? 'session' : subject !== undefined ? 'subject' : 'age',

@@ -134,7 +134,8 @@ export function isOfSession({ connection, part }: NamedSession, entry: Entry, in
 /** Milliseconds since 1970 of what `--since` and its like say. */
 export function timeOf(text: string, flag: string, command: string, nowMs: number): number {
   const ms = timeMs(text, nowMs);
-  if (ms === undefined) throw new SwornError('usage', `--${flag} ${text} is no time: give 90s, 30m, 1h or 7d, or 2026-11-20T23:45:00Z`, { command });
+  if (ms === undefined)
+    throw new SwornError('usage', `--${flag} ${text} is no time: give 90s, 30m, 1h or 7d, or 2026-11-20, or 2026-11-20T23:45:00Z`, { command });
   return ms;
 }
 

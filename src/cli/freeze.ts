@@ -1,4 +1,5 @@
 /** `sworn freeze` and `sworn unfreeze`: the kill switch, over the recorder's socket. */
+import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
 import type { Freeze } from '../policy/freeze.ts';
 import { ask } from '../wire/ask.ts';
@@ -70,8 +71,8 @@ export async function freezeCommand(values: Record<string, unknown>, output: Out
 export async function unfreezeCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as Options;
   const { socket } = placeOf(options);
-  const freeze = options.id === undefined ? undefined : Number(options.id);
-  if (freeze !== undefined && !Number.isSafeInteger(freeze)) throw usage(`${options.id} is not the number of a freeze`, 'unfreeze');
+  const freeze = options.id === undefined ? undefined : wholeNumber(options.id);
+  if (options.id !== undefined && freeze === undefined) throw usage(`${options.id} is not the number of a freeze`, 'unfreeze');
   if (freeze === undefined && options.all !== true) {
     const { freezes } = (await ask(socket, 'status')) as { freezes?: Freeze[] };
     if (freezes === undefined || freezes.length === 0) {

@@ -1,4 +1,5 @@
 /** `sworn hold`: what must not be erased, whoever asks. */
+import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
 import type { Hold } from '../recorder/hold.ts';
 import { ask } from '../wire/ask.ts';
@@ -15,7 +16,7 @@ export const holdHelp: CommandHelp = {
       flags: '--subject <who>',
       description: 'add: connections of this account name, uid=<n>, label (k=v) or value of a label; over HTTP, what this verified subject sent',
     },
-    { flags: '--since <time>', description: 'add: entries from this time on: 90d, 12h or 30m ago, or 2026-11-20T23:45:00Z' },
+    { flags: '--since <time>', description: 'add: entries from this time on: 90d, 12h or 30m ago, or 2026-11-20, or 2026-11-20T23:45:00Z' },
     { flags: '--until <time>', description: 'add: entries up to this time; otherwise those to come too' },
     { flags: '--all', description: 'add: everything, if nothing else is named' },
     { flags: '--reason <text>', description: 'add: told to whoever is refused' },
@@ -47,9 +48,8 @@ export async function holdCommand(values: Record<string, unknown>, output: Outpu
     case 'add':
       return add(options, socket, output);
     case 'release': {
-      const hold = Number(options.id);
-      if (options.id === undefined || !Number.isSafeInteger(hold))
-        throw usage('which one? sworn hold release <number>; `sworn hold list` shows them');
+      const hold = wholeNumber(options.id ?? '');
+      if (hold === undefined) throw usage('which one? sworn hold release <number>; `sworn hold list` shows them');
       const status = await ensureRecorder(options, output);
       if (status !== undefined) return status;
       const answer = await ask(socket, 'release', { hold });

@@ -60,6 +60,7 @@ const unitsMs: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 
 export function pastTime(text: string, flag: string, command: string, nowMs = Date.now()): number {
   const span = /^(\d{1,6})([smhdw])$/.exec(text);
   const ms = span !== null ? nowMs - Number(span[1]) * unitsMs[span[2]!]! : /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) throw new SwornError('usage', `--${flag} ${text} is no time: give 90d, 12h or 30m, or 2026-11-20T23:45:00Z`, { command });
+  if (Number.isNaN(ms))
+    throw new SwornError('usage', `--${flag} ${text} is no time: give 90d, 12h or 30m, or 2026-11-20, or 2026-11-20T23:45:00Z`, { command });
   return ms;
 }

@@ -1,4 +1,5 @@
 /** `sworn log`: the messages of one or several ledgers, in order. */
+import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
 import { peekBytes } from '../limits.ts';
 import { indexSince, readEntries, readEntriesBackwards, readEntryAt, type Located } from '../readers/entries.ts';
@@ -189,7 +190,7 @@ function compare(a: Row, b: Row): number {
 /** A count given on the command line. */
 export function limitOf(value: string | number | undefined, flag: string, command: string): number | undefined {
   if (value === undefined) return undefined;
-  const number = Number(value);
-  if (!Number.isSafeInteger(number) || number < 0) throw new SwornError('usage', `--${flag} ${value} is not a whole number`, { command });
+  const number = wholeNumber(String(value));
+  if (number === undefined) throw new SwornError('usage', `--${flag} ${value} is not a whole number`, { command });
   return number;
 }

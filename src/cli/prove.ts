@@ -1,5 +1,6 @@
 /** `sworn prove <index>`: one entry as a file that is checked without the ledger, and without us (C2SP tlog-proof). */
 import { base64, utf8Text } from '../bytes/bytes.ts';
+import { wholeNumber } from '../bytes/typed.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import { EntryProblem, readEntry } from '../entry/read.ts';
 import { SwornError } from '../errors.ts';
@@ -46,8 +47,8 @@ export interface Proof {
 
 export async function proveCommand(options: ProveOptions, output: Output): Promise<number> {
   const ledger = oneLedgerPath(options.ledger, 'prove');
-  const index = Number(options.index);
-  if (options.index === undefined || options.index === '' || !Number.isSafeInteger(index) || index < 0) {
+  const index = wholeNumber(String(options.index));
+  if (index === undefined) {
     throw usage(`${options.index === undefined ? 'no index is given' : `${options.index} is not an index`}: sworn prove <index>`);
   }
   const log = new PublishedLog(ledger);

@@ -2,6 +2,7 @@
  * `sworn erase --prune-before`: takes entries away, from the beginning of the ledger on, and leaves their hashes and an entry that says so. The recorder says how far
  * it can go, and what keeps the rest (`spec/ledger.md`, Pruning).
  */
+import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
 import { sizeOf } from '../readers/entries.ts';
 import type { Obstacle, PruneAnswer } from '../recorder/prune.ts';
@@ -27,7 +28,8 @@ export async function pruneCommand(options: PruneOptions, output: Output): Promi
   const { ledger, socket } = placeOf(options);
   // refuses what is no ledger before a recorder would make one
   await sizeOf(ledger);
-  const bound = /^\d+$/.test(pruneBefore) ? { end: Number(pruneBefore) } : { beforeMs: pastTime(pruneBefore, 'prune-before', 'erase') };
+  const end = wholeNumber(pruneBefore);
+  const bound = end !== undefined ? { end } : { beforeMs: pastTime(pruneBefore, 'prune-before', 'erase') };
   checkAnswerable(options, output);
   const status = await ensureRecorder(options, output);
   if (status !== undefined) return status;

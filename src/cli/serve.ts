@@ -3,6 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
 import { Dashboard, inThread, isLoopback, type ApprovalsOptions } from '../dashboard/dashboard.ts';
 import { readPage } from '../dashboard/page.ts';
@@ -57,8 +58,8 @@ interface Options extends AnalysisFlags {
 /** Runs until it is asked to end. @throws SwornError `usage`, `no-ledger`, `permission`, `token-file`, `secret-file`, `dashboard-listen` */
 export async function serveCommand(values: Record<string, unknown>, output: Output): Promise<number> {
   const options = values as unknown as Options;
-  const port = /^\d{1,5}$/.test(options.port) ? Number(options.port) : Number.NaN;
-  if (!(port <= 65_535)) throw usage(`--port is 0 to 65535, not ${options.port}`);
+  const port = wholeNumber(options.port);
+  if (port === undefined || port > 65_535) throw usage(`--port is 0 to 65535, not ${options.port}`);
   const tokens = options.tokenFile === undefined ? [] : tokensOf(options.tokenFile);
   // of a copy of a ledger nothing waits
   const approvals = options.approvals === false || options.unrecorded ? undefined : await approvalsOf(options);

@@ -3,6 +3,7 @@ import { SwornError } from '../errors.ts';
 import { approvalOf, approvalText } from '../analysis/approvals.ts';
 import type { ApprovalEntry, BatchEntry, MessageEntry } from '../entry/entry.ts';
 import { batchItems, peekBytes } from '../limits.ts';
+import { wholeNumber } from '../bytes/typed.ts';
 import { lossyText } from '../bytes/bytes.ts';
 import { isLegOf, type Leg } from '../readers/calls.ts';
 import { readEntries, readEntryAt, type Located } from '../readers/entries.ts';
@@ -42,8 +43,8 @@ const answerEntries = 2 * batchItems + 1;
 
 export async function showCommand(options: ShowOptions, output: Output): Promise<number> {
   const ledger = oneLedgerPath(options.ledger, 'show');
-  const index = Number(options.index);
-  if (options.index === undefined || options.index === '' || !Number.isSafeInteger(index) || index < 0) {
+  const index = wholeNumber(String(options.index));
+  if (index === undefined) {
     throw new SwornError('usage', `${options.index === undefined ? 'no index is given' : `${options.index} is not an index`}: sworn show <index>`, {
       command: 'show',
     });

@@ -1,6 +1,7 @@
 /** `sworn verify`: checks a ledger's directory, remembers its key and head, and says in one sentence what holds; the rest behind it. */
 import { lstatSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { wholeNumber } from '../bytes/typed.ts';
 import { base64 } from '../bytes/bytes.ts';
 import { nodeCrypto } from '../crypto-node.ts';
 import type { Custody, Entry } from '../entry/entry.ts';
@@ -126,8 +127,8 @@ export async function verifyCommand(options: VerifyCommandOptions, output: Verif
 /** @throws SwornError `usage` unless it is 1 to 64 */
 export function workersOf(text: string | undefined): { workers?: number } {
   if (text === undefined) return {};
-  const workers = Number(text);
-  if (!Number.isInteger(workers) || workers < 1 || workers > 64) throw new SwornError('usage', `--workers is 1 to 64, not ${text}`);
+  const workers = wholeNumber(text);
+  if (workers === undefined || workers < 1 || workers > 64) throw new SwornError('usage', `--workers is 1 to 64, not ${text}`);
   return { workers };
 }
 

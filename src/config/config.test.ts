@@ -9,7 +9,7 @@ import type { Output } from '../cli/output.ts';
 import { compilePolicy } from '../policy/judge.ts';
 import { noPolicy } from '../policy/policy.ts';
 import { defaultConfigPath, loadConfig, parseConfig, readConfig, type ConfigProblem } from './config.ts';
-import { nearest } from './problem.ts';
+import { nearest } from '../bytes/typed.ts';
 import { reach } from './reach.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'sworn-config-'));

@@ -2,7 +2,8 @@
 import * as z from 'zod';
 import type { IssueDetails } from './checked-text.ts';
 import type { Path } from './document.ts';
-import { either, nearest, quoted, type Found } from './problem.ts';
+import { nearest } from '../bytes/typed.ts';
+import { either, quoted, type Found } from './problem.ts';
 
 export interface PlacedFinding extends Found {
   path: Path;

@@ -1,5 +1,6 @@
 /** `sworn proxy --new-api-key NAME --config FILE`: makes a key, prints it once, and keeps its hash. */
 import { parseArgs } from 'node:util';
+import { argumentProblem } from '../bytes/typed.ts';
 import { loadConfig } from '../config/config.ts';
 import { SwornError } from '../errors.ts';
 import { newApiKey } from './api-keys.ts';
@@ -20,18 +21,15 @@ export async function newApiKeyCommand(argv: readonly string[]): Promise<number>
 }
 
 function wordsOf(argv: readonly string[]): { name?: string; config?: string } {
+  const options = { 'new-api-key': { type: 'string' }, config: { type: 'string' } } as const;
   try {
-    const { values } = parseArgs({
-      args: [...argv],
-      allowPositionals: false,
-      options: { 'new-api-key': { type: 'string' }, config: { type: 'string' } },
-    });
+    const { values } = parseArgs({ args: [...argv], allowPositionals: false, options });
     return {
       ...(values['new-api-key'] === undefined ? {} : { name: values['new-api-key'] }),
       ...(values.config === undefined ? {} : { config: values.config }),
     };
   } catch (error) {
-    throw usage((error as Error).message.split('. ')[0]!);
+    throw usage(argumentProblem(error, options));
   }
 }
 

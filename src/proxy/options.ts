@@ -1,6 +1,7 @@
 /** The command line of `sworn proxy`. */
 import { basename, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { argumentProblem } from '../bytes/typed.ts';
 import { publicUrlProblem } from '../config/values.ts';
 import { SwornError } from '../errors.ts';
 import { overridesBytes } from '../limits.ts';
@@ -70,33 +71,31 @@ export function readProxyOptions(argv: readonly string[]): ProxyOptions {
 function parsed(argv: readonly string[]) {
   const one = { type: 'string' } as const;
   const many = { type: 'string', multiple: true } as const;
+  const options = {
+    upstream: one,
+    name: one,
+    listen: one,
+    'public-url': one,
+    'tls-cert': one,
+    'tls-key': one,
+    'allow-host': many,
+    'allow-origin': many,
+    ledger: one,
+    socket: one,
+    config: one,
+    client: one,
+    label: many,
+    mode: one,
+    'on-unrecordable': one,
+    sensitive: many,
+    write: many,
+    read: many,
+  };
   try {
-    return parseArgs({
-      args: [...argv],
-      allowPositionals: false,
-      options: {
-        upstream: one,
-        name: one,
-        listen: one,
-        'public-url': one,
-        'tls-cert': one,
-        'tls-key': one,
-        'allow-host': many,
-        'allow-origin': many,
-        ledger: one,
-        socket: one,
-        config: one,
-        client: one,
-        label: many,
-        mode: one,
-        'on-unrecordable': one,
-        sensitive: many,
-        write: many,
-        read: many,
-      },
-    });
+    return parseArgs({ args: [...argv], allowPositionals: false, options });
   } catch (error) {
-    throw usage((error as Error).message.split('. ')[0]!);
+    // read elsewhere, and perhaps what was meant
+    throw usage(argumentProblem(error, { ...options, help: one, 'new-api-key': one }));
   }
 }
 

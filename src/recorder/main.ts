@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorKinds, SwornError } from '../errors.ts';
 import { base64 } from '../bytes/bytes.ts';
+import { argumentProblem } from '../bytes/typed.ts';
 import { configHome } from '../ledger/keys.ts';
 import { parseCheckpoint } from '../tlog/checkpoint.ts';
 import { parseNote } from '../tlog/note.ts';
@@ -98,28 +99,26 @@ export async function main(argv: string[]): Promise<number> {
 }
 
 function readOptions(argv: string[]) {
+  const options = {
+    daemon: { type: 'boolean' },
+    foreground: { type: 'boolean' },
+    ledger: { type: 'string' },
+    socket: { type: 'string' },
+    group: { type: 'string' },
+    keys: { type: 'string' },
+    idle: { type: 'string' },
+    mode: { type: 'string' },
+    config: { type: 'string' },
+    continues: { type: 'string' },
+  } as const;
   try {
-    const parsed = parseArgs({
-      args: argv,
-      options: {
-        daemon: { type: 'boolean' },
-        foreground: { type: 'boolean' },
-        ledger: { type: 'string' },
-        socket: { type: 'string' },
-        group: { type: 'string' },
-        keys: { type: 'string' },
-        idle: { type: 'string' },
-        mode: { type: 'string' },
-        config: { type: 'string' },
-        continues: { type: 'string' },
-      },
-    });
+    const parsed = parseArgs({ args: argv, options });
     const { idle, mode } = parsed.values;
-    if (idle !== undefined && !(Number(idle) > 0)) throw new Error('--idle is a number of seconds');
+    if (idle !== undefined && !(/^\d+(\.\d+)?$/.test(idle) && Number(idle) > 0)) throw new Error('--idle is a number of seconds');
     if (mode !== undefined && mode !== 'commit' && mode !== 'observe') throw new Error('--mode is commit or observe');
     return parsed;
   } catch (error) {
-    throw new SwornError('usage', (error as Error).message, { command: 'recorder' });
+    throw new SwornError('usage', argumentProblem(error, options), { command: 'recorder' });
   }
 }
 
