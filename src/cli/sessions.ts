@@ -1,4 +1,5 @@
 /** `sworn sessions`: who talked to which server, and how it went. */
+import type { PruneEntry } from '../entry/entry.ts';
 import { indexSince } from '../readers/entries.ts';
 import { readSessions, type Session } from '../readers/sessions.ts';
 import { globMatches } from '../mcp/glob.ts';
@@ -6,6 +7,7 @@ import { filterOf, timeHelp } from './filter.ts';
 import { ledgerPaths } from './ledger-path.ts';
 import { limitOf } from './log.ts';
 import type { CommandHelp } from './help.ts';
+import { prunedOf } from './pruned.ts';
 import { count, duration, paint, safeJson, size, table, visible, type Output } from './output.ts';
 import { headline } from './rows.ts';
 import { effectText } from './words.ts';
@@ -34,6 +36,12 @@ export const sessionsHelp: CommandHelp = {
   example: 'sworn sessions --since 7d --tools',
 };
 
+/** A session as it is told: what is left of it, where entries before it were pruned. */
+interface Told extends Session {
+  /** Of a session whose beginning is pruned: the first index that was not. */
+  prunedBefore?: number;
+}
+
 /** Tools shown in a row without `--tools`. */
 const namedTools = 3;
 
@@ -45,10 +53,12 @@ export async function sessionsCommand(options: SessionsOptions, output: Output):
     'sessions',
   );
   const untilMs = options.until === undefined ? undefined : filterOf({ since: options.until }, 'sessions').sinceMs;
-  let sessions: { ledger: string; session: Session }[] = [];
+  let sessions: { ledger: string; session: Told }[] = [];
   for (const ledger of ledgers) {
     const from = sinceMs === undefined ? 0 : await indexSince(ledger, sinceMs);
-    for (const session of await readSessions(ledger, { from })) {
+    const found: Told[] = await readSessions(ledger, { from });
+    const pruned = await prunedOf(ledger);
+    for (const session of pruned === undefined ? found : marked(found, pruned.entry)) {
       if (options.session !== undefined && !session.connection.startsWith(options.session)) continue;
       if (options.server !== undefined && !globMatches(options.server, session.server)) continue;
       if (sinceMs !== undefined && Date.parse(session.lastAt) < sinceMs) continue;
@@ -77,13 +87,37 @@ export async function sessionsCommand(options: SessionsOptions, output: Output):
   return 0;
 }
 
-function list(output: Output, sessions: readonly { ledger: string; session: Session }[], withLedger: boolean): string {
+/**
+ * Marks the sessions whose beginning is pruned: of those the newest `prune` entry names the connection. Behind a proxy the connection is not the session: one that
+ * began behind the bound is whole, and of those that a silence cut the first one may be.
+ */
+export function marked<T extends Pick<Session, 'connection' | 'part' | 'index'>>(
+  sessions: readonly T[],
+  { end, connections }: Pick<PruneEntry, 'end' | 'connections'>,
+): (T & { prunedBefore?: number })[] {
+  const cut = new Map(connections.map(({ connection, index }) => [connection, index]));
+  const seen = new Set<string>();
+  return sessions.map((session) => {
+    const { connection, part, index } = session;
+    const opened = cut.get(connection);
+    const id = `${connection}/${part ?? ''}`;
+    const isFirst = !seen.has(id);
+    seen.add(id);
+    // an entry that says so may not be carried out yet: then it is there from its beginning on
+    const isCut = opened !== undefined && isFirst && (part === undefined ? index > opened : part < end && index >= end);
+    return isCut ? { ...session, prunedBefore: end } : session;
+  });
+}
+
+function list(output: Output, sessions: readonly { ledger: string; session: Told }[], withLedger: boolean): string {
   // columns for what policy did, where it did something
   const isJudged = sessions.some(({ session }) => session.blocked + session.flagged > 0);
   const isAsked = sessions.some(({ session }) => session.asked > 0);
+  const isPruned = sessions.some(({ session }) => session.prunedBefore !== undefined);
   const rows = sessions.map(({ ledger, session }) => [
     idOf(session),
     session.openedAt.slice(0, 19).replace('T', ' '),
+    ...(isPruned ? [session.prunedBefore === undefined ? '' : 'pruned'] : []),
     lengthOf(session),
     session.server,
     clientOf(session),
@@ -101,6 +135,7 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
     [
       { title: 'session' },
       { title: 'opened (UTC)' },
+      ...(isPruned ? [{ title: 'beginning' }] : []),
       { title: 'lasted', align: 'right' },
       { title: 'server', most: 24 },
       { title: 'client', most: 24 },
@@ -122,13 +157,14 @@ function list(output: Output, sessions: readonly { ledger: string; session: Sess
   );
 }
 
-function detail(output: Output, session: Session): string {
+function detail(output: Output, session: Told): string {
   const who = session.who.map(({ source, uid, user, executable, pid, name }) =>
     [name ?? user ?? (uid === undefined ? '' : `uid ${uid}`), executable ?? '', pid === undefined ? '' : `pid ${pid}`, `(${source})`]
       .filter((text) => text !== '')
       .join(' '),
   );
   const facts = [
+    session.prunedBefore === undefined ? '' : `beginning pruned, with all entries before ${session.prunedBefore}: what follows is of what is left`,
     `server ${visible(session.server)}${session.serverInfo === undefined ? '' : ` (${visible(peerText(session.serverInfo))})`}`,
     `client ${visible(clientOf(session))}`,
     session.protocolVersion === undefined ? '' : `protocol ${visible(session.protocolVersion)}`,
@@ -184,8 +220,8 @@ function peerText({ name, version }: { name: string; version?: string }): string
   return version === undefined ? name : `${name} ${version}`;
 }
 
-function clientOf({ client }: Session): string {
-  return client === undefined ? 'not named' : peerText(client);
+function clientOf({ client, prunedBefore }: Told): string {
+  return client === undefined ? (prunedBefore === undefined ? 'not named' : 'pruned') : peerText(client);
 }
 
 function toolsOf({ tools }: Session): string {

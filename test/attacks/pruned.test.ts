@@ -141,6 +141,30 @@ describe('pruned', () => {
     }
   });
 
+  it('leaves sessions that say so where their beginning is gone, and no others', () => {
+    const told = (...words: string[]) =>
+      command('sessions', '--json', ...words)
+        .stdout.trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { server: string; connection: string; prunedBefore?: number })
+        .map(({ server, prunedBefore }) => [server, prunedBefore]);
+    expect(told()).toEqual([
+      ['old', end],
+      ['new', undefined],
+      ['later', undefined],
+    ]);
+    const text = command('sessions').stdout;
+    expect(text).toMatch(/^session +opened \(UTC\) +beginning +lasted/m);
+    expect(text).toMatch(/^[0-9a-f]{8}  \S+ \S+  pruned +.* old +pruned /m);
+    expect(text).toMatch(/^[0-9a-f]{8}  \S+ \S+   {9}.* new +not named /m);
+    expect(text.match(/ {2}pruned/g)).toHaveLength(2);
+    expect(command('sessions', '--tools').stdout.match(/^ {2}beginning pruned, with all entries before \d+/gm)).toEqual([
+      `  beginning pruned, with all entries before ${end}`,
+    ]);
+    const whole = join(world.folder, 'whole');
+    expect(world.run(['sessions', '--ledger', whole]).stdout).not.toMatch(/beginning| {2}pruned/);
+  });
+
   it('with more taken away than is said, is told from there on [attack-pruned-more]', async () => {
     const more = await after((ledger) => rmSync(join(ledger, bundle(end / 256))));
     expect(summary(more)).toMatchObject({ exit: 3, firstBad: end, codes: expect.arrayContaining(['pruned', 'bundle-missing']) as string[] });
