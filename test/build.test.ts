@@ -149,7 +149,9 @@ describe('the command line', () => {
     [['recorder', '--legder', 'x'], 'did you mean --ledger?'],
     [['recorder', 'begin'], 'see `sworn recorder --help`'],
     [['--nonsense'], 'see `sworn --help`'],
-    [['run', '--nmae', 'x', '--', 'true'], 'see `sworn run --help`'],
+    [['run', '--nmae', 'x', '--', 'true'], '(did you mean --name?)\nsworn: hint: see `sworn run --help`'],
+    [['run', '--sensitiv', 'x', 'y'], '(did you mean --sensitive?)'],
+    [['run', '--frobnicate=1', 'y'], 'go behind `--`\n'],
     [['run'], 'see `sworn run --help`'],
     // programs of their own
     [['proxy', '--upstram', 'x'], 'did you mean --upstream?'],

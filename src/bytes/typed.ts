@@ -39,12 +39,12 @@ function distance(a: string, b: string): number {
   return last[b.length]!;
 }
 
-/** An option that is none of `options`, and the one that was probably meant. All of them with their dashes. */
-export function unknownOption(given: string, options: readonly string[]): string {
+/** Of an option that is none of `options`: which one was probably meant, to be said behind it. */
+export function guessed(given: string, options: readonly string[]): string {
   const name = given.replace(/^-+/, '');
   const names = options.map((option) => option.replace(/^-+/, ''));
   const guess = nearest(name, names) ?? (name.length > 1 ? names.find((one) => one.startsWith(name)) : undefined);
-  return `unknown option ${given}${guess === undefined ? '' : ` (did you mean --${guess}?)`}`;
+  return guess === undefined ? '' : ` (did you mean --${guess}?)`;
 }
 
 /** What `parseArgs` of `node:util` has thrown, as a message. `options` as it was given them. */
@@ -52,5 +52,5 @@ export function argumentProblem(error: unknown, options: Readonly<Record<string,
   const { code, message } = error as Error & { code?: string };
   const given = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' ? /'(-[^']*)'/.exec(message)?.[1] : undefined;
   // what follows is how to pass it for something else
-  return given === undefined ? message.split('. ')[0]! : unknownOption(given, Object.keys(options));
+  return given === undefined ? message.split('. ')[0]! : `unknown option ${given}${guessed(given, Object.keys(options))}`;
 }

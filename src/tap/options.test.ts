@@ -103,7 +103,7 @@ describe('the command line of run [options-strict]', () => {
     [['--mode', 'both', 'x'], /--mode is commit or observe, not "both"/],
     [['--on-unrecordable', 'ask', 'x'], /--on-unrecordable is block or pass/],
     [['--sensitive', 'x'.repeat(70_000), 'x'], /--sensitive, --write and --read have at most 65536 bytes/],
-    [['--sensitiv', 'x', 'y'], /unknown option --sensitiv \(did you mean --sensitive\?\)/],
+    [['--sensitiv', 'x', 'y'], /unknown option --sensitiv; options of the server go behind/],
     [['-v', 'x'], /unknown option -v/],
     [['--verbose=1', 'x'], /unknown option --verbose/],
   ])('%j is refused', (argv, message) => {

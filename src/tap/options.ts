@@ -28,7 +28,8 @@ export interface RunOptions {
 
 const remoteOptions = ['--url', '--header', '--header-file', '--header-env', '--ca', '--connect-timeout', '--answer-timeout'];
 
-const valued = [
+/** Those with a value. */
+export const valued = [
   '--ledger',
   '--socket',
   '--name',
@@ -67,7 +68,7 @@ export function readRunOptions(argv: readonly string[]): RunOptions {
       const value = equals > 0 ? word.slice(equals + 1) : argv[++i];
       if (value === undefined || value === '--') throw usage(`${name} needs a value`);
       given.set(name, [...(given.get(name) ?? []), value]);
-    } else throw usage(`unknown option ${name}${nearest(name)}; options of the server go behind \`--\``);
+    } else throw new SwornError('usage', `unknown option ${name}; options of the server go behind \`--\``, { command: 'run', option: name });
   }
   const one = (name: string): string | undefined => given.get(name)?.at(-1);
   const globs = (name: string): string[] => globsOf(given.get(name));
@@ -119,12 +120,4 @@ export function nameOf(word: string): string {
 
 function usage(message: string): SwornError {
   return new SwornError('usage', message, { command: 'run' });
-}
-
-/** The likely intended option: one that shares the longest beginning. */
-function nearest(name: string): string {
-  const candidate = [...valued, '--print-config', '--help'].find(
-    (option) => option.slice(0, 5) === name.slice(0, 5) || option.slice(2, 4) === name.slice(2, 4),
-  );
-  return candidate === undefined ? '' : ` (did you mean ${candidate}?)`;
 }

@@ -9,7 +9,7 @@ import { visible } from '../bytes/visible.ts';
 import { SwornError } from '../errors.ts';
 import { encodeJson, wireType, wireVersion, type Close, type Hello, type Lost } from '../wire/wire.ts';
 import { Link } from '../wire/link.ts';
-import { readRunOptions, type RunOptions } from './options.ts';
+import { readRunOptions, valued, type RunOptions } from './options.ts';
 import { Relay } from './relay.ts';
 import { signalGroup, spawnServer } from '../server-process.ts';
 
@@ -31,7 +31,10 @@ export async function main(argv: string[]): Promise<number | void> {
     if (options.remote !== undefined) options.command = (await import('../bridge/command.ts')).bridgeCommand(options.remote);
   } catch (error) {
     if (!(error instanceof SwornError)) throw error;
-    complain(error.message, error.hint);
+    const { option } = error.details;
+    // loaded only then: a tap starts with every server
+    const guess = option === undefined ? '' : (await import('../bytes/typed.ts')).guessed(option, [...valued, '--print-config', '--help']);
+    complain(`${error.message}${guess}`, error.hint);
     return error.exit;
   }
   if (options.help)
