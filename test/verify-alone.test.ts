@@ -297,12 +297,14 @@ test('it prints help, its version, and what is wrong with its arguments', () => 
 });
 
 test('of the table of errors a program keeps what it throws, and one that could throw any is not packed', () => {
-  const kinds = ['usage', 'pruned'].map((code) => `\t${code}: {\n\t\texit: 2,\n\t\thint: "-"\n\t},\n`).join('');
-  const program = (thrown: string): string => `const errorKinds = {\n${kinds}};\nconst code = "pruned";\nthrow new SwornError(${thrown}, "why");\n`;
+  const kinds = ['usage', 'pruned'].map((code) => `\t${code}: of(2, "-"),\n`).join('');
+  const program = (thrown: string, rows = kinds): string =>
+    `const errorKinds = {\n${rows}};\nconst code = "pruned";\nthrow new SwornError(${thrown}, "why");\n`;
   writeFileSync(join(folder, 'thrower.mjs'), packed(program('"usage"'), 'thrower.mjs', 'about'));
   const { stdout } = run(join(folder, 'thrower.mjs'), '--source');
-  expect([stdout.includes('usage: {'), stdout.includes('pruned: {')]).toEqual([true, false]);
+  expect([stdout.includes('usage: of('), stdout.includes('pruned: of(')]).toEqual([true, false]);
   expect(() => packed(program('code'), 'thrower.mjs', 'about')).toThrow('which error this is cannot be read');
+  expect(() => packed(program('"usage"', '\tusage: {\n\t},\n'), 'thrower.mjs', 'about')).toThrow('this row of the table of errors cannot be read');
 });
 
 test('a program comes out of its file as it went in, whatever its compressed bytes are', () => {
