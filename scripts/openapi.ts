@@ -610,7 +610,16 @@ export function openapi(): object {
         summary: does,
         parameters: parameters.map(inQuery),
         responses: {
-          200: { description: 'The answer', content: { 'application/json': { schema: schemaOf(answer) } } },
+          200: {
+            description: 'The answer',
+            headers: {
+              'Sworn-Told': {
+                description: 'The cursor of the live tail that it was made at: what an event up to there tells of, it has',
+                schema: { type: 'string' },
+              },
+            },
+            content: { 'application/json': { schema: schemaOf(answer) } },
+          },
           ...refusals,
           ...(isOne ? missing : {}),
           ...(opens ? unrecorded : name === 'evidence' ? {} : unready),

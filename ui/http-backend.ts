@@ -39,6 +39,8 @@ export class HttpBackend implements Backend {
   #giveUp: (() => void) | undefined;
   #retry: number | undefined;
   #retryMs = retryMs;
+  /** The cursor of the live tail that the newest answer was made at. */
+  #told = '';
 
   constructor(base = '/api/v1/') {
     this.#base = base;
@@ -71,6 +73,8 @@ export class HttpBackend implements Backend {
     } catch {
       throw new AnswerError(0, 'The dashboard does not answer: is `sworn serve` still running?');
     }
+    const told = answer.headers.get('sworn-told');
+    if (told !== null && !isCovered(told, this.#told)) this.#told = told;
     if (answer.status === 404) return undefined;
     if (!answer.ok)
       throw new AnswerError(answer.status, (await messageOf(answer)) ?? words[answer.status] ?? `The dashboard answered ${answer.status}.`);
@@ -188,7 +192,11 @@ export class HttpBackend implements Backend {
     this.#stream = stream;
     stream.addEventListener('change', (event) => {
       try {
-        this.#tell(JSON.parse((event as MessageEvent<string>).data) as Heard);
+        const { data, lastEventId } = event as MessageEvent<string>;
+        const { evidence, approvals, ...counts } = JSON.parse(data) as Heard;
+        // What an answer has overtaken is on the page, if not all of it: nobody is told of it as new, and everything is asked again that may lack it.
+        const news: Heard = isCovered(lastEventId, this.#told) ? { missed: true } : counts;
+        this.#tell({ ...news, ...(evidence ? { evidence } : {}), ...(approvals ? { approvals } : {}) });
       } catch {
         // what is no JSON says nothing new
       }
@@ -208,6 +216,13 @@ export class HttpBackend implements Backend {
       this.#retryMs = Math.min(retryMostMs, this.#retryMs * 2);
     });
   }
+}
+
+/** Whether a cursor of the live tail (entries told of each ledger) is at most another. */
+function isCovered(cursor: string, by: string): boolean {
+  const there = by.split('.').map(Number);
+  const each = cursor.split('.').map(Number);
+  return cursor !== '' && each.length === there.length && each.every((told, i) => told <= there[i]!);
 }
 
 /** `{"error":{"message":…}}`, as every error of the API. */

@@ -80,6 +80,7 @@ export class Dashboard {
       hook: this.#desk?.hook,
       viewersAt: (port) => new Viewers(port, tokens),
       stream: this.#stream,
+      look: () => ledgers.forEach((ledger) => this.#look(ledger)),
       page: options.page,
       openapi: options.openapi,
       bind: options.bind,

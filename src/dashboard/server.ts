@@ -19,6 +19,8 @@ export interface ServerDeps {
   commands: Readonly<Record<string, Command>>;
   viewersAt(port: number): Viewers;
   stream: Stream;
+  /** Tells the stream how far the rows go now. */
+  look(): void;
   page: Page | undefined;
   /** Where programs decide with the webhook's secret, when there is one. */
   hook: Pick<ApprovalsHook, 'decide'> | undefined;
@@ -143,11 +145,13 @@ export class DashboardServer {
       this.#send(response, 200, json, openapi!);
       return;
     }
-    const answer = await questions[name]!(new Parameters(url.searchParams), viewer);
-    // what the answer has is told before it comes, so that nobody takes it for something newer
+    // rows that the answer will have are told first; whoever hears of them later, on another connection, knows by the cursor that they are nothing newer
+    this.#deps.look();
     this.#deps.stream.flush();
+    const told = { 'Sworn-Told': this.#deps.stream.cursor };
+    const answer = await questions[name]!(new Parameters(url.searchParams), viewer);
     if (answer === undefined) throw new AnswerError(404, 'There is no such thing in the record, or it is gone.');
-    this.#send(response, 200, json, Buffer.from(JSON.stringify(answer)));
+    this.#send(response, 200, json, Buffer.from(JSON.stringify(answer)), told);
   }
 
   /** The app; or, with a token that was issued, the cookie for it, once. */

@@ -326,10 +326,12 @@ test('the page of a call that waits says that there is something new', async (co
   await at(`#/call/${rows[0]!.ledger}/${rows[0]!.index}`);
   await page.locator('main .frame').first().waitFor();
   await call(client, 'told_meanwhile');
-  await page.getByText('1 call new').waitFor();
+  // the one before may be told this late, too
+  const button = page.locator('.news button');
+  await button.waitFor();
   answer();
   await sleep(1_000);
-  expect(await page.getByText('1 call new').count()).toBe(1);
+  expect(await button.innerText()).toMatch(/^(?:1 call|2 calls) new$/);
   await closed(client);
 });
 
