@@ -124,7 +124,9 @@ test('lines of exactly one and two units, and one byte around them, keep their e
   await server.input.size(sent.length);
   expect(sha256(server.input.bytes)).toBe(sha256(sent));
   void server.write(sent.subarray(0, -1));
-  await tap.output.size(sent.length - 1 - sizes.at(-1)! - 1);
+  // behind all of it: a client that closes first would end a server that has not said all
+  server.exit();
+  await tap.output.size(sent.length - 1);
   await tap.close();
   expect(sha256(tap.output.bytes)).toBe(sha256(sent.subarray(0, -1)));
   const entries = await stage.finished();

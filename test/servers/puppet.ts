@@ -15,6 +15,7 @@ socket.on('data', (chunk) => {
     process.stdout.once('drain', () => socket.resume());
   }
 });
-socket.on('end', () => process.exit(Number(process.argv[3] ?? 0)));
+// behind all that it was given to say
+socket.on('end', () => process.stdout.write('', () => process.exit(Number(process.argv[3] ?? 0))));
 socket.on('error', () => process.exit(Number(process.argv[3] ?? 0)));
 process.stdout.on('error', () => undefined);
