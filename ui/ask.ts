@@ -53,6 +53,7 @@ function told({ entries = 0, calls = 0, findings = 0 }: { entries?: number; call
 
 /** What came since the page was read, and is not shown yet. */
 export const news = signal(none);
+/** There is some, or may be. */
 export function isNews(): boolean {
   return told(news.value) > 0 || news.value.isMore;
 }

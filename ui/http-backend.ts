@@ -193,10 +193,9 @@ export class HttpBackend implements Backend {
     stream.addEventListener('change', (event) => {
       try {
         const { data, lastEventId } = event as MessageEvent<string>;
-        const { evidence, approvals, ...counts } = JSON.parse(data) as Heard;
+        const change = JSON.parse(data) as Heard;
         // What an answer has overtaken is on the page, if not all of it: nobody is told of it as new, and everything is asked again that may lack it.
-        const news: Heard = isCovered(lastEventId, this.#told) ? { missed: true } : counts;
-        this.#tell({ ...news, ...(evidence ? { evidence } : {}), ...(approvals ? { approvals } : {}) });
+        this.#tell(isCovered(lastEventId, this.#told) ? { ...change, entries: 0, calls: 0, findings: 0, missed: true } : change);
       } catch {
         // what is no JSON says nothing new
       }

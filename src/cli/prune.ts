@@ -4,7 +4,7 @@
  */
 import { wholeNumber } from '../bytes/typed.ts';
 import { SwornError } from '../errors.ts';
-import { sizeOf } from '../readers/entries.ts';
+import { checkLedger } from '../readers/entries.ts';
 import type { Obstacle, PruneAnswer } from '../recorder/prune.ts';
 import { ask } from '../wire/ask.ts';
 import { checkAnswerable, confirmed } from './confirm.ts';
@@ -26,8 +26,7 @@ const copies = 'exports, reports, backups and copies made before still have them
 export async function pruneCommand(options: PruneOptions, output: Output): Promise<number> {
   const { pruneBefore, reason, dryRun, json } = options;
   const { ledger, socket } = placeOf(options);
-  // refuses what is no ledger before a recorder would make one
-  await sizeOf(ledger);
+  checkLedger(ledger);
   const end = wholeNumber(pruneBefore);
   const bound = end !== undefined ? { end } : { beforeMs: pastTime(pruneBefore, 'prune-before', 'erase') };
   checkAnswerable(options, output);

@@ -136,17 +136,16 @@ export async function startRecorder(
   let ended: { status: number | null; signal: string | null } | undefined;
   child.on('close', (status, signal) => (ended = { status, signal }));
   const until = Date.now() + recorderWaitMs;
-  while (Date.now() < until && ended === undefined) {
+  let isUp = false;
+  while (!isUp && Date.now() < until && ended === undefined) {
     await sleep(25);
-    if (!(await listens(socketPath))) continue;
-    child.stderr.destroy();
-    child.unref();
-    return undefined;
+    isUp = await listens(socketPath);
   }
-  if (ended?.status && complaint.includes('sworn: error: ')) return { text: complaint, status: ended.status };
-  // it may still come: a large ledger takes its time. Who waits for it here waits no longer.
+  // also one that may still come, as a large ledger takes its time: who waits for it here waits no longer
   child.stderr.destroy();
   child.unref();
+  if (isUp) return undefined;
+  if (ended?.status && complaint.includes('sworn: error: ')) return { text: complaint, status: ended.status };
   const reason = ended === undefined ? `no answer within ${recorderWaitMs / 1000} s` : `it ended with ${ended.signal ?? `status ${ended.status}`}`;
   throw new SwornError('recorder-unreachable', `the recorder of ${ledger} did not start: ${reason}; see ${join(ledger, 'run', 'recorder.log')}`);
 }

@@ -33,7 +33,7 @@ export async function takeLock(ledger: string, native: Native | { missing: strin
       const lock = 'lock' in native ? tryFlock(join(run, 'lock'), native) : await trySqlite(join(run, 'lock.sqlite'));
       if (lock !== undefined) {
         claim(run, lock.kind, socket);
-        if (!isClaimed(run, lock.kind === 'flock' ? 'sqlite' : 'flock')) return lock;
+        if (claimantOf(run, lock.kind === 'flock' ? 'sqlite' : 'flock') === undefined) return lock;
         rmSync(claimPath(run, lock.kind), { force: true });
         lock.release();
       }
@@ -65,28 +65,31 @@ function claim(run: string, kind: Lock['kind'], socket: string): void {
   }
 }
 
-/** Does a living process claim the lock of this kind? A pid alone may be another process by now. */
-function isClaimed(run: string, kind: Lock['kind']): boolean {
-  let pid: number;
-  let startTime: string;
+/** The living process that claims the lock of this kind, and where it listens, if it says so. A pid alone may be another process by now. */
+function claimantOf(run: string, kind: Lock['kind']): { socket: string | undefined } | undefined {
+  let text: string;
   try {
-    const [first, second] = readFileSync(claimPath(run, kind), 'utf8').trim().split(' ');
-    pid = Number(first);
-    startTime = second ?? '';
-    if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+    text = readFileSync(claimPath(run, kind), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+  const [first, startTime = '', ...socket] = text.split(' ');
+  const pid = Number(first);
+  if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
+  const claimant = { socket: socket.length === 0 ? undefined : socket.join(' ') };
+  try {
     process.kill(pid, 0);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
-    return true; // another account's process: alive
+    // another account's process: alive
+    return (error as NodeJS.ErrnoException).code === 'EPERM' ? claimant : undefined;
   }
-  return startTime === '' || startTimeOf(pid) === startTime;
+  return startTime === '' || startTimeOf(pid) === startTime ? claimant : undefined;
 }
 
 /** Where the holder of the lock listens, if that is another place. */
 async function servedElsewhere(run: string, socket: string): Promise<string | undefined> {
   for (const kind of ['flock', 'sqlite'] as const) {
-    if (!isClaimed(run, kind)) continue;
-    const [, claimed] = /^\S+ \S* (.+)$/m.exec(readFileSync(claimPath(run, kind), 'utf8')) ?? [];
+    const claimed = claimantOf(run, kind)?.socket;
     if (claimed !== undefined && claimed !== socket && (await isServed(claimed))) return claimed;
   }
   return undefined;
